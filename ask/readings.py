@@ -1,0 +1,191 @@
+"""The readings: the newest of each sensor, and what has come since."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from ask.answers import Id
+from ask.rows import number
+from ask.subjects import Subject, Subjects, identity
+from instants import AHEAD
+
+log = logging.getLogger("ask")
+
+
+Key = tuple[Id, str | None]
+"""What a reading is a reading of: a sensor, and the metric where a sensor has several."""
+
+
+class Reading(NamedTuple):
+    """One measured value, None for a fault; `metric` is None where each sensor has but one."""
+
+    sensor_id: Id
+    metric: str | None
+    time: datetime
+    value: float | None
+
+    @property
+    def key(self) -> Key:
+        """What it is a reading of."""
+        return self.sensor_id, self.metric
+
+
+class Row(NamedTuple):
+    """A row as it stands in the table: its id (None: it has none), its time and contents, and what it says."""
+
+    reading_id: int | None
+    time: datetime | None
+    content: tuple[Any, ...]
+    readings: tuple[Reading, ...]
+
+
+Spans = Sequence[tuple[int, int]]
+Rows = Sequence[Row]
+
+
+def after(
+    connection: sa.Connection, subjects: Subjects, known: int, holes: Spans, most: int, now: datetime
+) -> list[Row]:
+    """Return the rows with the id `known` and above, and those in `holes` (spans of ids, ends included), by id.
+
+    At most `most` of each. One statement, of two parts: an OR would have SQLite read the whole table.
+    """
+    reading = subjects.reading
+    reading_id = reading.column("reading_id")
+    parts = [_part(reading, reading_id >= known, most)]
+    if holes:
+        parts.append(_part(reading, _in_spans(reading_id, holes), most))
+    rows = connection.execute(sa.union_all(*parts)).all()
+    return sorted(_rows(reading, rows, now), key=lambda row: row.reading_id or 0)
+
+
+def _part(reading: Subject, wanted: sa.ColumnElement[bool], most: int) -> sa.Select[Any]:
+    statement = _select(reading).where(wanted).order_by(reading.column("reading_id")).limit(most)
+    return sa.select(statement.subquery())
+
+
+def _in_spans(reading_id: sa.ColumnElement[Any], spans: Spans) -> sa.ColumnElement[bool]:
+    single = [low for low, high in spans if low == high]
+    wide = [reading_id.between(low, high) for low, high in spans if low != high]
+    return sa.or_(reading_id.in_(single), *wide)
+
+
+def highest(connection: sa.Connection, subjects: Subjects) -> int:
+    """Return the highest `reading_id`, -1 where there is no reading."""
+    found = connection.scalar(sa.select(sa.func.max(subjects.reading.column("reading_id"))))
+    return -1 if found is None else int(found)
+
+
+def ids_between(connection: sa.Connection, subjects: Subjects, low: int, high: int) -> list[int]:
+    """Return the ids that there are from `low` to `high`, both included."""
+    reading_id = subjects.reading.column("reading_id")
+    return [int(found) for found in connection.scalars(sa.select(reading_id).where(reading_id.between(low, high)))]
+
+
+def between(
+    connection: sa.Connection,
+    subjects: Subjects,
+    spans: Sequence[tuple[datetime, datetime]],
+    most: int,
+    now: datetime,
+) -> list[Row]:
+    """Return at most `most` rows with times in `spans` (ends included), by time: for tables whose ids do not grow."""
+    reading = subjects.reading
+    time = reading.column("time")
+    wanted = sa.or_(*(time.between(start, end) for start, end in spans))
+    rows = connection.execute(_select(reading).where(wanted).order_by(time).limit(most)).all()
+    return list(_rows(reading, rows, now))
+
+
+def newest(connection: sa.Connection, subjects: Subjects, since: datetime | None, now: datetime) -> list[Reading]:
+    """Return the newest reading of each sensor, those before `since` left out; none lies ahead of `now`."""
+    if subjects.ours:
+        return _newest_of_ours(connection, subjects, now)
+    reading = subjects.reading
+    values: list[Any] = [reading.column(label) for label in reading.wide.values()] or [None]
+    return [one for value in values for one in _newest_of_site(connection, reading, value, since, now)]
+
+
+def _newest_of_ours(connection: sa.Connection, subjects: Subjects, now: datetime) -> list[Reading]:
+    # One step into the index for each sensor, however long the history is; grouping would read all of it.
+    sensor, reading = subjects.sensor.relation.c, subjects.reading.relation.c
+    last = (
+        sa.select(reading.reading_id)
+        .where(reading.sensor_id == sensor.sensor_id, reading.time <= now + AHEAD)
+        .order_by(reading.time.desc(), reading.reading_id.desc())
+        .limit(1)
+        .correlate(subjects.sensor.relation)
+        .scalar_subquery()
+    )
+    ids = sa.select(last.label("reading_id")).select_from(subjects.sensor.relation).subquery()
+    statement = _select(subjects.reading).join(ids, ids.c.reading_id == reading.reading_id)
+    rows = _rows(subjects.reading, connection.execute(statement).all(), now)
+    return [one for row in rows for one in row.readings]
+
+
+def _newest_of_site(
+    connection: sa.Connection, reading: Subject, value: Any, since: datetime | None, now: datetime
+) -> Iterable[Reading]:
+    # Nothing is known of a site's indexes; grouping does with any, and with none.
+    keys = [reading.column(name) for name in ("sensor_id", "metric") if reading.has(name)]
+    time = reading.column("time")
+    wanted = [time <= now + AHEAD]
+    if since is not None:
+        wanted.append(time >= since)
+    if value is not None:
+        wanted.append(value.is_not(None))
+    last = sa.select(*keys, sa.func.max(time).label("time")).where(*wanted).group_by(*keys).subquery()
+    same = [time == last.c.time, *(key == last.c[key.name] for key in keys)]
+    statement = _select(reading, value).join(last, sa.and_(*same))
+    found: dict[Any, tuple[int, Reading]] = {}
+    for row in _rows(reading, connection.execute(statement).all(), now):
+        for one in row.readings:
+            rank = row.reading_id or 0
+            if one.key not in found or rank >= found[one.key][0]:
+                found[one.key] = rank, one
+    return [one for _, one in found.values()]
+
+
+def _select(reading: Subject, value: Any = None) -> sa.Select[Any]:
+    """What `_rows` reads: a row's id, sensor, metric, time and values; with `value`, of that column only."""
+    values: list[Any] = [reading.relation.c[label] for label in reading.wide.values()] or [reading.column("value")]
+    if value is not None:
+        values = [each if each is value else sa.null().label(each.name) for each in values]
+    reading_id = reading.column("reading_id") if reading.grows else sa.null().label("reading_id")
+    others = (reading.column(name) for name in ("sensor_id", "metric", "time"))
+    return sa.select(reading_id, *others, *values).select_from(reading.relation)
+
+
+def _rows(reading: Subject, rows: Iterable[Any], now: datetime) -> Iterable[Row]:
+    read = _read_wide if reading.wide else _read_long
+    metrics = list(reading.wide)
+    for reading_id, sensor_id, metric, raw, *values in rows:
+        time = reading.instant(raw, now)
+        if time is None or sensor_id is None:
+            # `--check` counts them; here the same row may come by once a second.
+            log.debug("left out: reading %s of sensor %s at %s has no sensor or no time", reading_id, sensor_id, raw)
+            readings: tuple[Reading, ...] = ()
+        else:
+            readings = read(identity(sensor_id), metric, metrics, time, values)
+        identifier = None if reading_id is None else int(reading_id)
+        yield Row(identifier, time, (sensor_id, metric, raw, *values), readings)
+
+
+def _read_long(
+    sensor_id: Id, metric: Any, metrics: list[str], time: datetime, values: list[Any]
+) -> tuple[Reading, ...]:
+    return (Reading(sensor_id, None if metric is None else str(metric), time, number(values[0])),)
+
+
+def _read_wide(
+    sensor_id: Id, metric: Any, metrics: list[str], time: datetime, values: list[Any]
+) -> tuple[Reading, ...]:
+    # In a wide row an empty column says that this metric was not measured then.
+    return tuple(
+        Reading(sensor_id, each, time, number(value))
+        for each, value in zip(metrics, values, strict=True)
+        if value is not None
+    )

@@ -1,0 +1,67 @@
+"""The sensors, and what each is called and measures."""
+
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from ask.answers import Id
+from ask.readings import Key
+from ask.rows import bounded, number, text
+from ask.subjects import Subjects, identity
+
+MOST = 200_000
+LONGEST_S = 366 * 86_400
+"""An interval longer than this is none."""
+
+UNITS = {"temperature": "°C", "humidity": "%", "light": "lx", "co2": "ppm", "pm25": "µg/m³", "pressure": "hPa"}
+"""The unit of a metric whose sensors name none."""
+
+
+class Sensor(NamedTuple):
+    """A sensor of one metric; a device that measures several is several.
+
+    `interval_s`: seconds between its readings, None where it reports changes only. `key`: what its readings are
+    found by.
+    """
+
+    sensor_id: Id
+    store_house_id: Id
+    sensor_name: str
+    metric: str
+    unit: str
+    interval_s: float | None
+    key: Key
+
+
+def sensors(connection: sa.Connection, subjects: Subjects, store_house_id: Id | None = None) -> list[Sensor]:
+    """Return the sensors of one storehouse, or of all, by id."""
+    sensor = subjects.sensor
+    statement = sensor.select("sensor_id", "store_house_id", "sensor_name", "metric", "unit", "interval_s")
+    if store_house_id is not None:
+        statement = statement.where(sensor.equals("store_house_id", store_house_id))
+    rows = bounded(connection, statement.order_by(sensor.column("sensor_id")), MOST)
+    return [one for row in rows if None not in row[:2] for one in _sensors(subjects, row)]
+
+
+def _sensors(subjects: Subjects, row: Any) -> list[Sensor]:
+    sensor_id, store_house_id, name, metric, unit, interval_s = row
+    # Readings that come several to a row make a sensor of each metric, unless the site's own list says which.
+    metrics = [metric] if metric is not None or not subjects.reading.wide else list(subjects.reading.wide)
+    apart = bool(subjects.reading.wide) or subjects.reading.has("metric")
+    return [
+        Sensor(
+            identity(sensor_id),
+            identity(store_house_id),
+            text(name) or "",
+            text(each) or "",
+            (text(unit) if len(metrics) == 1 else None) or UNITS.get(str(each), ""),
+            _interval(interval_s),
+            (identity(sensor_id), str(each) if apart else None),
+        )
+        for each in metrics
+    ]
+
+
+def _interval(value: Any) -> float | None:
+    seconds = number(value)
+    return seconds if seconds and 0 < seconds <= LONGEST_S else None

@@ -1,0 +1,96 @@
+"""`python main.py --check`: tries the settings on the database, and says per subject what is there or what is wrong."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+import database
+import instants
+from ask.subjects import FIELDS, Misfit, Subject, Subjects, subject, subjects
+from settings import Database, Settings, Source
+
+LIMITS = database.Limits(connect=5.0, statement=60.0, read=65.0, answer=70.0)
+
+
+def run(settings: Settings, source: Source) -> int:
+    """Print what is found; return 0 if all is well, 2 if not."""
+    where = settings.database or Database()
+    if where.map is None:
+        database.migrate(where)
+    asking = database.Database(where, LIMITS, 1)
+    try:
+        database.reach(asking)
+        print(f"database: {where!r}: open")
+        with asking.engine.connect() as connection:
+            return _check(where, source, connection)
+    finally:
+        asking.close()
+
+
+def _check(where: Database, source: Source, connection: sa.Connection) -> int:
+    wrong = 0
+    for name in FIELDS:
+        try:
+            found = _subject(where, name, source, connection)
+            for line in _report(name, found, connection, instants.now()):
+                print(line)
+        except Misfit as misfit:
+            wrong += 1
+            print(f"{name}: WRONG: {source.where(misfit.key)}: {misfit.message}")
+        except sa.exc.DBAPIError as error:
+            wrong += 1
+            print(f"{name}: WRONG: {source.where(f'database.map.{name}')}: {database.reason(error)}")
+    print("all is well" if not wrong else f"{wrong} of {len(FIELDS)} subjects cannot be read; nothing was changed")
+    return 2 if wrong else 0
+
+
+def _subject(where: Database, name: str, source: Source, connection: sa.Connection) -> Subject | None:
+    if where.map is None:
+        ours: Subjects = subjects(where, source, connection)
+        found: Subject | None = getattr(ours, name)
+        return found
+    return subject(name, where.map, connection)
+
+
+def _report(name: str, found: Subject | None, connection: sa.Connection, now: datetime) -> Iterator[str]:
+    if found is None:
+        yield f"{name}: not mapped: none will be shown"
+        return
+    rows = connection.scalar(sa.select(sa.func.count()).select_from(found.relation))
+    line = f"{name}: {rows} rows"
+    if name == "reading":
+        line += _newest(found, connection, now)
+    yield line
+    yield from (f"  note: {note}" for note in _notes(name, found))
+
+
+def _newest(found: Subject, connection: sa.Connection, now: datetime) -> str:
+    time = found.column("time")
+    newest = found.instant(
+        connection.scalar(sa.select(sa.type_coerce(sa.func.max(time), time.type)).where(time <= now + instants.AHEAD)),
+        now,
+    )
+    ahead = connection.scalar(sa.select(sa.func.count()).select_from(found.relation).where(time > now + instants.AHEAD))
+    said = f", newest {newest:%Y-%m-%d %H:%M:%S}Z, {age(now - newest)} old" if newest else ", none with a time till now"
+    return said + (f"; {ahead} lie in the future: is time_zone right?" if ahead else "")
+
+
+def age(span: timedelta) -> str:
+    """Return how long `span` is, in its largest unit."""
+    seconds = max(span.total_seconds(), 0)
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _notes(name: str, found: Subject) -> Iterator[str]:
+    if name == "reading" and not found.grows:
+        hours = found.late_window.total_seconds() / 3600
+        yield (
+            f"no reading_id that grows: readings are asked for again over late_window ({hours:g} h), "
+            "and one that is committed later than that is not found"
+        )
+    if name == "sensor" and not found.has("interval_s"):
+        yield "no interval_s: no sensor can be told to be silent; map it, or give it as an expression"

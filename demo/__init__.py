@@ -1,0 +1,1 @@
+"""The simulated site: three organisations whose storehouses behave like real ones, and a month of their past."""

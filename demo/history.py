@@ -1,0 +1,147 @@
+"""The site and its past, in the database."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+import settings
+import tables
+from database import WORKING, Database
+from demo import past
+from demo.episodes import episodes
+from demo.past import Course
+from demo.simulation import SEED
+from demo.site import INTERVAL_S, ORGANISATIONS, Sensor, Storehouse
+from record import alarms, readings, sites
+
+log = logging.getLogger("demo")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Installed:
+    """A storehouse that is in the database."""
+
+    storehouse: Storehouse
+    store_house_id: int
+    sensor_ids: dict[Sensor, int]
+
+
+def prepare(database_settings: settings.Database, now: datetime, seed: int = SEED) -> None:
+    """See that the demo is there, with a past up to `now`: a month at the first start, later what is missing since.
+
+    All of it or nothing is written: a first start that is killed leaves nothing half made.
+    """
+    database = Database(database_settings, WORKING, 1, writes=True)
+    try:
+        with database.engine.begin() as connection:
+            _prepare(connection, int(now.timestamp()), seed)
+    finally:
+        database.close()
+
+
+def install(connection: sa.Connection) -> list[Installed]:
+    """Return the demo's storehouses; what is not in the database yet is made."""
+    return [
+        _install(connection, sites.organisation(connection, organisation.name), storehouse)
+        for organisation in ORGANISATIONS
+        for storehouse in organisation.storehouses
+    ]
+
+
+def _prepare(connection: sa.Connection, now_s: int, seed: int) -> None:
+    raised: list[Row] = []
+    last_of = {installed: _last_s(connection, installed) for installed in install(connection)}
+    if None in last_of.values():
+        log.info("first start: making a month of the demo's past, which takes some seconds")
+    for installed, last_s in last_of.items():
+        if last_s is None:
+            courses = past.month(installed.storehouse, now_s, seed)
+            raised += _alarms(installed, courses)
+        else:
+            courses = past.since(installed.storehouse, last_s, now_s, seed)
+        _write(connection, installed, courses)
+    alarms.add(connection, sorted(raised, key=lambda row: row["raised"]))
+
+
+def _install(connection: sa.Connection, org_id: int, storehouse: Storehouse) -> Installed:
+    store_house_id = sites.storehouse(connection, org_id, storehouse.name, storehouse.time_zone)
+    sensor_ids = {
+        sensor: sites.sensor(
+            connection,
+            store_house_id,
+            sensor.name,
+            sensor.metric,
+            unit=sensor.unit,
+            interval_s=sensor.interval_s,
+            position=sensor.position,
+        )
+        for sensor in storehouse.sensors
+    }
+    return Installed(storehouse, store_house_id, sensor_ids)
+
+
+def _last_s(connection: sa.Connection, installed: Installed) -> int | None:
+    # The sensors of a storehouse report together, so one that reports speaks for all.
+    sensor_id = installed.sensor_ids[installed.storehouse.reporting[0]]
+    reading = tables.reading.c
+    last = connection.scalar(sa.select(sa.func.max(reading.time)).where(reading.sensor_id == sensor_id))
+    return None if last is None else int(last.timestamp())
+
+
+def _write(connection: sa.Connection, installed: Installed, courses: dict[Sensor, Course]) -> None:
+    # Sensor by sensor and in order of time, as the index has them: so each row goes to its end.
+    instants_s = set[int]().union(*(course.instants_s for course in courses.values()))
+    texts = {instant: readings.text(_time(instant)) for instant in instants_s}
+    for sensor, course in courses.items():
+        sensor_id = installed.sensor_ids[sensor]
+        rows = [
+            (sensor_id, texts[instant], value) for instant, value in zip(course.instants_s, course.values, strict=True)
+        ]
+        readings.add_bulk(connection, rows)
+
+
+def _alarms(installed: Installed, courses: dict[Sensor, Course]) -> Iterator[Row]:
+    storehouse = installed.storehouse
+    for limit in storehouse.room.limits:
+        sensor = storehouse.watched(limit.metric)
+        for episode in episodes(courses[sensor].instants_s, courses[sensor].values, limit):
+            yield _alarm(installed, sensor) | {
+                "kind": limit.kind,
+                "severity": limit.severity,
+                "state": "cleared",
+                "acknowledged": limit.severity == "critical",  # somebody had to come
+                "value": episode.value,
+                "limit": None if limit.kind == "switch" else limit.limit,
+                "raised": _time(episode.raised),
+                "cleared": _time(episode.cleared),
+            }
+    for sensor in storehouse.silent:
+        noticed_s = courses[sensor].instants_s[-1] + 3 * INTERVAL_S
+        yield _alarm(installed, sensor) | {
+            "kind": "no_data",
+            "severity": "warning",
+            "state": "active",
+            "raised": _time(noticed_s),
+        }
+
+
+def _alarm(installed: Installed, sensor: Sensor) -> Row:
+    return {
+        "store_house_id": installed.store_house_id,
+        "sensor_id": installed.sensor_ids[sensor],
+        "metric": sensor.metric,
+        "acknowledged": False,
+        "value": None,
+        "limit": None,
+        "cleared": None,
+    }
+
+
+def _time(instant_s: float) -> datetime:
+    return datetime.fromtimestamp(instant_s, UTC)

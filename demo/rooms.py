@@ -1,0 +1,183 @@
+"""The kinds of room there are: what stands in them, and how each metric answers to what happens."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Response:
+    """How far a metric of a room moves, in its own unit, with each thing that happens there."""
+
+    level: float
+    noise: float
+    """Of the single sensor, to either side."""
+    day: float = 0
+    """At the warmest hour; as much the other way at the coldest."""
+    weather: float = 0
+    """Over the days, to either side."""
+    people: float = 0
+    """After a long time of people working."""
+    lit: float = 0
+    """During working hours."""
+    open: float = 0
+    """At once when the door opens."""
+    door: float = 0
+    """After the door has been open for long."""
+    cycle: float = 0
+    """Between the ends of one compressor cycle."""
+    running: float = 0
+    """While the compressor runs."""
+    heater: float = 0
+    """While a defrost heats."""
+    defrost: float = 0
+    """After a defrost that would not end."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the room's first sensor of `metric` must not pass; a switch that is on passes 0."""
+
+    metric: str
+    kind: str
+    limit: float
+    severity: str
+
+    def is_passed(self, value: float | None) -> bool:
+        """Say whether `value` is an alarm."""
+        if value is None:
+            return False
+        return value < self.limit if self.kind == "low" else value > self.limit
+
+
+@dataclass(frozen=True, eq=False)
+class Room:
+    """A kind of room."""
+
+    responses: dict[str, Response]
+    places: dict[str, tuple[str, ...]]
+    """Metric: the places it is measured at; the first of them is watched by `limits`."""
+    limits: tuple[Limit, ...]
+    openings: int
+    """Of the door, on a working day."""
+    cycle_s: int = 1800
+    """From one start of the compressor to the next."""
+    defrosts: tuple[int, ...] = ()
+    """The hours at which they begin, local time."""
+
+
+_SAFETY = {"smoke": ("ceiling",), "water": ("floor",), "door": ("door",)}
+_SAFETY_LIMITS = (Limit("smoke", "switch", 0, "critical"), Limit("water", "switch", 0, "critical"))
+
+FREEZER = Room(
+    responses={
+        "temperature": Response(-23, 0.2, day=0.3, weather=0.4, people=0.2, door=13, cycle=1.4, defrost=5),
+        "humidity": Response(68, 0.8, day=1, weather=3, door=40, cycle=3, defrost=14),
+        "light": Response(1, 1, lit=35, open=190),
+        "power": Response(0.9, 0.06, running=7.4, heater=5.2),
+    },
+    places={
+        "temperature": ("rack_a", "rack_b", "door", "rear", "evaporator"),
+        "humidity": ("rack_a", "rear"),
+        "light": ("door",),
+        "power": ("evaporator",),
+        **_SAFETY,
+    },
+    limits=(Limit("temperature", "high", -15, "critical"), *_SAFETY_LIMITS),
+    openings=16,
+    cycle_s=2100,
+    defrosts=(4, 12, 20),
+)
+
+COOLER = Room(
+    responses={
+        "temperature": Response(3.4, 0.15, day=0.2, weather=0.2, people=0.2, door=9, cycle=0.9, defrost=1.3),
+        "humidity": Response(78, 0.8, day=1, weather=3, door=22, cycle=3, defrost=6),
+        "light": Response(2, 1, lit=90, open=160),
+        "power": Response(0.6, 0.05, running=4.1, heater=1.8),
+    },
+    places={
+        "temperature": ("rack_a", "rack_b", "door", "rear"),
+        "humidity": ("rack_a", "rack_b", "rear"),
+        "light": ("door",),
+        "power": ("evaporator",),
+        **_SAFETY,
+    },
+    limits=(
+        Limit("temperature", "high", 8, "warning"),
+        Limit("temperature", "low", 0, "warning"),
+        *_SAFETY_LIMITS,
+    ),
+    openings=22,
+    cycle_s=1700,
+    defrosts=(5, 21),
+)
+
+PHARMACY = Room(
+    responses={
+        "temperature": Response(4.9, 0.1, day=0.2, weather=0.1, people=0.2, door=5, cycle=0.6, defrost=0.7),
+        "humidity": Response(47, 0.6, day=1, weather=3, people=2, door=16, cycle=2, defrost=3),
+        "light": Response(2, 1, lit=240, open=60),
+        "pressure": Response(15, 0.4, weather=1, open=-7),
+    },
+    places={
+        "temperature": ("rack_a", "rack_b", "door", "rear"),
+        "humidity": ("rack_a", "rack_b", "rear"),
+        "light": ("centre",),
+        "pressure": ("centre",),
+        **_SAFETY,
+    },
+    limits=(
+        Limit("temperature", "high", 8, "critical"),
+        Limit("temperature", "low", 2, "critical"),
+        Limit("pressure", "low", 4, "warning"),
+        *_SAFETY_LIMITS,
+    ),
+    openings=12,
+    cycle_s=1500,
+    defrosts=(3, 15),
+)
+
+PRODUCE = Room(
+    responses={
+        "temperature": Response(8.6, 0.2, day=0.5, weather=0.4, people=0.4, door=6, cycle=0.9, defrost=0.9),
+        "humidity": Response(88, 0.7, day=1, weather=2, people=-2, door=-25, cycle=2),
+        "co2": Response(1350, 18, day=60, weather=120, people=-180, door=-2200),
+        "light": Response(2, 1, lit=130, open=220),
+        "power": Response(0.5, 0.04, running=3.2, heater=1.2),
+    },
+    places={
+        "temperature": ("rack_a", "door", "rear"),
+        "humidity": ("rack_a", "rear"),
+        "co2": ("centre", "rear"),
+        "light": ("centre",),
+        "power": ("evaporator",),
+        **_SAFETY,
+    },
+    limits=(
+        Limit("co2", "high", 3000, "warning"),
+        Limit("temperature", "high", 13, "warning"),
+        *_SAFETY_LIMITS,
+    ),
+    openings=20,
+    cycle_s=1900,
+    defrosts=(2, 14),
+)
+
+AMBIENT = Room(
+    responses={
+        "temperature": Response(21, 0.2, day=2.8, weather=2.5, people=0.8, door=4),
+        "humidity": Response(52, 0.8, day=-5, weather=6, people=1, door=14),
+        "light": Response(4, 3, lit=380, open=140),
+        "co2": Response(440, 8, weather=15, people=260, door=-90),
+        "pm25": Response(18, 2, weather=9, people=12, door=30),
+    },
+    places={
+        "temperature": ("rack_a", "door", "rear"),
+        "humidity": ("rack_a", "rear"),
+        "light": ("centre", "rear"),
+        "co2": ("centre",),
+        "pm25": ("door",),
+        **_SAFETY,
+    },
+    limits=(Limit("humidity", "high", 78, "warning"), *_SAFETY_LIMITS),
+    openings=26,
+)

@@ -1,0 +1,69 @@
+"""The arguments of `python -m ingest`."""
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import instants
+from errors import UsageError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments (None: those of the process); raises `UsageError` where they are wrong."""
+    parser = _Parser(prog="python -m ingest", description="Bring readings into Storewatch's own tables.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    csv = commands.add_parser(
+        "csv",
+        help="a table in a text file",
+        description="Import a table with a time column and one column per sensor. Running it twice adds nothing.",
+    )
+    csv.add_argument("file", metavar="FILE", type=Path, help="UTF-8 or GB18030, with commas, semicolons or tabs")
+    csv.add_argument("--config", metavar="FILE", help="settings.yaml (default: STOREWATCH_CONFIG, else the demo's)")
+    csv.add_argument("--store-house", metavar="NAME", type=_name(255), required=True, help="made if it is new")
+    csv.add_argument("--org", metavar="NAME", type=_name(255), default="Imported", help="its owner (%(default)s)")
+    csv.add_argument(
+        "--time-zone",
+        metavar="ZONE",
+        type=_zone,
+        help="of times without an offset (the storehouse's; if new, UTC)",
+    )
+    csv.add_argument("--metric", type=_name(32), default="temperature", help="what is measured (%(default)s)")
+    csv.add_argument("--unit", type=_name(16), help="its unit (of temperature: °C)")
+    csv.add_argument("--speed", metavar="N", type=_speed, help="play it N times faster than life, instead of at once")
+    return parser.parse_args(argv)
+
+
+def _name(length: int) -> Callable[[str], str]:
+    def name(text: str) -> str:
+        text = text.strip()
+        if not 0 < len(text) <= length:
+            raise argparse.ArgumentTypeError(f"must have 1 to {length} characters")
+        return text
+
+    return name
+
+
+def _zone(text: str) -> str:
+    try:
+        return instants.zone(text).key
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return speed

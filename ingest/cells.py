@@ -1,0 +1,59 @@
+"""What stands in a cell: a time or a number. Both raise ValueError, saying what is wrong."""
+
+import math
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+YEARS = range(1900, 2200)
+
+_TIME = re.compile(
+    r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})[T ] *(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?"
+    r" *(Z|[+-]\d{2}:?\d{2})?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def time(text: str) -> datetime:
+    """Return the time: aware where it has a UTC offset or Z, otherwise naive."""
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{shown(text)} is not a time like 2024-01-31 13:45")
+    *fields, fraction, offset = match.groups(default="")
+    # Milliseconds, as the database keeps: with more, a reading that is there would not be found again.
+    microsecond = int(f"{fraction:0<3}"[:3]) * 1000
+    year, month, day, hour, minute, second = (int(field or 0) for field in fields)
+    try:
+        if year not in YEARS:
+            raise ValueError(f"the year must lie in {YEARS.start} to {YEARS[-1]}")
+        return datetime(year, month, day, hour, minute, second, microsecond, _zone(offset))
+    except ValueError as error:
+        raise ValueError(f"{shown(text)} is not a time: {error}") from None
+
+
+def number(text: str, *, decimal_comma: bool = False) -> float | None:
+    """Return the number, or None for an empty cell."""
+    text = text.strip()
+    if not text:
+        return None
+    try:
+        value = float(text.replace(",", ".") if decimal_comma else text)
+    except ValueError:
+        value = math.nan
+    # Python's own 1_000 is no number to anybody else.
+    if not math.isfinite(value) or "_" in text:
+        raise ValueError(f"{shown(text)} is not a number")
+    return value
+
+
+def shown(text: str) -> str:
+    """Return the cell in quotes, cut where it is long."""
+    return repr(text if len(text) <= 40 else text[:40] + "...")
+
+
+def _zone(offset: str) -> timezone | None:
+    if not offset:
+        return None
+    if offset in "Zz":
+        return UTC
+    minutes = int(offset[1:3]) * 60 + int(offset[-2:])
+    return timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))

@@ -1,0 +1,198 @@
+"""A table in a text file: a column with the time, and one column per sensor."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from itertools import chain, islice, pairwise
+from pathlib import Path
+from statistics import median_low
+from typing import NamedTuple
+
+from errors import UsageError
+from ingest import cells
+
+TIME_NAMES = {"time", "timestamp", "date", "时间"}
+ENCODINGS = ("utf-8-sig", "gb18030")
+DELIMITERS = "\t;,"
+"""The rarer in names and numbers, the earlier: it wins where both would do."""
+BLANK = DELIMITERS + ' "\r\n'
+"""A line of nothing but these is no row; spreadsheets leave such lines at the end."""
+BEGINNING = 1000
+"""Rows that are looked at to tell the step between them, and the order they stand in."""
+
+
+class Fault(NamedTuple):
+    """Something that cannot go in: a cell (`column`), or a whole row."""
+
+    line: int
+    column: str | None
+    why: str
+
+    def __str__(self) -> str:
+        """Name the place and the reason."""
+        place = f"line {self.line}" if self.column is None else f"line {self.line}, column {self.column}"
+        return f"{place}: {self.why}"
+
+
+class Row(NamedTuple):
+    """A line of the table; `time` is None where the whole row is bad."""
+
+    line: int
+    time: datetime | None
+    values: list[float | None]
+    faults: list[Fault]
+
+
+class Layout(NamedTuple):
+    """Where things stand in a row; columns are counted from 0."""
+
+    delimiter: str
+    width: int
+    time: int
+    time_name: str
+    sensors: dict[int, str]
+
+
+class Table:
+    """The rows of a table, in order, each read when its turn comes. Every line is a row of its own.
+
+    So a quote that is never closed costs one row, not all that follow.
+    """
+
+    def __init__(self, stream: Iterable[str]) -> None:
+        lines = ((number, line) for number, line in enumerate(stream, 1) if line.strip(BLANK))
+        _, header = next(lines, (0, ""))
+        first = list(islice(lines, 1))
+        self.layout = _layout(header, first[0][1] if first else "")
+        self._rows = (_row(number, line, self.layout) for number, line in chain(first, lines))
+        self._beginning = list(islice(self._rows, BEGINNING))
+        self._check_times()
+        self.step = _step([row.time for row in self._beginning if row.time])
+
+    def __iter__(self) -> Iterator[Row]:
+        """Go through all rows, once."""
+        return chain(self._beginning, self._rows)
+
+    @property
+    def sensor_names(self) -> list[str]:
+        """The sensors, in the order of their values in a row."""
+        return list(self.layout.sensors.values())
+
+    def _check_times(self) -> None:
+        # Before anything is made in the database for a file that is something else.
+        if not self._beginning:
+            raise UsageError("there are no rows below the header")
+        if all(row.time is None for row in self._beginning):
+            raise UsageError(f"there is no row that can be read; {self._beginning[0].faults[0]}")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Table, io.BufferedReader]]:
+    """Open the table in the file, and the bytes below it, whose `tell()` is how far it has been read.
+
+    Raises `UsageError` where the file cannot be read or holds no such table.
+    """
+    encoding = _encoding(path)
+    with path.open("rb") as raw, io.TextIOWrapper(raw, encoding) as text:
+        try:
+            table = Table(text)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+        yield table, raw
+
+
+def _encoding(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is not a file")
+    try:
+        for encoding in ENCODINGS:
+            if _decodes(path, encoding):
+                return encoding
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    raise UsageError(f"{path}: is neither UTF-8 nor GB18030 text; save it as CSV in UTF-8")
+
+
+def _decodes(path: Path, encoding: str) -> bool:
+    with path.open(encoding=encoding) as text:
+        try:
+            while text.read(1 << 20):
+                pass
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter, skipinitialspace=True, strict=True))
+
+
+def _layout(header: str, first: str) -> Layout:
+    delimiter = _delimiter(header, first)
+    try:
+        names = [name.strip() for name in _split(header, delimiter)]
+    except csv.Error as error:
+        raise UsageError(f"the header cannot be read: {error}") from None
+    time = next((i for i, name in enumerate(names) if name.casefold() in TIME_NAMES), 0)
+    sensors = {i: name for i, name in enumerate(names) if i != time and name}
+    _check_names(list(sensors.values()))
+    return Layout(delimiter, len(names), time, names[time], sensors)
+
+
+def _delimiter(header: str, first: str) -> str:
+    """Return the delimiter that cuts header and first row into equally many cells, the more the better."""
+
+    def fitness(delimiter: str) -> tuple[bool, int]:
+        try:
+            width = len(_split(header, delimiter))
+            return len(_split(first, delimiter)) == width > 1, width
+        except csv.Error:
+            return False, 0
+
+    return max(DELIMITERS, key=fitness)
+
+
+def _check_names(names: list[str]) -> None:
+    if not names:
+        raise UsageError("the header names no sensor; it must read like time,freezer_1,freezer_2 (or with ; or tabs)")
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two columns are named {name!r}: give each sensor a name of its own")
+        if len(name) > 255:
+            raise UsageError(f"the column name {cells.shown(name)} is longer than 255 characters")
+
+
+def _row(line: int, text: str, layout: Layout) -> Row:
+    try:
+        row = _split(text, layout.delimiter)
+    except csv.Error as error:
+        return Row(line, None, [], [Fault(line, None, f"its quotes are wrong: {error}")])
+    if len(row) != layout.width:
+        return Row(line, None, [], [Fault(line, None, f"{len(row)} cells where the header has {layout.width}")])
+    try:
+        time = cells.time(row[layout.time])
+    except ValueError as error:
+        return Row(line, None, [], [Fault(line, layout.time_name, str(error))])
+    return _values(line, time, row, layout)
+
+
+def _values(line: int, time: datetime, row: list[str], layout: Layout) -> Row:
+    values: list[float | None] = []
+    faults = []
+    for index, name in layout.sensors.items():
+        value = None
+        try:
+            value = cells.number(row[index], decimal_comma=layout.delimiter != ",")
+        except ValueError as error:
+            faults.append(Fault(line, name, str(error)))
+        values.append(value)
+    return Row(line, time, values, faults)
+
+
+def _step(times: list[datetime]) -> timedelta | None:
+    """Return the usual step from row to row, negative where the newest come first; None if there is none."""
+    walls = [time.replace(tzinfo=None) for time in times]
+    steps = [later - earlier for earlier, later in pairwise(walls) if later != earlier]
+    return median_low(steps) if steps else None

@@ -1,0 +1,83 @@
+"""Instants: aware UTC datetimes in Python, naive date-times in a database's columns."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+Clock = Callable[[], datetime]
+
+AHEAD = timedelta(seconds=60)
+"""How far a reading's time may lie ahead of our clock before it counts as wrong."""
+
+
+def now() -> datetime:
+    """Return the present instant."""
+    return datetime.now(UTC)
+
+
+def zone(name: str) -> ZoneInfo:
+    """Return the time zone `name` (IANA); raises ValueError if there is none."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError, ValueError, TypeError):
+        raise ValueError(f"{name!r} is not a time zone; name one like Asia/Shanghai or UTC") from None
+
+
+def from_local(local: datetime, tz: ZoneInfo, now: datetime) -> datetime:
+    """Return the instant at which the clocks of `tz` showed the naive `local`.
+
+    In the hour that the end of daylight saving repeats there are two. It is the later one, unless that is still to
+    come at `now`: so the newest reading is right in either pass, which is what a live table is read for.
+    """
+    earlier = local.replace(tzinfo=tz, fold=0).astimezone(UTC)
+    later = local.replace(tzinfo=tz, fold=1).astimezone(UTC)
+    return later if earlier < later <= now + AHEAD else earlier
+
+
+class Instant(sa.TypeDecorator[datetime]):
+    """A date-time column that holds wall-clock times of `tz` (None: UTC).
+
+    Out of a UTC column come aware datetimes, out of any other the naive ones that stand there: which instant one of
+    them means depends on when it is asked (`from_local`). Values that are no date-time, such as MySQL's 0000-00-00,
+    come out as None: one such row must not take the others with it.
+    """
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def __init__(self, tz: ZoneInfo | None = None) -> None:
+        super().__init__()
+        self.tz = tz
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Keep milliseconds on MySQL, whose plain DATETIME rounds to seconds; SQLite has no date-times, only text."""
+        kinds: dict[str, sa.types.TypeEngine[Any]] = {"mysql": mysql.DATETIME(fsp=3), "sqlite": sa.String(32)}
+        return dialect.type_descriptor(kinds.get(dialect.name, sa.DateTime()))
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
+        """Turn an aware datetime into what the column holds; ISO text sorts as the times do."""
+        if value is None:
+            return None
+        local = value.astimezone(self.tz or UTC).replace(tzinfo=None)
+        return local.isoformat(" ", "microseconds") if dialect.name == "sqlite" else local
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
+        """Turn what the column holds into a datetime."""
+        if isinstance(value, str):
+            value = _from_text(value)
+        if not isinstance(value, datetime):
+            return None
+        return value if self.tz else value.replace(tzinfo=UTC)
+
+
+def _from_text(text: str) -> datetime | None:
+    """Return the naive time in `text`; one with an offset compares like no other in its column."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is None else None

@@ -1,0 +1,112 @@
+"""The newest reading of each sensor, and how good it is. Pure: no clock, no socket, no database."""
+
+import heapq
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from ask.answers import Env, Id, Storehouse
+from ask.readings import Key, Reading
+from ask.sensors import Sensor
+from instants import AHEAD
+
+INTERVALS = 3
+"""A reading older than so many of its sensor's intervals is stale."""
+
+
+class Newest:
+    """What every storehouse looks like now. Methods that change it return the storehouses that look different."""
+
+    def __init__(self) -> None:
+        self._storehouses: dict[Id, Storehouse] = {}
+        self._sensors: dict[Id, list[Sensor]] = {}  # by storehouse
+        self._of_key: dict[Key, list[Sensor]] = {}
+        self._readings: dict[Key, Reading] = {}
+        self._ageing: list[tuple[datetime, int, Key]] = []  # a heap: when which reading goes stale
+        self._turns = 0
+
+    def storehouse(self, store_house_id: Id) -> Storehouse | None:
+        """Return the storehouse of this id, also where an integer came as a string of digits."""
+        found = self._storehouses.get(store_house_id)
+        if found is None and isinstance(store_house_id, str) and store_house_id.isascii() and store_house_id.isdigit():
+            found = self._storehouses.get(int(store_house_id))
+        return found
+
+    def knows(self, key: Key) -> bool:
+        """Return whether readings of this key belong to a known sensor."""
+        return key in self._of_key
+
+    def keys(self) -> set[Key]:
+        """Return what the known sensors' readings are found by."""
+        return set(self._of_key)
+
+    def learn(self, storehouses: Iterable[Storehouse], sensors: Iterable[Sensor]) -> set[Id]:
+        """Take over which storehouses and sensors there are."""
+        before = self._storehouses, self._sensors
+        self._storehouses = {one.store_house_id: one for one in storehouses}
+        self._sensors = {one: [] for one in self._storehouses}
+        self._of_key = {}
+        for sensor in sensors:
+            self._sensors.setdefault(sensor.store_house_id, []).append(sensor)
+            self._of_key.setdefault(sensor.key, []).append(sensor)
+        changed = {one for one in self._sensors if before[1].get(one) != self._sensors[one]}
+        for key in {sensor.key for one in changed for sensor in self._sensors[one]}:
+            self._watch_age(key)
+        return changed | (set(before[0]) - set(self._storehouses))
+
+    def take(self, readings: Iterable[Reading], now: datetime) -> set[Id]:
+        """Take over readings; of each sensor the newest by time counts, of equally new ones the last."""
+        changed: set[Id] = set()
+        for reading in readings:
+            # A clock that runs ahead must not hide the readings to come behind one from the future.
+            if reading.time > now + AHEAD:
+                continue
+            before = self._readings.get(reading.key)
+            if before is not None and (reading.time < before.time or reading == before):
+                continue
+            self._readings[reading.key] = reading
+            self._watch_age(reading.key)
+            changed.update(sensor.store_house_id for sensor in self._of_key.get(reading.key, ()))
+        return changed
+
+    def age(self, now: datetime) -> set[Id]:
+        """Return the storehouses where a reading has gone stale since the last call."""
+        changed: set[Id] = set()
+        while self._ageing and self._ageing[0][0] < now:
+            end, _, key = heapq.heappop(self._ageing)
+            for sensor in self._of_key.get(key, ()):
+                if _goes_stale(self._readings[key], sensor) == end:
+                    changed.add(sensor.store_house_id)
+        return changed
+
+    def envs(self, store_house_id: Id, now: datetime) -> list[Env]:
+        """Return the storehouse's sensors with their newest readings."""
+        return [self._env(sensor, now) for sensor in self._sensors.get(store_house_id, ())]
+
+    def _env(self, sensor: Sensor, now: datetime) -> Env:
+        reading = self._readings.get(sensor.key)
+        value, time = (reading.value, reading.time) if reading else (None, None)
+        quality = _quality(reading, sensor, now)
+        return Env(sensor.sensor_id, sensor.sensor_name, sensor.metric, sensor.unit, value, time, quality)
+
+    def _watch_age(self, key: Key) -> None:
+        reading = self._readings.get(key)
+        if reading is None:
+            return
+        for sensor in self._of_key.get(key, ()):
+            end = _goes_stale(reading, sensor)
+            if end is not None:
+                self._turns += 1  # so that the heap never compares two keys, which may be of two types
+                heapq.heappush(self._ageing, (end, self._turns, key))
+
+
+def _goes_stale(reading: Reading, sensor: Sensor) -> datetime | None:
+    if not sensor.interval_s or reading.value is None:
+        return None
+    return reading.time + INTERVALS * timedelta(seconds=sensor.interval_s)
+
+
+def _quality(reading: Reading | None, sensor: Sensor, now: datetime) -> str:
+    if reading is None or reading.value is None:
+        return "bad"
+    end = _goes_stale(reading, sensor)
+    return "stale" if end is not None and now > end else "good"

@@ -1,0 +1,72 @@
+"""The poller: looks for new readings, and hands each of them once to whoever subscribed."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from ask.readings import Reading
+from errors import Unavailable
+from live.source import Source
+
+log = logging.getLogger("live")
+
+Consumer = Callable[[Sequence[Reading]], Awaitable[None]]
+
+
+class Poller:
+    """Asks one bounded question a tick, for all storehouses together, on the event loop it is run in.
+
+    `ticked` is awaited after each tick: with True when all that is committed has been handed out, with False when
+    the database did not answer.
+    """
+
+    def __init__(self, source: Source, interval_s: float, ticked: Callable[[bool], Awaitable[None]]) -> None:
+        self._source = source
+        self._interval_s = interval_s
+        self._ticked = ticked
+        self._consumers: list[Consumer] = []
+        self._woken = asyncio.Event()
+
+    def subscribe(self, consumer: Consumer) -> None:
+        """Have `consumer` awaited with every new reading; of those subscribed it sees each once."""
+        self._consumers.append(consumer)
+
+    def wake(self) -> None:
+        """Tick at once instead of at the end of the interval."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        while True:
+            end = time.monotonic() + self._interval_s
+            await self._ticked(await self._tick())
+            await self._wait(end - time.monotonic())
+
+    async def _tick(self) -> bool:
+        more = True
+        try:
+            while more:
+                readings, more = await self._source.read()
+                if readings:
+                    await self._hand_out(readings)
+        except Unavailable:
+            return False
+        except Exception:
+            # A poller that ends would leave every screen standing still and looking alive.
+            log.exception("the poller's question failed")
+            return False
+        return True
+
+    async def _hand_out(self, readings: Sequence[Reading]) -> None:
+        for consumer in self._consumers:
+            try:
+                await consumer(readings)
+            except Exception:
+                log.exception("a consumer failed on %d readings", len(readings))
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), max(seconds, 0))
+        self._woken.clear()

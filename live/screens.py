@@ -1,0 +1,98 @@
+"""The screens: what is pushed to those who watch a storehouse."""
+
+from collections import defaultdict
+from collections.abc import Iterable, MutableMapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from ask.answers import AskError, Envs, Id
+from ask.readings import Reading
+from errors import NotFound
+from instants import Clock
+from live.newest import Newest
+
+
+def room(sid: str) -> str:
+    """Return the room of a connection."""
+    return f"ROOM_{sid}"
+
+
+class Emit(Protocol):
+    """How an event gets into rooms."""
+
+    async def __call__(self, event: str, data: object, rooms: list[str]) -> None:
+        """Send `data`, encoded once, to every connection in the rooms."""
+
+
+class Screens:
+    """Pushes an `envs` to those who watch a storehouse that looks different.
+
+    `clients` is `globals.clients`.
+    """
+
+    def __init__(self, newest: Newest, emit: Emit, clients: MutableMapping[str, Id | None], clock: Clock) -> None:
+        self.stale = False
+        """The database is lost: what the screens show is the last that was known."""
+        self._newest = newest
+        self._emit = emit
+        self._clients = clients
+        self._clock = clock
+        self._different: set[Id] = set()
+
+    def envs(self, store_house_id: Id, cursor: int | None = None) -> Envs:
+        """Return the storehouse as it stands, for a browser that brought `cursor` along."""
+        now = self._clock()
+        reset = True if cursor else msgspec.UNSET
+        return Envs(store_house_id, 0, now, self.stale, self._newest.envs(store_house_id, now), reset)
+
+    async def take(self, readings: Sequence[Reading]) -> None:
+        """Take over new readings; they are pushed when the tick is over."""
+        self._different |= self._newest.take(readings, self._clock())
+
+    async def change(self, store_house_ids: set[Id]) -> None:
+        """Push these storehouses; those who watch one that is gone are told, and watch nothing then."""
+        self._different |= store_house_ids
+        for store_house_id in store_house_ids:
+            if self._newest.storehouse(store_house_id) is None:
+                await self._leave(store_house_id)
+        await self._push()
+
+    async def ticked(self, answered: bool) -> None:
+        """Push what the tick has changed; `answered`: whether the database did."""
+        self._different |= self._newest.age(self._clock())
+        if self.stale == answered:
+            self._turn(stale=not answered)
+        await self._push()
+
+    async def lost(self) -> None:
+        """Tell everyone that the database is lost."""
+        if not self.stale:
+            self._turn(stale=True)
+            await self._push()
+
+    def _turn(self, *, stale: bool) -> None:
+        self.stale = stale
+        self._different.update(one for one in self._clients.values() if one is not None)
+
+    async def _push(self) -> None:
+        different, self._different = self._different, set()
+        for store_house_id, rooms in self._watchers(different).items():
+            await self._emit("envs", self.envs(store_house_id), rooms)
+
+    async def _leave(self, store_house_id: Id) -> None:
+        gone = NotFound(f"the storehouse {store_house_id!r} is gone", "store_house_id")
+        rooms = self._watchers({store_house_id}).get(store_house_id, [])
+        for sid in [sid for sid, watched in self._clients.items() if watched == store_house_id]:
+            self._clients[sid] = None
+        if rooms:
+            await self._emit("ask_error", AskError("register", gone.code, gone.message, gone.field), rooms)
+
+    def _watchers(self, store_house_ids: Iterable[Id]) -> dict[Id, list[str]]:
+        wanted = set(store_house_ids)
+        found: dict[Id, list[str]] = defaultdict(list)
+        if wanted:
+            for sid, watched in self._clients.items():
+                if watched in wanted:
+                    found[watched].append(room(sid))
+        return found

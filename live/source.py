@@ -1,0 +1,121 @@
+"""Where new readings come from: a table with growing ids, or one that can be asked by time only."""
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from ask import Ask
+from ask.readings import Key, Reading, Row
+from instants import Clock
+from live.frontier import Frontier, Restarted
+from live.window import Window
+
+log = logging.getLogger("live")
+
+MOST = 5_000
+"""Rows in one answer; where there are more, the next question follows at once."""
+RECENT_IDS = 10_000
+"""How far below the highest id a transaction may still be open when we start."""
+
+
+class Source(Protocol):
+    """Hands out every reading that is committed once, from `begin` on. Both raise `Unavailable`."""
+
+    async def begin(self) -> None:
+        """Count all that is there as seen."""
+
+    async def read(self) -> tuple[list[Reading], bool]:
+        """Return readings not handed out yet, and whether there may be more at once."""
+
+
+def source(ask: Ask, clock: Clock) -> Source:
+    """Return the source that fits the site's readings."""
+    return ByIds(ask) if ask.subjects.reading.grows else ByTime(ask, clock)
+
+
+class ByIds:
+    """For readings whose ids grow."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._patience_s = ask.subjects.reading.late_window.total_seconds()
+        self._frontier = Frontier(-1, self._patience_s)
+        self._latest: dict[Key, datetime] = {}
+        self._known_up_to = -1
+
+    async def begin(self) -> None:
+        """Count all that is there as seen, but not the ids that are still missing among the last."""
+        highest = await self._ask.highest_row()
+        lowest = max(0, highest - RECENT_IDS)
+        recent = await self._ask.row_ids(lowest, highest)
+        self._frontier = Frontier.begin(highest, lowest, recent, self._patience_s, time.monotonic())
+
+    async def read(self) -> tuple[list[Reading], bool]:
+        """Return readings not handed out yet, and whether there may be more at once."""
+        asked_at = time.monotonic()
+        question = self._frontier.question(asked_at)
+        rows = await self._ask.rows_after(question.known, question.holes, MOST)
+        try:
+            new = self._frontier.take(question, rows, MOST, asked_at)
+        except Restarted:
+            await self._restart()
+            return [], True
+        readings = [reading for row in new for reading in row.readings if not self._is_known(row, reading)]
+        for reading in readings:
+            self._latest[reading.key] = max(reading.time, self._latest.get(reading.key, reading.time))
+        return readings, len(rows) >= MOST
+
+    async def _restart(self) -> None:
+        highest = await self._ask.highest_row()
+        if highest > self._frontier.known:
+            # Only the last row seen was deleted or changed.
+            self._frontier.forget_anchor()
+            return
+        log.warning("the readings' ids went back from %s to %s: reading them anew", self._frontier.known, highest)
+        self._frontier = Frontier(-1, self._patience_s)
+        self._known_up_to = highest
+
+    def _is_known(self, row: Row, reading: Reading) -> bool:
+        # A table that was restored brings rows again that were handed out before; only newer ones count.
+        again = row.reading_id is not None and row.reading_id <= self._known_up_to
+        latest = self._latest.get(reading.key)
+        return again and latest is not None and reading.time <= latest
+
+
+class ByTime:
+    """For readings without growing ids."""
+
+    def __init__(self, ask: Ask, clock: Clock) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._window = Window(ask.subjects.reading.late_window, clock())
+
+    async def begin(self) -> None:
+        """Count all that is in the window as seen."""
+        await self.read()
+
+    async def read(self) -> tuple[list[Reading], bool]:
+        """Return readings not handed out yet; there are never more at once."""
+        now = self._clock()
+        rows: list[Row] = []
+        for span in self._window.question(now):
+            rows += await self._all(span)
+        return [reading for row in self._window.take(rows, now) for reading in row.readings], False
+
+    async def _all(self, span: tuple[datetime, datetime]) -> Sequence[Row]:
+        """All rows of `span`, asked for in portions that end between two times."""
+        start, end = span
+        found: list[Row] = []
+        most = MOST
+        while True:
+            rows = await self._ask.rows_between([(start, end)], most)
+            if len(rows) < most:
+                return found + rows
+            last = max((row.time for row in rows if row.time), default=end)
+            whole = [row for row in rows if row.time != last]
+            if whole:
+                found, start = found + whole, last
+            else:
+                most *= 2

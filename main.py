@@ -1,0 +1,249 @@
+"""The command: builds every part from the settings, starts them, stops them in reverse.
+
+`python main.py 8000` serves; `python main.py --check --config settings.yaml` tries the settings on the database.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple, NoReturn
+
+import socketio
+import tornado.httpserver
+import tornado.netutil
+import tornado.web
+
+import check
+import dashboard.pages
+import database
+import demo.history
+import demo.live
+import globals
+import instants
+import logger
+import settings as settings_module
+import transport
+from ask import Ask
+from ask.subjects import Subjects, subjects
+from errors import UsageError
+from live.directory import Directory
+from live.heartbeat import Heartbeat
+from live.newest import Newest
+from live.poller import Poller
+from live.screens import Screens
+from live.source import source
+from server import Browsers, socket_server
+from settings import Settings, Source
+
+log = logging.getLogger("main")
+
+STARTING = database.Limits(connect=2.0, statement=30.0, read=31.0, answer=32.0)
+"""For the newest reading of each sensor, which a site's tables may be slow to tell."""
+MAX_HEADER = 16_384
+MAX_BODY = 1_048_576
+"""Bytes; a body over `max_payload` is refused, and up to here read to its end so that the refusal arrives."""
+SLOW_S = 10
+"""Seconds that headers or a body may take to arrive."""
+DRAIN_S = 3.0
+"""Seconds that browsers have to take note that we stop."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    try:
+        options = parse(arguments)
+        settings, origin = settings_module.load(options.config)
+        logger.configure(settings.log_level)
+        if options.check:
+            return check.run(settings, origin)
+        asyncio.run(serve(settings, origin, options.port))
+    except UsageError as error:
+        print(f"storewatch: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        usage = " ".join(self.format_usage().split())
+        raise UsageError(f"{message}; {usage}")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; raises `UsageError`."""
+    parser = _Parser(prog="main.py", description="Storewatch watches warehouses.")
+    parser.add_argument("port", nargs="?", type=_port, help="the port to listen on; 0: any free one")
+    parser.add_argument("--config", default=os.environ.get("STOREWATCH_CONFIG"), help="the settings, a YAML file")
+    parser.add_argument("--check", action="store_true", help="try the settings on the database, and stop")
+    options = parser.parse_args(arguments)
+    if options.port is None and not options.check:
+        parser.error("say which port to listen on, such as 8000")
+    return options
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; it is a number from 0 to 65535")
+    return int(text)
+
+
+async def serve(settings: Settings, origin: Source, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; raises `UsageError` where that cannot begin."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serving(settings, origin, port) as house:
+        print(f"Storewatch: {house.url}", flush=True)
+        await stop.wait()
+        log.info("stopping")
+
+
+class House(NamedTuple):
+    """What tells how a running server is doing."""
+
+    url: str
+    sio: socketio.AsyncServer
+    browsers: Browsers
+    poller: Poller
+    directory: Directory
+
+
+@asynccontextmanager
+async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterator[House]:
+    """Build every part, start them, and stop them in reverse; raises `UsageError`."""
+    async with AsyncExitStack() as running:
+        sockets = _listen(settings.host, port)
+        for one in sockets:
+            running.callback(one.close)
+        where = settings.database or settings_module.Database()
+        await asyncio.to_thread(_prepare, settings)
+        asking = running.enter_context(_opened(where, database.ASKING, 8))
+        patient = running.enter_context(_opened(where, STARTING, 1))
+        pulse = running.enter_context(_opened(where, database.BEATING, 1))
+        found = await asyncio.to_thread(_subjects, asking, origin)
+
+        ask = Ask(asking, patient, found, instants.now)
+        sio = socket_server(settings)
+        newest = Newest()
+
+        async def emit(event: str, data: object, rooms: list[str]) -> None:
+            await sio.emit(event, data, to=rooms)
+
+        screens = Screens(newest, emit, globals.clients, instants.now)
+        directory = Directory(ask, newest, instants.now, screens.change)
+        readings = source(ask, instants.now)
+        poller = Poller(readings, settings.poll_interval, screens.ticked)
+        poller.subscribe(screens.take)
+        poller.subscribe(directory.take)
+
+        async def beat(answering: bool) -> None:
+            if answering:
+                poller.wake()
+            else:
+                await screens.lost()
+
+        heartbeat = Heartbeat(pulse, [asking, patient], beat)
+        browsers = Browsers(settings, ask, newest, screens, directory, globals.clients)
+        sio.register_namespace(browsers)
+
+        await readings.begin()
+        await directory.refresh()
+        for name, run in {"poller": poller.run, "heartbeat": heartbeat.run, "directory": directory.run}.items():
+            await running.enter_async_context(_task(name, run()))
+        if settings.is_demo:
+            await running.enter_async_context(_task("demo", demo.live.run(where)))
+        await running.enter_async_context(_http(sio, settings, sockets))
+        url = f"http://{_address(settings.host)}:{sockets[0].getsockname()[1]}/"
+        yield House(url, sio, browsers, poller, directory)
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    try:
+        if port:
+            return tornado.netutil.bind_sockets(port, host)
+        # With port 0, each address of a host would get a port of its own.
+        return tornado.netutil.bind_sockets(0, host)[:1]
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host} port {port}: {error.strerror}; choose another port") from None
+
+
+def _address(host: str) -> str:
+    """A host that means every address is no address to open in a browser."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _prepare(settings: Settings) -> None:
+    where = settings.database or settings_module.Database()
+    if where.map is None:
+        database.migrate(where)
+    if settings.is_demo:
+        demo.history.prepare(where, instants.now())
+
+
+def _subjects(patient: database.Database, origin: Source) -> Subjects:
+    database.reach(patient)
+    with patient.engine.connect() as connection:
+        return subjects(patient.settings, origin, connection)
+
+
+class _opened:
+    """A database for as long as the server runs."""
+
+    def __init__(self, where: settings_module.Database, limits: database.Limits, workers: int) -> None:
+        self._database = database.Database(where, limits, workers)
+
+    def __enter__(self) -> database.Database:
+        return self._database
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+
+@asynccontextmanager
+async def _task(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run `work` beside everything else until the end."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and task.exception():
+            log.error("the %s ended with an error", name, exc_info=task.exception())
+
+
+@asynccontextmanager
+async def _http(sio: socketio.AsyncServer, settings: Settings, sockets: list[socket.socket]) -> AsyncIterator[None]:
+    handler = transport.get_tornado_handler(sio, settings.max_payload, settings.allowed_origins)
+    application = tornado.web.Application(
+        [(r"/socket\.io/", handler), *dashboard.pages.routes()],
+        websocket_max_message_size=settings.max_payload,
+    )
+    http = tornado.httpserver.HTTPServer(
+        application,
+        max_body_size=max(MAX_BODY, settings.max_payload),
+        max_header_size=MAX_HEADER,
+        body_timeout=SLOW_S,
+    )
+    http.add_sockets(sockets)
+    try:
+        yield
+    finally:
+        http.stop()
+        await transport.close_all(sio, DRAIN_S)
+        await sio.shutdown()
+        await http.close_all_connections()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

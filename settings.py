@@ -1,0 +1,263 @@
+"""settings.yaml and the environment become one frozen `Settings`.
+
+The environment overrides single keys, two underscores going one level down:
+`STOREWATCH_DATABASE__KIND=mysql`.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+
+from errors import UsageError
+
+PREFIX = "STOREWATCH_"
+NOT_SETTINGS = {"STOREWATCH_CONFIG", "STOREWATCH_COLDSTORE"}
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+LONGEST = timedelta(days=366)
+
+
+def duration(text: str) -> timedelta:
+    """Return what `text` says, such as 90s, 15m, 1.5h or 2d; raises ValueError if it says nothing, or too much."""
+    found = re.fullmatch(r"([0-9]{1,8}(?:\.[0-9]+)?)([smhd])", text)
+    span = timedelta(**{UNITS[found[2]]: float(found[1])}) if found else timedelta()
+    if not timedelta() < span <= LONGEST:
+        raise ValueError(f"{text!r} is no duration; write one like 90s, 15m, 1h or 2d, at most {LONGEST.days}d")
+    return span
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part of the settings: its keys are known, and it never changes."""
+
+
+class SubjectMap(Section, frozen=True):
+    """Where one of our subjects lies in a site's own database."""
+
+    table: str | None = None
+    """A table or view; its columns are named by `columns`."""
+    sql: str | None = None
+    """A whole SELECT instead of a table; its columns bear our names, or those given in `columns`."""
+    columns: dict[str, str] = {}
+    """Our field: their column."""
+    expressions: dict[str, str] = {}
+    """Our field: an SQL expression over their columns."""
+    time_zone: str | None = None
+    """The zone of their times, an IANA name; without it they are UTC."""
+
+
+class ReadingMap(SubjectMap, frozen=True):
+    """Where the readings lie; they may stand several to a row."""
+
+    wide: dict[str, str] = {}
+    """Metric: the column that holds it, for rows with one column per metric."""
+    late_window: str = "1h"
+    """How late a reading may be committed and still be found: a number and s, m, h or d."""
+
+
+class DatabaseMap(Section, frozen=True):
+    """A site's own tables, by subject; a subject that is left out bears our names there."""
+
+    organisation: SubjectMap | None = None
+    storehouse: SubjectMap | None = None
+    sensor: SubjectMap | None = None
+    reading: ReadingMap | None = None
+    alarm: SubjectMap | None = None
+
+
+class Database(Section, frozen=True):
+    """A database and how to reach it."""
+
+    kind: Literal["sqlite", "mysql"] = "sqlite"
+    """sqlite, or mysql (MariaDB too)."""
+    path: str = "var/storewatch.db"
+    """sqlite: the file."""
+    host: str = "127.0.0.1"
+    """mysql: the host."""
+    port: Port = 3306
+    """mysql: the port."""
+    user: str = ""
+    """mysql: the account; for a site's own tables one that may only read suffices."""
+    password: str = ""
+    """mysql: its password."""
+    name: str = ""
+    """mysql: the database."""
+    map: DatabaseMap | None = None
+    """A site's own tables; without it the tables are ours."""
+
+    def __repr__(self) -> str:
+        """Name the database without its password."""
+        if self.kind == "sqlite":
+            return f"sqlite {self.path}"
+        return f"mysql {self.user}@{self.host}:{self.port}/{self.name}"
+
+
+class Settings(Section, frozen=True):
+    """All settings; each key with its unit and a sentence."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a server for the site's browsers listens on every address
+    """The address to listen on."""
+    database: Database | None = None
+    """The sensor database; without it, the embedded demo."""
+    poll_interval: Seconds = 1.0
+    """Seconds between two looks for new readings."""
+    access: Literal["open"] | None = None
+    """Who may come in; must be set for any database but the demo's. Until there is access control, open."""
+    allowed_origins: list[str] = []
+    """Origins of pages, besides our own, that may connect: scheme://host[:port]."""
+    max_payload: Positive = 65536
+    """Bytes of the largest message a browser may send."""
+    rate_limit: Seconds = 20.0
+    """Events a second that one connection may send."""
+    rate_burst: Positive = 40
+    """Events that one connection may send at once before `rate_limit` counts."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least serious record that is logged."""
+
+    @property
+    def is_demo(self) -> bool:
+        """No database was named: the embedded demo."""
+        return self.database is None
+
+
+class Source:
+    """The file the settings came from, to say in which line something stands."""
+
+    def __init__(self, path: str | None, text: str = "") -> None:
+        self.path = path
+        self._root = yaml.compose(text, Loader=yaml.SafeLoader) if text else None
+
+    def where(self, key: str) -> str:
+        """`FILE:LINE KEY` for a dotted key, by the nearest part of it that the file has; else the key alone."""
+        line = self._line(key.split("."))
+        return f"{self.path}:{line} {key}" if line else key
+
+    def _line(self, parts: list[str]) -> int | None:
+        node, line = self._root, None
+        for part in parts:
+            pairs = node.value if isinstance(node, yaml.MappingNode) else []
+            found = next(((k, v) for k, v in pairs if k.value == part), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        return line
+
+
+def load(path: str | None, environ: Mapping[str, str] = os.environ) -> tuple[Settings, Source]:
+    """Read the settings from the file at `path` (None: no file), then the environment.
+
+    Raises `UsageError` with the file, line and key at fault.
+    """
+    text = _read(path) if path else ""
+    try:
+        source = Source(path, text)
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UsageError(f"{path}: must hold keys and values, such as `poll_interval: 1.0`")
+    settings = _convert(tree, source.where, strict=True)
+    overrides = _overrides(environ)
+    if overrides:
+        # The file alone is right, so what is wrong now came from the environment.
+        settings = _convert(_merged(tree, overrides), _variable, strict=False)
+    _check(settings, source)
+    return settings, source
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the settings {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _variable(key: str) -> str:
+    """The variable of the environment that a dotted key is set by."""
+    return PREFIX + key.upper().replace(".", "__")
+
+
+def _convert(tree: dict[str, Any], where: Callable[[str], str], *, strict: bool) -> Settings:
+    # Values of the environment are strings; strict=False turns "8000" into a number where one is wanted and,
+    # unlike reading them as YAML, leaves the password 012 alone.
+    try:
+        return msgspec.convert(tree, Settings, strict=strict)
+    except msgspec.ValidationError as error:
+        # such as: Expected `str`, got `int` - at `$.database.map.reading.wide[...]`
+        message, _, place = str(error).partition(" - at ")
+        key = re.sub(r"^.*`\$\.?|\[.*|`$", "", place)
+        if message.startswith("Object contains unknown field"):
+            unknown = message.split("`")[1]
+            key = f"{key}.{unknown}" if key else unknown
+            message = "unknown key"
+        raise UsageError(f"{where(key)}: {message}; docs/settings.md tells what there is") from None
+
+
+def _overrides(environ: Mapping[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in sorted(environ.items()):
+        if not name.startswith(PREFIX) or name in NOT_SETTINGS:
+            continue
+        *parents, leaf = name.removeprefix(PREFIX).lower().split("__")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise UsageError(f"{name}: {parent} is set as a single value too")
+        node[leaf] = [part.strip() for part in value.split(",")] if leaf == "allowed_origins" else value
+    return tree
+
+
+def _merged(tree: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(tree)
+    for key, value in overrides.items():
+        below = merged.get(key)
+        nested = isinstance(value, dict) and (below is None or isinstance(below, dict))
+        merged[key] = _merged(below or {}, value) if nested else value
+    return merged
+
+
+def _check(settings: Settings, source: Source) -> None:
+    """The rules that reach over several keys."""
+    database = settings.database
+    if database is None:
+        return
+    if settings.access is None:
+        raise UsageError(
+            "access: must be set for any database but the demo's; `access: open` lets everybody in who reaches the port"
+        )
+    if database.kind == "mysql" and not database.name:
+        raise UsageError(f"{source.where('database.name')}: name the database to read")
+    if database.map is not None:
+        _check_map(database.map, source)
+
+
+def _check_map(maps: DatabaseMap, source: Source) -> None:
+    for subject in maps.__struct_fields__:
+        subject_map: SubjectMap | None = getattr(maps, subject)
+        if subject_map is None:
+            continue
+        where = source.where(f"database.map.{subject}")
+        if subject_map.table and subject_map.sql:
+            raise UsageError(f"{where}: give either table or sql, not both")
+        if isinstance(subject_map, ReadingMap):
+            try:
+                duration(subject_map.late_window)
+            except ValueError as error:
+                raise UsageError(f"{source.where('database.map.reading.late_window')}: {error}") from None
+            single = {"metric", "value"} & (set(subject_map.columns) | set(subject_map.expressions))
+            if subject_map.wide and single:
+                raise UsageError(f"{where}: wide tells metrics and values; leave out {' and '.join(sorted(single))}")
+        twice = set(subject_map.columns) & set(subject_map.expressions)
+        if twice:
+            raise UsageError(f"{where}: {', '.join(sorted(twice))} stands in columns and in expressions")

@@ -1,0 +1,370 @@
+"""Socket.IO clients of several kinds behind one interface, so that a test runs on each of them unchanged.
+
+"python" is python-socketio's own client; "node3" and "node4" are the real socket.io-client in a Node process.
+"""
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, assert_never
+from urllib.parse import urlencode
+
+import aiohttp
+import socketio
+from engineio.payload import Payload
+
+Kind = Literal["python", "node3", "node4"]
+KINDS: tuple[Kind, ...] = ("python", "node3", "node4")
+TRANSPORTS: dict[str, Sequence[str]] = {
+    "polling": ["polling"],
+    "websocket": ["websocket"],
+    "upgrade": ["polling", "websocket"],
+}
+
+HANG = 10.0  # seconds; only what hangs takes so long
+BRIDGE = Path(__file__).parent / "node" / "bridge.mjs"
+PACKETS = 100_000  # in one answer to a polling request
+GOODBYE = 1.0  # seconds for the last packets; over polling some servers keep the last request open for long
+LINE_LIMIT = 64 * 1024 * 1024  # bytes; one answer is one line
+
+
+class Refused(ConnectionError):
+    """The server did not let the client in, or could not be reached."""
+
+
+class Client(ABC):
+    """One connection, as a test sees it.
+
+    Every event's payload is kept in the order of arrival. A payload is the event's one argument, None where
+    it had none, a list where it had several.
+    """
+
+    def __init__(self) -> None:
+        self.disconnected = asyncio.Event()
+        self.reason: str | None = None
+        """Why the connection ended: "server disconnect", "transport close", ..."""
+        self._received: defaultdict[str, list[Any]] = defaultdict(list)
+        self._waiting: defaultdict[str, asyncio.Queue[Any]] = defaultdict(asyncio.Queue)
+
+    @abstractmethod
+    async def connect(
+        self,
+        url: str,
+        transports: Sequence[str] = ("polling", "websocket"),
+        auth: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> None:
+        """Connect and return once the server has let us in.
+
+        Raises:
+            Refused: It did not, or is not there.
+        """
+
+    @abstractmethod
+    async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109 - as asyncio's own wait_for
+        """Wait until the websocket is in use: a Node client connects first and upgrades later."""
+
+    @abstractmethod
+    async def emit(self, event: str, *args: Any) -> None:
+        """Send an event and ask for no acknowledgement."""
+
+    @abstractmethod
+    async def call(self, event: str, *args: Any, timeout: float = HANG) -> Any:  # noqa: ASYNC109
+        """Send an event and return its acknowledgement.
+
+        Raises:
+            TimeoutError: None came.
+        """
+
+    @abstractmethod
+    async def raw(self, text: str) -> None:
+        """Send any text as an Engine.IO message, however wrong it is as a Socket.IO packet."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Disconnect, and release what the client holds. Harmless when done twice."""
+
+    async def next(self, event: str, timeout: float = HANG) -> Any:  # noqa: ASYNC109
+        """Return the payload of the next such event, one that has already arrived or one yet to come.
+
+        Raises:
+            TimeoutError: None came.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._waiting[event].get()
+        except TimeoutError:
+            arrived = {name: len(payloads) for name, payloads in self._received.items()}
+            raise TimeoutError(f"no {event!r} within {timeout} s; arrived so far: {arrived}") from None
+
+    def received(self, event: str) -> list[Any]:
+        """Return the payloads of all such events so far, those returned by `next` too."""
+        return list(self._received[event])
+
+    def _arrived(self, event: str, *args: Any) -> None:
+        payload = _payload(args)
+        self._received[event].append(payload)
+        self._waiting[event].put_nowait(payload)
+
+    def _ended(self, reason: str) -> None:
+        self.reason = reason.removeprefix("io ")  # Node says "io server disconnect"
+        self.disconnected.set()
+
+
+class PythonClient(Client):
+    """python-socketio's asynchronous client."""
+
+    def __init__(self, *, reconnection: bool = False) -> None:
+        super().__init__()
+        self._refusal: Any = None
+        # Ours to close: the client may leave one of its own open.
+        self._http = aiohttp.ClientSession()
+        self._socket = socketio.AsyncClient(reconnection=reconnection, http_session=self._http)
+        self._socket.on("connect", self.disconnected.clear)
+        self._socket.on("connect_error", self._refuse)
+        self._socket.on("disconnect", self._ended)
+        # Not a coroutine: events that arrive together are then kept in their order.
+        self._socket.on("*", self._arrived)
+
+    async def connect(
+        self,
+        url: str,
+        transports: Sequence[str] = ("polling", "websocket"),
+        auth: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> None:
+        """See Client."""
+        if "polling" in transports:
+            # By default it gives up on a server that has more than 16 packets for it at once. No browser
+            # does.
+            Payload.max_decode_packets = PACKETS
+        address = f"{url}?{urlencode(query)}" if query else url
+        try:
+            await self._socket.connect(address, transports=list(transports), auth=auth, wait_timeout=HANG)
+        except socketio.exceptions.ConnectionError as error:
+            raise Refused(self._refusal or str(error)) from None
+
+    async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109
+        """See Client. This client upgrades before it connects."""
+        if self._socket.transport() != "websocket":
+            raise TimeoutError("the websocket was refused")
+
+    async def emit(self, event: str, *args: Any) -> None:
+        """See Client."""
+        await self._socket.emit(event, args)
+
+    async def call(self, event: str, *args: Any, timeout: float = HANG) -> Any:  # noqa: ASYNC109
+        """See Client."""
+        try:
+            answer = await self._socket.call(event, args, timeout=timeout)
+        except socketio.exceptions.TimeoutError:
+            raise _unanswered(event, timeout) from None
+        return list(answer) if isinstance(answer, tuple) else answer
+
+    async def raw(self, text: str) -> None:
+        """See Client."""
+        await self._socket.eio.send(text)
+
+    async def close(self) -> None:
+        """See Client."""
+        try:
+            async with asyncio.timeout(GOODBYE):
+                await self._socket.disconnect()
+                await self._socket.eio.wait()  # after the server's goodbye `disconnect` does not
+        except TimeoutError:
+            await self._socket.eio.disconnect(abort=True)
+        finally:
+            await self._http.close()
+
+    def _refuse(self, error: Any) -> None:
+        self._refusal = error.get("message") if isinstance(error, dict) else error
+
+
+class NodeClient(Client):
+    """The real socket.io-client of that major version, in a Node process of its own."""
+
+    def __init__(self, version: Literal[3, 4], *, reconnection: bool = False) -> None:
+        super().__init__()
+        self._version = version
+        self._reconnection = reconnection
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._upgraded = asyncio.Event()
+        self._admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._ids = itertools.count()
+
+    async def connect(
+        self,
+        url: str,
+        transports: Sequence[str] = ("polling", "websocket"),
+        auth: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> None:
+        """See Client."""
+        self._process = await asyncio.create_subprocess_exec(
+            "node",
+            str(BRIDGE),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_LIMIT,
+        )
+        self._reader = asyncio.create_task(self._read(self._process))
+        options = {
+            "transports": list(transports),
+            "auth": auth or {},
+            "query": query or {},
+            "reconnection": self._reconnection,
+        }
+        await self._command("connect", version=self._version, url=url, options=options)
+        try:
+            await asyncio.wait_for(self._admitted, HANG)
+        except TimeoutError:
+            raise Refused(f"not connected within {HANG} s") from None
+
+    async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109
+        """See Client."""
+        await asyncio.wait_for(self._upgraded.wait(), timeout)
+
+    async def emit(self, event: str, *args: Any) -> None:
+        """See Client."""
+        await self._command("emit", event=event, args=args)
+
+    async def call(self, event: str, *args: Any, timeout: float = HANG) -> Any:  # noqa: ASYNC109
+        """See Client."""
+        number = next(self._ids)
+        self._calls[number] = asyncio.get_running_loop().create_future()
+        await self._command("call", event=event, args=args, id=number)
+        try:
+            return await asyncio.wait_for(self._calls[number], timeout)
+        except TimeoutError:
+            raise _unanswered(event, timeout) from None
+        finally:
+            del self._calls[number]
+
+    async def raw(self, text: str) -> None:
+        """See Client."""
+        await self._command("raw", text=text)
+
+    async def close(self) -> None:
+        """See Client."""
+        process, self._process = self._process, None
+        if process is None or self._reader is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(self._reader, HANG)
+        except TimeoutError:
+            process.kill()
+        await process.wait()
+
+    async def _command(self, command: str, **details: Any) -> None:
+        assert self._process is not None, "not connected"
+        assert self._process.stdin is not None
+        self._process.stdin.write(_line({"command": command, **details}))
+        await self._process.stdin.drain()
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            self._heard(json.loads(line, object_hook=_unwrap_binary))
+        self._over("the Node process has ended")
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        match message:
+            case {"type": "event", "name": name, "args": args}:
+                self._arrived(name, *args)
+            case {"type": "ack", "id": number, "args": args}:
+                self._answered(number, args)
+            case {"type": "connected", "transport": transport}:
+                self._connected(transport)
+            case {"type": "upgraded"}:
+                self._upgraded.set()
+            case {"type": "disconnected", "reason": reason}:
+                self._ended(reason)
+            case {"type": "connect_error", "message": text}:
+                if not self._admitted.done():
+                    self._admitted.set_exception(Refused(text))
+
+    def _connected(self, transport: str) -> None:
+        self.disconnected.clear()
+        if transport == "websocket":
+            self._upgraded.set()
+        if not self._admitted.done():
+            self._admitted.set_result(None)
+
+    def _answered(self, number: int, args: list[Any]) -> None:
+        call = self._calls.get(number)
+        if call is not None and not call.done():
+            call.set_result(_payload(args))
+
+    def _over(self, reason: str) -> None:
+        """Let nobody wait for a process that is gone."""
+        for waiting in (self._admitted, *self._calls.values()):
+            if not waiting.done():
+                waiting.set_exception(Refused(reason))
+        if not self.disconnected.is_set():
+            self._ended(reason)
+
+
+def new(kind: Kind, *, reconnection: bool = False) -> Client:
+    """Return a client of that kind, not yet connected."""
+    match kind:
+        case "python":
+            return PythonClient(reconnection=reconnection)
+        case "node3":
+            return NodeClient(3, reconnection=reconnection)
+        case "node4":
+            return NodeClient(4, reconnection=reconnection)
+    assert_never(kind)
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    kind: Kind,
+    url: str,
+    transports: Sequence[str] = TRANSPORTS["websocket"],
+    auth: Mapping[str, Any] | None = None,
+    query: Mapping[str, str] | None = None,
+) -> AsyncIterator[Client]:
+    """Connect a client of that kind for the length of a block."""
+    client = new(kind)
+    try:
+        await client.connect(url, transports, auth, query)
+        yield client
+    finally:
+        await client.close()
+
+
+def _payload(args: Sequence[Any]) -> Any:
+    match args:
+        case []:
+            return None
+        case [payload]:
+            return payload
+    return list(args)
+
+
+def _unanswered(event: str, seconds: float) -> TimeoutError:
+    return TimeoutError(f"{event!r} was not acknowledged within {seconds} s")
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, default=_wrap_binary, allow_nan=False).encode() + b"\n"
+
+
+def _wrap_binary(value: Any) -> dict[str, str]:
+    if not isinstance(value, bytes | bytearray):
+        raise TypeError(f"{value!r} cannot be sent")
+    return {"$binary": base64.b64encode(value).decode()}
+
+
+def _unwrap_binary(value: dict[str, Any]) -> Any:
+    return base64.b64decode(value["$binary"]) if value.keys() == {"$binary"} else value

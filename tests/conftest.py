@@ -1,0 +1,51 @@
+"""The fixtures that tests of every subject share."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.mariadb import MariaDB
+from tests.serving import ROOT, Serve, StorewatchServer, server_in
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """One server for all; a test that stops or freezes its server starts one of its own: `with MariaDB()`."""
+    with MariaDB() as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb_database(mariadb: MariaDB) -> dict[str, Any]:
+    """The `database` settings of an empty database that no other test has."""
+    name = f"test_{uuid.uuid4().hex}"
+    mariadb.create_database(name)
+    return mariadb.settings(name)
+
+
+@pytest.fixture(scope="session")
+def coldstore() -> Path:
+    """A site's real records, where they are at hand."""
+    folder = Path(os.environ.get("STOREWATCH_COLDSTORE", ROOT.parent / "shared" / "coldstore"))
+    if not folder.is_dir():
+        pytest.skip(f"the cold-store data folder is absent: {folder} (STOREWATCH_COLDSTORE names another)")
+    return folder
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Serve:
+    """Starts servers: `async with serve({...}) as server`."""
+    return server_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorewatchServer]:
+    """A server with the embedded demo, for tests that only look."""
+    server = StorewatchServer(tmp_path_factory.mktemp("demo")).start()
+    yield server
+    assert server.stop() == 0
+    assert "Traceback" not in server.log()

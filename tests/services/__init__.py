@@ -1,0 +1,1 @@
+"""Private servers for the tests, and what they need from the system."""

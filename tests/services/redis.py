@@ -1,0 +1,42 @@
+"""A private Redis."""
+
+import socket
+from typing import Any
+
+from tests.services.private import HOST, PrivateServer, require
+
+
+class Redis(PrivateServer):
+    """Its data outlive a kill too: each write is in the append-only file before it is answered."""
+
+    def __init__(self) -> None:
+        self.program = require("redis-server", "redis-server")
+        super().__init__()
+
+    def execute(self, command: str) -> str:
+        """The reply to one command, both as Redis writes them: `GET name`, `$5`, `value`."""
+        with socket.create_connection((HOST, self.port), timeout=2) as connection:
+            connection.sendall(f"{command}\r\nQUIT\r\n".encode())
+            reply = b"".join(iter(lambda: connection.recv(4096), b""))
+        return reply.decode().removesuffix("+OK\r\n").strip()
+
+    def settings(self) -> dict[str, Any]:
+        """The `redis` settings by which the server finds it."""
+        return {"host": HOST, "port": self.port}
+
+    def command(self) -> list[str]:
+        options = {
+            "bind": HOST,
+            "port": self.port,
+            "dir": self.directory,
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "no",
+        }
+        return [self.program, *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
+
+    def is_ready(self) -> bool:
+        try:
+            return self.execute("PING") == "+PONG"
+        except OSError:
+            return False

@@ -1,0 +1,101 @@
+"""The whole server as a child process: started as an operator starts it, seen as a client sees it."""
+
+import asyncio
+import os
+import re
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from tests.services.process import ChildProcess
+
+ROOT = Path(__file__).resolve().parent.parent
+READY = re.compile(r"^Storewatch: (http://\S+:(\d+)/)\n", re.MULTILINE)
+
+
+class StorewatchServer(ChildProcess):
+    """`python main.py PORT --config FILE`; a restart comes back at the same port.
+
+    `start` and `stop` block: in an async test whose client lives in the same loop, `serve` and `terminate`
+    let that client go on meanwhile.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        super().__init__(directory, cwd, clean_environment() | (env or {}))
+        self.port = 0  # any free one; the ready line says which
+        self.url = ""
+        self.config = directory / "settings.yaml"
+        self.config.write_text(yaml.safe_dump(with_defaults(settings or {}), allow_unicode=True))
+
+    def command(self) -> list[str]:
+        return [sys.executable, str(ROOT / "main.py"), str(self.port), "--config", str(self.config)]
+
+    def is_ready(self) -> bool:
+        found = READY.search(self.output())
+        if found:
+            self.url, self.port = found[1], int(found[2])
+        return found is not None
+
+    async def terminate(self) -> int:
+        """Ask it to end and wait; its exit code."""
+        return await asyncio.to_thread(self.stop)
+
+
+class Serve(Protocol):
+    """The fixture `serve`: `async with serve({...}) as server`."""
+
+    def __call__(
+        self,
+        settings: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        *,
+        traceback_allowed: bool = False,
+    ) -> AbstractAsyncContextManager[StorewatchServer]: ...
+
+
+def server_in(parent: Path) -> Serve:
+    """What starts servers, each in a new folder within `parent` unless it is told its `cwd`."""
+
+    @asynccontextmanager
+    async def serve(
+        settings: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        *,
+        traceback_allowed: bool = False,
+    ) -> AsyncIterator[StorewatchServer]:
+        directory = Path(tempfile.mkdtemp(prefix="server-", dir=parent))
+        server = StorewatchServer(directory, settings, env, cwd)
+        await asyncio.to_thread(server.start)
+        try:
+            yield server
+        finally:
+            exit_code = await server.terminate() if server.started else 0
+            print(server.log())  # pytest shows it when the test has failed
+        assert exit_code == 0
+        assert traceback_allowed or "Traceback" not in server.log()
+
+    return serve
+
+
+def with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, on loopback; with the word that a database other than the demo's needs."""
+    access = {"access": "open"} if "database" in settings else {}
+    return {"host": "127.0.0.1"} | access | settings
+
+
+def clean_environment() -> dict[str, str]:
+    """Ours without what would override the settings."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("STOREWATCH_")}

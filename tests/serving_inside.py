@@ -1,0 +1,50 @@
+"""The whole server in the test's own loop, composed as the command composes it, with a consumer that counts."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+import main
+from ask.readings import Reading
+from settings import Settings, Source
+from tests.serving import with_defaults
+
+SOON = 10.0  # seconds; only what never happens takes so long
+GLANCE = 0.02  # seconds between two looks
+
+
+@dataclass
+class Inside:
+    """A running server, and how often each value has left its poller."""
+
+    house: main.House
+    seen: Counter[float | None] = field(default_factory=Counter)
+
+    @property
+    def url(self) -> str:
+        return self.house.url
+
+    async def count(self, readings: Sequence[Reading]) -> None:
+        self.seen.update(reading.value for reading in readings)
+
+
+@asynccontextmanager
+async def serving_inside(settings: dict[str, Any]) -> AsyncIterator[Inside]:
+    """Serve at a free port for the length of a block; of what is committed within it, each reading is counted."""
+    converted = msgspec.convert(with_defaults(settings), Settings)
+    async with main.serving(converted, Source(None), 0) as house:
+        inside = Inside(house)
+        house.poller.subscribe(inside.count)
+        yield inside
+
+
+async def until(condition: Callable[[], object], timeout: float = SOON) -> None:  # noqa: ASYNC109
+    """Wait until the condition holds; raises TimeoutError."""
+    async with asyncio.timeout(timeout):
+        while not condition():  # noqa: ASYNC110 - conditions of any kind, and nobody tells
+            await asyncio.sleep(GLANCE)

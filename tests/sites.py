@@ -1,0 +1,84 @@
+"""A small site in a database of ours, for tests that need to know every row."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+import record.alarms
+import record.readings
+import record.sites
+import settings
+from database import WORKING, Database, migrate
+
+ZONE = "Asia/Shanghai"
+
+
+@dataclass
+class Site:
+    """Two organisations, the second with nothing; the first has two storehouses, `north` with two sensors."""
+
+    database: Database
+    ids: dict[str, int] = field(default_factory=dict)
+
+    def add(self, sensor: str, value: float | None, time: datetime | None = None) -> None:
+        """Commit a reading."""
+        self.add_all([(self.ids[sensor], time or datetime.now(UTC), value)])
+
+    def add_all(self, rows: Sequence[record.readings.Row]) -> None:
+        """Commit readings together."""
+        with self.database.engine.begin() as connection:
+            record.readings.add(connection, rows)
+
+    def raise_alarm(self, sensor: str, raised: datetime, cleared: datetime | None = None, **other: Any) -> None:
+        """Commit an alarm of a sensor of `north`."""
+        row = {
+            "store_house_id": self.ids["north"],
+            "sensor_id": self.ids[sensor],
+            "metric": sensor,
+            "kind": "high",
+            "severity": "warning",
+            "state": "active" if cleared is None else "cleared",
+            "value": 9.0,
+            "limit": 5.0,
+            "raised": raised,
+            "cleared": cleared,
+        }
+        with self.database.engine.begin() as connection:
+            record.alarms.add(connection, [row | other])
+
+    def execute(self, statement: str) -> None:
+        """Run any statement."""
+        with self.database.engine.begin() as connection:
+            connection.execute(sa.text(statement))
+
+
+@contextmanager
+def site(where: dict[str, Any]) -> Iterator[Site]:
+    """Make the site in the database of these settings."""
+    converted = settings.Database(**where)
+    migrate(converted)
+    database = Database(converted, WORKING, 2, writes=True)
+    try:
+        built = Site(database)
+        with database.engine.begin() as connection:
+            _build(connection, built.ids)
+        now = datetime.now(UTC).replace(microsecond=0)
+        built.add("temperature", 3.5, now - timedelta(seconds=20))
+        built.add("temperature", 4.5, now - timedelta(seconds=10))
+        yield built
+    finally:
+        database.close()
+
+
+def _build(connection: sa.Connection, ids: dict[str, int]) -> None:
+    ids["owner"] = record.sites.organisation(connection, "北方冷链 North <b>Cold</b>")
+    ids["idle"] = record.sites.organisation(connection, "Idle")
+    ids["north"] = record.sites.storehouse(connection, ids["owner"], "一号库", ZONE)
+    ids["south"] = record.sites.storehouse(connection, ids["owner"], "South", "America/Chicago")
+    ids["temperature"] = record.sites.sensor(connection, ids["north"], "温度 1", "temperature", interval_s=60)
+    ids["door"] = record.sites.sensor(connection, ids["north"], "Door", "door")
+    ids["far"] = record.sites.sensor(connection, ids["south"], "Far", "temperature", unit="°F", interval_s=60)

@@ -1,0 +1,206 @@
+"""The contract with browsers: every event, by every kind of client, over every transport."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests.clients import KINDS, TRANSPORTS, Client, Kind, connected
+from tests.serving import Serve, StorewatchServer
+from tests.sites import ZONE, Site, site
+
+
+@pytest.fixture(scope="module")
+def north(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with site({"path": str(tmp_path_factory.mktemp("north") / "site.db")}) as built:
+        now = datetime.now(UTC)
+        built.raise_alarm("temperature", now - timedelta(days=3), now - timedelta(days=2))
+        built.raise_alarm("temperature", now - timedelta(hours=3), now - timedelta(minutes=30))
+        built.raise_alarm("door", now - timedelta(days=9), kind="switch", severity="critical")
+        yield built
+
+
+@pytest.fixture(scope="module")
+def server(north: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorewatchServer]:
+    settings = {"database": {"path": north.database.settings.path}, "poll_interval": 0.1, "rate_burst": 10_000}
+    running = StorewatchServer(tmp_path_factory.mktemp("serving"), settings).start()
+    yield running
+    assert running.stop() == 0
+    assert "Traceback" not in running.log()
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transports(request: pytest.FixtureRequest) -> list[str]:
+    return list(TRANSPORTS[request.param])
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+@pytest.fixture
+async def client(server: StorewatchServer, kind: Kind, transports: list[str]) -> AsyncIterator[Client]:
+    async with connected(kind, server.url, transports) as one:
+        yield one
+        assert not one.disconnected.is_set()
+
+
+async def asks(client: Client, event: str, *payload: Any, emitted_as: str | None = None) -> Any:
+    """Ask with acknowledgement; the event says the same."""
+    acknowledged = await client.call(event, *payload)
+    emitted = await client.next(emitted_as or event)
+    assert acknowledged == {"ok": True, "data": emitted}
+    return emitted
+
+
+async def refusal(client: Client, event: str, *payload: Any) -> dict[str, Any]:
+    """Ask in vain; the event `ask_error` says the same as the acknowledgement."""
+    acknowledged = await client.call(event, *payload)
+    assert acknowledged["ok"] is False
+    told = await client.next("ask_error")
+    assert told == {"event": event} | acknowledged["error"]
+    return dict(acknowledged["error"])
+
+
+async def test_the_whole_conversation(client: Client, north: Site) -> None:
+    ids = north.ids
+    owner = {"org_id": ids["owner"], "org_name": "北方冷链 North <b>Cold</b>"}
+    for event in ("orgs", "org"):
+        assert await asks(client, event) == [owner, {"org_id": ids["idle"], "org_name": "Idle"}]
+
+    place = {
+        "store_house_id": ids["north"],
+        "store_house_name": "一号库",
+        "org_id": ids["owner"],
+        "time_zone": ZONE,
+    }
+    for event in ("storehouses", "storehouse"):
+        for payload in (ids["owner"], str(ids["owner"]), {"org_id": ids["owner"], "more": [1]}):
+            assert (await asks(client, event, payload))[0] == place
+    assert await asks(client, "storehouses", ids["idle"]) == []
+
+    envs = await asks(client, "register", {"store_house_id": str(ids["north"])}, emitted_as="envs")
+    assert list(envs) == ["store_house_id", "cursor", "time", "stale", "envs"]
+    assert (envs["store_house_id"], envs["stale"]) == (ids["north"], False)
+    temperature, door = envs["envs"]
+    assert {"sensor_id", "sensor_name", "metric", "unit", "value", "time", "quality"} == set(temperature)
+    assert (temperature["sensor_name"], temperature["unit"], temperature["quality"]) == ("温度 1", "°C", "good")
+    assert (door["value"], door["time"], door["quality"]) == (None, None, "bad")
+
+    north.add("temperature", 5.25)
+    pushed = await client.next("envs")
+    assert pushed["envs"][0]["value"] == 5.25
+    assert pushed["envs"][0]["time"].endswith("Z")
+
+    assert await asks(client, "unregister") is None
+    alarms = await asks(client, "queryAlarms", {"store_house_id": ids["north"], "data_minute": 60})
+    assert [(one["state"], one["sensor_name"]) for one in alarms] == [("cleared", "温度 1"), ("active", "Door")]
+    assert alarms[1]["cleared"] is None
+
+
+async def test_queries_alarms_since_a_minute_of_the_storehouse(client: Client, north: Site) -> None:
+    since = (datetime.now(UTC) - timedelta(days=2, minutes=5)).astimezone(ZoneInfo(ZONE))
+    question = {"store_house_id": north.ids["north"], "data_minute": f"{since:%Y-%m-%d %H:%M}"}
+    assert len(await asks(client, "queryAlarms", question)) == 3
+
+
+REFUSED: list[tuple[str, tuple[Any, ...], str, str | None]] = [
+    ("nonsense", (), "unknown_event", None),
+    ("envs", (), "unknown_event", None),
+    ("storehouses", (), "bad_request", "org_id"),
+    ("storehouses", (None,), "bad_request", "org_id"),
+    ("storehouses", (True,), "bad_request", "org_id"),
+    ("storehouses", ({"org_id": 1.5},), "bad_request", "org_id"),
+    ("storehouses", (987654,), "not_found", "org_id"),
+    ("storehouses", ("1 or 1=1",), "not_found", "org_id"),
+    ("storehouses", (2**53 - 1,), "not_found", "org_id"),
+    ("register", ([],), "bad_request", "store_house_id"),
+    ("register", ({},), "bad_request", "store_house_id"),
+    ("register", ({"store_house_id": None},), "bad_request", "store_house_id"),
+    ("register", ({"store_house_id": b"\x00"},), "bad_request", "store_house_id"),
+    ("register", ({"store_house_id": 987654},), "not_found", "store_house_id"),
+    ("register", ({"store_house_id": 1, "cursor": "x"},), "bad_request", "cursor"),
+    ("queryAlarms", ({"store_house_id": 1},), "bad_request", "data_minute"),
+    ("queryAlarms", ({"store_house_id": 1, "data_minute": 0},), "bad_request", "data_minute"),
+    ("queryAlarms", ({"store_house_id": 1, "data_minute": 527041},), "bad_request", "data_minute"),
+    ("queryAlarms", ({"store_house_id": 1, "data_minute": "today"},), "bad_request", "data_minute"),
+    ("queryAlarms", ({"store_house_id": 1, "data_minute": "0001-01-01 00:00"},), "bad_request", "data_minute"),
+    ("queryAlarms", ({"store_house_id": 987654, "data_minute": 60},), "not_found", "store_house_id"),
+]
+
+
+async def test_each_refusal_names_its_code_and_field(client: Client) -> None:
+    for event, payload, code, field in REFUSED:
+        refused = await refusal(client, event, *payload)
+        assert (event, refused["code"], refused.get("field")) == (event, code, field)
+        assert refused["message"]
+
+
+async def test_a_refused_register_leaves_the_watch_as_it_was(client: Client, north: Site) -> None:
+    await asks(client, "register", {"store_house_id": north.ids["north"]}, emitted_as="envs")
+    await refusal(client, "register", {"store_house_id": 987654})
+    north.add("temperature", 6.0)
+    assert (await client.next("envs"))["envs"][0]["value"] == 6.0
+
+
+async def test_registering_elsewhere_leaves_the_storehouse_watched_before(client: Client, north: Site) -> None:
+    await asks(client, "register", {"store_house_id": north.ids["north"]}, emitted_as="envs")
+    await asks(client, "register", {"store_house_id": north.ids["south"]}, emitted_as="envs")
+    north.add("temperature", 6.5)
+    north.add("far", 20.0)
+    pushed = await client.next("envs")
+    assert (pushed["store_house_id"], pushed["envs"][0]["value"]) == (north.ids["south"], 20.0)
+
+
+async def test_an_unknown_cursor_is_answered_like_none_and_says_so(client: Client, north: Site) -> None:
+    envs = await asks(client, "register", {"store_house_id": north.ids["north"], "cursor": 987}, emitted_as="envs")
+    assert envs["reset"] is True
+
+
+async def test_payloads_that_cannot_be_held_are_refused_and_the_connection_stays(server: StorewatchServer) -> None:
+    async with connected("python", server.url) as client:
+        for payload in ("[" * 20_000 + "]" * 20_000, "1e999", r'"\ud800"'):
+            await client.raw(f'27["storehouses",{payload}]')
+            told = await client.next("ask_error")
+            assert (told["event"], told["code"]) == ("storehouses", "bad_request")
+        await client.raw(r'2["\ud800",1]')
+        assert (await client.next("ask_error"))["code"] == "unknown_event"
+        assert (await refusal(client, "storehouses", 10**30))["code"] == "not_found"
+        assert not client.disconnected.is_set()
+
+
+async def test_events_named_like_the_librarys_own_change_nothing(server: StorewatchServer, north: Site) -> None:
+    async with connected("python", server.url) as client:
+        await asks(client, "register", {"store_house_id": north.ids["north"]}, emitted_as="envs")
+        for name in ("connect", "disconnect", "connect_error", "__disconnect_final", "*"):
+            await client.raw(f'2["{name}",{{}}]')
+            told = await client.next("ask_error")
+            assert (told["event"], told["code"]) == (name, "unknown_event")
+        north.add("temperature", 7.0)
+        assert (await client.next("envs"))["envs"][0]["value"] == 7.0
+
+
+async def test_too_many_events_are_refused_as_such(serve: Serve) -> None:
+    async with serve({"rate_limit": 0.001, "rate_burst": 2}) as server, connected("python", server.url) as client:
+        assert (await client.call("orgs"))["ok"]
+        assert (await client.call("orgs"))["ok"]
+        assert (await client.call("orgs"))["error"]["code"] == "rate_limited"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_original_examples_client_still_works(kind: Kind, server: StorewatchServer, north: Site) -> None:
+    async with connected(kind, server.url, TRANSPORTS["upgrade"]) as client:
+        await client.emit("orgs")
+        orgs = await client.next("orgs")
+        await client.emit("storehouses", orgs[0]["org_id"])
+        places = await client.next("storehouses")
+        await client.emit("register", {"store_house_id": places[0]["store_house_id"]})
+        assert (await client.next("envs"))["envs"]
+        await client.emit("queryAlarms", {"store_house_id": places[0]["store_house_id"], "data_minute": 10_000})
+        assert len(await client.next("queryAlarms")) == 3
+
+

@@ -1,0 +1,132 @@
+"""Every committed reading leaves the poller exactly once, however late its transaction commits.
+
+Sixteen writers at a real MariaDB; some keep a transaction open while the others go on, some take theirs back.
+"""
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pymysql
+import pytest
+
+from tests.clients import connected
+from tests.serving import Serve
+from tests.serving_inside import serving_inside, until
+from tests.sites import Site, site
+
+WRITERS = 16
+READINGS = 10_000  # committed by all writers together
+BATCH = 5  # readings to a transaction
+LONG_S = 3.0
+SENSORS = ("temperature", "far")
+POLL_S = 0.05
+
+Row = tuple[int, datetime, float]
+
+
+class Naive:
+    """What is not to be done: asking for what is above the last id. The writers wait for it to have passed them."""
+
+    def __init__(self, where: dict[str, Any]) -> None:
+        self.last = 0
+        self.seen: Counter[float] = Counter()
+        self._where = where
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Naive":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with connect(self._where) as connection, connection.cursor() as cursor:
+            connection.autocommit(True)
+            while not self._over.wait(POLL_S):
+                cursor.execute("SELECT reading_id, value FROM reading WHERE reading_id > %s ORDER BY 1", (self.last,))
+                for reading_id, value in cursor.fetchall():
+                    self.last = reading_id
+                    self.seen[value] += 1
+
+
+@dataclass
+class Writers:
+    """Sixteen threads that write; `committed` are the values that stand in the table afterwards."""
+
+    where: dict[str, Any]
+    sensors: list[int]
+    naive: Naive
+    committed: list[float] = field(default_factory=list)
+    longest_s: float = 0.0
+
+    async def write(self, readings: int) -> None:
+        """Commit so many readings."""
+        each = readings // WRITERS
+        await asyncio.gather(*(asyncio.to_thread(self._write, number, each) for number in range(WRITERS)))
+
+    def _write(self, number: int, readings: int) -> None:
+        with connect(self.where) as connection:
+            for batch in range(readings // BATCH):
+                if batch % 7 == number % 7:
+                    self._insert(connection, self._rows(number, batch, taken_back=True))
+                    connection.rollback()
+                rows = self._rows(number, batch)
+                last = self._insert(connection, rows)
+                if batch % 25 == number % 25:
+                    self._stay_open(last, LONG_S if number % 4 == 0 and batch < 25 else 0.0)
+                connection.commit()
+                self.committed.extend(value for _, _, value in rows)
+
+    def _rows(self, number: int, batch: int, *, taken_back: bool = False) -> list[Row]:
+        """Readings each with a value, and a time, that no other has."""
+        first = (batch * WRITERS + number) * BATCH
+        start = datetime.now(UTC).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+        return [
+            (
+                self.sensors[value % len(self.sensors)],
+                start + timedelta(milliseconds=value),
+                float(-value - 1 if taken_back else value),
+            )
+            for value in range(first, first + BATCH)
+        ]
+
+    def _insert(self, connection: "pymysql.Connection[Any]", rows: list[Row]) -> int:
+        with connection.cursor() as cursor:
+            for row in rows:  # one by one, so that the writers' ids lie among each other
+                cursor.execute("INSERT INTO reading (sensor_id, time, value) VALUES (%s, %s, %s)", row)
+            return int(cursor.lastrowid or 0)
+
+    def _stay_open(self, last: int, seconds: float) -> None:
+        """Keep the transaction open until the ids of others have been read, and for so many seconds."""
+        start = time.monotonic()
+        while self.naive.last <= last or time.monotonic() < start + seconds:
+            assert time.monotonic() < start + 30, "nobody else went on"
+            time.sleep(POLL_S)
+        self.longest_s = max(self.longest_s, time.monotonic() - start)
+
+
+def connect(where: dict[str, Any]) -> "pymysql.Connection[Any]":
+    names = {key: where[key] for key in ("host", "port", "user", "password")}
+    return pymysql.connect(**names, database=where["name"])
+
+
+@pytest.fixture
+def north(mariadb_database: dict[str, Any]) -> Iterator[Site]:
+    with site(mariadb_database) as built:
+        built.execute("DELETE FROM reading")
+        yield built
+
+
+@pytest.fixture
+def writers(mariadb_database: dict[str, Any], north: Site) -> Iterator[Writers]:
+    with Naive(mariadb_database) as naive:
+        yield Writers(mariadb_database, [north.ids[name] for name in SENSORS], naive)
