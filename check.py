@@ -1,13 +1,13 @@
 """`python main.py --check`: tries the settings on the database, and says per subject what is there or what is wrong."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
 import database
 import instants
-from ask.subjects import FIELDS, Misfit, Subject, Subjects, subject, subjects
+from ask.subjects import FIELDS, Misfit, Subject, Subjects, check_together, subject, subjects
 from settings import Database, Settings, Source
 
 LIMITS = database.Limits(connect=5.0, statement=60.0, read=65.0, answer=70.0)
@@ -29,11 +29,15 @@ def run(settings: Settings, source: Source) -> int:
 
 
 def _check(where: Database, source: Source, connection: sa.Connection) -> int:
+    found: dict[str, Subject | None] = {}
     wrong = 0
-    for name in FIELDS:
+    for name in (*FIELDS, "together"):
         try:
-            found = _subject(where, name, source, connection)
-            for line in _report(name, found, connection, instants.now()):
+            if name == "together":
+                check_together(found, where)
+                continue
+            found[name] = _subject(where, name, source, connection)
+            for line in _report(name, found[name], connection, instants.now()):
                 print(line)
         except Misfit as misfit:
             wrong += 1
@@ -41,7 +45,7 @@ def _check(where: Database, source: Source, connection: sa.Connection) -> int:
         except sa.exc.DBAPIError as error:
             wrong += 1
             print(f"{name}: WRONG: {source.where(f'database.map.{name}')}: {database.reason(error)}")
-    print("all is well" if not wrong else f"{wrong} of {len(FIELDS)} subjects cannot be read; nothing was changed")
+    print(f"{wrong} wrong; nothing was changed" if wrong else "all is well")
     return 2 if wrong else 0
 
 
@@ -60,7 +64,7 @@ def _report(name: str, found: Subject | None, connection: sa.Connection, now: da
     rows = connection.scalar(sa.select(sa.func.count()).select_from(found.relation))
     line = f"{name}: {rows} rows"
     if name == "reading":
-        line += _newest(found, connection, now)
+        line += _newest(found, connection, now) + _left_out(found, connection)
     yield line
     yield from (f"  note: {note}" for note in _notes(name, found))
 
@@ -74,6 +78,14 @@ def _newest(found: Subject, connection: sa.Connection, now: datetime) -> str:
     ahead = connection.scalar(sa.select(sa.func.count()).select_from(found.relation).where(time > now + instants.AHEAD))
     said = f", newest {newest:%Y-%m-%d %H:%M:%S}Z, {age(now - newest)} old" if newest else ", none with a time till now"
     return said + (f"; {ahead} lie in the future: is time_zone right?" if ahead else "")
+
+
+def _left_out(found: Subject, connection: sa.Connection) -> str:
+    time, sensor_id = found.column("time"), found.column("sensor_id")
+    # MySQL holds 0000-00-00 to be a time, the first of all.
+    unusable = sa.or_(time.is_(None), time < datetime(1, 1, 2, tzinfo=UTC), sensor_id.is_(None))
+    rows = connection.scalar(sa.select(sa.func.count()).select_from(found.relation).where(unusable))
+    return f"; {rows} have no sensor or no time and are left out" if rows else ""
 
 
 def age(span: timedelta) -> str:
@@ -94,3 +106,5 @@ def _notes(name: str, found: Subject) -> Iterator[str]:
         )
     if name == "sensor" and not found.has("interval_s"):
         yield "no interval_s: no sensor can be told to be silent; map it, or give it as an expression"
+    if name == "storehouse" and not found.has("time_zone"):
+        yield "no time_zone: the storehouses are taken to lie in the readings' time_zone, UTC where that is not set"

@@ -31,7 +31,8 @@ import settings as settings_module
 import transport
 from ask import Ask
 from ask.subjects import Subjects, subjects
-from errors import UsageError
+from errors import Unavailable, UsageError
+from live import fanout
 from live.directory import Directory
 from live.heartbeat import Heartbeat
 from live.newest import Newest
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.check:
             return check.run(settings, origin)
         asyncio.run(serve(settings, origin, options.port))
-    except UsageError as error:
+    except (UsageError, Unavailable) as error:
         print(f"storewatch: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -128,16 +129,13 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         asking = running.enter_context(_opened(where, database.ASKING, 8))
         patient = running.enter_context(_opened(where, STARTING, 1))
         pulse = running.enter_context(_opened(where, database.BEATING, 1))
-        found = await asyncio.to_thread(_subjects, asking, origin)
+        found = await asyncio.to_thread(_subjects, patient, origin)
 
         ask = Ask(asking, patient, found, instants.now)
-        sio = socket_server(settings)
+        manager = fanout.manager(settings.max_unsent, settings.max_stuck)
+        sio = socket_server(settings, manager)
         newest = Newest()
-
-        async def emit(event: str, data: object, rooms: list[str]) -> None:
-            await sio.emit(event, data, to=rooms)
-
-        screens = Screens(newest, emit, globals.clients, instants.now)
+        screens = Screens(newest, manager.push, globals.clients, instants.now)
         directory = Directory(ask, newest, instants.now, screens.change)
         readings = source(ask, instants.now)
         poller = Poller(readings, settings.poll_interval, screens.ticked)
@@ -156,11 +154,13 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
 
         await readings.begin()
         await directory.refresh()
-        for name, run in {"poller": poller.run, "heartbeat": heartbeat.run, "directory": directory.run}.items():
-            await running.enter_async_context(_task(name, run()))
+        works = {"poller": poller.run, "heartbeat": heartbeat.run, "directory": directory.run, "sweep": manager.sweep}
+        for name, work in works.items():
+            await running.enter_async_context(_task(name, work()))
         if settings.is_demo:
             await running.enter_async_context(_task("demo", demo.live.run(where)))
-        await running.enter_async_context(_http(sio, settings, sockets))
+        handler = transport.get_tornado_handler(sio, settings.max_payload, settings.allowed_origins)
+        await running.enter_async_context(_http(sio, manager.handler(handler), settings, sockets))
         url = f"http://{_address(settings.host)}:{sockets[0].getsockname()[1]}/"
         yield House(url, sio, browsers, poller, directory)
 
@@ -223,8 +223,9 @@ async def _task(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[Non
 
 
 @asynccontextmanager
-async def _http(sio: socketio.AsyncServer, settings: Settings, sockets: list[socket.socket]) -> AsyncIterator[None]:
-    handler = transport.get_tornado_handler(sio, settings.max_payload, settings.allowed_origins)
+async def _http(
+    sio: socketio.AsyncServer, handler: type[Any], settings: Settings, sockets: list[socket.socket]
+) -> AsyncIterator[None]:
     application = tornado.web.Application(
         [(r"/socket\.io/", handler), *dashboard.pages.routes()],
         websocket_max_message_size=settings.max_payload,

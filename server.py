@@ -224,14 +224,15 @@ class _Admission:
             self._connection.in_flight -= 1
 
 
-def socket_server(settings: Settings) -> socketio.AsyncServer:
-    """Return the Socket.IO server, without its namespace."""
+def socket_server(settings: Settings, manager: socketio.AsyncManager) -> socketio.AsyncServer:
+    """Return the Socket.IO server over this client manager, without its namespace."""
 
     def is_allowed(origin: str, environ: dict[str, Any]) -> bool:
         return transport.is_same_origin(origin, environ.get("HTTP_HOST")) or origin in settings.allowed_origins
 
     return socketio.AsyncServer(
         async_mode="tornado",
+        client_manager=manager,
         serializer=transport.HardenedPacket,
         ping_interval=PING_INTERVAL_S,
         ping_timeout=PING_TIMEOUT_S,

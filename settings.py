@@ -121,6 +121,10 @@ class Settings(Section, frozen=True):
     """Events a second that one connection may send."""
     rate_burst: Positive = 40
     """Events that one connection may send at once before `rate_limit` counts."""
+    max_unsent: Positive = 524288
+    """Bytes that may wait for a browser that reads too slowly, before it is closed."""
+    max_stuck: Seconds = 30.0
+    """Seconds that a browser may take nothing while something waits for it, before it is closed."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least serious record that is logged."""
 
@@ -138,9 +142,11 @@ class Source:
         self._root = yaml.compose(text, Loader=yaml.SafeLoader) if text else None
 
     def where(self, key: str) -> str:
-        """`FILE:LINE KEY` for a dotted key, by the nearest part of it that the file has; else the key alone."""
+        """`FILE:LINE KEY` for a dotted key, by the nearest part of it that the file has; without a file the key."""
+        if self.path is None:
+            return key
         line = self._line(key.split("."))
-        return f"{self.path}:{line} {key}" if line else key
+        return f"{self.path}:{line} {key}" if line else f"{self.path}: {key}"
 
     def _line(self, parts: list[str]) -> int | None:
         node, line = self._root, None
@@ -234,7 +240,8 @@ def _check(settings: Settings, source: Source) -> None:
         return
     if settings.access is None:
         raise UsageError(
-            "access: must be set for any database but the demo's; `access: open` lets everybody in who reaches the port"
+            f"{source.where('access')}: must be set for any database but the demo's; "
+            "`access: open` lets everybody in who reaches the port"
         )
     if database.kind == "mysql" and not database.name:
         raise UsageError(f"{source.where('database.name')}: name the database to read")

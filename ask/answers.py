@@ -73,6 +73,14 @@ class Alarm(msgspec.Struct, frozen=True):
     cleared: datetime | None
 
 
+class Alarms(msgspec.Struct, frozen=True):
+    """The transitions of a storehouse's alarms, in their order; `cursor` is the id of the last."""
+
+    store_house_id: Id
+    cursor: int
+    alarms: list[Alarm]
+
+
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a question was refused; `field` is the key of the payload at fault."""
 

@@ -87,8 +87,9 @@ def _import(engine: sa.Engine, site: Site, sheet: Table, raw: io.BufferedReader,
 def _progress(size: int) -> "tqdm[NoReturn]":
     # A short import needs none. In a log, where each state takes room, a long one shows it now and then.
     delay, interval = (0.5, 0.1) if sys.stderr.isatty() else (10, 10)
-    columns = shutil.get_terminal_size().columns
-    return tqdm(total=size, unit="B", unit_scale=True, delay=delay, mininterval=interval, ncols=columns)
+    # On a terminal that does not tell its size the bar would hide itself.
+    ncols, nrows = shutil.get_terminal_size()
+    return tqdm(total=size, unit="B", unit_scale=True, delay=delay, mininterval=interval, ncols=ncols, nrows=nrows)
 
 
 def _beside(bar: "tqdm[NoReturn]") -> Callable[[str], None]:

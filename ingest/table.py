@@ -145,13 +145,17 @@ def _delimiter(header: str, first: str) -> str:
     """Return the delimiter that cuts header and first row into equally many cells, the more the better."""
 
     def fitness(delimiter: str) -> tuple[bool, int]:
-        try:
-            width = len(_split(header, delimiter))
-            return len(_split(first, delimiter)) == width > 1, width
-        except csv.Error:
-            return False, 0
+        width = _width(header, delimiter)
+        return _width(first, delimiter) == width > 1, width
 
     return max(DELIMITERS, key=fitness)
+
+
+def _width(line: str, delimiter: str) -> int:
+    try:
+        return len(_split(line, delimiter))
+    except csv.Error:
+        return 0
 
 
 def _check_names(names: list[str]) -> None:
@@ -180,7 +184,7 @@ def _row(line: int, text: str, layout: Layout) -> Row:
 
 def _values(line: int, time: datetime, row: list[str], layout: Layout) -> Row:
     values: list[float | None] = []
-    faults = []
+    faults = _nameless(line, row, layout)
     for index, name in layout.sensors.items():
         value = None
         try:
@@ -189,6 +193,12 @@ def _values(line: int, time: datetime, row: list[str], layout: Layout) -> Row:
             faults.append(Fault(line, name, str(error)))
         values.append(value)
     return Row(line, time, values, faults)
+
+
+def _nameless(line: int, row: list[str], layout: Layout) -> list[Fault]:
+    # Many exports end each line with a delimiter; that is a column with nothing in it.
+    others = (i for i in range(layout.width) if i != layout.time and i not in layout.sensors)
+    return [Fault(line, str(i + 1), "this column has no name") for i in others if row[i].strip()]
 
 
 def _step(times: list[datetime]) -> timedelta | None:

@@ -1,7 +1,7 @@
 """The screens: what is pushed to those who watch a storehouse."""
 
 from collections import defaultdict
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Hashable, Iterable, MutableMapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -21,8 +21,11 @@ def room(sid: str) -> str:
 class Emit(Protocol):
     """How an event gets into rooms."""
 
-    async def __call__(self, event: str, data: object, rooms: list[str]) -> None:
-        """Send `data`, encoded once, to every connection in the rooms."""
+    async def __call__(self, event: str, data: object, rooms: list[str], key: Hashable = None) -> None:
+        """Send `data`, encoded once, to every connection in the rooms.
+
+        With a `key`, it takes the place of one with the same that a connection has not got yet.
+        """
 
 
 class Screens:
@@ -78,7 +81,7 @@ class Screens:
     async def _push(self) -> None:
         different, self._different = self._different, set()
         for store_house_id, rooms in self._watchers(different).items():
-            await self._emit("envs", self.envs(store_house_id), rooms)
+            await self._emit("envs", self.envs(store_house_id), rooms, ("envs", store_house_id))
 
     async def _leave(self, store_house_id: Id) -> None:
         gone = NotFound(f"the storehouse {store_house_id!r} is gone", "store_house_id")

@@ -32,21 +32,26 @@ class Source(Protocol):
 
 def source(ask: Ask, clock: Clock) -> Source:
     """Return the source that fits the site's readings."""
-    return ByIds(ask) if ask.subjects.reading.grows else ByTime(ask, clock)
+    return ByIds(ask, clock) if ask.subjects.reading.grows else ByTime(ask, clock)
 
 
 class ByIds:
     """For readings whose ids grow."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, clock: Clock) -> None:
         self._ask = ask
+        self._clock = clock
         self._patience_s = ask.subjects.reading.late_window.total_seconds()
         self._frontier = Frontier(-1, self._patience_s)
         self._latest: dict[Key, datetime] = {}
-        self._known_up_to = -1
+        self._began = clock()
+        # Of the table as it was before it began anew: its highest id, and `_latest`.
+        self._before = -1
+        self._latest_before: dict[Key, datetime] = {}
 
     async def begin(self) -> None:
         """Count all that is there as seen, but not the ids that are still missing among the last."""
+        self._began = self._clock()
         highest = await self._ask.highest_row()
         lowest = max(0, highest - RECENT_IDS)
         recent = await self._ask.row_ids(lowest, highest)
@@ -62,7 +67,7 @@ class ByIds:
         except Restarted:
             await self._restart()
             return [], True
-        readings = [reading for row in new for reading in row.readings if not self._is_known(row, reading)]
+        readings = [reading for row in new for reading in row.readings if not self._is_restored(row, reading)]
         for reading in readings:
             self._latest[reading.key] = max(reading.time, self._latest.get(reading.key, reading.time))
         return readings, len(rows) >= MOST
@@ -74,14 +79,16 @@ class ByIds:
             self._frontier.forget_anchor()
             return
         log.warning("the readings' ids went back from %s to %s: reading them anew", self._frontier.known, highest)
+        now = self._clock()
+        self._latest_before = {key: min(latest, now) for key, latest in self._latest.items()}
+        self._before = max(self._before, self._frontier.known)
         self._frontier = Frontier(-1, self._patience_s)
-        self._known_up_to = highest
 
-    def _is_known(self, row: Row, reading: Reading) -> bool:
-        # A table that was restored brings rows again that were handed out before; only newer ones count.
-        again = row.reading_id is not None and row.reading_id <= self._known_up_to
-        latest = self._latest.get(reading.key)
-        return again and latest is not None and reading.time <= latest
+    def _is_restored(self, row: Row, reading: Reading) -> bool:
+        # A table that was restored, perhaps in portions, brings rows again that were handed out before, or were there
+        # when we began; of its old ids only newer readings count.
+        again = row.reading_id is not None and row.reading_id <= self._before
+        return again and reading.time <= self._latest_before.get(reading.key, self._began)
 
 
 class ByTime:

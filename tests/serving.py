@@ -36,7 +36,7 @@ class StorewatchServer(ChildProcess):
         self.port = 0  # any free one; the ready line says which
         self.url = ""
         self.config = directory / "settings.yaml"
-        self.config.write_text(yaml.safe_dump(with_defaults(settings or {}), allow_unicode=True))
+        self.config.write_text(yaml.safe_dump(with_defaults(settings or {}), allow_unicode=True, sort_keys=False))
 
     def command(self) -> list[str]:
         return [sys.executable, str(ROOT / "main.py"), str(self.port), "--config", str(self.config)]

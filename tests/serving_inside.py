@@ -24,12 +24,14 @@ class Inside:
 
     house: main.House
     seen: Counter[float | None] = field(default_factory=Counter)
+    portions: int = 0
 
     @property
     def url(self) -> str:
         return self.house.url
 
     async def count(self, readings: Sequence[Reading]) -> None:
+        self.portions += 1
         self.seen.update(reading.value for reading in readings)
 
 

@@ -202,5 +202,3 @@ async def test_the_original_examples_client_still_works(kind: Kind, server: Stor
         assert (await client.next("envs"))["envs"]
         await client.emit("queryAlarms", {"store_house_id": places[0]["store_house_id"], "data_minute": 10_000})
         assert len(await client.next("queryAlarms")) == 3
-
-

@@ -64,5 +64,5 @@ def test_a_name_that_came_over_the_wire_is_marked_as_such(name: str) -> None:
 
 @pytest.mark.parametrize("text", ["2", "2{}", "2[]", "2[null]", "2[{}]", "2[", "2x"])
 def test_an_event_that_has_no_name_is_malformed(text: str) -> None:
-    with pytest.raises(ValueError, match="name|payload"):
+    with pytest.raises(ValueError, match=r"name|payload"):
         HardenedPacket(encoded_packet=text)

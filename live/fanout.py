@@ -1,0 +1,269 @@
+"""The client manager that encodes a message once and hands the same bytes to every connection.
+
+It takes the place of python-socketio's `AsyncManager`. A connection on a websocket that is past its upgrade and
+uncompressed, and for which nothing is queued, is written to directly (`wire.py`); every other goes the library's own
+way, through its queue. Delivering never awaits, so that messages reach each connection in the order of emission.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import suppress
+from itertools import chain
+from typing import Any
+
+import engineio
+import msgspec
+import socketio
+from engineio.async_socket import AsyncSocket
+from engineio.base_socket import BaseSocket
+from engineio.packet import MESSAGE
+from engineio.packet import Packet as EnginePacket
+from socketio.base_manager import BaseManager
+from socketio.packet import EVENT
+from tornado.iostream import IOStream
+from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol13
+
+from live.wire import BINARY, TEXT, Outbox, Wire, frame
+
+log = logging.getLogger("live")
+
+SWEEP_S = 1.0
+"""Between two looks for connections that are stuck."""
+
+PRIVATE: Mapping[Callable[..., Any], set[str]] = {
+    # What we touch and no documentation promises: by who sets or uses it, the names.
+    BaseManager.get_participants: {"_fwdm"},
+    BaseSocket.__init__: {"queue", "closing", "closed", "upgraded"},
+    engineio.AsyncServer.send_packet: {"_get_socket"},
+    AsyncSocket.poll: {"queue", "task_done"},
+    WebSocketHandler.write_message: {"ws_connection"},
+    WebSocketProtocol13.__init__: {"_compressor"},
+    WebSocketProtocol13.close: {"server_terminated", "stream"},
+    IOStream.__init__: {"socket"},
+    asyncio.Queue.put_nowait: {"_put"},
+    asyncio.Queue.get_nowait: {"_get"},
+    asyncio.Queue.empty: {"_queue"},
+}
+
+
+class Library(socketio.AsyncManager):  # type: ignore[misc]
+    """The library's own way, for libraries that are not those we know."""
+
+    async def push(self, event: str, data: Any, rooms: Iterable[str], key: Hashable = None) -> None:
+        """Send an event into rooms."""
+        await self.emit(event, data, "/", list(rooms))
+
+    def handler(self, base: type[Any]) -> type[Any]:
+        """Return the request handler `base` as it is."""
+        return base
+
+    async def sweep(self) -> None:
+        """Wait until cancelled."""
+        await asyncio.Event().wait()
+
+
+def manager(limit: int, drain_s: float) -> "Fanout | Library":
+    """Return the fastest client manager that the installed libraries allow."""
+    gaps = missing()
+    if not gaps:
+        return Fanout(limit, drain_s)
+    log.warning(
+        "the installed libraries differ from those known; pushing the slow way, for want of %s", ", ".join(gaps)
+    )
+    return Library()
+
+
+def missing() -> list[str]:
+    """Return the names in `PRIVATE` that the installed libraries do not have."""
+    return sorted(f"{owner.__qualname__}: {name}" for owner, names in PRIVATE.items() for name in names - _names(owner))
+
+
+def _names(owner: Callable[..., Any]) -> set[str]:
+    return set(owner.__code__.co_names)
+
+
+class KeyedPacket(EnginePacket):  # type: ignore[misc]
+    """A packet that takes the place of an unsent one with the same `key`."""
+
+    def __init__(self, data: str, key: Hashable) -> None:
+        super().__init__(MESSAGE, data)
+        self.key = key
+
+
+class Fanout(socketio.AsyncManager):  # type: ignore[misc]
+    """Delivers to the connections of this process.
+
+    A connection with more than `limit` unsent bytes, or from which none has left for `drain_s` seconds while some
+    waited, is closed.
+    """
+
+    def __init__(self, limit: int, drain_s: float) -> None:
+        super().__init__()
+        self.counts = {"direct": 0, "queued": 0, "cut": 0}
+        """Messages written directly, messages that went the library's way, connections closed as too slow."""
+        self._limit = limit
+        self._drain_s = drain_s
+        self._wires: dict[str, Wire] = {}
+        self._busy: set[Wire] = set()
+        self._rooms_of: dict[tuple[str, str], set[Any]] = {}
+
+    def set_server(self, server: Any) -> None:
+        """Take the place of the server's own manager, and of the queues of its connections."""
+        super().set_server(server)
+        server.eio.create_queue = Outbox
+
+    async def emit(
+        self,
+        event: str,
+        data: Any,
+        namespace: str,
+        room: Any = None,
+        skip_sid: Any = None,
+        callback: Any = None,
+        to: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Send an event to rooms; see `socketio.AsyncManager.emit`."""
+        encoded = self._encode(event, data, namespace) if callback is None else None
+        if encoded is None:
+            await super().emit(event, data, namespace, to or room, skip_sid, callback, **kwargs)
+            return
+        skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
+        members = self.get_participants(namespace, to or room)
+        self._deliver(encoded, (eio_sid for sid, eio_sid in members if sid not in skipped), None)
+
+    async def push(self, event: str, data: Any, rooms: Iterable[str], key: Hashable = None) -> None:
+        """Send an event into rooms of which no two share a connection.
+
+        With a `key`, it takes the place of one with the same that a connection has not got yet.
+        """
+        encoded = self._encode(event, data, "/")
+        if encoded is not None:
+            known = self.rooms.get("/", {})
+            found = [known[room]._fwdm.values() for room in rooms if room in known]
+            self._deliver(encoded, chain.from_iterable(found), key)
+
+    def _encode(self, event: str, data: Any, namespace: str) -> str | None:
+        arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
+        packet = self.server.packet_class(EVENT, namespace=namespace, data=[event, *arguments])
+        encoded = packet.encode()
+        return encoded if isinstance(encoded, str) else None
+
+    def _deliver(self, encoded: str, eio_sids: Iterable[str], key: Hashable) -> None:
+        # No await in here: another message in between would overtake this one for some.
+        message = frame(b"4" + encoded.encode())
+        queued = []
+        direct = 0
+        for eio_sid in eio_sids:
+            wire = self._wires.get(eio_sid)
+            if wire is None or wire.queue.pending:
+                queued.append(eio_sid)
+            else:
+                wire.put(message, key)
+                direct += 1
+        self.counts["direct"] += direct
+        if queued:
+            self._queue(KeyedPacket(encoded, key), queued)
+
+    def _queue(self, packet: KeyedPacket, eio_sids: Iterable[str]) -> None:
+        for eio_sid in eio_sids:
+            socket = self.server.eio.sockets.get(eio_sid)
+            if socket is not None and not socket.closing and not socket.closed:
+                socket.queue.put_nowait(packet)
+                self.counts["queued"] += 1
+
+    def handler(self, base: type[Any]) -> type[Any]:
+        """Return the request handler `base`, its websockets written to by us."""
+        fanout = self
+
+        class Handler(base):  # type: ignore[misc]
+            _wire: Wire | None = None
+            _eio_sid: str | None = None
+
+            def write_message(self, message: str | bytes, binary: bool = False) -> None:
+                """Send what the library has to say, after what was pushed before it."""
+                if self._wire is None:
+                    self._eio_sid, self._wire = fanout._attach(self, message)
+                if self._wire is None:
+                    super().write_message(message, binary)
+                    return
+                if self.ws_connection is None or self.ws_connection.is_closing():
+                    raise WebSocketClosedError
+                payload = message.encode() if isinstance(message, str) else message
+                self._wire.put(frame(payload, BINARY if binary else TEXT))
+
+            def on_close(self) -> None:
+                super().on_close()
+                if self._wire is not None:
+                    fanout._detach(self._eio_sid, self._wire)
+
+        return Handler
+
+    def _attach(self, handler: Any, message: str | bytes) -> tuple[str | None, Wire | None]:
+        """Return a new wire for the websocket through which the library says its first `message` after an upgrade.
+
+        That it speaks there tells which websocket is in use, also where a client has opened two for one session.
+        """
+        protocol = handler.ws_connection
+        if message == "3probe" or protocol is None or protocol._compressor is not None:
+            return None, None
+        eio_sid = handler.get_query_argument("sid", None) or _session(message)
+        socket = self.server.eio.sockets.get(eio_sid)
+        if eio_sid is None or socket is None or not socket.upgraded or not isinstance(socket.queue, Outbox):
+            return None, None
+        wire = Wire(socket.queue, protocol.stream, protocol, self._limit, self._busy, self._cut)
+        self._wires[eio_sid] = wire
+        return eio_sid, wire
+
+    def _detach(self, eio_sid: str | None, wire: Wire) -> None:
+        wire.forget()
+        if eio_sid is not None and self._wires.get(eio_sid) is wire:
+            del self._wires[eio_sid]
+
+    def _cut(self, wire: Wire, reason: str) -> None:
+        self.counts["cut"] += 1
+        log.warning("closed a connection that does not read: %s", reason)
+        wire.close()
+
+    async def sweep(self) -> None:
+        """Close connections that are stuck, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            late = time.monotonic() - self._drain_s
+            for wire in [wire for wire in self._busy if wire.stuck_since < late]:
+                self._cut(wire, f"nothing has left for {self._drain_s:g} s, {wire.unsent} bytes wait")
+
+    # The library finds a connection's rooms by looking through all rooms there are: with one room for each
+    # connection, a disconnect would cost more the more are connected.
+
+    def basic_enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
+        """See `socketio.base_manager.BaseManager`."""
+        super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)
+        self._rooms_of.setdefault((namespace, sid), set()).add(room)
+
+    def basic_leave_room(self, sid: str, namespace: str, room: Any) -> None:
+        """See `socketio.base_manager.BaseManager`."""
+        super().basic_leave_room(sid, namespace, room)
+        self._rooms_of.get((namespace, sid), set()).discard(room)
+
+    def basic_disconnect(self, sid: str, namespace: str, **_: Any) -> None:
+        """See `socketio.base_manager.BaseManager`."""
+        for room in list(self._rooms_of.get((namespace, sid), ())):
+            self.basic_leave_room(sid, namespace, room)
+        self._rooms_of.pop((namespace, sid), None)
+        self.callbacks.pop(sid, None)
+        for waiting in (self.pending_connect, self.pending_disconnect):
+            with suppress(KeyError, ValueError):
+                waiting[namespace].remove(sid)
+                if not waiting[namespace]:
+                    del waiting[namespace]
+
+
+def _session(message: str | bytes) -> str | None:
+    """Return the Engine.IO session that an OPEN packet announces."""
+    if not isinstance(message, str) or not message.startswith("0"):
+        return None
+    found: str = msgspec.json.decode(message[1:])["sid"]
+    return found

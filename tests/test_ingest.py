@@ -1,0 +1,409 @@
+"""`python -m ingest csv` as an operator runs it: what goes in, what is said, and how it ends."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+import yaml
+
+import database
+import settings
+import tables
+from tests.serving import ROOT, clean_environment, with_defaults
+
+CHICAGO = ("--time-zone", "America/Chicago")
+
+
+class Target:
+    """A database to import into, its settings in a file."""
+
+    def __init__(self, folder: Path, own: dict[str, Any]) -> None:
+        self.config = folder / "settings.yaml"
+        self.config.write_text(yaml.safe_dump(with_defaults({"database": own})), encoding="utf-8")
+        self.database = database.Database(msgspec.convert(own, settings.Database), database.WORKING, 1)
+
+    def command(self, file: Path | str, *options: str) -> list[str]:
+        to = ["--config", str(self.config), "--store-house", "Cold store"]
+        return [sys.executable, "-m", "ingest", "csv", str(file), *to, *options]
+
+    def ingest(self, file: Path | str, *options: str) -> subprocess.CompletedProcess[str]:
+        return run(self.command(file, *options))
+
+    def rows(self, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
+        with self.database.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
+    def count(self) -> int:
+        return int(self.rows(sa.select(sa.func.count()).select_from(tables.reading))[0][0])
+
+    def readings(self) -> list[tuple[str, str, float]]:
+        """Sensor, time in UTC and value, in order."""
+        reading, sensor = tables.reading.c, tables.sensor.c
+        query = sa.select(sensor.sensor_name, reading.time, reading.value).where(sensor.sensor_id == reading.sensor_id)
+        found = self.rows(query.order_by(reading.time, reading.sensor_id))
+        return [(name, at.strftime("%Y-%m-%d %H:%M:%S"), value) for name, at, value in found]
+
+    def values(self, sensor_name: str, *times: str) -> list[float]:
+        """What the sensor read at these times in UTC, in their order."""
+        instants = [datetime.fromisoformat(f"{time}+00:00") for time in times]
+        reading, sensor = tables.reading.c, tables.sensor.c
+        query = sa.select(reading.value).where(
+            sensor.sensor_id == reading.sensor_id, sensor.sensor_name == sensor_name, reading.time.in_(instants)
+        )
+        return [value for (value,) in self.rows(query.order_by(reading.time))]
+
+
+def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=clean_environment() | {"PYTHONIOENCODING": "utf-8"} | environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Target]:
+    target = Target(tmp_path, {"kind": "sqlite", "path": str(tmp_path / "storewatch.db")})
+    yield target
+    target.database.close()
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def each_target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
+    if request.param == "sqlite":
+        target = Target(tmp_path, {"kind": "sqlite", "path": str(tmp_path / "storewatch.db")})
+    else:
+        target = Target(tmp_path, request.getfixturevalue("mariadb_database"))
+    yield target
+    target.database.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "readings.csv"
+
+
+def write(file: Path, *lines: str, encoding: str = "utf-8") -> Path:
+    file.write_text("\n".join(lines) + "\n", encoding=encoding)
+    return file
+
+
+def test_a_year_of_a_real_warehouse_goes_in_once_however_often_it_is_imported(
+    each_target: Target, coldstore: Path
+) -> None:
+    first = each_target.ingest(coldstore / "readings.csv", *CHICAGO)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "31,648 rows: 316,480 readings added, 0 already there." in first.stdout
+    assert "From 2021-06-24 16:45-05:00 to 2022-05-20 08:45-05:00, a row every 15 min." in first.stdout
+    assert "back by 1 h to 2021-11-07 01:00; forward by 1 h to 2022-03-13 03:00: this was allowed for" in first.stdout
+    assert "80 readings fell into repeated hours: 4 rows in the first pass, 4 rows in the second." in first.stdout
+    assert "1 gap; the longest: 30 min without a row before 2022-03-16" in first.stdout
+    second = each_target.ingest(coldstore / "readings.csv", *CHICAGO)
+    assert second.returncode == 0
+    assert "0 readings added, 316,480 already there." in second.stdout
+    assert each_target.count() == 316_480
+    assert each_target.values("platform_1", "2021-11-07 06:00", "2021-11-07 07:00") == [2.6, 2.7]  # 01:00, twice
+    assert each_target.values("platform_1", "2022-03-13 07:45", "2022-03-13 08:00") == [2.8, 3.0]  # 01:45, then 03:00
+
+
+def test_a_bad_row_or_cell_is_named_and_the_rest_goes_in(each_target: Target, file: Path) -> None:
+    write(
+        file,
+        "time,a,b",
+        "2024-01-31 10:00,1,2",
+        "2024-01-31 10:15,x,4",
+        "yesterday,5,6",
+        "2024-01-31 10:45,7",
+        '2024-01-31 11:00,"8,9',
+        "2024-01-31 11:15,10,nan",
+        ",,",
+        "",
+        "2024-01-31 11:30,,14",
+    )
+    done = each_target.ingest(file)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "line 3, column a: 'x' is not a number",
+        "line 4, column time: 'yesterday' is not a time like 2024-01-31 13:45",
+        "line 5: 2 cells where the header has 3",
+        "line 6: its quotes are wrong: unexpected end of data",
+        "line 7, column b: 'nan' is not a number",
+    ]
+    assert "7 rows: 5 readings added, 0 already there." in done.stdout
+    assert "Left out: 3 bad rows, 2 bad cells." in done.stdout
+    assert each_target.readings() == [
+        ("a", "2024-01-31 10:00:00", 1),
+        ("b", "2024-01-31 10:00:00", 2),
+        ("b", "2024-01-31 10:15:00", 4),
+        ("a", "2024-01-31 11:15:00", 10),
+        ("b", "2024-01-31 11:30:00", 14),
+    ]
+
+
+def test_after_twenty_bad_ones_the_others_are_only_counted(target: Target, file: Path) -> None:
+    write(file, "time,a", "2024-01-31 10:00,1", *["2024-01-31 10:15,x"] * 30)
+    done = target.ingest(file)
+    assert len(done.stderr.splitlines()) == 21
+    assert "more than 20 are bad" in done.stderr
+    assert "30 bad cells" in done.stdout
+
+
+def test_a_time_that_the_clocks_left_out_is_bad(target: Target, file: Path) -> None:
+    write(file, "time,a", "2022-03-13 01:45,1", "2022-03-13 02:15,2", "2022-03-13 03:00,3")
+    done = target.ingest(file, *CHICAGO)
+    assert done.returncode == 1
+    assert "line 3: 2022-03-13 02:15:00 does not exist in America/Chicago: clocks went forward" in done.stderr
+    assert [value for _, _, value in target.readings()] == [1, 3]
+
+
+def test_a_file_read_in_the_wrong_zone_is_told_where_its_time_goes_back(target: Target, file: Path) -> None:
+    write(file, "time,a", "2021-11-07 01:00,1", "2021-11-07 01:30,2", "2021-11-07 01:00,3", "2021-11-07 01:30,4")
+    done = target.ingest(file)
+    assert "2 readings added, 2 already there" in done.stdout
+    assert "Time does not move on in 1 place, first at 2021-11-07 01:00+00:00" in done.stdout
+
+
+def test_the_newest_may_come_first(target: Target, file: Path) -> None:
+    lines = [
+        "2021-11-07 02:00,5",
+        "2021-11-07 01:30,4",
+        "2021-11-07 01:00,3",
+        "2021-11-07 01:30,2",
+        "2021-11-07 01:00,1",
+    ]
+    done = target.ingest(write(file, "time,a", *lines), *CHICAGO)
+    assert done.returncode == 0
+    assert target.readings() == [
+        ("a", "2021-11-07 06:00:00", 1),
+        ("a", "2021-11-07 06:30:00", 2),
+        ("a", "2021-11-07 07:00:00", 3),
+        ("a", "2021-11-07 07:30:00", 4),
+        ("a", "2021-11-07 08:00:00", 5),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+def test_chinese_headers_arrive_in_either_encoding(each_target: Target, file: Path, encoding: str) -> None:
+    write(file, "时间;冷库一号;冷库二号", "2024/1/31 8:00;-18,5;-20", encoding=encoding)
+    done = each_target.ingest(file, "--org", "华东物流", "--time-zone", "Asia/Shanghai")
+    assert done.returncode == 0, done.stderr
+    assert each_target.readings() == [
+        ("冷库一号", "2024-01-31 00:00:00", -18.5),
+        ("冷库二号", "2024-01-31 00:00:00", -20),
+    ]
+
+
+def test_what_is_imported_is_a_storehouse_with_sensors_like_any_other(target: Target, file: Path) -> None:
+    write(file, "time,a,b", "2024-01-31 10:00,1,2", "2024-01-31 10:05,1,2", "2024-01-31 10:10,1,2")
+    target.ingest(file, "--time-zone", "Europe/Berlin", "--org", "Frost Ltd")
+    assert target.rows(sa.select(tables.organisation.c.org_name)) == [("Frost Ltd",)]
+    storehouse, sensor = tables.storehouse.c, tables.sensor.c
+    assert target.rows(sa.select(storehouse.store_house_name, storehouse.time_zone)) == [
+        ("Cold store", "Europe/Berlin")
+    ]
+    found = target.rows(sa.select(sensor.sensor_name, sensor.metric, sensor.unit, sensor.interval_s))
+    assert found == [("a", "temperature", "°C", 300), ("b", "temperature", "°C", 300)]
+
+
+def test_another_metric_of_the_same_places_is_another_sensor(target: Target, file: Path) -> None:
+    write(file, "time,a", "2024-01-31 10:00,1")
+    target.ingest(file)
+    target.ingest(file, "--metric", "humidity", "--unit", "%")
+    sensor = tables.sensor.c
+    assert target.rows(sa.select(sensor.metric, sensor.unit)) == [("temperature", "°C"), ("humidity", "%")]
+    assert target.count() == 2
+
+
+def test_milliseconds_are_kept_and_found_again(each_target: Target, file: Path) -> None:
+    write(file, "time,a", "2024-01-31 10:00:00.123456,1", "2024-01-31 10:00:00.6239,2")
+    assert "2 readings added, 0 already there" in each_target.ingest(file).stdout
+    assert "0 readings added, 2 already there" in each_target.ingest(file).stdout
+
+
+def test_a_storehouse_keeps_its_zone_where_none_is_named(target: Target, file: Path) -> None:
+    target.ingest(write(file, "time,a", "2024-01-31 10:00,1"), *CHICAGO)
+    done = target.ingest(file)
+    assert "0 readings added, 1 already there" in done.stdout
+    assert "read as America/Chicago, the zone of the storehouse" in done.stdout
+
+
+def test_a_new_storehouse_without_a_zone_is_in_utc_and_the_report_says_so(target: Target, file: Path) -> None:
+    done = target.ingest(write(file, "time,a", "2024-01-31 10:00,1"))
+    assert "Times without an offset were read as UTC, the zone of the storehouse" in done.stdout
+
+
+def test_times_with_an_offset_need_no_zone(target: Target, file: Path) -> None:
+    done = target.ingest(write(file, "time,a", "2024-01-31T10:00+08:00,1", "2024-01-31T02:15Z,2"))
+    assert "without an offset" not in done.stdout
+    assert [at for _, at, _ in target.readings()] == ["2024-01-31 02:00:00", "2024-01-31 02:15:00"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--time-zone", "UTC"], "is in America/Chicago, not UTC"),
+        (["--unit", "°F"], "'a' is there already, in °C"),
+        (["--time-zone", "Mars/Olympus"], "'Mars/Olympus' is not a time zone"),
+        (["--speed", "0"], "'0' is not a number above 0"),
+        (["--speed", "nan"], "'nan' is not a number above 0"),
+        (["--store-house", " "], "must have 1 to 255 characters"),
+        (["--colour", "red"], "unrecognized arguments: --colour"),
+    ],
+)
+def test_what_contradicts_or_makes_no_sense_is_refused_in_one_line(
+    target: Target, file: Path, options: list[str], says: str
+) -> None:
+    target.ingest(write(file, "time,a", "2024-01-31 10:00,1"), *CHICAGO)
+    done = target.ingest(file, *options)
+    assert_refused(done, says)
+    assert target.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No such file"),
+        (b"", "names no sensor"),
+        (b"time\n2024-01-31 10:00\n", "names no sensor"),
+        (b"time,a\n", "no rows below the header"),
+        (b"time,a\n12,1\n13,2\n", "line 2, column time: '12' is not a time"),
+        (b"time,a,a\n2024-01-31 10:00,1,2\n", "two columns are named 'a'"),
+        (b'"time,a\n2024-01-31 10:00,1\n', "the header cannot be read"),
+        (b"\xff\xfet\x00i\x00m\x00e\x00", "neither UTF-8 nor GB18030"),
+    ],
+)
+def test_a_file_that_is_no_such_table_is_refused_before_anything_is_made(
+    target: Target, file: Path, tmp_path: Path, content: bytes | None, says: str
+) -> None:
+    if content is not None:
+        file.write_bytes(content)
+    assert_refused(target.ingest(file), says)
+    assert not (tmp_path / "storewatch.db").exists()
+
+
+def test_a_folder_is_not_a_file(target: Target, tmp_path: Path) -> None:
+    assert_refused(target.ingest(tmp_path), "is not a file")
+
+
+def test_the_tables_of_a_site_are_never_written_to(tmp_path: Path, file: Path) -> None:
+    own = {"kind": "sqlite", "path": str(tmp_path / "theirs.db"), "map": {"sensor": {"table": "probes"}}}
+    done = Target(tmp_path, own).ingest(write(file, "time,a", "2024-01-31 10:00,1"))
+    assert_refused(done, "database.map: these tables are the site's own")
+    assert not (tmp_path / "theirs.db").exists()
+
+
+def test_a_database_that_refuses_us_is_said_in_one_line(
+    mariadb_database: dict[str, Any], tmp_path: Path, file: Path
+) -> None:
+    target = Target(tmp_path, mariadb_database | {"password": "wrong"})
+    done = target.ingest(write(file, "time,a", "2024-01-31 10:00,1"))
+    assert_refused(done, "Access denied")
+    assert "wrong" not in done.stderr
+
+
+def test_names_that_the_database_takes_for_one_are_refused(
+    mariadb_database: dict[str, Any], tmp_path: Path, file: Path
+) -> None:
+    target = Target(tmp_path, mariadb_database)
+    done = target.ingest(write(file, "time,Freezer,freezer", "2024-01-31 10:00,1,2"))
+    assert_refused(done, "takes the columns 'Freezer' and 'freezer' for one sensor")
+
+
+def test_without_settings_it_goes_into_the_file_of_the_demo(tmp_path: Path, file: Path) -> None:
+    write(file, "time,a", "2024-01-31 10:00,1")
+    command = [sys.executable, "-m", "ingest", "csv", str(file), "--store-house", "Cold store"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=clean_environment() | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "var" / "storewatch.db").exists()
+
+
+def test_played_at_a_huge_speed_everything_goes_in_too(each_target: Target, file: Path) -> None:
+    write(file, "time,a", *(f"2024-01-31 10:{minute:02},{minute}" for minute in range(60)))
+    assert "60 readings added" in each_target.ingest(file, "--speed", "1e9").stdout
+    assert "60 already there" in each_target.ingest(file, "--speed", "1e-9").stdout  # what is there takes no time
+    assert [value for _, _, value in each_target.readings()] == list(range(60))
+
+
+def test_the_newest_first_cannot_be_played(target: Target, file: Path) -> None:
+    write(file, "time,a", "2024-01-31 11:00,1", "2024-01-31 10:00,1")
+    assert_refused(target.ingest(file, "--speed", "10"), "sort it by time")
+
+
+def test_interrupted_it_keeps_what_is_committed_and_goes_on_when_run_again(each_target: Target, file: Path) -> None:
+    write(file, "time,a", "2024-01-31 10:00,1", "2024-01-31 10:00:01,2", "2024-02-28 10:00,3")
+    # Where the tests run in the background SIGINT is ignored, which a child would inherit.
+    child = subprocess.Popen(
+        each_target.command(file, "--speed", "1000"),
+        cwd=ROOT,
+        env=clean_environment(),
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    wait_for_readings(each_target, 2)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert said.strip() == "ingest: interrupted. What was committed stays; the same command again goes on from there."
+    assert "1 reading added, 2 already there" in each_target.ingest(file).stdout
+
+
+def test_a_long_import_shows_its_progress_on_a_terminal(target: Target, coldstore: Path) -> None:
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        target.command(coldstore / "readings.csv"),
+        cwd=ROOT,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = everything_from(ours)
+    assert child.wait() == 0
+    assert "100%" in shown
+
+
+def everything_from(terminal: int) -> str:
+    parts = []
+    try:
+        while part := os.read(terminal, 4096):
+            parts.append(part)
+    except OSError:  # nobody is left at its other end
+        pass
+    finally:
+        os.close(terminal)
+    return b"".join(parts).decode("utf-8", "replace")
+
+
+def wait_for_readings(target: Target, count: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if target.count() >= count:
+                return
+        except sa.exc.DBAPIError:  # the table is not there yet
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"there are not {count} readings")
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], says: str) -> None:
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""

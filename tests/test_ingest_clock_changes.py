@@ -1,0 +1,118 @@
+"""Local times to instants, over the hours that daylight saving repeats or leaves out."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ingest.clock_changes import Change, change_between, resolve
+
+CHICAGO = ZoneInfo("America/Chicago")
+QUARTER = timedelta(minutes=15)
+# Shanghai had daylight saving from 1986 to 1991; Lord Howe's is half an hour.
+ZONES = ["America/Chicago", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Shanghai", "Europe/Dublin", "UTC"]
+
+
+def local(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def instants(times: Sequence[datetime], zone: ZoneInfo, step: timedelta) -> list[datetime]:
+    last, found = None, []
+    for time in times:
+        last = resolve(time, zone, last, step).instant
+        found.append(last)
+    return found
+
+
+def walls(series: Sequence[datetime], zone: ZoneInfo) -> list[datetime]:
+    return [instant.astimezone(zone).replace(tzinfo=None, fold=0) for instant in series]
+
+
+def grid(first: datetime, step: timedelta, count: int) -> list[datetime]:
+    return [first + step * n for n in range(count)]
+
+
+@cache
+def changes(zone: ZoneInfo, year: int) -> list[datetime]:
+    days = grid(datetime(year, 1, 1, tzinfo=UTC), timedelta(days=1), 366)
+    found = [change_between(zone, day, next_day) for day, next_day in pairwise(days)]
+    return [change.local.astimezone(UTC) for change in found if change]
+
+
+@st.composite
+def series_around_a_change(draw: st.DrawFn) -> tuple[ZoneInfo, timedelta, list[datetime]]:
+    zone = ZoneInfo(draw(st.sampled_from(ZONES)))
+    year = draw(st.integers(1984, 2037))
+    step = timedelta(minutes=draw(st.integers(1, 180)))
+    middle = draw(st.sampled_from(changes(zone, year) or [datetime(year, 7, 1, tzinfo=UTC)]))
+    count = draw(st.integers(2, 120))
+    shift = timedelta(minutes=draw(st.integers(0, 180)))
+    return zone, step, grid(middle - step * draw(st.integers(0, count)) - shift, step, count)
+
+
+@settings(deadline=None, max_examples=200)
+@given(series_around_a_change())
+def test_a_regular_series_comes_back_as_it_was(drawn: tuple[ZoneInfo, timedelta, list[datetime]]) -> None:
+    zone, step, series = drawn
+    assume(not series[0].astimezone(zone).fold)  # where a file begins in a second pass nothing tells it from the first
+    assert instants(walls(series, zone), zone, step) == series
+
+
+@settings(deadline=None, max_examples=200)
+@given(series_around_a_change())
+def test_so_does_one_with_the_newest_first(drawn: tuple[ZoneInfo, timedelta, list[datetime]]) -> None:
+    zone, step, series = drawn
+    series.reverse()
+    times = walls(series, zone)
+    assume(times[0].replace(tzinfo=zone, fold=1).astimezone(UTC) == series[0])
+    assert instants(times, zone, -step) == series
+
+
+def test_the_second_pass_begins_where_time_goes_back() -> None:
+    times = [local(f"2021-11-07 {clock}") for clock in ("00:45", "01:00", "01:30", "01:45", "01:15", "01:45", "02:00")]
+    found = instants(times, CHICAGO, QUARTER)
+    assert [f"{instant:%H:%M}" for instant in found] == ["05:45", "06:00", "06:30", "06:45", "07:15", "07:45", "08:00"]
+
+
+def test_a_time_that_stands_twice_in_a_row_begins_it_too() -> None:
+    zone = ZoneInfo("Australia/Lord_Howe")
+    first, second = instants([local("2024-04-07 01:30")] * 2, zone, timedelta(minutes=30))
+    assert second - first == timedelta(minutes=30)
+
+
+def test_the_passes_are_told_apart() -> None:
+    first = resolve(local("2021-11-07 01:00"), CHICAGO, None, QUARTER)
+    second = resolve(local("2021-11-07 01:00"), CHICAGO, first.instant, QUARTER)
+    after = resolve(local("2021-11-07 02:00"), CHICAGO, second.instant, QUARTER)
+    assert (first.turn, second.turn, after.turn) == (1, 2, 0)
+
+
+def test_a_repeated_time_that_stands_a_third_time_cannot_be_told() -> None:
+    last = datetime(2021, 11, 7, 7, 30, tzinfo=UTC)
+    with pytest.raises(ValueError, match="a third time or out of order"):
+        resolve(local("2021-11-07 01:15"), CHICAGO, last, QUARTER)
+
+
+def test_a_time_that_the_clocks_left_out_does_not_exist() -> None:
+    with pytest.raises(ValueError, match="does not exist in America/Chicago: clocks went forward"):
+        resolve(local("2022-03-13 02:30"), CHICAGO, None, QUARTER)
+
+
+def test_a_finer_sampling_than_at_first_does_not_skip_the_first_pass() -> None:
+    last = datetime(2021, 11, 7, 5, 45, tzinfo=UTC)
+    found = resolve(local("2021-11-07 01:00"), CHICAGO, last, timedelta(hours=1))
+    assert found.instant - last == QUARTER
+
+
+def test_a_change_is_found_to_the_second() -> None:
+    start, end = datetime(2021, 11, 7, tzinfo=UTC), datetime(2021, 11, 8, tzinfo=UTC)
+    back = datetime(2021, 11, 7, 7, tzinfo=UTC).astimezone(CHICAGO)
+    assert change_between(CHICAGO, start, end) == Change(back, -timedelta(hours=1))
+    assert change_between(CHICAGO, end, start) == Change(back, -timedelta(hours=1))
+    assert change_between(ZoneInfo("UTC"), start, end) is None

@@ -1,0 +1,110 @@
+"""Readings played as if they were live: each at its moment, by a clock that is ours."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+import sqlalchemy as sa
+
+import database
+import settings
+import tables
+from ingest import load
+from ingest.series import Moment
+from ingest.site import Destination, Site, settle
+from ingest.tally import Tally
+
+START = datetime(2024, 1, 31, 10, tzinfo=UTC)
+QUARTER = timedelta(minutes=15)
+
+
+class Player:
+    """Plays moments into a database, and knows when, in seconds, how many readings stood there."""
+
+    def __init__(self, path: Path) -> None:
+        own = settings.Database(path=str(path))
+        database.migrate(own)
+        self.database = database.Database(own, database.WORKING, 1, writes=True)
+        with self.database.engine.begin() as connection:
+            self.site: Site = settle(connection, Destination("Frost Ltd", "Cold store"), ["a", "b"], 900)
+        self.now = 0.0
+        self.seen: list[tuple[float, int]] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.note()
+        self.now += seconds
+
+    def note(self) -> None:
+        with self.database.engine.connect() as connection:
+            count = connection.scalar(sa.select(sa.func.count()).select_from(tables.reading)) or 0
+        self.seen.append((self.now, count))
+
+    def play(self, moments: list[Moment], speed: float = 900) -> Tally:
+        tally = Tally(ZoneInfo("UTC"), QUARTER, print)
+        pace = load.Pace(speed, lambda: self.now, self.sleep)
+        load.paced(self.database.engine, self.site, iter(moments), tally, pace)
+        self.note()
+        return tally
+
+    def write(self, moments: list[Moment]) -> None:
+        load.at_once(self.database.engine, self.site, moments, Tally(ZoneInfo("UTC"), QUARTER, print))
+
+
+@pytest.fixture
+def player(tmp_path: Path) -> Iterator[Player]:
+    player = Player(tmp_path / "storewatch.db")
+    yield player
+    player.database.close()
+
+
+def quarters(count: int) -> list[Moment]:
+    return [Moment(START + QUARTER * n, [float(n), -float(n)]) for n in range(count)]
+
+
+def test_each_moment_is_committed_when_its_turn_comes(player: Player) -> None:
+    tally = player.play(quarters(4))  # a quarter of an hour in a second
+    assert player.seen == [(0, 2), (1, 4), (2, 6), (3, 8)]
+    assert tally.added == 8
+
+
+def test_what_writing_takes_does_not_add_up(player: Player) -> None:
+    slow = player.sleep
+
+    def sleep_too_long(seconds: float) -> None:
+        slow(seconds + 0.25)
+
+    player.sleep = sleep_too_long  # type: ignore[method-assign]
+    player.play(quarters(4))
+    assert [now for now, _ in player.seen] == [0, 1.25, 2.25, 3.25]
+
+
+def test_it_sleeps_in_naps_however_long_it_waits(player: Player) -> None:
+    player.play(quarters(2), speed=5)  # 180 s
+    assert player.seen == [(0, 2), (60, 2), (120, 2), (180, 4)]
+
+
+def test_what_is_already_there_takes_no_time(player: Player) -> None:
+    player.write(quarters(1000))
+    tally = player.play(quarters(1002))
+    assert player.seen == [(0, 2000), (1, 2002), (2, 2004)]
+    assert tally.added == 4
+
+
+def test_the_rest_of_a_moment_is_added(player: Player) -> None:
+    player.write([Moment(START + QUARTER, [1.0, None])])
+    assert player.play(quarters(2)).added == 3
+    assert player.seen == [(0, 3), (1, 4)]
+
+
+def test_a_moment_without_readings_keeps_the_time(player: Player) -> None:
+    first, _, third = quarters(3)
+    player.play([first, Moment(START + QUARTER, [None, None]), third])
+    assert player.seen == [(0, 2), (2, 4)]
+
+
+def test_a_time_that_goes_back_is_not_waited_for(player: Player) -> None:
+    first, second, third = quarters(3)
+    player.play([first, third, second])
+    assert player.seen == [(0, 2), (2, 6)]

@@ -1,0 +1,57 @@
+"""What is written of the protocol is what the server speaks."""
+
+import re
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+
+import asyncapi
+from ask.answers import Envs
+from errors import StorewatchError
+from server import EVENTS
+from tests.serving import ROOT
+
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_asyncapi_yaml_is_made_from_the_types_as_they_are_now() -> None:
+    assert asyncapi.PATH.read_text(encoding="utf-8") == asyncapi.text(), "run: python asyncapi.py"
+
+
+def test_every_reference_of_the_document_leads_somewhere() -> None:
+    document = asyncapi.document()
+    for reference in re.findall(r"\$ref: '?(#\S+?)'?\n", asyncapi.text()):
+        found: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            found = found[part.replace("~1", "/")]
+        assert found
+
+
+def test_a_real_message_fits_its_schema() -> None:
+    document = asyncapi.document()
+    schema = document["components"]["messages"]["envs.push"]["payload"] | {"components": document["components"]}
+    message = '{"store_house_id": "a", "cursor": 3, "time": "2026-11-22T15:00:00Z", "stale": false, "envs": []}'
+    jsonschema.validate(msgspec.json.decode(message), schema)
+    assert msgspec.json.decode(message, type=Envs).cursor == 3
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"store_house_id": 1}, schema)
+
+
+@pytest.mark.parametrize("name", [*EVENTS, *asyncapi.PUSHED])
+def test_every_event_is_explained(name: str) -> None:
+    assert f"`{name}`" in PROTOCOL
+    assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize("code", [StorewatchError.code, *(error.code for error in StorewatchError.__subclasses__())])
+def test_every_code_is_explained(code: str) -> None:
+    assert f"`{code}`" in PROTOCOL
+
+
+@pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
+def test_every_key_of_a_question_is_explained(event: Any) -> None:
+    for field in msgspec.structs.fields(event.question):
+        assert f"`{field.name}`" in PROTOCOL

@@ -1,0 +1,329 @@
+"""The settings, and the command line: what is accepted, and what an operator is told of what is not."""
+
+import re
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import settings
+from ask.subjects import FIELDS
+from errors import UsageError
+from settings import Database, DatabaseMap, ReadingMap, Section, Settings, SubjectMap, load
+from tests.command import run
+from tests.services.mariadb import MariaDB
+from tests.services.private import HOST, free_port
+from tests.serving import ROOT, Serve
+
+GOOD = """\
+host: 127.0.0.1
+access: open
+database:
+  kind: mysql
+  name: site
+  user: reader
+  password: "012"
+  map:
+    reading:
+      table: 温湿度记录
+      columns: {sensor_id: 传感器编号}
+      wide:
+        pm2.5: 细颗粒物
+poll_interval: 2
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "settings.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    return path
+
+
+def refusal(path: Path | str | None, text: str | None = None, **environ: str) -> str:
+    """What is said of a file with this text, its path left out."""
+    if text is not None:
+        Path(str(path)).write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError) as refused:
+        load(path and str(path), environ)
+    assert "\n" not in str(refused.value)
+    return str(refused.value).replace(str(path), "FILE")
+
+
+def test_a_file_is_read(config: Path) -> None:
+    found, _ = load(str(config), {})
+    assert found.database is not None
+    assert found.database.map is not None
+    assert found.database.map.reading is not None
+    assert found.database.map.reading.wide == {"pm2.5": "细颗粒物"}
+    assert (found.poll_interval, found.rate_limit, found.is_demo) == (2.0, 20.0, False)
+
+
+def test_without_a_file_it_is_the_demo() -> None:
+    found, _ = load(None, {})
+    assert found == Settings()
+    assert found.is_demo
+
+
+def test_the_environment_overrides_single_keys_and_its_strings_stay_what_they_are(config: Path) -> None:
+    environ = {
+        "STOREWATCH_DATABASE__PASSWORD": "012",
+        "STOREWATCH_DATABASE__USER": "null",
+        "STOREWATCH_DATABASE__PORT": "3307",
+        "STOREWATCH_POLL_INTERVAL": "0.5",
+        "STOREWATCH_ALLOWED_ORIGINS": "http://a:1, https://b",
+        "STOREWATCH_CONFIG": "elsewhere.yaml",
+        "OTHER": "1",
+    }
+    found, _ = load(str(config), environ)
+    assert found.database is not None
+    assert (found.database.password, found.database.user, found.database.port) == ("012", "null", 3307)
+    assert (found.database.name, found.poll_interval) == ("site", 0.5)
+    assert found.allowed_origins == ["http://a:1", "https://b"]
+
+
+def test_the_environment_alone_names_a_database() -> None:
+    found, _ = load(None, {"STOREWATCH_DATABASE__PATH": "own.db", "STOREWATCH_ACCESS": "open"})
+    assert found.database == Database(path="own.db")
+
+
+REFUSED = {
+    # text of the file: what is said of it
+    "poll_intervall: 1": "FILE:1 poll_intervall: unknown key",
+    "host: x\ndatabase:\n  pasword: x": "FILE:3 database.pasword: unknown key",
+    "database:\n  map:\n    readings: {}": "FILE:3 database.map.readings: unknown key",
+    "database:\n  map:\n    reading:\n      tabel: x": "FILE:4 database.map.reading.tabel: unknown key",
+    "poll_interval: fast": "FILE:1 poll_interval: Expected `float`, got `str`",
+    "poll_interval: 0": "FILE:1 poll_interval: Expected `float` > 0.0",
+    'max_payload: "65536"': "FILE:1 max_payload: Expected `int`, got `str`",
+    "database:\n  password: 012": "FILE:2 database.password: Expected `str`, got `int`",
+    "database:\n  port: 65536": "FILE:2 database.port: Expected `int` <= 65535",
+    "database:\n  kind: oracle": "FILE:2 database.kind: Invalid enum value 'oracle'",
+    "database:\n  map:\n    reading:\n      wide:\n        a: 3": "FILE:4 database.map.reading.wide: Expected `str`",
+    "database:\n  map:\n    reading:\n      wide: {1: a}": "FILE:4 database.map.reading.wide: Expected `str`",
+    "database:\n  map:\n    sensor:": "FILE: access: must be set",
+    "\nallowed_origins: [1]": "FILE:2 allowed_origins: Expected `str`, got `int`",
+    "access: closed": "FILE:1 access: Invalid enum value 'closed'",
+    "database: {}": "FILE: access: must be set for any database but the demo's; `access: open`",
+    "access: open\ndatabase:\n  kind: mysql": "FILE:2 database.name: name the database",
+    "- a": "FILE: must hold keys and values",
+    "a: [": "FILE: not valid YAML: ",
+    "a: b: c": "FILE: not valid YAML: ",
+    "a: !!python/object:os.system x": "FILE: not valid YAML: ",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_a_file_that_is_wrong_is_refused_with_line_and_key(text: str, tmp_path: Path) -> None:
+    said = refusal(tmp_path / "settings.yaml", text)
+    assert said.startswith(REFUSED[text])
+
+
+MAP = "access: open\ndatabase:\n  path: x\n  map:\n    reading:\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("      late_window: an hour", "FILE:6 database.map.reading.late_window: 'an hour' is no duration"),
+        ("      late_window: 0s", "FILE:6 database.map.reading.late_window: '0s' is no duration"),
+        ("      late_window: 99999999999d", "FILE:6 database.map.reading.late_window: '99999999999d' is no duration"),
+        ("      late_window: 367d", "FILE:6 database.map.reading.late_window: '367d' is no duration"),
+        ("      table: a\n      sql: b", "FILE:5 database.map.reading: give either table or sql"),
+        (
+            "      columns: {time: a}\n      expressions: {time: b}",
+            "FILE:5 database.map.reading: time stands in columns and in expressions",
+        ),
+        (
+            "      columns: {value: a}\n      wide: {temperature: b}",
+            "FILE:5 database.map.reading: wide tells metrics and values; leave out value",
+        ),
+    ],
+)
+def test_a_map_that_contradicts_itself_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    assert refusal(tmp_path / "settings.yaml", MAP + text).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("STOREWATCH_POL_INTERVAL", "1", "STOREWATCH_POL_INTERVAL: unknown key"),
+        ("STOREWATCH_POLL_INTERVAL", "fast", "STOREWATCH_POLL_INTERVAL: Expected `float`"),
+        ("STOREWATCH_DATABASE__PORT", "99999", "STOREWATCH_DATABASE__PORT: Expected `int` <= 65535"),
+        ("STOREWATCH_DATABASE", "x", "STOREWATCH_DATABASE: Expected `object | null`, got `str`"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(variable: str, value: str, message: str, config: Path) -> None:
+    assert refusal(config, **{variable: value}).startswith(message)
+
+
+def test_a_variable_cannot_be_both_a_value_and_the_parent_of_others() -> None:
+    said = refusal(None, STOREWATCH_DATABASE="x", STOREWATCH_DATABASE__KIND="mysql")
+    assert said == "STOREWATCH_DATABASE__KIND: database is set as a single value too"
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none.yaml") == "cannot read the settings FILE: No such file or directory"
+    assert refusal(tmp_path) == "cannot read the settings FILE: Is a directory"
+    (tmp_path / "gbk.yaml").write_bytes("host: 仓库".encode("gbk"))
+    assert refusal(tmp_path / "gbk.yaml").startswith("cannot read the settings FILE: 'utf-8' codec can't decode")
+
+
+def test_an_empty_file_is_the_demo(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("# nothing yet\n")
+    assert load(str(tmp_path / "settings.yaml"), {})[0].is_demo
+
+
+def test_the_password_is_in_no_repr(config: Path) -> None:
+    found, _ = load(str(config), {"STOREWATCH_DATABASE__PASSWORD": "secret"})
+    assert "secret" not in f"{found!r} {found.database!r} {found} {found.database}"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("90s", timedelta(seconds=90)), ("1.5h", timedelta(minutes=90)), ("2d", timedelta(days=2))],
+)
+def test_a_duration_is_a_number_and_a_unit(text: str, meant: timedelta) -> None:
+    assert settings.duration(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "5", "h", "-1h", "1 h", "1h30m", "１h", "1w", "1e3s", "0.0s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no duration"):
+        settings.duration(text)
+
+
+def told(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """The one line on stderr of a command that cannot begin."""
+    done = run(cwd, *arguments, env=env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("storewatch: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.removeprefix("storewatch: ").strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "say which port to listen on, such as 8000; usage: "),
+        (["80a"], "argument port: '80a' is no port; it is a number from 0 to 65535; usage: "),
+        (["65536"], "argument port: '65536' is no port"),
+        (["-1"], "argument port: '-1' is no port"),
+        (["8000", "8001"], "unrecognized arguments: 8001; usage: "),
+        (["8000", "--daemon"], "unrecognized arguments: --daemon; usage: "),
+        (["8000", "--config"], "argument --config: expected one argument"),
+        (["8000", "--config", "none.yaml"], "cannot read the settings none.yaml: No such file or directory"),
+    ],
+)
+def test_wrong_usage_is_told_in_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    assert told(tmp_path, *arguments, env={"COLUMNS": "20"}).startswith(message)
+
+
+def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        said = told(tmp_path, str(port), env={"STOREWATCH_HOST": HOST})
+    assert said == f"cannot listen on 127.0.0.1 port {port}: Address already in use; choose another port"
+
+
+def test_an_address_that_is_not_ours_is_told_in_one_line(tmp_path: Path) -> None:
+    assert told(tmp_path, "0", env={"STOREWATCH_HOST": "192.0.2.1"}).startswith("cannot listen on 192.0.2.1 port 0: ")
+    assert told(tmp_path, "0", env={"STOREWATCH_HOST": "no.such.invalid"}).startswith("cannot listen on no.such.inv")
+
+
+def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("a: 1")
+    assert told(tmp_path, "0", env={"STOREWATCH_CONFIG": "other.yaml"}).startswith("other.yaml:1 a: unknown key")
+
+
+@pytest.fixture(scope="module", params=["", "map: {}"], ids=["our own tables", "a site's tables"])
+def mapped(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def database(mariadb: MariaDB, tmp_path: Path, mapped: str) -> Iterator[dict[str, str]]:
+    """The environment that reaches a database, with the settings in the folder."""
+    name = f"refusing_{free_port()}"
+    mariadb.create_database(name)
+    (tmp_path / "settings.yaml").write_text(f"access: open\ndatabase:\n  kind: mysql\n  {mapped}\n")
+    found = {f"STOREWATCH_DATABASE__{key.upper()}": str(value) for key, value in mariadb.settings(name).items()}
+    yield found
+    mariadb.execute(f"DROP DATABASE {name}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("PASSWORD", "wrong", "Access denied for user"),
+        ("USER", "stranger", "Access denied for user"),
+        ("NAME", "nowhere", "denied for user"),
+        ("PORT", "1", "Can't connect to MySQL server on '127.0.0.1'"),
+        ("HOST", "no.such.invalid", "Can't connect to MySQL server on 'no.such.invalid'"),
+    ],
+)
+@pytest.mark.parametrize("how", ["0", "--check"])
+def test_a_database_that_refuses_us_is_told_in_one_line(
+    how: str, key: str, value: str, message: str, database: dict[str, str], tmp_path: Path
+) -> None:
+    said = told(tmp_path, how, "--config", "settings.yaml", env=database | {f"STOREWATCH_DATABASE__{key}": value})
+    assert said.startswith("database: cannot ")
+    assert message in said
+    assert database["STOREWATCH_DATABASE__PASSWORD"] not in said
+
+
+def test_a_sites_sqlite_file_that_is_not_there_is_told_in_one_line_and_not_made(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("access: open\ndatabase: {path: none.db, map: {}}")
+    said = told(tmp_path, "0", "--config", "settings.yaml")
+    assert said == "database: cannot open sqlite none.db: unable to open database file"
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = told(tmp_path, "0", env={"STOREWATCH_DATABASE__PATH": "file/own.db", "STOREWATCH_ACCESS": "open"})
+    assert said == "database.path: cannot make the folder file: File exists"
+
+
+async def test_the_ready_line_is_all_that_stands_on_stdout(serve: Serve) -> None:
+    async with serve() as server:
+        assert re.fullmatch(r"Storewatch: http://127\.0\.0\.1:\d+/\n", server.output())
+
+
+DOCUMENTATION = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+
+
+def default(field: msgspec.structs.FieldInfo) -> str:
+    """A key's default as the documentation shows it."""
+    value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    return "none" if value is None else '`""`' if value == "" else f"`{value}`"
+
+
+@pytest.mark.parametrize("section", [Settings, Database, DatabaseMap, SubjectMap, ReadingMap])
+def test_every_key_is_told_of_in_the_documentation(section: type[Section]) -> None:
+    documented = set(re.findall(r"^\| `(\w+)` \| [^|]* \| (\S+) \| .+ \|$", DOCUMENTATION, re.MULTILINE))
+    keys = {(field.name, default(field)) for field in msgspec.structs.fields(section)}
+    assert keys - documented == set()
+
+
+def test_every_field_that_a_site_can_map_is_told_of_in_the_documentation() -> None:
+    rows = dict(re.findall(r"^\| (\w+) \| (.*) \|$", DOCUMENTATION, re.MULTILINE))
+    wrong = [
+        (name, key)
+        for name, fields in FIELDS.items()
+        for key, needed in fields.items()
+        if (f"**`{key}`**" in rows[name]) is not needed or f"`{key}`" not in rows[name]
+    ]
+    assert wrong == []
+
+
+def test_the_examples_of_the_documentation_are_good_settings(tmp_path: Path) -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", DOCUMENTATION, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        path = tmp_path / "settings.yaml"
+        path.write_text(example, encoding="utf-8")
+        assert load(str(path), {})[0].database is not None
