@@ -15,7 +15,7 @@ LIMITS = database.Limits(connect=5.0, statement=60.0, read=65.0, answer=70.0)
 
 def run(settings: Settings, source: Source) -> int:
     """Print what is found; return 0 if all is well, 2 if not."""
-    where = settings.database or Database()
+    where = settings.sensor_database
     if where.map is None:
         database.migrate(where)
     asking = database.Database(where, LIMITS, 1)
@@ -106,5 +106,7 @@ def _notes(name: str, found: Subject) -> Iterator[str]:
         )
     if name == "sensor" and not found.has("interval_s"):
         yield "no interval_s: no sensor can be told to be silent; map it, or give it as an expression"
+    if name == "sensor" and not found.has("metric"):
+        yield "no metric: unless the readings are wide, nobody is told what a sensor measures"
     if name == "storehouse" and not found.has("time_zone"):
         yield "no time_zone: the storehouses are taken to lie in the readings' time_zone, UTC where that is not set"

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import uuid
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple, NoReturn
@@ -33,8 +34,10 @@ from ask import Ask
 from ask.subjects import Subjects, subjects
 from errors import Unavailable, UsageError
 from live import fanout
+from live.alarm_watch import AlarmWatch
 from live.directory import Directory
 from live.heartbeat import Heartbeat
+from live.journal import Journal
 from live.newest import Newest
 from live.poller import Poller
 from live.screens import Screens
@@ -124,11 +127,13 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         sockets = _listen(settings.host, port)
         for one in sockets:
             running.callback(one.close)
-        where = settings.database or settings_module.Database()
+        where, state = settings.sensor_database, settings.state_database
         await asyncio.to_thread(_prepare, settings)
         asking = running.enter_context(_opened(where, database.ASKING, 8))
         patient = running.enter_context(_opened(where, STARTING, 1))
         pulse = running.enter_context(_opened(where, database.BEATING, 1))
+        reading_state = running.enter_context(_opened(state, database.ASKING, 2))
+        keeping_state = running.enter_context(_opened(state, database.ASKING, 1, writes=True))
         found = await asyncio.to_thread(_subjects, patient, origin)
 
         ask = Ask(asking, patient, found, instants.now)
@@ -143,18 +148,29 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         poller.subscribe(directory.take)
 
         async def beat(answering: bool) -> None:
-            if answering:
-                poller.wake()
-            else:
+            if not answering:
                 await screens.lost()
+            # After a loss too: a tick that was answered just before it must not have the last word.
+            poller.wake()
 
+        journal = Journal(reading_state, settings.poll_interval, screens.tell)
+        alarm_watch = AlarmWatch(ask, keeping_state, journal, uuid.uuid4().hex, settings.poll_interval)
         heartbeat = Heartbeat(pulse, [asking, patient], beat)
-        browsers = Browsers(settings, ask, newest, screens, directory, globals.clients)
+        browsers = Browsers(settings, ask, newest, screens, directory, journal, globals.clients)
         sio.register_namespace(browsers)
 
         await readings.begin()
         await directory.refresh()
-        works = {"poller": poller.run, "heartbeat": heartbeat.run, "directory": directory.run, "sweep": manager.sweep}
+        await journal.begin()
+        screens.cursor = journal.cursor
+        works = {
+            "heartbeat": heartbeat.run,
+            "poller": poller.run,
+            "directory": directory.run,
+            "journal": journal.run,
+            "alarm watch": alarm_watch.run,
+            "sweep": manager.sweep,
+        }
         for name, work in works.items():
             await running.enter_async_context(_task(name, work()))
         if settings.is_demo:
@@ -183,11 +199,12 @@ def _address(host: str) -> str:
 
 
 def _prepare(settings: Settings) -> None:
-    where = settings.database or settings_module.Database()
-    if where.map is None:
-        database.migrate(where)
+    if settings.sensor_database.map is None:
+        database.migrate(settings.sensor_database)
+    if settings.state_database is not settings.sensor_database:
+        database.migrate(settings.state_database)
     if settings.is_demo:
-        demo.history.prepare(where, instants.now())
+        demo.history.prepare(settings.sensor_database, instants.now())
 
 
 def _subjects(patient: database.Database, origin: Source) -> Subjects:
@@ -199,8 +216,10 @@ def _subjects(patient: database.Database, origin: Source) -> Subjects:
 class _opened:
     """A database for as long as the server runs."""
 
-    def __init__(self, where: settings_module.Database, limits: database.Limits, workers: int) -> None:
-        self._database = database.Database(where, limits, workers)
+    def __init__(
+        self, where: settings_module.Database, limits: database.Limits, workers: int, *, writes: bool = False
+    ) -> None:
+        self._database = database.Database(where, limits, workers, writes=writes)
 
     def __enter__(self) -> database.Database:
         return self._database

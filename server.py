@@ -16,8 +16,9 @@ from ask.answers import Alarm, AskError, Envs, Id, Organisation, Refusal, Storeh
 from ask.questions import Nothing, QueryAlarms, Register, Storehouses
 from errors import BadRequest, RateLimited, StorewatchError, Unavailable, UnknownEvent
 from live.directory import Directory
+from live.journal import Journal
 from live.newest import Newest
-from live.screens import Screens, room
+from live.screens import Screens, alarms, room
 from settings import Settings
 
 log = logging.getLogger("server")
@@ -62,6 +63,7 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         newest: Newest,
         screens: Screens,
         directory: Directory,
+        journal: Journal,
         clients: MutableMapping[str, Id | None],
     ) -> None:
         super().__init__("/")
@@ -70,6 +72,7 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         self._newest = newest
         self._screens = screens
         self._directory = directory
+        self._journal = journal
         self._clients = clients
         self._connections: dict[str, Connection] = {}
 
@@ -96,13 +99,19 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
 
     async def register(self, sid: str, question: Register) -> Envs:
         """Watch a storehouse, and leave the one watched before."""
+        cursor = question.cursor
         async with self._turn(sid):
             store_house_id = await self._find(question.store_house_id)
+            reached = [] if cursor is None else await self._journal.reach(store_house_id, cursor)
             if sid in self._clients:
                 self._clients[sid] = store_house_id
         # From the watching on, nothing may be awaited before the answer is on its way: a push in between would come
         # first, and the older picture after it.
-        return self._screens.envs(store_house_id, question.cursor)
+        if cursor is not None and reached is not None:
+            missed = self._journal.complete(reached, store_house_id, cursor)
+            if missed:
+                await self._tell(sid, "alarms", alarms(store_house_id, missed))
+        return self._screens.envs(store_house_id, reset=reached is None)
 
     async def unregister(self, sid: str, _question: Nothing) -> None:
         """Stop watching."""
@@ -113,6 +122,10 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
     async def query_alarms(self, _sid: str, question: QueryAlarms) -> list[Alarm]:
         """List a storehouse's alarms."""
         return await self._ask.alarms(question)
+
+    async def _tell(self, sid: str, event: str, data: Any) -> None:
+        # A tuple, or null would be emitted as no argument at all. The connection is ours: no other process need know.
+        await self.emit(event, (data,), to=sid, ignore_queue=True)
 
     def _turn(self, sid: str) -> asyncio.Lock:
         connection = self._connections.get(sid)
@@ -150,12 +163,11 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
                 if spec is None:
                     raise UnknownEvent(f"there is no event {event[:80]!r}")
                 data = await spec.handler(self, sid, decode(spec, payload))
-                # a tuple, or null would be emitted as no argument at all
-                await self.emit(spec.emitted_as or event, (data,), to=sid)
+                await self._tell(sid, spec.emitted_as or event, data)
         except Exception as error:
             refusal = refuse(error, event)
             told = AskError(event, refusal.code, refusal.message, refusal.field)
-            await self.emit("ask_error", told, to=sid)
+            await self._tell(sid, "ask_error", told)
             return {"ok": False, "error": refusal}
         return {"ok": True, "data": data}
 

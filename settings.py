@@ -102,6 +102,10 @@ class Database(Section, frozen=True):
         return f"mysql {self.user}@{self.host}:{self.port}/{self.name}"
 
 
+DEMO = Database()
+"""The embedded demo's: a SQLite file of ours."""
+
+
 class Settings(Section, frozen=True):
     """All settings; each key with its unit and a sentence."""
 
@@ -109,6 +113,8 @@ class Settings(Section, frozen=True):
     """The address to listen on."""
     database: Database | None = None
     """The sensor database; without it, the embedded demo."""
+    state: Database | None = None
+    """Our own tables: alarm journal, leases. Default: the database itself where its tables are ours, else SQLite."""
     poll_interval: Seconds = 1.0
     """Seconds between two looks for new readings."""
     access: Literal["open"] | None = None
@@ -127,6 +133,17 @@ class Settings(Section, frozen=True):
     """Seconds that a browser may take nothing while something waits for it, before it is closed."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least serious record that is logged."""
+
+    @property
+    def sensor_database(self) -> Database:
+        """Where the readings are."""
+        return self.database or DEMO
+
+    @property
+    def state_database(self) -> Database:
+        """Where our own tables are."""
+        ours = self.sensor_database.map is None
+        return self.state or (self.sensor_database if ours else Database(path="var/state.db"))
 
     @property
     def is_demo(self) -> bool:
@@ -235,6 +252,8 @@ def _merged(tree: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
 
 def _check(settings: Settings, source: Source) -> None:
     """The rules that reach over several keys."""
+    if settings.state is not None and settings.state.map is not None:
+        raise UsageError(f"{source.where('state.map')}: these tables are ours, so there is nothing to map")
     database = settings.database
     if database is None:
         return

@@ -3,6 +3,7 @@
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 from instants import Instant
 
@@ -75,4 +76,32 @@ alarm = _table(
     sa.Column("cleared", Instant),
     sa.Index(None, "store_house_id", "raised"),
     sa.Index(None, "store_house_id", "cleared"),
+)
+
+# What follows is ours in any case, and lies in `state`.
+
+_Key = sa.String(255).with_variant(mysql.VARCHAR(255, collation="utf8mb4_bin"), "mysql")  # JSON of an id: 5 or "A5"
+
+# No second entry can be made for the same step of an alarm, not even by two processes that both think they may.
+alarm_journal = _table(
+    "alarm_journal",
+    sa.Column("transition_id", _Id, primary_key=True),
+    sa.Column("alarm_key", _Key, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),  # of this alarm, from 1
+    sa.Column("store_house_key", _Key, nullable=False),
+    sa.Column("written", Instant, nullable=False),
+    sa.Column("is_open", sa.Boolean, nullable=False),
+    sa.Column("alarm", sa.Text, nullable=False),  # JSON, as browsers get it
+    sa.Index(None, "alarm_key", "step", unique=True),
+    sa.Index(None, "store_house_key", "transition_id"),
+)
+
+# Who may do what only one process may do at a time.
+lease = _table(
+    "lease",
+    sa.Column("lease_name", sa.String(64), primary_key=True),
+    sa.Column("holder", sa.String(64), nullable=False),
+    sa.Column("expires", Instant, nullable=False),
+    sa.Column("begun", Instant, nullable=False),  # when it was first held
+    sa.Column("done", Instant, nullable=False),  # up to when the work is done
 )

@@ -51,6 +51,10 @@ class Ask:
         """Return a storehouse's alarms, newest first; raises `NotFound`, `BadRequest`."""
         return await self._put(alarms.alarms, question, self._clock())
 
+    async def recent_alarms(self, since: datetime) -> list[Alarm]:
+        """Return the alarms of all storehouses open, or raised, since then."""
+        return await self._put(alarms.recent, since, self._clock())
+
     async def directory(self) -> tuple[list[Storehouse], list[Sensor]]:
         """Return all storehouses and all sensors."""
         return await self._put(storehouses.all_storehouses), await self._put(sensors.sensors)

@@ -1,14 +1,15 @@
 """The alarms of a storehouse."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from ask.answers import Alarm, Storehouse
+from ask.answers import Alarm, Id, Storehouse
 from ask.questions import QueryAlarms
-from ask.rows import flag, number, text
-from ask.sensors import Sensor, sensors
+from ask.rows import bounded, flag, number, text
+from ask.sensors import Sensor, sensors, sensors_of_ids
 from ask.storehouses import storehouse
 from ask.subjects import Subject, Subjects, identity
 from errors import BadRequest
@@ -18,6 +19,7 @@ MOST = 10_000
 
 FIELDS = (
     "alarm_id",
+    "store_house_id",
     "sensor_id",
     "sensor_name",
     "metric",
@@ -41,11 +43,45 @@ def alarms(connection: sa.Connection, subjects: Subjects, question: QueryAlarms,
     since = since_minute(question.data_minute, place, now)
     if subjects.alarm is None:
         return []
-    of_place = {one.sensor_id: one for one in reversed(sensors(connection, subjects, place.store_house_id))}
-    rows = connection.execute(_statement(subjects.alarm, place, of_place, since)).all()
+    alarm = subjects.alarm
+    of_place = _by_id(sensors(connection, subjects, place.store_house_id))
+    if alarm.has("store_house_id"):
+        here = alarm.equals("store_house_id", place.store_house_id)
+    else:
+        here = alarm.among("sensor_id", of_place)
+    rows = connection.execute(_since(alarm, since).where(here)).all()
     if len(rows) > MOST:
         raise BadRequest(f"that is more than {MOST} alarms; ask for a shorter time", "data_minute")
-    return [_alarm(subjects.alarm, row, place, of_place, now) for row in rows]
+    return [_alarm(alarm, row, place.store_house_id, of_place, now) for row in rows]
+
+
+def recent(connection: sa.Connection, subjects: Subjects, since: datetime, now: datetime) -> list[Alarm]:
+    """Return the alarms of all storehouses that were open, or raised, since then, newest first.
+
+    Raises `Unavailable` where there are more than 10,000. An alarm that belongs to no storehouse is left out.
+    """
+    alarm = subjects.alarm
+    if alarm is None:
+        return []
+    rows = bounded(connection, _since(alarm, since), MOST)
+    sensor_ids = {identity(row.sensor_id) for row in rows if row.sensor_id is not None}
+    by_id = _by_id(sensors_of_ids(connection, subjects, sensor_ids))
+    found = []
+    for row in rows:
+        store_house_id = row.store_house_id
+        if store_house_id is None and row.sensor_id is not None and identity(row.sensor_id) in by_id:
+            store_house_id = by_id[identity(row.sensor_id)].store_house_id
+        if store_house_id is not None:
+            found.append(_alarm(alarm, row, identity(store_house_id), by_id, now))
+    return found
+
+
+def _by_id(of_place: Iterable[Sensor]) -> dict[Id, Sensor]:
+    """A device that measures several things goes by its first."""
+    found: dict[Id, Sensor] = {}
+    for one in of_place:
+        found.setdefault(one.sensor_id, one)
+    return found
 
 
 def since_minute(data_minute: int | str, place: Storehouse, now: datetime) -> datetime:
@@ -64,28 +100,24 @@ def since_minute(data_minute: int | str, place: Storehouse, now: datetime) -> da
         ) from None
 
 
-def _statement(alarm: Subject, place: Storehouse, of_place: dict[Any, Sensor], since: datetime) -> sa.Select[Any]:
+def _since(alarm: Subject, since: datetime) -> sa.Select[Any]:
     cleared, raised = alarm.column("cleared"), alarm.column("raised")
-    if alarm.has("store_house_id"):
-        here = alarm.equals("store_house_id", place.store_house_id)
-    else:
-        here = alarm.among("sensor_id", of_place)
     still_open = cleared.is_(None) if alarm.has("cleared") else sa.false()
     return (
         alarm.select(*FIELDS)
-        .where(here, sa.or_(still_open, cleared >= since, raised >= since))
+        .where(sa.or_(still_open, cleared >= since, raised >= since))
         .order_by(raised.desc(), alarm.column("alarm_id").desc())
         .limit(MOST + 1)
     )
 
 
-def _alarm(alarm: Subject, row: Any, place: Storehouse, of_place: dict[Any, Sensor], now: datetime) -> Alarm:
+def _alarm(alarm: Subject, row: Any, store_house_id: Id, by_id: dict[Id, Sensor], now: datetime) -> Alarm:
     raised, cleared = alarm.instant(row.raised, now), alarm.instant(row.cleared, now)
     sensor_id = None if row.sensor_id is None else identity(row.sensor_id)
-    sensor = of_place.get(sensor_id)
+    sensor = None if sensor_id is None else by_id.get(sensor_id)
     return Alarm(
         alarm_id=identity(row.alarm_id),
-        store_house_id=place.store_house_id,
+        store_house_id=store_house_id,
         sensor_id=sensor_id,
         sensor_name=text(row.sensor_name) or (sensor.sensor_name if sensor else None),
         metric=text(row.metric) or (sensor.metric if sensor else None),

@@ -1,5 +1,6 @@
 """The sensors, and what each is called and measures."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -36,9 +37,19 @@ class Sensor(NamedTuple):
 def sensors(connection: sa.Connection, subjects: Subjects, store_house_id: Id | None = None) -> list[Sensor]:
     """Return the sensors of one storehouse, or of all, by id."""
     sensor = subjects.sensor
+    here = sa.true() if store_house_id is None else sensor.equals("store_house_id", store_house_id)
+    return _select(connection, subjects, here)
+
+
+def sensors_of_ids(connection: sa.Connection, subjects: Subjects, sensor_ids: Collection[Id]) -> list[Sensor]:
+    """Return the sensors of these ids, by id."""
+    return _select(connection, subjects, subjects.sensor.among("sensor_id", sensor_ids)) if sensor_ids else []
+
+
+def _select(connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElement[bool]) -> list[Sensor]:
+    sensor = subjects.sensor
     statement = sensor.select("sensor_id", "store_house_id", "sensor_name", "metric", "unit", "interval_s")
-    if store_house_id is not None:
-        statement = statement.where(sensor.equals("store_house_id", store_house_id))
+    statement = statement.where(wanted)
     rows = bounded(connection, statement.order_by(sensor.column("sensor_id")), MOST)
     return [one for row in rows if None not in row[:2] for one in _sensors(subjects, row)]
 

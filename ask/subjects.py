@@ -351,8 +351,8 @@ class _Trial:
             if found and not any(_is_time(one) for one in found):
                 raise Misfit(
                     key,
-                    f"{str(found[0])!r} is no date and time as the database compares them; let an expression make it one, "
-                    f"such as `expressions: {{{name}: FROM_UNIXTIME(the_column)}}`",
+                    f"{str(found[0])!r} is no date and time as the database compares them; let an expression make it "
+                    f"one, such as `expressions: {{{name}: FROM_UNIXTIME(the_column)}}`",
                 )
 
 

@@ -39,7 +39,7 @@ class Heartbeat:
 
     async def _beat(self) -> bool:
         try:
-            await self._pulse.run(lambda connection: connection.execute(sa.select(1)).scalar())
+            await self._pulse.run(_ask)
         except Unavailable:
             return False
         except Exception:
@@ -54,4 +54,13 @@ class Heartbeat:
         self._answering = answering
         for database in self._databases:
             database.answering = answering
-        await self._changed(answering)
+        try:
+            await self._changed(answering)
+        except Exception:
+            log.exception("what follows a change of the heartbeat failed")
+
+
+def _ask(connection: sa.Connection) -> None:
+    # SQLite answers a bare SELECT 1 without a look at its file, though that be locked or gone.
+    nothing = "SELECT 1 FROM sqlite_master LIMIT 1" if connection.dialect.name == "sqlite" else "SELECT 1"
+    connection.execute(sa.text(nothing)).all()

@@ -12,6 +12,9 @@ from live.source import Source
 
 log = logging.getLogger("live")
 
+RETRY_S = 1.0
+"""Between two looks while the database does not answer, where the interval is longer."""
+
 Consumer = Callable[[Sequence[Reading]], Awaitable[None]]
 
 
@@ -40,9 +43,11 @@ class Poller:
     async def run(self) -> None:
         """Tick until cancelled."""
         while True:
-            end = time.monotonic() + self._interval_s
-            await self._ticked(await self._tick())
-            await self._wait(end - time.monotonic())
+            start = time.monotonic()
+            answered = await self._tick()
+            await self._tell(answered)
+            interval_s = self._interval_s if answered else min(self._interval_s, RETRY_S)
+            await self._wait(start + interval_s - time.monotonic())
 
     async def _tick(self) -> bool:
         more = True
@@ -65,6 +70,12 @@ class Poller:
                 await consumer(readings)
             except Exception:
                 log.exception("a consumer failed on %d readings", len(readings))
+
+    async def _tell(self, answered: bool) -> None:
+        try:
+            await self._ticked(answered)
+        except Exception:
+            log.exception("what follows a tick failed")
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -6,7 +6,8 @@ from typing import Protocol
 
 import msgspec
 
-from ask.answers import AskError, Envs, Id
+from ask.answers import Alarms, AskError, Envs, Id
+from ask.journal import Transition
 from ask.readings import Reading
 from errors import NotFound
 from instants import Clock
@@ -16,6 +17,11 @@ from live.newest import Newest
 def room(sid: str) -> str:
     """Return the room of a connection."""
     return f"ROOM_{sid}"
+
+
+def alarms(store_house_id: Id, transitions: Sequence[Transition]) -> Alarms:
+    """Return the message that tells these transitions."""
+    return Alarms(store_house_id, transitions[-1].transition_id, [one.alarm for one in transitions])
 
 
 class Emit(Protocol):
@@ -37,17 +43,29 @@ class Screens:
     def __init__(self, newest: Newest, emit: Emit, clients: MutableMapping[str, Id | None], clock: Clock) -> None:
         self.stale = False
         """The database is lost: what the screens show is the last that was known."""
+        self.cursor = 0
+        """The last transition of an alarm that was pushed."""
         self._newest = newest
         self._emit = emit
         self._clients = clients
         self._clock = clock
         self._different: set[Id] = set()
 
-    def envs(self, store_house_id: Id, cursor: int | None = None) -> Envs:
-        """Return the storehouse as it stands, for a browser that brought `cursor` along."""
+    def envs(self, store_house_id: Id, *, reset: bool = False) -> Envs:
+        """Return the storehouse as it stands; `reset`: the browser's cursor is not known."""
         now = self._clock()
-        reset = True if cursor else msgspec.UNSET
-        return Envs(store_house_id, 0, now, self.stale, self._newest.envs(store_house_id, now), reset)
+        newest = self._newest.envs(store_house_id, now)
+        return Envs(store_house_id, self.cursor, now, self.stale, newest, reset or msgspec.UNSET)
+
+    async def tell(self, transitions: Sequence[Transition]) -> None:
+        """Push transitions of alarms, in their order, to those who watch their storehouses."""
+        of_place: dict[Id, list[Transition]] = defaultdict(list)
+        for one in transitions:
+            of_place[one.alarm.store_house_id].append(one)
+        for store_house_id, rooms in self._watchers(of_place).items():
+            await self._emit("alarms", alarms(store_house_id, of_place[store_house_id]), rooms)
+        # Only now: an envs that counts alarms which a browser has not got would have it miss them when it comes back.
+        self.cursor = transitions[-1].transition_id
 
     async def take(self, readings: Sequence[Reading]) -> None:
         """Take over new readings; they are pushed when the tick is over."""

@@ -69,7 +69,7 @@ class Window:
     def _sweep(self, now: datetime) -> None:
         """Begin a sweep, up to now; it covers all that may have been committed late since the one before began."""
         # A clock that is set back must not bring up again what is not remembered any more.
-        self._swept = max(now - self.late_window, self._remembered)
+        self._swept = max(min(self._began, now) - self.late_window, self._remembered)
         self._slice = max(now - self._swept, self.late_window) / ROUNDS
         self._began = now
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -47,9 +48,9 @@ class StorewatchServer(ChildProcess):
             self.url, self.port = found[1], int(found[2])
         return found is not None
 
-    async def terminate(self) -> int:
+    async def terminate(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end and wait; its exit code."""
-        return await asyncio.to_thread(self.stop)
+        return await asyncio.to_thread(self.stop, number)
 
 
 class Serve(Protocol):

@@ -23,6 +23,7 @@ class Site:
 
     database: Database
     ids: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def add(self, sensor: str, value: float | None, time: datetime | None = None) -> None:
         """Commit a reading."""

@@ -21,7 +21,7 @@ SITE = (
     "CREATE TABLE log (id INT PRIMARY KEY AUTO_INCREMENT, probe INT, t DATETIME, seconds INT, stamp TIMESTAMP NULL,"
     " name VARCHAR(9), v DOUBLE)",
     "INSERT INTO organisation VALUES (1, 'Owner')",
-    "INSERT INTO log (probe, t, seconds, stamp, name, v) VALUES (1, UTC_TIMESTAMP() - INTERVAL 3 DAY, 1, NOW(), 'x', 1)",
+    "INSERT INTO log VALUES (1, 1, UTC_TIMESTAMP() - INTERVAL 3 DAY, 1, NOW(), 'x', 1)",
 )
 READING: dict[str, Any] = {
     "table": "log",
@@ -67,6 +67,7 @@ def test_what_a_good_file_costs_is_noted(tmp_path: Path, site: SiteTables) -> No
     assert status == 0
     assert "note: no reading_id that grows: readings are asked for again over late_window (0.5 h)" in output
     assert "note: no interval_s" in output
+    assert "note: no metric" in output
     assert "note: no time_zone" in output
 
 
@@ -137,7 +138,8 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a field that we do not have": (
         {"reading": reading("columns", val="v")},
         "val: v",
-        "database.map.reading.columns.val: reading has no such field; it has reading_id, sensor_id, time, metric, value",
+        "database.map.reading.columns.val: reading has no such field; it has"
+        " reading_id, sensor_id, time, metric, value",
     ),
     "ids that cannot meet": (
         {"reading": without("sensor_id") | {"expressions": {"sensor_id": "CAST(probe AS CHAR)"}}},

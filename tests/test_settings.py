@@ -48,7 +48,7 @@ def refusal(path: Path | str | None, text: str | None = None, **environ: str) ->
     if text is not None:
         Path(str(path)).write_text(text, encoding="utf-8")
     with pytest.raises(UsageError) as refused:
-        load(path and str(path), environ)
+        load(None if path is None else str(path), environ)
     assert "\n" not in str(refused.value)
     return str(refused.value).replace(str(path), "FILE")
 
@@ -304,7 +304,7 @@ def default(field: msgspec.structs.FieldInfo) -> str:
 
 @pytest.mark.parametrize("section", [Settings, Database, DatabaseMap, SubjectMap, ReadingMap])
 def test_every_key_is_told_of_in_the_documentation(section: type[Section]) -> None:
-    documented = set(re.findall(r"^\| `(\w+)` \| [^|]* \| (\S+) \| .+ \|$", DOCUMENTATION, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(\w+)` \|[^|]*\| (\S+) \| .+ \|$", DOCUMENTATION, re.MULTILINE))
     keys = {(field.name, default(field)) for field in msgspec.structs.fields(section)}
     assert keys - documented == set()
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.clients import Client, connected
-from tests.command import check
+from tests.command import check, run
 from tests.services.mariadb import MariaDB
 from tests.serving import Serve
 from tests.site_tables import SiteTables
@@ -301,6 +301,16 @@ SHAPES = {
         "INSERT INTO log (probe, what, v, t) VALUES (100, 'temperature', %s, %s)",
         {"table": "log", "columns": OWN_NAMES | {"metric": "what"}},
     ),
+    "times kept as text, not all of which are times": Shape(
+        (
+            *NUMBERED,
+            "CREATE TABLE log (id INT PRIMARY KEY AUTO_INCREMENT, probe INT, t VARCHAR(30), v DOUBLE)",
+            "INSERT INTO log VALUES (1, 100, 'soon', 1), (2, 100, '', 1), (3, 100, '0000-00-00', 1)",
+        ),
+        "INSERT INTO log (probe, v, t) VALUES (100, %s, %s)",
+        {"table": "log", "columns": OWN_NAMES, "time_zone": "Asia/Shanghai"},
+        clock=lambda time: str(in_shanghai(time)),
+    ),
     "a view, with ids that are decimals": Shape(
         (
             *NUMBERED,
@@ -396,6 +406,31 @@ async def test_garbage_rows_do_not_stop_the_others(serve: Serve, site: SiteTable
         assert (seen["value"], seen["quality"], seen["time"]) == (None, "bad", told(faulty))
         site.insert_by(shape.insert, "6.5", in_shanghai(ago(seconds=1)))
         await pushed(client, 100, 6.5)
+
+
+async def test_what_has_no_id_is_left_out_and_what_has_no_name_is_shown_without(serve: Serve, site: SiteTables) -> None:
+    site.execute(
+        *SHAPES["our own names"].tables,
+        "INSERT INTO organisation VALUES (2, NULL), (NULL, 'Nobody')",
+        "INSERT INTO storehouse VALUES (11, 1, NULL), (NULL, 1, 'Nowhere')",
+        "INSERT INTO sensor VALUES (101, 11, NULL, NULL), (NULL, 11, 'Nothing', 'co2'), (102, NULL, 'Lost', 'co2')",
+    )
+    async with serve({"database": site.settings()}) as server, connected("python", server.url) as client:
+        assert [(one["org_id"], one["org_name"]) for one in await asks(client, "orgs")] == [(1, "Owner"), (2, "")]
+        places = await asks(client, "storehouses", 1)
+        assert [(one["store_house_id"], one["store_house_name"]) for one in places] == [(10, "North"), (11, "")]
+        (seen,) = (await asks(client, "register", {"store_house_id": 11}))["envs"]
+        assert (seen["sensor_id"], seen["sensor_name"], seen["metric"]) == (101, "", "")
+
+
+def test_a_site_of_more_places_than_can_be_shown_is_told_in_one_line(tmp_path: Path, site: SiteTables) -> None:
+    site.execute(*SHAPES["our own names"].tables)
+    many = {"sql": "SELECT seq AS store_house_id, 1 AS org_id, 'x' AS store_house_name FROM seq_1_to_10001"}
+    settings = {"database": site.settings(storehouse=many)}
+    check(tmp_path, settings)
+    done = run(tmp_path, "0", "--config", "settings.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "storewatch: there are more than 10000 of them\n"
 
 
 async def test_ids_that_are_text_are_found_exactly(serve: Serve, site: SiteTables) -> None:

@@ -59,10 +59,10 @@ class ChildProcess(ABC):
         self._wait_until_ready()
         return self
 
-    def stop(self) -> int:
-        """Ask it to end (SIGTERM) and wait; its exit code, negative for a signal."""
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end and wait; its exit code, negative for a signal."""
         self.thaw()
-        return self._end(signal.SIGTERM)
+        return self._end(number)
 
     def kill(self) -> None:
         """End it without a chance to put anything in order."""

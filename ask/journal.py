@@ -1,0 +1,40 @@
+"""The alarm journal, read back. It lies in `state`."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+import tables
+from ask.answers import Alarm, Id
+
+
+class Transition(NamedTuple):
+    """An entry of the journal; the ids of entries are what browsers know as `cursor`."""
+
+    transition_id: int
+    alarm: Alarm
+
+
+def last(connection: sa.Connection) -> int:
+    """Return the id of the last transition, 0 where there is none."""
+    return connection.scalar(sa.select(sa.func.max(tables.alarm_journal.c.transition_id))) or 0
+
+
+def exists(connection: sa.Connection, transition_id: int) -> bool:
+    """Return whether there is, or at 0 could be, such a transition."""
+    journal = tables.alarm_journal.c
+    found = sa.select(journal.transition_id).where(journal.transition_id == transition_id)
+    return transition_id == 0 or connection.scalar(found) is not None
+
+
+def after(
+    connection: sa.Connection, transition_id: int, most: int, store_house_id: Id | None = None
+) -> list[Transition]:
+    """Return at most `most` transitions after this one, of one storehouse or of all."""
+    journal = tables.alarm_journal.c
+    statement = sa.select(journal.transition_id, journal.alarm).where(journal.transition_id > transition_id)
+    if store_house_id is not None:
+        statement = statement.where(journal.store_house_key == msgspec.json.encode(store_house_id).decode())
+    rows: Any = connection.execute(statement.order_by(journal.transition_id).limit(most))
+    return [Transition(found, msgspec.json.decode(alarm, type=Alarm)) for found, alarm in rows]

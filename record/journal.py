@@ -1,0 +1,55 @@
+"""The alarm journal: every transition of every alarm, in the order it was noticed, each once."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+import tables
+from ask.answers import Alarm, Id
+
+
+class Step(NamedTuple):
+    """The nth transition of an alarm, and the alarm as it was then."""
+
+    number: int
+    alarm: Alarm
+
+
+def key(identity: Id) -> str:
+    """Return an id as the journal has it, in which 5 and "5" differ."""
+    return msgspec.json.encode(identity).decode()
+
+
+def last_steps(connection: sa.Connection, since: datetime) -> dict[Id, Step]:
+    """Return the last step of each alarm that is open, or whose last step was written since then."""
+    journal = tables.alarm_journal
+    after = journal.alias("after")
+    followed = sa.exists().where(after.c.alarm_key == journal.c.alarm_key, after.c.step == journal.c.step + 1)
+    rows = connection.execute(
+        sa.select(journal.c.step, journal.c.alarm).where(
+            sa.or_(journal.c.is_open, journal.c.written >= since), sa.not_(followed)
+        )
+    )
+    steps = [Step(number, msgspec.json.decode(alarm, type=Alarm)) for number, alarm in rows]
+    return {step.alarm.alarm_id: step for step in steps}
+
+
+def add(connection: sa.Connection, steps: Sequence[Step], now: datetime) -> None:
+    """Write steps down; raises SQLAlchemy's IntegrityError where one of them stands there already."""
+    if steps:
+        connection.execute(sa.insert(tables.alarm_journal), list(_rows(steps, now)))
+
+
+def _rows(steps: Iterable[Step], now: datetime) -> Iterable[dict[str, object]]:
+    for step in steps:
+        yield {
+            "alarm_key": key(step.alarm.alarm_id),
+            "step": step.number,
+            "store_house_key": key(step.alarm.store_house_id),
+            "written": now,
+            "is_open": step.alarm.cleared is None and step.alarm.state != "cleared",
+            "alarm": msgspec.json.encode(step.alarm).decode(),
+        }

@@ -1,0 +1,67 @@
+"""Leases: what only one process may do at a time, and who may.
+
+The database's clock decides, so that no two processes disagree about the time. `hold` locks the lease until the
+caller's transaction ends: whatever else it writes, it writes as the only holder.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+import tables
+
+LASTS = timedelta(seconds=4)
+"""How long a holder that has gone silent is waited for; another takes over within 5 s."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lease that is ours until the transaction ends, and `LASTS` longer. Times are the database's."""
+
+    now: datetime
+    begun: datetime
+    """When anybody first held it."""
+    done: datetime
+    """Up to when the last holder had done its work."""
+
+
+def hold(connection: sa.Connection, name: str, holder: str, lasts: timedelta = LASTS) -> Held | None:
+    """Take the lease, or keep it; None while another holds it."""
+    lease = tables.lease
+    now = _now(connection)
+    _make(connection, name, now)
+    row = connection.execute(sa.select(lease).where(lease.c.lease_name == name).with_for_update()).one()
+    if row.holder != holder and row.expires > now:
+        return None
+    changed = sa.update(lease).where(lease.c.lease_name == name).values(holder=holder, expires=now + lasts)
+    connection.execute(changed)
+    return Held(now, row.begun, row.done)
+
+
+def done(connection: sa.Connection, name: str, until: datetime) -> None:
+    """Write down that the work of the lease is done up to this time."""
+    connection.execute(sa.update(tables.lease).where(tables.lease.c.lease_name == name).values(done=until))
+
+
+def release(connection: sa.Connection, name: str, holder: str) -> None:
+    """Let another take the lease at once."""
+    lease = tables.lease
+    mine = sa.update(lease).where(lease.c.lease_name == name, lease.c.holder == holder)
+    connection.execute(mine.values(expires=lease.c.begun))
+
+
+def _make(connection: sa.Connection, name: str, now: datetime) -> None:
+    lease = tables.lease
+    if connection.scalar(sa.select(lease.c.lease_name).where(lease.c.lease_name == name)) is None:
+        ignoring = lease.insert().prefix_with("IGNORE", dialect="mysql").prefix_with("OR IGNORE", dialect="sqlite")
+        values = {"lease_name": name, "holder": "", "expires": now - LASTS, "begun": now, "done": now}
+        connection.execute(ignoring.values(values))
+
+
+def _now(connection: sa.Connection) -> datetime:
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)  # one machine, one clock
+    found: datetime = connection.execute(sa.select(sa.func.utc_timestamp(3, type_=mysql.DATETIME(fsp=3)))).scalar_one()
+    return found.replace(tzinfo=UTC)

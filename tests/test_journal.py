@@ -1,0 +1,178 @@
+"""The alarm journal: nothing missed, nothing twice, whoever writes it."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import tables
+from record import journal, lease
+from record.journal import Step
+from tests.clients import KINDS, Client, Kind, connected
+from tests.serving import Serve, StorewatchServer
+from tests.sites import Site, site
+from tests.test_transitions import ALARM, BEGUN, NOW, but
+
+DATABASES = ("sqlite", "mariadb")
+FAST = {"poll_interval": 0.05, "rate_burst": 10_000}
+
+
+@pytest.fixture(params=DATABASES)
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if request.param == "sqlite":
+        where: dict[str, Any] = {"path": str(tmp_path_factory.mktemp("site") / "site.db")}
+    else:
+        where = request.getfixturevalue("mariadb_database")
+    with site(where) as found:
+        found.settings = where
+        yield found
+
+
+@pytest.fixture
+async def server(built: Site, serve: Serve) -> AsyncIterator[StorewatchServer]:
+    async with serve({"database": built.settings} | FAST) as running:
+        yield running
+
+
+async def register(client: Client, built: Site, cursor: int | None = None) -> dict[str, Any]:
+    question = {"store_house_id": built.ids["north"]} | ({} if cursor is None else {"cursor": cursor})
+    answer = await client.call("register", question)
+    assert answer["ok"], answer
+    return dict(answer["data"])
+
+
+def told(client: Client) -> list[tuple[str, str, bool]]:
+    """What the client was told of alarms so far, in order."""
+    return [
+        (alarm["kind"], alarm["state"], alarm["acknowledged"])
+        for message in client.received("alarms")
+        for alarm in message["alarms"]
+    ]
+
+
+async def until(client: Client, count: int) -> None:
+    while len(told(client)) < count:
+        await client.next("alarms")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_watcher_is_told_each_transition_in_order(kind: Kind, built: Site, server: StorewatchServer) -> None:
+    async with connected(kind, server.url) as client:
+        before = await register(client, built)
+        built.raise_alarm("temperature", now())
+        await until(client, 1)
+        built.execute("UPDATE alarm SET acknowledged = 1")
+        await until(client, 2)
+        built.execute("UPDATE alarm SET state = 'cleared', cleared = raised")
+        await until(client, 3)
+        assert told(client) == [("high", "active", False), ("high", "active", True), ("high", "cleared", True)]
+        cursors = [message["cursor"] for message in client.received("alarms")]
+        assert cursors == sorted(cursors)
+        assert cursors[0] > before["cursor"]
+
+
+async def test_who_comes_back_is_told_what_it_missed_and_nothing_twice(built: Site, server: StorewatchServer) -> None:
+    async with connected("python", server.url) as watching, connected("python", server.url) as leaving:
+        await register(watching, built)
+        await register(leaving, built)
+        built.raise_alarm("temperature", now(), kind="low")
+        await until(leaving, 1)
+        cursor = leaving.received("alarms")[-1]["cursor"]
+        await leaving.close()
+        for _ in range(3):
+            built.raise_alarm("temperature", now())
+        await until(watching, 4)
+        await server.terminate()
+        built.raise_alarm("door", now(), kind="switch")
+        server.start()
+    async with connected("python", server.url) as back:
+        envs = await register(back, built, cursor)
+        await until(back, 4)
+        assert [kind for kind, _, _ in told(back)] == ["high"] * 3 + ["switch"]
+        assert "reset" not in envs
+        cursor = back.received("alarms")[-1]["cursor"]
+    async with connected("python", server.url) as again:
+        await register(again, built, cursor)
+        built.execute("UPDATE alarm SET acknowledged = 1 WHERE kind = 'low'")
+        await until(again, 1)
+        assert told(again)[-1] == ("low", "active", True)
+        assert len(again.received("alarms")[-1]["alarms"]) == 1
+
+
+async def test_what_was_missed_comes_before_the_picture(built: Site, server: StorewatchServer) -> None:
+    async with connected("node4", server.url) as watching, connected("node4", server.url) as client:
+        cursor = (await register(watching, built))["cursor"]
+        built.raise_alarm("temperature", now())
+        await until(watching, 1)
+        envs = await register(client, built, cursor)
+        assert len(told(client)) == 1
+        assert envs["cursor"] == client.received("alarms")[0]["cursor"]
+
+
+async def test_a_cursor_from_elsewhere_is_answered_like_none(built: Site, server: StorewatchServer) -> None:
+    async with connected("python", server.url) as client:
+        for cursor in (10**6, -1, 10**30):
+            assert (await register(client, built, cursor))["reset"] is True
+        assert told(client) == []
+
+
+async def test_two_processes_write_each_transition_once_and_tell_all(built: Site, serve: Serve) -> None:
+    settings = {"database": built.settings} | FAST
+    async with serve(settings) as one, serve(settings) as other:
+        async with connected("python", one.url) as first, connected("python", other.url) as second:
+            await register(first, built)
+            await register(second, built)
+            for _ in range(20):
+                built.raise_alarm("temperature", now())
+            await until(first, 20)
+            await until(second, 20)
+            assert first.received("alarms")[-1]["cursor"] == second.received("alarms")[-1]["cursor"]
+            cursor = first.received("alarms")[-1]["cursor"]
+        one.kill()
+        async with connected("python", other.url) as moved:
+            await register(moved, built, cursor)
+            built.raise_alarm("temperature", now(), kind="rate")
+            await until(moved, 1)
+            assert told(moved) == [("rate", "active", False)]
+    with built.database.engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(tables.alarm_journal)) == 21
+
+
+def test_the_database_refuses_a_second_entry_for_the_same_step(built: Site) -> None:
+    engine = built.database.engine
+    with engine.begin() as connection:
+        journal.add(connection, [Step(1, ALARM)], NOW)
+    with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
+        journal.add(connection, [Step(1, but(severity="critical"))], NOW)
+    with engine.begin() as connection:
+        assert journal.last_steps(connection, BEGUN) == {1: Step(1, ALARM)}
+
+
+def test_ids_that_differ_only_in_kind_or_case_are_two(built: Site) -> None:
+    with built.database.engine.begin() as connection:
+        for alarm_id in (1, "1", "a", "A"):
+            journal.add(connection, [Step(1, but(alarm_id=alarm_id))], NOW)
+        assert set(journal.last_steps(connection, BEGUN)) == {1, "1", "a", "A"}
+
+
+def test_one_holds_the_lease_until_it_has_run_out_or_is_released(built: Site) -> None:
+    engine = built.database.engine
+
+    def hold(holder: str, lasts: timedelta) -> bool:
+        with engine.begin() as connection:
+            return lease.hold(connection, "work", holder, lasts) is not None
+
+    assert hold("a", timedelta(hours=1))
+    assert not hold("b", timedelta(hours=1))
+    assert hold("a", timedelta(hours=-1))
+    assert hold("b", timedelta(hours=1))
+    assert not hold("a", timedelta(hours=1))
+    with engine.begin() as connection:
+        lease.release(connection, "work", "b")
+    assert hold("a", timedelta(hours=1))

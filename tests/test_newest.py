@@ -1,0 +1,139 @@
+"""The newest reading of each sensor, and how good it is."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ask.answers import Env, Storehouse
+from ask.readings import Reading
+from ask.sensors import Sensor
+from instants import AHEAD
+from live.newest import INTERVALS, Newest
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+INSTANT = timedelta(microseconds=1)
+INTERVAL_S = 60.0
+AGE = INTERVALS * timedelta(seconds=INTERVAL_S)
+"""A reading older than this is stale."""
+
+
+def storehouse(store_house_id: int) -> Storehouse:
+    return Storehouse(store_house_id, f"Storehouse {store_house_id}", 1, "UTC")
+
+
+def sensor(sensor_id: int, interval_s: float | None = INTERVAL_S, name: str = "T", store_house_id: int = 1) -> Sensor:
+    return Sensor(sensor_id, store_house_id, name, "temperature", "°C", interval_s, (sensor_id, None))
+
+
+def reading(value: float | None, time: datetime = NOW, sensor_id: int = 1) -> Reading:
+    return Reading(sensor_id, None, time, value)
+
+
+@pytest.fixture
+def newest() -> Newest:
+    """One storehouse with one sensor that reports each minute, and one that reports changes only."""
+    one = Newest()
+    one.learn([storehouse(1)], [sensor(1), sensor(2, None)])
+    return one
+
+
+def env(newest: Newest, now: datetime = NOW, sensor_id: int = 1) -> Env:
+    return next(one for one in newest.envs(1, now) if one.sensor_id == sensor_id)
+
+
+def test_the_newest_by_time_counts_and_a_late_reading_does_not_replace_it(newest: Newest) -> None:
+    assert newest.take([reading(1.0)], NOW) == {1}
+    assert newest.take([reading(2.0, NOW - SECOND)], NOW) == set()
+    assert newest.take([reading(4.0, NOW + SECOND), reading(3.0, NOW)], NOW) == {1}
+    assert (env(newest).value, env(newest).time) == (4.0, NOW + SECOND)
+
+
+def test_of_equally_new_readings_the_last_counts(newest: Newest) -> None:
+    newest.take([reading(1.0), reading(2.0)], NOW)
+    newest.take([reading(3.0)], NOW)
+    assert env(newest).value == 3.0
+
+
+def test_the_same_reading_again_changes_nothing(newest: Newest) -> None:
+    newest.take([reading(1.0)], NOW)
+    assert newest.take([reading(1.0)], NOW) == set()
+
+
+def test_a_reading_too_far_ahead_is_never_the_newest(newest: Newest) -> None:
+    newest.take([reading(1.0)], NOW)
+    assert newest.take([reading(2.0, NOW + AHEAD + INSTANT)], NOW) == set()
+    assert env(newest, NOW + 2 * AHEAD).value == 1.0
+    assert newest.take([reading(2.0, NOW + AHEAD)], NOW) == {1}
+    assert env(newest).value == 2.0
+
+
+def test_a_reading_goes_stale_when_it_is_older_than_three_intervals(newest: Newest) -> None:
+    newest.take([reading(1.0)], NOW)
+    assert env(newest, NOW + AGE).quality == "good"
+    assert env(newest, NOW + AGE + INSTANT).quality == "stale"
+
+
+def test_a_sensor_without_an_interval_never_goes_stale(newest: Newest) -> None:
+    newest.take([reading(1.0, sensor_id=2)], NOW)
+    later = NOW + timedelta(days=1_000)
+    assert env(newest, later, sensor_id=2).quality == "good"
+    assert newest.age(later) == set()
+
+
+def test_a_fault_is_bad_however_old_it_is_and_so_is_no_reading_at_all(newest: Newest) -> None:
+    assert (env(newest).quality, env(newest).value, env(newest).time) == ("bad", None, None)
+    newest.take([reading(None)], NOW)
+    for now in (NOW, NOW + 2 * AGE):
+        assert (env(newest, now).quality, env(newest, now).value, env(newest, now).time) == ("bad", None, NOW)
+
+
+def test_a_reading_that_goes_stale_is_reported_once(newest: Newest) -> None:
+    newest.take([reading(1.0)], NOW)
+    assert newest.age(NOW + AGE) == set()
+    assert newest.age(NOW + AGE + INSTANT) == {1}
+    assert newest.age(NOW + AGE + SECOND) == set()
+
+
+def test_a_reading_that_was_replaced_in_time_is_not_reported_as_stale(newest: Newest) -> None:
+    newest.take([reading(1.0)], NOW)
+    newest.take([reading(1.0, NOW + SECOND)], NOW)
+    assert newest.age(NOW + AGE + SECOND) == set()
+    assert newest.age(NOW + AGE + 2 * SECOND) == {1}
+
+
+def test_readings_that_come_before_their_sensor_is_known_are_kept(newest: Newest) -> None:
+    assert newest.take([reading(1.0, sensor_id=3)], NOW) == set()
+    assert not newest.knows((3, None))
+    assert newest.learn([storehouse(1)], [sensor(1), sensor(2, None), sensor(3)]) == {1}
+    assert env(newest, sensor_id=3).value == 1.0
+    assert newest.age(NOW + AGE + SECOND) == {1}
+
+
+def test_a_sensor_that_is_added_renamed_or_removed_changes_its_storehouse(newest: Newest) -> None:
+    both = [storehouse(1), storehouse(2)]
+    assert newest.learn(both, [sensor(1), sensor(2, None)]) == {2}
+    assert newest.learn(both, [sensor(1), sensor(2, None)]) == set()
+    assert newest.learn(both, [sensor(1, name="New"), sensor(2, None)]) == {1}
+    assert env(newest).sensor_name == "New"
+    assert newest.learn(both, [sensor(1, name="New")]) == {1}
+    assert newest.learn(both, [sensor(1, name="New", store_house_id=2)]) == {1, 2}
+
+
+def test_a_sensor_whose_interval_changes_goes_stale_by_the_new_one(newest: Newest) -> None:
+    newest.take([reading(1.0)], NOW)
+    newest.learn([storehouse(1)], [sensor(1, 2 * INTERVAL_S), sensor(2, None)])
+    assert newest.age(NOW + AGE + SECOND) == set()
+    assert newest.age(NOW + 2 * AGE + SECOND) == {1}
+
+
+def test_a_storehouse_that_vanishes_has_changed_and_is_not_found(newest: Newest) -> None:
+    assert newest.learn([], []) == {1}
+    assert newest.storehouse(1) is None
+    assert newest.envs(1, NOW) == []
+
+
+def test_a_string_of_digits_finds_an_integer_id(newest: Newest) -> None:
+    assert newest.storehouse("1") == storehouse(1)
+    for unknown in ("2", "١", "1.0", "", " 1"):
+        assert newest.storehouse(unknown) is None

@@ -1,0 +1,112 @@
+"""Who is pushed what, with an emit that only notes it down."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ask.answers import AskError, Envs, Id, Storehouse
+from ask.readings import Reading
+from ask.sensors import Sensor
+from live.newest import Newest
+from live.screens import Screens, room
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+NORTH, SOUTH = 1, 2
+
+
+@dataclass
+class Hall:
+    """Two storehouses with a sensor each, those who watch them, and what was emitted since the last look."""
+
+    clients: dict[str, Id | None] = field(default_factory=dict)
+    now: datetime = NOW
+    emitted: list[tuple[str, object, list[str]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.newest = Newest()
+        self.know(NORTH, SOUTH)
+        self.screens = Screens(self.newest, self._emit, self.clients, lambda: self.now)
+
+    def know(self, *store_house_ids: int) -> set[Id]:
+        storehouses = [Storehouse(one, "", 1, "UTC") for one in store_house_ids]
+        return self.newest.learn(storehouses, [Sensor(one, one, "", "light", "lx", 60, (one, None)) for one in (1, 2)])
+
+    async def read(self, sensor_id: int, value: float) -> None:
+        await self.screens.take([Reading(sensor_id, None, self.now, value)])
+
+    def pushed(self) -> list[tuple[Id, bool, list[str]]]:
+        """Return storehouse, stale and rooms of each `envs` since the last look."""
+        found = [(data.store_house_id, data.stale, rooms) for _, data, rooms in self.emitted if isinstance(data, Envs)]
+        self.emitted.clear()
+        return found
+
+    async def _emit(self, event: str, data: object, rooms: list[str], key: Hashable = None) -> None:
+        assert (event == "envs") == isinstance(data, Envs)
+        self.emitted.append((event, data, rooms))
+
+
+@pytest.fixture
+def hall() -> Hall:
+    return Hall({"a": NORTH, "b": SOUTH, "c": NORTH, "d": None})
+
+
+async def test_only_those_who_watch_the_storehouse_get_its_readings_and_in_one_message(hall: Hall) -> None:
+    await hall.read(1, 5.0)
+    assert hall.pushed() == []  # only when the tick is over
+    await hall.screens.ticked(True)
+    assert hall.pushed() == [(NORTH, False, [room("a"), room("c")])]
+
+
+async def test_a_tick_that_brings_nothing_pushes_nothing(hall: Hall) -> None:
+    await hall.read(1, 5.0)
+    await hall.screens.ticked(True)
+    hall.pushed()
+    await hall.read(1, 5.0)
+    await hall.screens.ticked(True)
+    assert hall.pushed() == []
+
+
+async def test_a_reading_that_goes_stale_is_pushed_once(hall: Hall) -> None:
+    await hall.read(2, 5.0)
+    await hall.screens.ticked(True)
+    hall.pushed()
+    hall.now += timedelta(minutes=4)
+    for _ in range(2):
+        await hall.screens.ticked(True)
+    assert hall.pushed() == [(SOUTH, False, [room("b")])]
+
+
+async def test_all_who_watch_are_told_once_that_the_database_is_lost_and_once_that_it_is_back(hall: Hall) -> None:
+    for tell in (hall.screens.lost(), hall.screens.ticked(False), hall.screens.lost()):
+        await tell
+    assert hall.pushed() == [(NORTH, True, [room("a"), room("c")]), (SOUTH, True, [room("b")])]
+    assert hall.screens.envs(NORTH).stale
+    for _ in range(2):
+        await hall.screens.ticked(True)
+    assert hall.pushed() == [(NORTH, False, [room("a"), room("c")]), (SOUTH, False, [room("b")])]
+
+
+async def test_a_failed_tick_alone_says_that_the_database_is_lost(hall: Hall) -> None:
+    await hall.screens.ticked(False)
+    assert [stale for _, stale, _ in hall.pushed()] == [True, True]
+
+
+async def test_those_who_watch_a_storehouse_that_vanishes_are_told_and_watch_nothing_then(hall: Hall) -> None:
+    await hall.screens.change(hall.know(SOUTH))
+    [(event, told, rooms)] = hall.emitted
+    assert (event, rooms) == ("ask_error", [room("a"), room("c")])
+    assert isinstance(told, AskError)
+    assert (told.event, told.code, told.field) == ("register", "not_found", "store_house_id")
+    assert hall.clients == {"a": None, "b": SOUTH, "c": None, "d": None}
+
+
+async def test_a_storehouse_that_looks_different_is_pushed_at_once(hall: Hall) -> None:
+    await hall.screens.change({SOUTH})
+    assert hall.pushed() == [(SOUTH, False, [room("b")])]
+
+
+async def test_an_unknown_cursor_is_reset_and_none_is_not(hall: Hall) -> None:
+    assert hall.screens.envs(NORTH, 7).reset is True
+    assert hall.screens.envs(NORTH).reset is not True

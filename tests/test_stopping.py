@@ -1,0 +1,150 @@
+"""SIGTERM and SIGINT: every client is told, and the process ends in time, whatever the database does."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+import tornado.websocket
+
+from tests.clients import TRANSPORTS, new
+from tests.services.mariadb import MariaDB
+from tests.serving import Serve, StorewatchServer
+from tests.serving_inside import SOON, until
+from tests.sites import Site, site
+
+STOPPED_S = 5.0
+MANY = 200
+
+# Engine.IO's packets, and Socket.IO's within its messages
+CLOSE, PING, PONG, CONNECT, EVENT, ACK = "1", "2", "3", "40", "42", "43"
+
+
+class Watcher:
+    """A client of a few lines: only so can there be hundreds of them."""
+
+    def __init__(self, socket: tornado.websocket.WebSocketClientConnection, *, stubborn: bool) -> None:
+        self.closed_cleanly = False
+        self.watches = asyncio.Event()
+        self._socket = socket
+        self._stubborn = stubborn
+
+    @classmethod
+    async def connect(cls, server: StorewatchServer, *, stubborn: bool = False) -> "Watcher":
+        """Connect; a `stubborn` one does not hang up when it is told goodbye."""
+        url = f"ws{server.url.removeprefix('http')}socket.io/?EIO=4&transport=websocket"
+        return cls(await tornado.websocket.websocket_connect(url), stubborn=stubborn)
+
+    async def watch(self, store_house_id: int) -> None:
+        """Watch until the connection ends."""
+        await self._socket.write_message(CONNECT)
+        async for packet in self._packets():
+            if packet.startswith(CONNECT):
+                await self.ask("register", {"store_house_id": store_house_id})
+            elif packet.startswith(f'{EVENT}["envs"'):
+                self.watches.set()
+            elif packet == PING:
+                await self._socket.write_message(PONG)
+            elif packet == CLOSE:
+                self.closed_cleanly = True
+                if not self._stubborn:
+                    self._socket.close()
+
+    async def ask(self, event: str, *payload: Any) -> None:
+        """Send an event."""
+        await self._socket.write_message(EVENT + json.dumps([event, *payload]))
+
+    async def _packets(self) -> AsyncIterator[str]:
+        while (packet := await self._socket.read_message()) is not None:
+            yield str(packet)
+
+
+@asynccontextmanager
+async def watching(server: StorewatchServer, count: int, store_house_id: int) -> AsyncIterator[list[Watcher]]:
+    """So many clients that watch, one in ten of them stubborn; at the end each must have been closed."""
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
+        watchers = [await Watcher.connect(server, stubborn=number % 10 == 0) for number in range(count)]
+        for watcher in watchers:
+            tasks.create_task(watcher.watch(store_house_id))
+        for watcher in watchers:
+            await watcher.watches.wait()
+        yield watchers
+
+
+@pytest.fixture(scope="module")
+def own_mariadb() -> Iterator[MariaDB]:
+    """Ours to freeze."""
+    with MariaDB() as server:
+        server.create_database("site")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def north(own_mariadb: MariaDB) -> Iterator[Site]:
+    with site(own_mariadb.settings("site")) as built:
+        yield built
+
+
+async def stops_in_time(server: StorewatchServer, number: signal.Signals = signal.SIGTERM) -> None:
+    assert await asyncio.wait_for(server.terminate(number), STOPPED_S) == 0
+    assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_two_hundred_watching_clients_are_told_and_the_server_ends_in_time(
+    number: signal.Signals, serve: Serve, own_mariadb: MariaDB, north: Site
+) -> None:
+    settings = {"database": own_mariadb.settings("site"), "poll_interval": 0.1}
+    async with serve(settings) as server, AsyncExitStack() as running:
+        polling = new("python")
+        running.push_async_callback(polling.close)
+        await polling.connect(server.url, TRANSPORTS["polling"])
+        node = new("node4")
+        running.push_async_callback(node.close)
+        await node.connect(server.url)
+        async with watching(server, MANY, north.ids["north"]) as watchers:
+            await stops_in_time(server, number)
+        assert all(watcher.closed_cleanly for watcher in watchers)
+        for client, reason in ((polling, "server disconnect"), (node, "transport close")):
+            await asyncio.wait_for(client.disconnected.wait(), SOON)
+            assert client.reason == reason
+
+
+@pytest.mark.parametrize("noticed", [False, True], ids=["at once", "after the loss was noticed"])
+async def test_a_database_that_hangs_keeps_no_process_from_ending(
+    noticed: bool, serve: Serve, own_mariadb: MariaDB, north: Site
+) -> None:
+    settings = {"database": own_mariadb.settings("site"), "poll_interval": 0.1}
+    async with serve(settings) as server:
+        async with watching(server, MANY, north.ids["north"]) as watchers:
+            own_mariadb.freeze()
+            try:
+                for watcher in watchers:
+                    await watcher.ask("orgs")
+                if noticed:
+                    await until(lambda: "is lost" in server.log())
+                await stops_in_time(server)
+            finally:
+                own_mariadb.thaw()
+        assert all(watcher.closed_cleanly for watcher in watchers)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_browsers_come_back_by_themselves_when_the_server_does(
+    transport: str, serve: Serve, own_mariadb: MariaDB, north: Site
+) -> None:
+    question = {"store_house_id": north.ids["north"]}
+    async with serve({"database": own_mariadb.settings("site")}) as server, AsyncExitStack() as running:
+        client = new("node4", reconnection=True)
+        running.push_async_callback(client.close)
+        await client.connect(server.url, TRANSPORTS[transport])
+        assert (await client.call("register", question))["ok"]
+        await stops_in_time(server)
+        await asyncio.wait_for(client.disconnected.wait(), SOON)
+        assert client.reason == "transport close"
+        await asyncio.to_thread(server.start)
+        await until(lambda: not client.disconnected.is_set(), 3 * SOON)
+        assert (await client.call("register", question))["ok"]
