@@ -77,7 +77,9 @@ class Database:
         loop = asyncio.get_running_loop()
         try:
             # The thread goes on until the driver's limit; what it brings then goes nowhere.
-            return await asyncio.wait_for(loop.run_in_executor(self._threads, self._work, work), self.limits.answer)
+            # Not wait_for: that of Python 3.11 loses a cancellation which meets the answer.
+            async with asyncio.timeout(self.limits.answer):
+                return await loop.run_in_executor(self._threads, self._work, work)
         except TimeoutError:
             raise Unavailable("the database does not answer in time") from None
 

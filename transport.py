@@ -136,6 +136,8 @@ async def close_all(server: socketio.AsyncServer, patience_s: float) -> None:
     """
     for one in list(server.eio.sockets.values()):
         await one.close(wait=False, reason=server.reason.SERVER_DISCONNECT)
+        # The end of what is to be sent: now the websocket is closed, which is all that a browser's takes note of.
+        await one.queue.put(None)
     end = time.monotonic() + patience_s
     while server.eio.sockets and time.monotonic() < end:  # noqa: ASYNC110 - the library tells nobody when they go
         await asyncio.sleep(0.02)

@@ -15,9 +15,9 @@ from live.newest import Newest
 log = logging.getLogger("live")
 
 REFRESH_S = 30.0
-"""Between two looks."""
+"""Between two looks, where nothing calls for one."""
 HURRIED_S = 2.0
-"""The same, when readings of unknown sensors have come."""
+"""Between two looks in any case: readings of a sensor that is in no list may come for ever."""
 
 
 class Directory:
@@ -39,7 +39,7 @@ class Directory:
         """Look now; raises `Unavailable`."""
         before = self._newest.keys()
         storehouses, sensors = await self._ask.directory()
-        changed = self._newest.learn(storehouses, sensors)
+        changed = self._newest.learn(storehouses, sensors, self._clock())
         if self._newest.keys() - before:
             changed |= self._newest.take(await self._ask.newest(), self._clock())
         await self._changed(changed)
@@ -47,11 +47,13 @@ class Directory:
     async def run(self) -> None:
         """Look again and again until cancelled."""
         while True:
-            await asyncio.sleep(HURRIED_S)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), REFRESH_S - HURRIED_S)
+                # Not wait_for: that of Python 3.11 loses a cancellation which meets the event.
+                async with asyncio.timeout(REFRESH_S):
+                    await self._hurry.wait()
             self._hurry.clear()
             await self._look()
+            await asyncio.sleep(HURRIED_S)
 
     async def _look(self) -> None:
         try:

@@ -39,7 +39,7 @@ class Newest:
         """Return what the known sensors' readings are found by."""
         return set(self._of_key)
 
-    def learn(self, storehouses: Iterable[Storehouse], sensors: Iterable[Sensor]) -> set[Id]:
+    def learn(self, storehouses: Iterable[Storehouse], sensors: Iterable[Sensor], now: datetime) -> set[Id]:
         """Take over which storehouses and sensors there are."""
         before = self._storehouses, self._sensors
         self._storehouses = {one.store_house_id: one for one in storehouses}
@@ -50,7 +50,7 @@ class Newest:
             self._of_key.setdefault(sensor.key, []).append(sensor)
         changed = {one for one in self._sensors if before[1].get(one) != self._sensors[one]}
         for key in {sensor.key for one in changed for sensor in self._sensors[one]}:
-            self._watch_age(key)
+            self._watch_age(key, now)
         return changed | (set(before[0]) - set(self._storehouses))
 
     def take(self, readings: Iterable[Reading], now: datetime) -> set[Id]:
@@ -64,7 +64,7 @@ class Newest:
             if before is not None and (reading.time < before.time or reading == before):
                 continue
             self._readings[reading.key] = reading
-            self._watch_age(reading.key)
+            self._watch_age(reading.key, now)
             changed.update(sensor.store_house_id for sensor in self._of_key.get(reading.key, ()))
         return changed
 
@@ -88,13 +88,14 @@ class Newest:
         quality = _quality(reading, sensor, now)
         return Env(sensor.sensor_id, sensor.sensor_name, sensor.metric, sensor.unit, value, time, quality)
 
-    def _watch_age(self, key: Key) -> None:
+    def _watch_age(self, key: Key, now: datetime) -> None:
         reading = self._readings.get(key)
         if reading is None:
             return
         for sensor in self._of_key.get(key, ()):
             end = _goes_stale(reading, sensor)
-            if end is not None:
+            # What is stale already is told as such, now that it has changed.
+            if end is not None and end >= now:
                 self._turns += 1  # so that the heap never compares two keys, which may be of two types
                 heapq.heappush(self._ageing, (end, self._turns, key))
 

@@ -79,5 +79,7 @@ class Poller:
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), max(seconds, 0))
+            # Not wait_for: that of Python 3.11 loses a cancellation which meets the event.
+            async with asyncio.timeout(max(seconds, 0)):
+                await self._woken.wait()
         self._woken.clear()

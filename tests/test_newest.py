@@ -34,7 +34,7 @@ def reading(value: float | None, time: datetime = NOW, sensor_id: int = 1) -> Re
 def newest() -> Newest:
     """One storehouse with one sensor that reports each minute, and one that reports changes only."""
     one = Newest()
-    one.learn([storehouse(1)], [sensor(1), sensor(2, None)])
+    one.learn([storehouse(1)], [sensor(1), sensor(2, None)], NOW)
     return one
 
 
@@ -105,30 +105,30 @@ def test_a_reading_that_was_replaced_in_time_is_not_reported_as_stale(newest: Ne
 def test_readings_that_come_before_their_sensor_is_known_are_kept(newest: Newest) -> None:
     assert newest.take([reading(1.0, sensor_id=3)], NOW) == set()
     assert not newest.knows((3, None))
-    assert newest.learn([storehouse(1)], [sensor(1), sensor(2, None), sensor(3)]) == {1}
+    assert newest.learn([storehouse(1)], [sensor(1), sensor(2, None), sensor(3)], NOW) == {1}
     assert env(newest, sensor_id=3).value == 1.0
     assert newest.age(NOW + AGE + SECOND) == {1}
 
 
 def test_a_sensor_that_is_added_renamed_or_removed_changes_its_storehouse(newest: Newest) -> None:
     both = [storehouse(1), storehouse(2)]
-    assert newest.learn(both, [sensor(1), sensor(2, None)]) == {2}
-    assert newest.learn(both, [sensor(1), sensor(2, None)]) == set()
-    assert newest.learn(both, [sensor(1, name="New"), sensor(2, None)]) == {1}
+    assert newest.learn(both, [sensor(1), sensor(2, None)], NOW) == {2}
+    assert newest.learn(both, [sensor(1), sensor(2, None)], NOW) == set()
+    assert newest.learn(both, [sensor(1, name="New"), sensor(2, None)], NOW) == {1}
     assert env(newest).sensor_name == "New"
-    assert newest.learn(both, [sensor(1, name="New")]) == {1}
-    assert newest.learn(both, [sensor(1, name="New", store_house_id=2)]) == {1, 2}
+    assert newest.learn(both, [sensor(1, name="New")], NOW) == {1}
+    assert newest.learn(both, [sensor(1, name="New", store_house_id=2)], NOW) == {1, 2}
 
 
 def test_a_sensor_whose_interval_changes_goes_stale_by_the_new_one(newest: Newest) -> None:
     newest.take([reading(1.0)], NOW)
-    newest.learn([storehouse(1)], [sensor(1, 2 * INTERVAL_S), sensor(2, None)])
+    newest.learn([storehouse(1)], [sensor(1, 2 * INTERVAL_S), sensor(2, None)], NOW)
     assert newest.age(NOW + AGE + SECOND) == set()
     assert newest.age(NOW + 2 * AGE + SECOND) == {1}
 
 
 def test_a_storehouse_that_vanishes_has_changed_and_is_not_found(newest: Newest) -> None:
-    assert newest.learn([], []) == {1}
+    assert newest.learn([], [], NOW) == {1}
     assert newest.storehouse(1) is None
     assert newest.envs(1, NOW) == []
 

@@ -31,7 +31,8 @@ class Hall:
 
     def know(self, *store_house_ids: int) -> set[Id]:
         storehouses = [Storehouse(one, "", 1, "UTC") for one in store_house_ids]
-        return self.newest.learn(storehouses, [Sensor(one, one, "", "light", "lx", 60, (one, None)) for one in (1, 2)])
+        sensors = [Sensor(one, one, "", "light", "lx", 60, (one, None)) for one in (1, 2)]
+        return self.newest.learn(storehouses, sensors, self.now)
 
     async def read(self, sensor_id: int, value: float) -> None:
         await self.screens.take([Reading(sensor_id, None, self.now, value)])
@@ -108,5 +109,5 @@ async def test_a_storehouse_that_looks_different_is_pushed_at_once(hall: Hall) -
 
 
 async def test_an_unknown_cursor_is_reset_and_none_is_not(hall: Hall) -> None:
-    assert hall.screens.envs(NORTH, 7).reset is True
+    assert hall.screens.envs(NORTH, reset=True).reset is True
     assert hall.screens.envs(NORTH).reset is not True

@@ -1,0 +1,35 @@
+"""Asking the database from the event loop."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+import settings
+from database import Database
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_who_is_cancelled_while_the_answer_arrives_stays_cancelled(turns: int, tmp_path: Path) -> None:
+    # A task that goes on instead, the poller's for one, would keep the server from stopping.
+    database = Database(settings.Database(path=str(tmp_path / "own.db")), workers=1)
+    answered = threading.Event()
+
+    def work(connection: sa.Connection) -> None:
+        connection.execute(sa.select(1))
+        answered.set()
+
+    task = asyncio.create_task(database.run(work))
+    await asyncio.sleep(0)
+    answered.wait()
+    database.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("database"):
+            thread.join()  # now the answer is on its way into the loop
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if task.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await task

@@ -1,0 +1,62 @@
+"""Real records, played as if they were measured now."""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from record import sites
+from tests.clients import connected
+from tests.serving import ROOT, Serve
+from tests.sites import site
+
+LINES = 50  # around the end of daylight saving on 2021-11-07, when 01:00 to 01:45 stands twice
+TICK_S = 0.05
+SPEED = 900 / (4 * TICK_S)  # four ticks a sample
+
+
+def part(coldstore: Path, folder: Path) -> Path:
+    """A stretch of the cold store's year that holds the repeated hour."""
+    header, *lines = (coldstore / "readings.csv").read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("2021-11-06 22:00"))
+    played = folder / "part.csv"
+    played.write_text("\n".join([header, *lines[start : start + LINES]]) + "\n")
+    assert played.read_text().count("2021-11-07 01:30") == 2
+    return played
+
+
+async def test_every_sample_of_a_played_file_arrives_once_and_in_order(
+    coldstore: Path, serve: Serve, tmp_path: Path
+) -> None:
+    where = {"path": str(tmp_path / "site.db")}
+    with site(where) as built, built.database.engine.begin() as connection:
+        org_id = sites.organisation(connection, "Coldstore")
+        store_house_id = sites.storehouse(connection, org_id, "OCO", "America/Chicago")
+    async with (
+        serve({"database": where, "poll_interval": TICK_S}) as server,
+        connected("node4", server.url) as client,
+    ):
+        await client.call("register", {"store_house_id": store_house_id})
+        arguments = ["--org", "Coldstore", "--store-house", "OCO", "--speed", str(SPEED)]
+        command = [
+            sys.executable,
+            "-m",
+            "ingest",
+            "csv",
+            part(coldstore, tmp_path),
+            "--config",
+            server.config,
+            *arguments,
+        ]
+        player = await asyncio.create_subprocess_exec(*map(str, command), cwd=ROOT, stdout=asyncio.subprocess.DEVNULL)
+        assert await player.wait() == 0
+        times: list[str] = []
+        while len(times) < LINES:
+            envs = (await client.next("envs"))["envs"]
+            if envs and {env["time"] for env in envs} != {None}:
+                (time,) = {env["time"] for env in envs}  # a row is committed whole
+                assert len(envs) == 10
+                times.append(time)
+    assert times == sorted(set(times))
+    instants = [datetime.fromisoformat(time).astimezone(UTC) for time in times]
+    assert {(later - earlier).total_seconds() for earlier, later in zip(instants, instants[1:], strict=False)} == {900}
