@@ -20,11 +20,12 @@ define NO_PAGE
 The browser's libraries are not installed: the server starts, its page stays empty. Install npm and run make again.
 endef
 
-.PHONY: help setup run test lint services clean
+.PHONY: help setup run test faults lint services clean
 
 help:
 	@echo "make run [PORT=8000]  set up what is missing, then start the server"
 	@echo "make test             set up for development, then check and test everything"
+	@echo "make faults           test for minutes what happens when everything goes wrong"
 	@echo "make lint             ruff, mypy and tsc alone"
 	@echo "make setup            set up for development"
 	@echo "make clean            remove all that make set up"
@@ -37,6 +38,9 @@ run: $(VENV)/.run
 
 test: setup services lint
 	python -m pytest
+
+faults: setup services
+	python -m pytest -m faults
 
 lint: setup
 	ruff check .

@@ -37,10 +37,14 @@ class Limits:
     statement: float = 2.0
     read: float = 2.4
     answer: float = 2.7
+    silence: int | None = None
+    """How long the server keeps a connection, and what it has locked, for one of whom it hears nothing."""
 
 
 ASKING = Limits()
 """For questions: a browser is answered within 3 s."""
+KEEPING = Limits(silence=3)
+"""For what only one process may do at a time: one that froze half way must not keep the others from going on."""
 BEATING = Limits(connect=1.0, statement=0.8, read=1.0, answer=1.1)
 """For the heartbeat: a loss is noticed within 1.5 s."""
 WORKING = Limits(connect=5.0, statement=600.0, read=630.0, answer=660.0)
@@ -233,6 +237,8 @@ def _prepare_mysql(engine: sa.Engine, limits: Limits, writes: bool) -> None:
             commands.append(f"SET SESSION max_statement_time = {limits.statement}")
         else:
             commands.append(f"SET SESSION max_execution_time = {round(limits.statement * 1000)}")
+        if limits.silence is not None:
+            commands.append(f"SET SESSION wait_timeout = {limits.silence}")
         if not writes:
             commands.append("SET SESSION TRANSACTION READ ONLY")
         with connection.cursor() as cursor:

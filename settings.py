@@ -102,6 +102,21 @@ class Database(Section, frozen=True):
         return f"mysql {self.user}@{self.host}:{self.port}/{self.name}"
 
 
+class Redis(Section, frozen=True):
+    """The Redis through which several processes act as one."""
+
+    host: str = "127.0.0.1"
+    """The host."""
+    port: Port = 6379
+    """Its port."""
+    password: str = ""
+    """Its password."""
+
+    def __repr__(self) -> str:
+        """Name it without its password."""
+        return f"redis {self.host}:{self.port}"
+
+
 DEMO = Database()
 """The embedded demo's: a SQLite file of ours."""
 
@@ -121,6 +136,8 @@ class Settings(Section, frozen=True):
     """Who may come in; must be set for any database but the demo's. Until there is access control, open."""
     allowed_origins: list[str] = []
     """Origins of pages, besides our own, that may connect: scheme://host[:port]."""
+    redis: Redis | None = None
+    """For several processes: what crosses them goes through here."""
     max_payload: Positive = 65536
     """Bytes of the largest message a browser may send."""
     rate_limit: Seconds = 20.0

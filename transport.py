@@ -76,6 +76,18 @@ class HardenedPacket(Packet):  # type: ignore[misc]
         return data
 
 
+class Server(socketio.AsyncServer):  # type: ignore[misc]
+    """A Socket.IO server that keeps nothing of a client that left while it was being let in, or before."""
+
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        if eio_sid not in self.environ:
+            return
+        await super()._handle_connect(eio_sid, namespace, data)
+        # Until now the library did not know whose leaving that was.
+        if eio_sid not in self.environ:
+            await self._handle_disconnect(eio_sid, namespace, self.reason.TRANSPORT_CLOSE)
+
+
 def is_same_origin(origin: str, host: str | None) -> bool:
     """Return whether a page of `origin` came from us, who were called by `host`."""
     return urlsplit(origin).netloc.lower() == (host or "").lower()
@@ -141,3 +153,15 @@ async def close_all(server: socketio.AsyncServer, patience_s: float) -> None:
     end = time.monotonic() + patience_s
     while server.eio.sockets and time.monotonic() < end:  # noqa: ASYNC110 - the library tells nobody when they go
         await asyncio.sleep(0.02)
+
+
+async def watch(server: socketio.AsyncServer, pause_s: float) -> None:
+    """Drop clients that do not answer pings any more, until cancelled; takes the place of `monitor_clients`."""
+    while True:
+        await asyncio.sleep(pause_s)
+        now = time.time()
+        for sid, one in list(server.eio.sockets.items()):
+            if one.closed:
+                server.eio.sockets.pop(sid, None)
+            elif one.last_ping and not one.closing and now - one.last_ping > server.eio.ping_timeout:
+                await one.check_ping_timeout()

@@ -21,6 +21,8 @@ log = logging.getLogger("live")
 LEASE = "alarm journal"
 LATE = timedelta(days=1)
 """How long after the fact a change may be committed and still be noticed."""
+MOST_BETWEEN_S = 1.0
+"""Between two looks, however long the interval: so soon is a lease taken over that has run out."""
 
 
 class AlarmWatch:
@@ -33,7 +35,7 @@ class AlarmWatch:
         self._holder = holder
         self._interval_s = interval_s
         self._known: Mapping[Id, Step] | None = None
-        """The last step of each alarm, while we hold the lease."""
+        """The last step of each alarm, from one look at which we had the lease to the next."""
 
     async def run(self) -> None:
         """Look until cancelled; then let another process go on at once."""
@@ -42,43 +44,50 @@ class AlarmWatch:
                 try:
                     await self.look()
                 except Unavailable:
-                    self._known = None
+                    log.debug("the alarm journal cannot be written")
                 except Exception:
-                    self._known = None
                     log.exception("cannot keep the alarm journal")
-                await asyncio.sleep(min(self._interval_s, lease.LASTS.total_seconds() / 4))
+                await asyncio.sleep(min(self._interval_s, MOST_BETWEEN_S))
         finally:
             await self._release()
 
     async def look(self) -> None:
         """Write down what has changed, if it is ours to do; raises `Unavailable`."""
-        held = await self._state.run(self._hold)
-        if held is None:
+        # Where this look fails half way, what is known is found out again.
+        known, self._known = self._known, None
+        found = await self._state.run(lambda connection: self._hold(connection, known))
+        if found is None:
             return
+        held, known = found
         alarms = await self._ask.recent_alarms(held.done - LATE)
         # The look began before it was answered: what changed meanwhile is for the next.
-        steps = transitions.steps(self._known or {}, alarms, held.begun, held.now)
-        if await self._state.run(lambda connection: self._write(connection, steps, held.now)) and steps:
-            await self._journal.read()
+        steps = transitions.steps(known, alarms, held.begun, held.now)
+        if await self._state.run(lambda connection: self._write(connection, steps, held.now)):
+            self._known = {**known, **{step.alarm.alarm_id: step for step in steps}}
+            if steps:
+                await self._journal.read()
 
-    def _hold(self, connection: sa.Connection) -> lease.Held | None:
+    # These run in a worker thread, which may go on when nobody waits for it any more: they keep nothing.
+
+    def _hold(
+        self, connection: sa.Connection, known: Mapping[Id, Step] | None
+    ) -> tuple[lease.Held, Mapping[Id, Step]] | None:
         with connection.begin():
             held = lease.hold(connection, LEASE, self._holder)
             if held is None:
-                self._known = None
-            elif self._known is None:
-                self._known = journal.last_steps(connection, held.done - 2 * LATE)
-            return held
+                return None
+            if known is None or held.taken:
+                known = journal.last_steps(connection, held.done - 2 * LATE)
+            return held, known
 
     def _write(self, connection: sa.Connection, steps: list[Step], seen: datetime) -> bool:
-        """Write, if the lease is still ours: we may have been asleep since we looked."""
+        """Write, if the lease has been ours all along: we may have been asleep since we looked."""
         with connection.begin():
-            if lease.hold(connection, LEASE, self._holder) is None:
-                self._known = None
+            held = lease.hold(connection, LEASE, self._holder)
+            if held is None or held.taken:
                 return False
             journal.add(connection, steps, seen)
             lease.done(connection, LEASE, seen)
-        self._known = {**(self._known or {}), **{step.alarm.alarm_id: step for step in steps}}
         return True
 
     async def _release(self) -> None:

@@ -12,8 +12,8 @@ from sqlalchemy.dialects import mysql
 
 import tables
 
-LASTS = timedelta(seconds=4)
-"""How long a holder that has gone silent is waited for; another takes over within 5 s."""
+LASTS = timedelta(seconds=3.5)
+"""How long a holder that has gone silent is waited for. Whoever asks each second takes over within 5 s."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Held:
     """When anybody first held it."""
     done: datetime
     """Up to when the last holder had done its work."""
+    taken: bool
+    """Whether somebody else held it before: what we knew of the work may be out of date."""
 
 
 def hold(connection: sa.Connection, name: str, holder: str, lasts: timedelta = LASTS) -> Held | None:
@@ -37,7 +39,7 @@ def hold(connection: sa.Connection, name: str, holder: str, lasts: timedelta = L
         return None
     changed = sa.update(lease).where(lease.c.lease_name == name).values(holder=holder, expires=now + lasts)
     connection.execute(changed)
-    return Held(now, row.begun, row.done)
+    return Held(now, row.begun, row.done, row.holder != holder)
 
 
 def done(connection: sa.Connection, name: str, until: datetime) -> None:

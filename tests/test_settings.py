@@ -12,7 +12,7 @@ import pytest
 import settings
 from ask.subjects import FIELDS
 from errors import UsageError
-from settings import Database, DatabaseMap, ReadingMap, Section, Settings, SubjectMap, load
+from settings import Database, DatabaseMap, ReadingMap, Redis, Section, Settings, SubjectMap, load
 from tests.command import run
 from tests.services.mariadb import MariaDB
 from tests.services.private import HOST, free_port
@@ -177,9 +177,9 @@ def test_an_empty_file_is_the_demo(tmp_path: Path) -> None:
     assert load(str(tmp_path / "settings.yaml"), {})[0].is_demo
 
 
-def test_the_password_is_in_no_repr(config: Path) -> None:
-    found, _ = load(str(config), {"STOREWATCH_DATABASE__PASSWORD": "secret"})
-    assert "secret" not in f"{found!r} {found.database!r} {found} {found.database}"
+def test_a_password_is_in_no_repr(config: Path) -> None:
+    found, _ = load(str(config), {f"STOREWATCH_{kind}__PASSWORD": "secret" for kind in ("DATABASE", "REDIS")})
+    assert "secret" not in f"{found!r} {found.database!r} {found.redis!r} {found} {found.database} {found.redis}"
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def default(field: msgspec.structs.FieldInfo) -> str:
     return "none" if value is None else '`""`' if value == "" else f"`{value}`"
 
 
-@pytest.mark.parametrize("section", [Settings, Database, DatabaseMap, SubjectMap, ReadingMap])
+@pytest.mark.parametrize("section", [Settings, Database, DatabaseMap, SubjectMap, ReadingMap, Redis])
 def test_every_key_is_told_of_in_the_documentation(section: type[Section]) -> None:
     documented = set(re.findall(r"^\| `(\w+)` \|[^|]*\| (\S+) \| .+ \|$", DOCUMENTATION, re.MULTILINE))
     keys = {(field.name, default(field)) for field in msgspec.structs.fields(section)}

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,8 @@ import tornado.websocket
 
 from tests.clients import TRANSPORTS, new
 from tests.services.mariadb import MariaDB
+from tests.services.private import HOST, free_port
+from tests.services.process import DidNotStart
 from tests.serving import Serve, StorewatchServer
 from tests.serving_inside import SOON, until
 from tests.sites import Site, site
@@ -73,7 +78,7 @@ async def watching(server: StorewatchServer, count: int, store_house_id: int) ->
 
 async def fall_silent(server: StorewatchServer) -> asyncio.StreamWriter:
     """Open a websocket and neither read from it nor answer, as a laptop does that was closed."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    reader, writer = await asyncio.open_connection(HOST, server.port)
     lines = (f"GET /{PATH} HTTP/1.1", "Host: here", "Upgrade: websocket", "Connection: Upgrade", f"{KEY}", "", "")
     writer.write("\r\n".join(lines).encode())
     assert b" 101 " in await reader.readline()
@@ -125,7 +130,8 @@ async def test_a_database_that_hangs_keeps_no_process_from_ending(
     noticed: bool, serve: Serve, own_mariadb: MariaDB, north: Site
 ) -> None:
     settings = {"database": own_mariadb.settings("site"), "poll_interval": 0.1}
-    async with serve(settings) as server:
+    async with serve(settings) as server, AsyncExitStack() as running:
+        running.callback((await fall_silent(server)).close)
         async with watching(server, MANY, north.ids["north"]) as watchers:
             own_mariadb.freeze()
             try:
@@ -155,3 +161,26 @@ async def test_browsers_come_back_by_themselves_when_the_server_does(
         await asyncio.to_thread(server.start)
         await until(lambda: not client.disconnected.is_set(), 3 * SOON)
         assert (await client.call("register", question))["ok"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_server_that_still_starts_ends_in_time_though_its_database_hangs(
+    number: signal.Signals, tmp_path: Path, own_mariadb: MariaDB, north: Site
+) -> None:
+    server = StorewatchServer(tmp_path, {"database": own_mariadb.settings("site")})
+    server.port = free_port()
+    own_mariadb.freeze()
+    starting = asyncio.create_task(asyncio.to_thread(server.start))
+    try:
+        await until(lambda: is_listening(server.port))
+        os.kill(server.pid, number)
+        with pytest.raises(DidNotStart) as ended:
+            await asyncio.wait_for(asyncio.shield(starting), STOPPED_S)
+        assert ended.value.exit_code == 0
+    finally:
+        own_mariadb.thaw()
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0

@@ -38,7 +38,7 @@ def test_another_value_of_an_open_alarm_is_none() -> None:
 def test_worsening_acknowledging_and_clearing_are_steps_each() -> None:
     worse = but(severity="critical")
     seen = but(severity="critical", acknowledged=True)
-    known = {1: Step(1, ALARM)}
+    known: dict[int | str, Step] = {1: Step(1, ALARM)}
     for number, alarm in enumerate([worse, seen, CLEARED], 2):
         found = steps(known, [alarm], BEGUN, NOW)
         assert found == [Step(number, alarm)]

@@ -2,12 +2,13 @@
 # Installs what the tests need from the system, as root on Debian or Ubuntu; elsewhere it says what
 # is missing. Tests skip what is not there, so nothing here is an error.
 
-PATH="$PATH:/usr/sbin" # where mariadbd lies, which is not on everyone's path
+PATH="$PATH:/usr/sbin" # where mariadbd and nginx lie, which is not on everyone's path
 policy=/usr/sbin/policy-rc.d
 
 missing() {
     have mariadbd || echo mariadb-server-core mariadb-client-core # the programs without the service
     have redis-server || echo redis-server
+    have nginx || echo nginx-light
     have chromium || echo chromium
     have fc-list && fc-list :lang=zh | grep -q . || echo fontconfig fonts-noto-cjk
 }
@@ -24,7 +25,9 @@ without_services() {
         printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
     fi
     "$@"
-    [ ! -d /run/systemd/system ] || systemctl disable --quiet redis-server 2>/dev/null
+    for service in redis-server nginx; do
+        case "$packages" in *"$service"*) systemctl disable --quiet "$service" 2>/dev/null ;; esac
+    done
 }
 
 # One by one: a name that a distribution does not know must not cost the others.

@@ -2,8 +2,11 @@
 
 import socket
 from typing import Any
+from urllib.parse import quote
 
 from tests.services.private import HOST, PrivateServer, require
+
+PASSWORD = "p@ss:w/rd#1"  # each of its marks has a meaning in a URL
 
 
 class Redis(PrivateServer):
@@ -16,18 +19,23 @@ class Redis(PrivateServer):
     def execute(self, command: str) -> str:
         """The reply to one command, both as Redis writes them: `GET name`, `$5`, `value`."""
         with socket.create_connection((HOST, self.port), timeout=2) as connection:
-            connection.sendall(f"{command}\r\nQUIT\r\n".encode())
+            connection.sendall(f"AUTH {PASSWORD}\r\n{command}\r\nQUIT\r\n".encode())
             reply = b"".join(iter(lambda: connection.recv(4096), b""))
-        return reply.decode().removesuffix("+OK\r\n").strip()
+        return reply.decode().removeprefix("+OK\r\n").removesuffix("+OK\r\n").strip()
 
     def settings(self) -> dict[str, Any]:
         """The `redis` settings by which the server finds it."""
-        return {"host": HOST, "port": self.port}
+        return {"host": HOST, "port": self.port, "password": PASSWORD}
+
+    def url(self) -> str:
+        """The same as one URL, for programs that want it so."""
+        return f"redis://:{quote(PASSWORD, safe='')}@{HOST}:{self.port}/0"
 
     def command(self) -> list[str]:
         options = {
             "bind": HOST,
             "port": self.port,
+            "requirepass": PASSWORD,
             "dir": self.directory,
             "save": "",
             "appendonly": "yes",

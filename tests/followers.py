@@ -1,0 +1,93 @@
+"""Browsers that come back whenever they are cut off, and say up to where they have been told."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from tests.clients import TRANSPORTS, Client, Kind, Refused, new
+
+ANSWER_S = 3.0  # as long as the server may take to say that it cannot answer
+PAUSE_S = 0.2  # between two attempts
+
+
+class Follower:
+    """Watches a storehouse through everything: registers after each connection with the last cursor it was told."""
+
+    def __init__(self, kind: Kind, transport: str, url: str, store_house_id: Any) -> None:
+        self.name = f"{kind} by {transport}"
+        self.watching = False
+        self.times = 0
+        """How often it has begun to watch."""
+        self.first_cursor: int | None = None
+        self._kind: Kind = kind
+        self._transports = TRANSPORTS[transport]
+        self._url = url
+        self._store_house_id = store_house_id
+        self._cursor: int | None = None
+        self._told: list[dict[str, Any]] = []
+        """All `alarms` of connections that are over."""
+        self._client: Client | None = None
+        self._query = {"tab": str(uuid.uuid4())}
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """Every transition it was told, in the order of arrival."""
+        return [alarm for message in self._messages() for alarm in message["alarms"]]
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            # A browser's client comes back by itself; python-socketio's does not after a server's goodbye.
+            client = self._client = new(self._kind, reconnection=self._kind != "python")
+            try:
+                with suppress(Refused, TimeoutError):
+                    await client.connect(self._url, self._transports, query=self._query)
+                    await self._watch(client)
+            finally:
+                self.watching = False
+                self._told, self._client = self._messages(), None
+                await client.close()
+            await asyncio.sleep(PAUSE_S)
+
+    async def _watch(self, client: Client) -> None:
+        while True:
+            with suppress(TimeoutError):
+                self._take(await self._register(client))
+                await client.disconnected.wait()
+            self.watching = False
+            if self._kind == "python":
+                return
+            while client.disconnected.is_set():  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(PAUSE_S)
+
+    async def _register(self, client: Client) -> dict[str, Any]:
+        cursors = [message["cursor"] for message in self._messages()]
+        cursor = max([*cursors[-1:], *([] if self._cursor is None else [self._cursor])], default=None)
+        question = {"store_house_id": self._store_house_id} | ({} if cursor is None else {"cursor": cursor})
+        while True:
+            answer = await client.call("register", question, timeout=ANSWER_S)
+            if answer["ok"]:
+                return dict(answer["data"])
+            await asyncio.sleep(PAUSE_S)
+
+    def _take(self, envs: dict[str, Any]) -> None:
+        assert "reset" not in envs, envs
+        self._cursor = envs["cursor"]
+        if self.first_cursor is None:
+            self.first_cursor = envs["cursor"]
+        self.times += 1
+        self.watching = True
+
+    def _messages(self) -> list[dict[str, Any]]:
+        return self._told + (self._client.received("alarms") if self._client else [])
+
+
+def followers(counts: dict[tuple[Kind, str], int], url: str, store_house_id: Any) -> Sequence[Follower]:
+    """So many of each kind and transport."""
+    return [
+        Follower(kind, transport, url, store_house_id)
+        for (kind, transport), count in counts.items()
+        for _ in range(count)
+    ]

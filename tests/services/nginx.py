@@ -1,0 +1,60 @@
+"""A private nginx, with the site that we ship."""
+
+import re
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.services.private import HOST, PrivateServer, require
+
+SHIPPED = Path(__file__).parents[2] / "deploy" / "nginx.conf"
+
+# What the system's own configuration says around the site; here it is one process, so that a kill leaves none behind,
+# and all it writes is in a folder of ours.
+AROUND = """\
+daemon off;
+master_process off;
+pid {directory}/pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    {site}
+}}
+"""
+
+
+class Nginx(PrivateServer):
+    """Brings browsers to the servers at these ports, which need not be there yet."""
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        self.program = require("nginx", "nginx-light")
+        super().__init__()
+        self.url = f"http://{HOST}:{self.port}/"
+        self.config = self.directory / "nginx.conf"
+        self.config.write_text(AROUND.format(directory=self.directory, site=shipped(self.port, ports)))
+
+    def command(self) -> list[str]:
+        return [self.program, "-e", "stderr", "-p", str(self.directory), "-c", str(self.config)]
+
+    def is_ready(self) -> bool:
+        try:
+            socket.create_connection((HOST, self.port), timeout=2).close()
+        except OSError:
+            return False
+        return True
+
+
+def shipped(port: int, servers: Sequence[int]) -> str:
+    """Our site as it stands, but for the ports."""
+    site, count = re.subn(r"(?<=listen )80;", f"{HOST}:{port};", SHIPPED.read_text())
+    assert count == 1, "it listens once"
+    ports = iter(servers)
+    site, count = re.subn(r"(?<=server 127\.0\.0\.1:)\d+", lambda _: str(next(ports)), site)
+    assert count == len(servers)
+    return site

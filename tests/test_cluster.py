@@ -1,0 +1,198 @@
+"""Two processes behind nginx act as one, whatever befalls them and Redis; the short form, and with `-m faults` the full."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from ask import journal
+from ask.answers import Alarm
+from ask.journal import Transition
+from live.transitions import is_open
+from tests.clients import Kind
+from tests.followers import Follower, followers
+from tests.services.nginx import Nginx
+from tests.services.redis import Redis
+from tests.serving import Serve, StorewatchServer
+from tests.serving_inside import until
+from tests.sites import Site, site
+
+TOGETHER_S = 60.0  # for all to be back; only what never happens takes so long
+BEAT_S = 0.15  # between two changes among the alarms
+TAKEN_OVER_S = 5.0
+
+
+class Size(NamedTuple):
+    """How many watch, and how often everything befalls them."""
+
+    followers: dict[tuple[Kind, str], int]
+    rounds: int
+
+
+SHORT = Size(
+    {("python", "websocket"): 12, ("python", "polling"): 8, ("python", "upgrade"): 4}
+    | {("node4", transport): 1 for transport in ("websocket", "polling", "upgrade")},
+    1,
+)
+FULL = Size(
+    {("python", "websocket"): 90, ("python", "polling"): 60, ("python", "upgrade"): 35}
+    | {("node4", transport): 5 for transport in ("websocket", "polling", "upgrade")},
+    2,
+)
+
+
+@pytest.fixture
+def north(mariadb_database: dict[str, Any]) -> Iterator[Site]:
+    with site(mariadb_database) as built:
+        built.settings = {"database": mariadb_database, "poll_interval": 0.2}
+        yield built
+
+
+class Life:
+    """Alarms that are raised, acknowledged and cleared all along."""
+
+    def __init__(self, built: Site) -> None:
+        self.raised = 0
+        self._site = built
+
+    async def run(self) -> None:
+        """Go on until cancelled, each alarm overlapping with the next."""
+        while True:
+            self.raised += 1  # before: a cancellation may meet the commit
+            await asyncio.to_thread(self._site.raise_alarm, "temperature", datetime.now(UTC))
+            await asyncio.sleep(BEAT_S)
+            await self._change("acknowledged = 1", self.raised - 1)
+            await asyncio.sleep(BEAT_S)
+            await self._change(CLEARED, self.raised - 2)
+            await asyncio.sleep(BEAT_S)
+
+    async def end(self) -> None:
+        """Clear what is still open."""
+        await asyncio.to_thread(self._site.execute, f"UPDATE alarm SET {CLEARED} WHERE cleared IS NULL")
+
+    async def _change(self, change: str, alarm_id: int) -> None:
+        await asyncio.to_thread(self._site.execute, f"UPDATE alarm SET {change} WHERE alarm_id = {alarm_id}")
+
+
+CLEARED = "state = 'cleared', cleared = UTC_TIMESTAMP(3)"
+
+
+@asynccontextmanager
+async def beside(*works: Any) -> AsyncIterator[None]:
+    """Run these coroutines for the length of a block."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+        for task in tasks:
+            assert not task.done() or task.exception() is None, task
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def written(built: Site) -> list[Transition]:
+    """The journal."""
+    with built.database.engine.connect() as connection:
+        return journal.after(connection, 0, 1_000_000)
+
+
+def last_states(transitions: Sequence[Transition]) -> dict[Any, Alarm]:
+    return {one.alarm.alarm_id: one.alarm for one in transitions}
+
+
+async def together(watchers: Sequence[Follower]) -> None:
+    await until(lambda: all(one.watching for one in watchers), TOGETHER_S)
+
+
+async def all_is_told(built: Site, raised: int, watchers: Sequence[Follower]) -> None:
+    """Wait for the end of the journal to reach everybody, then compare."""
+
+    def closed() -> bool:
+        states = last_states(written(built))
+        return len(states) == raised and not any(is_open(alarm) for alarm in states.values())
+
+    await until(closed)
+    transitions = written(built)
+    one_after_the_other(transitions)
+    for watcher in watchers:
+        assert watcher.first_cursor is not None
+        expected = [one.alarm for one in transitions if one.transition_id > watcher.first_cursor]
+        await until(lambda watcher=watcher, count=len(expected): len(watcher.told) >= count)  # type: ignore[misc]
+        assert msgspec.convert(watcher.told, list[Alarm]) == expected, watcher.name
+
+
+def one_after_the_other(transitions: Sequence[Transition]) -> None:
+    """No alarm goes through the same stage twice in a row, and none begins in the middle."""
+    assert len(transitions) > len(last_states(transitions)), "alarms have more than one stage"
+    for alarm_id in last_states(transitions):
+        stages = [one.alarm for one in transitions if one.alarm.alarm_id == alarm_id]
+        for before, after in pairwise(stages):
+            assert before != after
+
+
+@pytest.mark.parametrize(
+    "size", [pytest.param(SHORT, id="short"), pytest.param(FULL, id="full", marks=pytest.mark.faults)]
+)
+async def test_after_all_that_can_befall_the_processes_and_redis_every_browser_was_told_each_transition_once(
+    size: Size, north: Site, serve: Serve
+) -> None:
+    with Redis() as redis:
+        settings = north.settings | {"redis": redis.settings()}
+        async with serve(settings) as one, serve(settings) as other:
+            with Nginx([one.port, other.port]) as nginx:
+                watchers = followers(size.followers, nginx.url, north.ids["north"])
+                async with beside(*(watcher.run() for watcher in watchers)):
+                    await together(watchers)
+                    life = Life(north)
+                    async with beside(life.run()):
+                        for _ in range(size.rounds):
+                            await disturb([one, other], redis, watchers)
+                    await life.end()
+                    await all_is_told(north, life.raised, watchers)
+        assert all(watcher.times > 1 for watcher in watchers)
+
+
+async def disturb(servers: Sequence[StorewatchServer], redis: Redis, watchers: Sequence[Follower]) -> None:
+    """Everything that can befall them, one after the other."""
+    for server in servers:  # a rolling restart
+        await server.terminate()
+        await asyncio.to_thread(server.start)
+        await together(watchers)
+    await asyncio.to_thread(redis.kill)
+    await asyncio.sleep(3)
+    await asyncio.to_thread(redis.start)
+    redis.freeze()
+    await asyncio.sleep(5)
+    redis.thaw()
+    await asyncio.to_thread(servers[0].kill)
+    await together(watchers)
+    await asyncio.to_thread(servers[0].start)
+    await together(watchers)
+
+
+async def test_another_process_goes_on_when_the_one_that_writes_the_journal_is_frozen(
+    north: Site, serve: Serve
+) -> None:
+    async with serve(north.settings) as first, serve(north.settings) as other:
+        watchers = [Follower("python", "websocket", server.url, north.ids["north"]) for server in (first, other)]
+        life = Life(north)
+        async with beside(*(watcher.run() for watcher in watchers)):
+            await together(watchers)
+            async with beside(life.run()):
+                await until(lambda: all(watcher.told for watcher in watchers))
+                first.freeze()  # it was the first to look, so it is the one that writes
+                count = len(watchers[1].told)
+                async with asyncio.timeout(10):
+                    await until(lambda: len(watchers[1].told) > count + 2, TAKEN_OVER_S)
+                    await asyncio.sleep(10)
+                first.thaw()
+                await asyncio.sleep(1)
+            await life.end()
+            await all_is_told(north, life.raised, watchers)

@@ -1,0 +1,208 @@
+"""Redis between the processes: what goes through it, what does not, and how it comes back."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import redis.asyncio as aioredis
+import socketio
+
+from tests.clients import TRANSPORTS, Client, connected
+from tests.services.redis import Redis
+from tests.serving import Serve, StorewatchServer
+from tests.serving_inside import SOON, serving_inside, until
+from tests.sites import Site, site
+
+HEALED_S = 5.0
+LOST = "is lost, and with it what crosses processes"
+BACK = "answers"
+
+
+@pytest.fixture(scope="module")
+def own_redis() -> Iterator[Redis]:
+    """Ours to freeze and to kill; running at the start of each test."""
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture
+def north(tmp_path: Path) -> Iterator[Site]:
+    where = {"path": str(tmp_path / "site.db")}
+    with site(where) as built:
+        built.settings = {"database": where, "poll_interval": 0.05}
+        yield built
+
+
+@pytest.fixture
+async def pair(north: Site, own_redis: Redis, serve: Serve) -> AsyncIterator[list[StorewatchServer]]:
+    settings = north.settings | {"redis": own_redis.settings()}
+    async with serve(settings) as one, serve(settings) as other:
+        await until(lambda: listeners(own_redis) == 2)
+        yield [one, other]
+
+
+def listeners(redis: Redis) -> int:
+    return int(redis.execute("PUBSUB NUMSUB socketio").split(":")[-1])
+
+
+def newest_sid(server: StorewatchServer) -> str:
+    """The connection that came last."""
+    return str(re.findall(r" server: (\S+) connected from", server.log())[-1])
+
+
+async def gone(server: StorewatchServer, sid: str) -> None:
+    await until(lambda: f" server: {sid} disconnected" in server.log())
+
+
+def publish(redis: Redis, sid: str, number: int) -> None:
+    """Emit to a connection, as another process would."""
+    message = {"method": "emit", "event": "notice", "data": [number], "namespace": "/", "room": f"ROOM_{sid}"}
+    redis.execute(f"PUBLISH socketio '{json.dumps(message)}'")
+
+
+def said(server: StorewatchServer, words: str) -> int:
+    """How often the log has said so of Redis."""
+    return len(re.findall(f" live: redis .* {words}", server.log()))
+
+
+async def register(client: Client, built: Site) -> None:
+    assert (await client.call("register", {"store_house_id": built.ids["north"]}))["ok"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_another_program_reaches_a_browser_on_whichever_process_it_is(
+    transport: str, pair: list[StorewatchServer], own_redis: Redis
+) -> None:
+    program = socketio.AsyncRedisManager(own_redis.url(), write_only=True)
+    async with AsyncExitStack() as running:
+        for server in pair:
+            client = await running.enter_async_context(connected("python", server.url, TRANSPORTS[transport]))
+            await program.emit("notice", {"for": server.port}, room=f"ROOM_{newest_sid(server)}")
+            assert await client.next("notice") == {"for": server.port}
+            assert len(client.received("notice")) == 1
+        await program.redis.aclose()
+
+
+async def test_a_process_reaches_the_browsers_of_another_and_can_disconnect_them(
+    north: Site, own_redis: Redis, serve: Serve
+) -> None:
+    settings = north.settings | {"redis": own_redis.settings()}
+    async with serving_inside(settings) as inside, serve(settings) as other:
+        await until(lambda: listeners(own_redis) == 2)
+        async with connected("python", inside.url) as ours, connected("node4", other.url) as theirs:
+            await inside.house.sio.emit("notice", {"to": "all"})
+            assert await ours.next("notice") == await theirs.next("notice") == {"to": "all"}
+            await inside.house.sio.disconnect(newest_sid(other))
+            await asyncio.wait_for(theirs.disconnected.wait(), SOON)
+            assert theirs.reason == "server disconnect"
+            assert len(ours.received("notice")) == len(theirs.received("notice")) == 1
+
+
+async def test_asking_and_watching_send_nothing_through_redis(
+    pair: list[StorewatchServer], own_redis: Redis, north: Site
+) -> None:
+    async with aioredis.from_url(own_redis.url()) as another, another.pubsub() as heard:
+        await heard.psubscribe("*")
+        await heard.get_message(timeout=SOON)
+        for server in pair:
+            for transport in TRANSPORTS.values():
+                async with connected("python", server.url, transport) as client:
+                    await register(client, north)
+                    assert not (await client.call("nonsense"))["ok"]
+                    north.add("temperature", 5.5)
+                    north.raise_alarm("temperature", datetime.now(UTC))
+                    await client.next("alarms")
+                    await client.next("envs")
+                    await client.call("unregister")
+                    sid = newest_sid(server)
+                await gone(server, sid)
+        own_redis.execute("PUBLISH socketio last")
+        message = await heard.get_message(timeout=SOON)
+        assert message["data"] == b"last"
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+async def test_redis_may_go_and_come_back(
+    how: str, pair: list[StorewatchServer], own_redis: Redis, north: Site
+) -> None:
+    server = pair[0]
+    async with connected("python", server.url) as client:
+        await register(client, north)
+        sid = newest_sid(server)
+        if how == "killed":
+            await asyncio.to_thread(own_redis.kill)
+        else:
+            own_redis.freeze()
+        await until(lambda: said(server, LOST) == 1)
+        before = len(client.received("envs"))
+        north.add("temperature", 7.5)
+        began = time.monotonic()
+        await until(lambda: len(client.received("envs")) > before)
+        assert time.monotonic() - began < 1
+        await asyncio.sleep(2)  # so long that the pauses between two attempts might have grown
+        if how == "killed":
+            await asyncio.to_thread(own_redis.start)
+        else:
+            own_redis.thaw()
+        back = time.monotonic()
+        await until(lambda: said(server, BACK) == 2)
+        assert time.monotonic() - back < HEALED_S
+        assert said(server, LOST) == 1
+        for number in range(10):
+            publish(own_redis, sid, number)
+        assert [await client.next("notice") for _ in range(10)] == list(range(10))
+        await until(lambda: listeners(own_redis) == 2)
+    assert "Traceback" not in server.log()
+
+
+async def test_what_is_said_while_redis_hangs_is_told_here_at_once_and_there_at_most_once(
+    north: Site, own_redis: Redis, serve: Serve
+) -> None:
+    settings = north.settings | {"redis": own_redis.settings()}
+    async with serving_inside(settings) as inside, serve(settings) as other:
+        await until(lambda: listeners(own_redis) == 2)
+        async with connected("python", inside.url) as ours, connected("python", other.url) as theirs:
+            own_redis.freeze()
+            for number in range(8):
+                async with asyncio.timeout(3):  # Redis is waited for, once; then it is known to be lost
+                    await inside.house.sio.emit("notice", number)
+                assert await ours.next("notice") == number
+            own_redis.thaw()
+            await until(lambda: said(other, BACK) == 2)
+            for number in range(100, 104):
+                publish(own_redis, newest_sid(other), number)
+            while await theirs.next("notice") != 103:
+                pass
+            numbers = theirs.received("notice")
+            assert sorted(set(numbers)) == numbers
+
+
+async def test_a_server_starts_without_redis_and_finds_it_when_it_comes(north: Site, serve: Serve) -> None:
+    late = Redis()
+    try:
+        async with serve(north.settings | {"redis": late.settings()}) as server:
+            async with connected("python", server.url) as client:
+                await register(client, north)
+                await until(lambda: said(server, LOST) == 1)
+                await asyncio.to_thread(late.start)
+                began = time.monotonic()
+                await until(lambda: listeners(late) == 1)
+                assert time.monotonic() - began < HEALED_S
+                publish(late, newest_sid(server), 1)
+                assert await client.next("notice") == 1
+            assert said(server, LOST) == said(server, BACK) == 1
+    finally:
+        late.cleanup()
+
+
+async def test_a_wrong_password_is_told_of_and_not_shown(north: Site, own_redis: Redis, serve: Serve) -> None:
+    settings = north.settings | {"redis": own_redis.settings() | {"password": "wr0ng"}}
+    async with serve(settings) as server:
+        await until(lambda: said(server, f"{LOST}: .*password") == 1)
+        assert "wr0ng" not in server.log()
