@@ -20,13 +20,14 @@ define NO_PAGE
 The browser's libraries are not installed: the server starts, its page stays empty. Install npm and run make again.
 endef
 
-.PHONY: help setup run test faults lint services clean
+.PHONY: help setup run test faults lint services bench clean
 
 help:
 	@echo "make run [PORT=8000]  set up what is missing, then start the server"
 	@echo "make test             set up for development, then check and test everything"
 	@echo "make faults           test for minutes what happens when everything goes wrong"
 	@echo "make lint             ruff, mypy and tsc alone"
+	@echo "make bench            measure the server and its peers; BENCH=SUBJECT: one subject alone"
 	@echo "make setup            set up for development"
 	@echo "make clean            remove all that make set up"
 
@@ -52,8 +53,12 @@ lint: setup
 services:
 	@sh tests/services/install.sh
 
+# With BENCH=SUBJECT that one alone, and nothing is written.
+bench: $(VENV)/.bench $(MODULES)/.dev
+	python -m bench $(BENCH)
+
 clean:
-	rm -rf $(VENV) $(MODULES) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(MODULES) bench/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A stamp for each step. Those of node_modules lie within it: npm ci empties the folder, and so
 # an installation without the development packages also withdraws the stamp of one with them.
@@ -70,6 +75,10 @@ $(VENV)/.run: requirements.txt $(VENV)/.made
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.bench: bench/requirements.txt $(VENV)/.dev
+	$(PIP) -r bench/requirements.txt
 	@touch $@
 
 $(MODULES)/.run: dashboard/package-lock.json $(VENV)/.made

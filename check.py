@@ -18,9 +18,9 @@ def run(settings: Settings, source: Source) -> int:
     where = settings.sensor_database
     if where.map is None:
         database.migrate(where)
+    database.reach(where)
     asking = database.Database(where, LIMITS, 1)
     try:
-        database.reach(asking)
         print(f"database: {where!r}: open")
         with asking.engine.connect() as connection:
             return _check(where, source, connection)

@@ -102,13 +102,16 @@ class Database:
         self.engine.dispose()
 
 
-def reach(database: Database) -> None:
-    """Connect once; raises `UsageError` saying why the database refuses us."""
+def reach(settings: DatabaseSettings) -> None:
+    """Connect once; raises `UsageError`, within seconds, saying why the database refuses us or that it is silent."""
+    database = Database(settings, ASKING, 1)
     try:
         with database.engine.connect():
             pass
     except sa.exc.DBAPIError as error:
-        raise UsageError(f"database: cannot open {database.settings!r}: {reason(error)}") from None
+        raise UsageError(f"database: cannot open {settings!r}: {reason(error)}") from None
+    finally:
+        database.close()
 
 
 def reason(error: sa.exc.DBAPIError) -> str:
@@ -122,6 +125,8 @@ def migrate(settings: DatabaseSettings) -> None:
     """Bring the tables that are ours to this version's; raises `UsageError` where that cannot be."""
     if settings.kind == "sqlite":
         _make_folder(Path(settings.path))
+    else:
+        reach(settings)  # one that hangs would be waited for as long as a migration may take
     database = Database(settings, WORKING, 1, writes=True)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))

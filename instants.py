@@ -12,6 +12,8 @@ Clock = Callable[[], datetime]
 
 AHEAD = timedelta(seconds=60)
 """How far a reading's time may lie ahead of our clock before it counts as wrong."""
+AROUND_CHANGE = timedelta(hours=3)
+"""How far from a change of a zone's clocks both of its offsets count; no zone has set its clocks back by more."""
 
 
 def now() -> datetime:
@@ -38,6 +40,22 @@ def from_local(local: datetime, tz: ZoneInfo, now: datetime) -> datetime:
     return later if earlier < later <= now + AHEAD else earlier
 
 
+def wall_span(start: datetime, end: datetime, tz: ZoneInfo | None) -> tuple[datetime, datetime]:
+    """Return the span that holds every local time of `tz` which may mean an instant from `start` to `end`.
+
+    It holds more than these around a change of the clocks: times that are shown twice, or never. Where the times are
+    UTC (`tz` is None), it is the same span.
+    """
+    if tz is None:
+        return start, end
+    return start.replace(tzinfo=None) + min(_offsets(start, tz)), end.replace(tzinfo=None) + max(_offsets(end, tz))
+
+
+def _offsets(instant: datetime, tz: ZoneInfo) -> list[timedelta]:
+    around = ((instant + way).astimezone(tz).utcoffset() for way in (-AROUND_CHANGE, AROUND_CHANGE))
+    return [offset or timedelta() for offset in around]
+
+
 class Instant(sa.TypeDecorator[datetime]):
     """A date-time column that holds wall-clock times of `tz` (None: UTC).
 
@@ -59,10 +77,13 @@ class Instant(sa.TypeDecorator[datetime]):
         return dialect.type_descriptor(kinds.get(dialect.name, sa.DateTime()))
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
-        """Turn an aware datetime into what the column holds; ISO text sorts as the times do."""
+        """Turn an aware datetime into what the column holds, and leave a naive one as it is.
+
+        ISO text sorts as the times do.
+        """
         if value is None:
             return None
-        local = value.astimezone(self.tz or UTC).replace(tzinfo=None)
+        local = value.astimezone(self.tz or UTC).replace(tzinfo=None) if value.tzinfo else value
         return local.isoformat(" ", "microseconds") if dialect.name == "sqlite" else local
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:

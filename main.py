@@ -249,7 +249,7 @@ def _prepare(settings: Settings) -> None:
 
 
 def _subjects(patient: database.Database, origin: Source) -> Subjects:
-    database.reach(patient)
+    database.reach(patient.settings)
     with patient.engine.connect() as connection:
         return subjects(patient.settings, origin, connection)
 

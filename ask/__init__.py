@@ -74,7 +74,7 @@ class Ask:
         return await self._put(readings.after, known, holes, most, self._clock())
 
     async def rows_between(self, spans: Sequence[tuple[datetime, datetime]], most: int) -> list[Row]:
-        """Return the rows of readings with times in `spans`."""
+        """Return the rows of readings whose times, as they stand in the table, are in `spans`."""
         return await self._put(readings.between, spans, most, self._clock())
 
     async def highest_row(self) -> int:

@@ -20,12 +20,17 @@ Key = tuple[Id, str | None]
 
 
 class Reading(NamedTuple):
-    """One measured value, None for a fault; `metric` is None where each sensor has but one."""
+    """One measured value, None for a fault; `metric` is None where each sensor has but one.
+
+    Of two with the same time the one of the higher `rank` is the newer: the row's id where ids grow. Where they do
+    not, nothing in the table says which was written first, and all ranks are 0.
+    """
 
     sensor_id: Id
     metric: str | None
     time: datetime
     value: float | None
+    rank: int = 0
 
     @property
     def key(self) -> Key:
@@ -34,9 +39,14 @@ class Reading(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row as it stands in the table: its id (None: it has none), its time and contents, and what it says."""
+    """A row as it stands in the table: its id (None: it has none), its time and contents, and what it says.
+
+    `wall` is the time as it is written there, `time` the instant which that means at the time of asking: in the hour
+    that the end of daylight saving repeats, a row asked for again may mean another.
+    """
 
     reading_id: int | None
+    wall: datetime | None
     time: datetime | None
     content: tuple[Any, ...]
     readings: tuple[Reading, ...]
@@ -92,7 +102,10 @@ def between(
     most: int,
     now: datetime,
 ) -> list[Row]:
-    """Return at most `most` rows with times in `spans` (ends included), by time: for tables whose ids do not grow."""
+    """Return at most `most` rows with times in `spans` (ends included), by time: for tables whose ids do not grow.
+
+    The times are those that stand in the table. A row in several spans comes once.
+    """
     reading = subjects.reading
     time = reading.column("time")
     wanted = sa.or_(*(time.between(start, end) for start, end in spans))
@@ -140,13 +153,12 @@ def _newest_of_site(
     last = sa.select(*keys, sa.func.max(time).label("time")).where(*wanted).group_by(*keys).subquery()
     same = [time == last.c.time, *(key == last.c[key.name] for key in keys)]
     statement = _select(reading, value).join(last, sa.and_(*same))
-    found: dict[Any, tuple[int, Reading]] = {}
+    found: dict[Key, Reading] = {}
     for row in _rows(reading, connection.execute(statement).all(), now):
         for one in row.readings:
-            rank = row.reading_id or 0
-            if one.key not in found or rank >= found[one.key][0]:
-                found[one.key] = rank, one
-    return [one for _, one in found.values()]
+            if one.key not in found or one.rank >= found[one.key].rank:
+                found[one.key] = one
+    return list(found.values())
 
 
 def _select(reading: Subject, value: Any = None) -> sa.Select[Any]:
@@ -162,30 +174,30 @@ def _select(reading: Subject, value: Any = None) -> sa.Select[Any]:
 def _rows(reading: Subject, rows: Iterable[Any], now: datetime) -> Iterable[Row]:
     read = _read_wide if reading.wide else _read_long
     metrics = list(reading.wide)
-    for reading_id, sensor_id, metric, raw, *values in rows:
+    for found_id, sensor_id, metric, raw, *values in rows:
+        reading_id = None if found_id is None else int(found_id)
         time = reading.instant(raw, now)
         if time is None or sensor_id is None:
             # `--check` counts them; here the same row may come by once a second.
             log.debug("left out: reading %s of sensor %s at %s has no sensor or no time", reading_id, sensor_id, raw)
             readings: tuple[Reading, ...] = ()
         else:
-            readings = read(identity(sensor_id), metric, metrics, time, values)
-        identifier = None if reading_id is None else int(reading_id)
-        yield Row(identifier, time, (sensor_id, metric, raw, *values), readings)
+            readings = read(identity(sensor_id), metric, metrics, time, values, reading_id or 0)
+        yield Row(reading_id, raw, time, (sensor_id, metric, raw, *values), readings)
 
 
 def _read_long(
-    sensor_id: Id, metric: Any, metrics: list[str], time: datetime, values: list[Any]
+    sensor_id: Id, metric: Any, metrics: list[str], time: datetime, values: list[Any], rank: int
 ) -> tuple[Reading, ...]:
-    return (Reading(sensor_id, None if metric is None else str(metric), time, number(values[0])),)
+    return (Reading(sensor_id, None if metric is None else str(metric), time, number(values[0]), rank),)
 
 
 def _read_wide(
-    sensor_id: Id, metric: Any, metrics: list[str], time: datetime, values: list[Any]
+    sensor_id: Id, metric: Any, metrics: list[str], time: datetime, values: list[Any], rank: int
 ) -> tuple[Reading, ...]:
     # In a wide row an empty column says that this metric was not measured then.
     return tuple(
-        Reading(sensor_id, each, time, number(value))
+        Reading(sensor_id, each, time, number(value), rank)
         for each, value in zip(metrics, values, strict=True)
         if value is not None
     )

@@ -19,7 +19,7 @@ import tables
 from ask.answers import Id
 from database import reason
 from errors import UsageError
-from instants import Instant, from_local, zone
+from instants import Instant, from_local, wall_span, zone
 from settings import Database, DatabaseMap, ReadingMap, Source, SubjectMap, duration
 
 # Our fields by subject, and whether a site must have them.
@@ -155,6 +155,10 @@ class Subject:
             return from_local(value, self.tz, now)
         except OverflowError:
             return None  # 9999-12-31, which some write for "never", is in the year 10000 elsewhere
+
+    def wall_span(self, start: datetime, end: datetime) -> tuple[datetime, datetime]:
+        """Return the span of times, as this subject writes them, that holds all which may mean one of these instants."""
+        return wall_span(start, end, self.tz)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import sqlalchemy as sa
 
 from ask import Ask
-from ask.answers import Id
+from ask.answers import Alarm, Id
 from database import Database
 from errors import Unavailable
 from live import transitions
@@ -18,11 +18,16 @@ from record.journal import Step
 
 log = logging.getLogger("live")
 
+Steps = Mapping[Id, Step]
+
 LEASE = "alarm journal"
 LATE = timedelta(days=1)
 """How long after the fact a change may be committed and still be noticed."""
 MOST_BETWEEN_S = 1.0
 """Between two looks, however long the interval: so soon is a lease taken over that has run out."""
+
+RELEASE_S = 1.0
+"""How long the database may take to let go of the lease when we stop: by itself it runs out soon after."""
 
 
 class AlarmWatch:
@@ -34,7 +39,7 @@ class AlarmWatch:
         self._journal = followed
         self._holder = holder
         self._interval_s = interval_s
-        self._known: Mapping[Id, Step] | None = None
+        self._known: Steps | None = None
         """The last step of each alarm, from one look at which we had the lease to the next."""
 
     async def run(self) -> None:
@@ -55,40 +60,47 @@ class AlarmWatch:
         """Write down what has changed, if it is ours to do; raises `Unavailable`."""
         # Where this look fails half way, what is known is found out again.
         known, self._known = self._known, None
-        found = await self._state.run(lambda connection: self._hold(connection, known))
-        if found is None:
+        held = await self._state.run(self._hold)
+        if held is None:
             return
-        held, known = found
         alarms = await self._ask.recent_alarms(held.done - LATE)
-        # The look began before it was answered: what changed meanwhile is for the next.
-        steps = transitions.steps(known, alarms, held.begun, held.now)
-        if await self._state.run(lambda connection: self._write(connection, steps, held.now)):
-            self._known = {**known, **{step.alarm.alarm_id: step for step in steps}}
-            if steps:
-                await self._journal.read()
+        written = await self._state.run(lambda connection: self._write(connection, held, known, alarms))
+        if written is None:
+            return
+        known, steps = written
+        found = {alarm.alarm_id for alarm in alarms}
+        self._known = {
+            alarm_id: step for alarm_id, step in known.items() if alarm_id in found or transitions.is_open(step.alarm)
+        }
+        if steps:
+            await self._journal.read()
 
     # These run in a worker thread, which may go on when nobody waits for it any more: they keep nothing.
 
-    def _hold(
-        self, connection: sa.Connection, known: Mapping[Id, Step] | None
-    ) -> tuple[lease.Held, Mapping[Id, Step]] | None:
+    def _hold(self, connection: sa.Connection) -> lease.Held | None:
         with connection.begin():
-            held = lease.hold(connection, LEASE, self._holder)
-            if held is None:
-                return None
-            if known is None or held.taken:
-                known = journal.last_steps(connection, held.done - 2 * LATE)
-            return held, known
+            return lease.hold(connection, LEASE, self._holder)
 
-    def _write(self, connection: sa.Connection, steps: list[Step], seen: datetime) -> bool:
-        """Write, if the lease has been ours all along: we may have been asleep since we looked."""
+    def _write(
+        self, connection: sa.Connection, look: lease.Held, known: Steps | None, alarms: list[Alarm]
+    ) -> tuple[Steps, list[Step]] | None:
+        """Return all last steps that are known, and those written; None if we have been asleep since we looked."""
         with connection.begin():
             held = lease.hold(connection, LEASE, self._holder)
             if held is None or held.taken:
-                return False
-            journal.add(connection, steps, seen)
-            lease.done(connection, LEASE, seen)
-        return True
+                return None
+            if known is None or look.taken:
+                known = journal.open_steps(connection)
+            # The look began before it was answered: what changed meanwhile is for the next.
+            steps = transitions.steps(known, alarms, look.begun, look.now)
+            # What seems to begin may be known to the journal, however long ago it was over.
+            beginning = [step.alarm.alarm_id for step in steps if step.number == 1]
+            if beginning:
+                known = {**known, **journal.last_steps(connection, beginning)}
+                steps = transitions.steps(known, alarms, look.begun, look.now)
+            journal.add(connection, steps, look.now)
+            lease.done(connection, LEASE, look.now)
+            return {**known, **{step.alarm.alarm_id: step for step in steps}}, steps
 
     async def _release(self) -> None:
         def release(connection: sa.Connection) -> None:
@@ -96,6 +108,7 @@ class AlarmWatch:
                 lease.release(connection, LEASE, self._holder)
 
         try:
-            await self._state.run(release)
-        except Unavailable:
+            async with asyncio.timeout(RELEASE_S):
+                await self._state.run(release)
+        except (Unavailable, TimeoutError):
             log.debug("the lease runs out by itself")

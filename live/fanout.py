@@ -15,6 +15,7 @@ from typing import Any
 import engineio
 import msgspec
 import socketio
+from engineio.async_drivers.tornado import get_tornado_handler
 from engineio.async_socket import AsyncSocket
 from engineio.base_socket import BaseSocket
 from engineio.packet import MESSAGE
@@ -37,6 +38,9 @@ PRIVATE: Mapping[Callable[..., Any], set[str]] = {
     BaseSocket.__init__: {"queue", "closing", "closed", "upgraded"},
     engineio.AsyncServer.send_packet: {"_get_socket"},
     AsyncSocket.poll: {"queue", "task_done"},
+    socketio.AsyncServer._handle_event: {"_handle_event_internal", "sid_from_eio_sid", "is_connected"},
+    socketio.AsyncServer._handle_event_internal: {"_send_packet"},
+    get_tornado_handler: {"WebSocketHandler"},
     WebSocketHandler.write_message: {"ws_connection"},
     WebSocketProtocol13.__init__: {"_compressor"},
     WebSocketProtocol13.close: {"stream"},
@@ -86,7 +90,7 @@ def _names(owner: Callable[..., Any]) -> set[str]:
 class KeyedPacket(EnginePacket):  # type: ignore[misc]
     """A packet that takes the place of an unsent one with the same `key`."""
 
-    def __init__(self, data: str, key: Hashable) -> None:
+    def __init__(self, data: str | bytes, key: Hashable) -> None:
         super().__init__(MESSAGE, data)
         self.key = key
 
@@ -107,11 +111,34 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         self._wires: dict[str, Wire] = {}
         self._busy: set[Wire] = set()
         self._rooms_of: dict[tuple[str, str], set[Any]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself does not hold on to them
 
     def set_server(self, server: Any) -> None:
         """Take the place of the server's own manager, and of the queues of its connections."""
         super().set_server(server)
         server.eio.create_queue = Outbox
+        server._send_packet = self.send_packet
+
+    async def send_packet(self, eio_sid: str, packet: Any) -> None:
+        """Send a packet, such as an acknowledgement, to one connection; takes the place of the server's own."""
+        encoded = packet.encode()
+        for part in encoded if isinstance(encoded, list) else [encoded]:
+            if isinstance(part, str):
+                self._deliver(part, (eio_sid,), None)
+            else:
+                self._queue(KeyedPacket(part, None), eio_sid)
+
+    def take_in(self, eio_sid: str | None, encoded: str) -> None:
+        """Have the server handle an event that came in; raises ValueError where it is malformed."""
+        packet = self.server.packet_class(encoded_packet=encoded)
+        namespace = packet.namespace or "/"
+        sid = self.sid_from_eio_sid(eio_sid, namespace)
+        if self.is_connected(sid, namespace):
+            server = self.server
+            work = server._handle_event_internal(server, sid, eio_sid, packet.data, namespace, packet.id)
+            task = asyncio.create_task(work)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def emit(
         self,
@@ -129,9 +156,11 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         if encoded is None:
             await super().emit(event, data, namespace, to or room, skip_sid, callback, **kwargs)
             return
-        skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
-        members = self.get_participants(namespace, to or room)
-        self._deliver(encoded, (eio_sid for sid, eio_sid in members if sid not in skipped), None)
+        rooms = to or room
+        members = self._members(namespace, rooms if isinstance(rooms, list | tuple) else [rooms])
+        for sid in skip_sid if isinstance(skip_sid, list) else [skip_sid]:
+            members.pop(sid, None)
+        self._deliver(encoded, members.values(), None)
 
     async def push(self, event: str, data: Any, rooms: Iterable[str], key: Hashable = None) -> None:
         """Send an event into rooms, once to each connection.
@@ -140,12 +169,16 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         """
         encoded = self._encode(event, data, "/")
         if encoded is not None:
-            known = self.rooms.get("/", {})
-            members: dict[str, str] = {}
-            for room in rooms:
-                if room in known:
-                    members.update(known[room]._fwdm)
-            self._deliver(encoded, members.values(), key)
+            self._deliver(encoded, self._members("/", rooms).values(), key)
+
+    def _members(self, namespace: str, rooms: Iterable[Any]) -> dict[str, str]:
+        """Return Engine.IO's session of each connection in the rooms."""
+        known = self.rooms.get(namespace, {})
+        members: dict[str, str] = {}
+        for room in rooms:
+            if room in known:
+                members.update(known[room]._fwdm)
+        return members
 
     def _encode(self, event: str, data: Any, namespace: str) -> str | None:
         arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
@@ -254,8 +287,11 @@ class Wired(WebSocketHandler):
     """What a request handler does differently when its websocket is written to by a `Fanout`."""
 
     fanout: Fanout
+    receive_queue: "asyncio.Queue[Any]"
     _wire: Wire | None = None
     _eio_sid: str | None = None
+    _idle = False
+    """The library has nothing of this websocket in hand, and waits for more."""
 
     def write_message(self, message: Any, binary: bool = False) -> Any:
         """Send what the library has to say, after what was pushed before it."""
@@ -267,6 +303,21 @@ class Wired(WebSocketHandler):
             raise WebSocketClosedError
         payload = message.encode() if isinstance(message, str) else message
         return self._wire.put(frame(payload, BINARY if binary else TEXT))
+
+    async def get_next_message(self) -> Any:
+        """Wait for the next message: how the library says that it is through with the one before."""
+        self._idle = self.receive_queue.empty()
+        return await super().get_next_message()  # type: ignore[misc]
+
+    def on_message(self, message: str | bytes) -> Any:
+        """Take an event in at once: a queue, four tasks and a timer were half of what answering it cost."""
+        # Without a wire the upgrade is not over, and the library may have earlier messages that came by polling.
+        if self._idle and self._wire is not None and isinstance(message, str) and message.startswith("42"):
+            with suppress(ValueError):  # the library has its own way with what is malformed
+                self.fanout.take_in(self._eio_sid, message[1:])
+                return None
+        self._idle = False
+        return super().on_message(message)
 
     def on_ping(self, data: bytes) -> None:
         """Let Tornado's answer go first."""

@@ -54,14 +54,17 @@ class Newest:
         return changed | (set(before[0]) - set(self._storehouses))
 
     def take(self, readings: Iterable[Reading], now: datetime) -> set[Id]:
-        """Take over readings; of each sensor the newest by time counts, of equally new ones the last."""
+        """Take over readings; of each sensor the newest by time counts, of equally new ones that of the highest rank.
+
+        Where they have the same rank too, it is the last.
+        """
         changed: set[Id] = set()
         for reading in readings:
             # A clock that runs ahead must not hide the readings to come behind one from the future.
             if reading.time > now + AHEAD:
                 continue
             before = self._readings.get(reading.key)
-            if before is not None and (reading.time < before.time or reading == before):
+            if before is not None and (_order(reading) < _order(before) or reading == before):
                 continue
             self._readings[reading.key] = reading
             self._watch_age(reading.key, now)
@@ -98,6 +101,10 @@ class Newest:
             if end is not None and end >= now:
                 self._turns += 1  # so that the heap never compares two keys, which may be of two types
                 heapq.heappush(self._ageing, (end, self._turns, key))
+
+
+def _order(reading: Reading) -> tuple[datetime, int]:
+    return reading.time, reading.rank
 
 
 def _goes_stale(reading: Reading, sensor: Sensor) -> datetime | None:

@@ -10,7 +10,7 @@ from ask import Ask
 from ask.readings import Key, Reading, Row
 from instants import Clock
 from live.frontier import Frontier, Restarted
-from live.window import Window
+from live.window import Span, Window
 
 log = logging.getLogger("live")
 
@@ -97,7 +97,8 @@ class ByTime:
     def __init__(self, ask: Ask, clock: Clock) -> None:
         self._ask = ask
         self._clock = clock
-        self._window = Window(ask.subjects.reading.late_window, clock())
+        reading = ask.subjects.reading
+        self._window = Window(reading.late_window, clock(), reading.wall_span)
 
     async def begin(self) -> None:
         """Count all that is in the window as seen."""
@@ -106,23 +107,21 @@ class ByTime:
     async def read(self) -> tuple[list[Reading], bool]:
         """Return readings not handed out yet; there are never more at once."""
         now = self._clock()
-        rows: list[Row] = []
-        for span in self._window.question(now):
-            rows += await self._all(span)
+        rows = await self._all(self._window.question(now))
         return [reading for row in self._window.take(rows, now) for reading in row.readings], False
 
-    async def _all(self, span: tuple[datetime, datetime]) -> Sequence[Row]:
-        """All rows of `span`, asked for in portions that end between two times."""
-        start, end = span
+    async def _all(self, spans: Sequence[Span]) -> Sequence[Row]:
+        """All rows of the spans, each once, asked for in portions that end between two times of the table."""
         found: list[Row] = []
         most = MOST
         while True:
-            rows = await self._ask.rows_between([(start, end)], most)
+            rows = await self._ask.rows_between(spans, most)
             if len(rows) < most:
                 return found + rows
-            last = max((row.time for row in rows if row.time), default=end)
-            whole = [row for row in rows if row.time != last]
-            if whole:
-                found, start = found + whole, last
+            last = max((row.wall for row in rows if row.wall), default=None)
+            whole = [row for row in rows if row.wall and row.wall != last]
+            if last and whole:
+                found += whole
+                spans = [(max(start, last), end) for start, end in spans if end >= last]
             else:
                 most *= 2

@@ -2,10 +2,17 @@
 
 Such a table can only be asked by time, so whatever is later than the window is never found. The newest rows are asked
 for each time; the rest of the window in sweeps, a slice at a time. Pure: no clock, no database.
+
+Rows are asked for, counted and remembered by the times that stand in the table, which stay what they are. Which
+instant a local time means does not: in the hour that the end of daylight saving repeats, the rows of the first pass
+are asked for again with those of the second. So each row is delivered once, and as soon as at any other hour; also two
+that are equal in all they hold, one of each pass. But where the site overwrites a row of the first pass with an equal
+one, or commits one only in the second, it does not tell which pass is meant: the first goes unnoticed, the other
+counts as of the second.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,23 +26,33 @@ END = timedelta(days=366)
 """How far ahead of now a wrong clock is still looked for."""
 
 Span = tuple[datetime, datetime]
+WallSpan = Callable[[datetime, datetime], Span]
+"""The span, in the table's own times, that holds all which may mean one of these instants (`instants.wall_span`)."""
 
 
 class Window:
     """The rows seen. A row is found if it is committed at most `late_window` after its time."""
 
-    def __init__(self, late_window: timedelta, now: datetime) -> None:
+    def __init__(self, late_window: timedelta, now: datetime, wall_span: WallSpan) -> None:
         self.late_window = late_window
+        self._wall_span = wall_span
         self._newest = now - late_window
         # Rows of equal content cannot be told apart, but they can be counted.
-        self._seen: dict[datetime, Counter[tuple[Any, ...]]] = {}
+        self._seen: dict[datetime, Counter[tuple[Any, ...]]] = {}  # by the table's times
         self._remembered = self._newest - OVERLAP  # from here on
+        self._first_wall = self._wall_of(self._remembered)  # the same, in the table's times
         self._began = self._swept = self._asked = now
         self._slice = late_window
         self._sweep(now)
 
     def question(self, now: datetime) -> list[Span]:
-        """Return the spans of time to ask for now, both ends included; they never overlap."""
+        """Return the spans of the table's times to ask for now, both ends included.
+
+        They may overlap where the clocks change.
+        """
+        return [self._wall_span(start, end) for start, end in self._question(now)]
+
+    def _question(self, now: datetime) -> list[Span]:
         # Where the database was away for longer than the window, from the last row seen.
         recent = self._newest - OVERLAP, now + END
         self._asked = self._swept + self._slice
@@ -46,20 +63,22 @@ class Window:
     def take(self, rows: Sequence[Row], now: datetime) -> list[Row]:
         """Return those of `rows`, the answer to the question put at `now`, that are new.
 
-        They hold every row of each time that they hold at all.
+        They hold each row once, and every row of each of the table's times that they hold at all.
         """
         new = []
         met: Counter[tuple[Any, ...]] = Counter()
         recent = self._newest - OVERLAP
         for row in rows:
-            if row.time is None:
+            # Around a change of the clocks more is asked for than is remembered.
+            if row.time is None or row.wall is None or row.wall < self._first_wall:
                 continue
             met[row.content] += 1
-            seen = self._seen.setdefault(row.time, Counter())
+            seen = self._seen.setdefault(row.wall, Counter())
             if met[row.content] > seen[row.content]:
                 seen[row.content] += 1
                 new.append(row)
-            self._newest = max(self._newest, min(row.time, now))
+                # Asked for again, a row of the first pass may mean an instant of the second.
+                self._newest = max(self._newest, min(row.time, now))
         self._swept = self._asked
         if self._swept >= min(recent, self._began):
             self._sweep(now)
@@ -77,5 +96,9 @@ class Window:
         # Nothing before the start of this sweep's rest, of the next sweep or of the newest is asked for again.
         needed = min(self._swept, self._began - self.late_window, self._newest - OVERLAP)
         self._remembered = max(self._remembered, needed)
-        for time in [time for time in self._seen if time < self._remembered]:
-            del self._seen[time]
+        self._first_wall = max(self._first_wall, self._wall_of(self._remembered))
+        for wall in [wall for wall in self._seen if wall < self._first_wall]:
+            del self._seen[wall]
+
+    def _wall_of(self, instant: datetime) -> datetime:
+        return self._wall_span(instant, instant)[0]

@@ -10,6 +10,9 @@ import sqlalchemy as sa
 import tables
 from ask.answers import Alarm, Id
 
+MOST_KEYS = 1_000
+"""Alarms in one question."""
+
 
 class Step(NamedTuple):
     """The nth transition of an alarm, and the alarm as it was then."""
@@ -23,16 +26,25 @@ def key(identity: Id) -> str:
     return msgspec.json.encode(identity).decode()
 
 
-def last_steps(connection: sa.Connection, since: datetime) -> dict[Id, Step]:
-    """Return the last step of each alarm that is open, or whose last step was written since then."""
+def open_steps(connection: sa.Connection) -> dict[Id, Step]:
+    """Return the last step of each alarm that is open."""
+    return _last_steps(connection, tables.alarm_journal.c.is_open)
+
+
+def last_steps(connection: sa.Connection, alarm_ids: Sequence[Id]) -> dict[Id, Step]:
+    """Return the last step of each of these alarms that has one."""
+    found: dict[Id, Step] = {}
+    for start in range(0, len(alarm_ids), MOST_KEYS):
+        keys = [key(alarm_id) for alarm_id in alarm_ids[start : start + MOST_KEYS]]
+        found |= _last_steps(connection, tables.alarm_journal.c.alarm_key.in_(keys))
+    return found
+
+
+def _last_steps(connection: sa.Connection, which: sa.ColumnElement[bool]) -> dict[Id, Step]:
     journal = tables.alarm_journal
     after = journal.alias("after")
     followed = sa.exists().where(after.c.alarm_key == journal.c.alarm_key, after.c.step == journal.c.step + 1)
-    rows = connection.execute(
-        sa.select(journal.c.step, journal.c.alarm).where(
-            sa.or_(journal.c.is_open, journal.c.written >= since), sa.not_(followed)
-        )
-    )
+    rows = connection.execute(sa.select(journal.c.step, journal.c.alarm).where(which, sa.not_(followed)))
     steps = [Step(number, msgspec.json.decode(alarm, type=Alarm)) for number, alarm in rows]
     return {step.alarm.alarm_id: step for step in steps}
 

@@ -1,21 +1,23 @@
-"""Two processes behind nginx act as one, whatever befalls them and Redis; the short form, and with `-m faults` the full."""
+"""Two processes behind nginx act as one, whatever befalls them and Redis. `-m faults` runs the full form."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
+import tables
 from ask import journal
 from ask.answers import Alarm
 from ask.journal import Transition
 from live.transitions import is_open
-from tests.clients import Kind
+from tests.clients import TRANSPORTS, Kind
 from tests.followers import Follower, followers
 from tests.services.nginx import Nginx
 from tests.services.redis import Redis
@@ -26,6 +28,7 @@ from tests.sites import Site, site
 TOGETHER_S = 60.0  # for all to be back; only what never happens takes so long
 BEAT_S = 0.15  # between two changes among the alarms
 TAKEN_OVER_S = 5.0
+FROZEN_S = 10.0
 
 
 class Size(NamedTuple):
@@ -35,16 +38,17 @@ class Size(NamedTuple):
     rounds: int
 
 
-SHORT = Size(
-    {("python", "websocket"): 12, ("python", "polling"): 8, ("python", "upgrade"): 4}
-    | {("node4", transport): 1 for transport in ("websocket", "polling", "upgrade")},
-    1,
-)
-FULL = Size(
-    {("python", "websocket"): 90, ("python", "polling"): 60, ("python", "upgrade"): 35}
-    | {("node4", transport): 5 for transport in ("websocket", "polling", "upgrade")},
-    2,
-)
+def size(rounds: int, websocket: int, polling: int, upgrade: int, node_each: int) -> Size:
+    python: Sequence[tuple[str, int]] = [("websocket", websocket), ("polling", polling), ("upgrade", upgrade)]
+    return Size(
+        {("python", transport): count for transport, count in python}
+        | {("node4", transport): node_each for transport in TRANSPORTS},
+        rounds,
+    )
+
+
+SHORT = size(rounds=1, websocket=12, polling=8, upgrade=4, node_each=1)
+FULL = size(rounds=2, websocket=90, polling=60, upgrade=35, node_each=5)
 
 
 @pytest.fixture
@@ -103,12 +107,22 @@ def written(built: Site) -> list[Transition]:
         return journal.after(connection, 0, 1_000_000)
 
 
+def holder(built: Site) -> str:
+    """The process that writes the journal."""
+    with built.database.engine.connect() as connection:
+        return str(connection.scalar(sa.select(tables.lease.c.holder)))
+
+
 def last_states(transitions: Sequence[Transition]) -> dict[Any, Alarm]:
     return {one.alarm.alarm_id: one.alarm for one in transitions}
 
 
 async def together(watchers: Sequence[Follower]) -> None:
     await until(lambda: all(one.watching for one in watchers), TOGETHER_S)
+
+
+def has_been_told(watcher: Follower, count: int) -> bool:
+    return len(watcher.told) >= count
 
 
 async def all_is_told(built: Site, raised: int, watchers: Sequence[Follower]) -> None:
@@ -124,7 +138,7 @@ async def all_is_told(built: Site, raised: int, watchers: Sequence[Follower]) ->
     for watcher in watchers:
         assert watcher.first_cursor is not None
         expected = [one.alarm for one in transitions if one.transition_id > watcher.first_cursor]
-        await until(lambda watcher=watcher, count=len(expected): len(watcher.told) >= count)  # type: ignore[misc]
+        await until(partial(has_been_told, watcher, len(expected)))
         assert msgspec.convert(watcher.told, list[Alarm]) == expected, watcher.name
 
 
@@ -187,12 +201,14 @@ async def test_another_process_goes_on_when_the_one_that_writes_the_journal_is_f
             await together(watchers)
             async with beside(life.run()):
                 await until(lambda: all(watcher.told for watcher in watchers))
+                writing = holder(north)
                 first.freeze()  # it was the first to look, so it is the one that writes
+                until_thawed = asyncio.create_task(asyncio.sleep(FROZEN_S))
+                await until(lambda: holder(north) != writing, TAKEN_OVER_S)
                 count = len(watchers[1].told)
-                async with asyncio.timeout(10):
-                    await until(lambda: len(watchers[1].told) > count + 2, TAKEN_OVER_S)
-                    await asyncio.sleep(10)
+                await until_thawed
+                assert len(watchers[1].told) > count + 3
                 first.thaw()
-                await asyncio.sleep(1)
+                await until(lambda: len(watchers[0].told) > count + 3)
             await life.end()
             await all_is_told(north, life.raised, watchers)

@@ -1,5 +1,6 @@
 """The contract with browsers: every event, by every kind of client, over every transport."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -182,6 +183,12 @@ async def test_events_named_like_the_librarys_own_change_nothing(server: Storewa
             assert (told["event"], told["code"]) == (name, "unknown_event")
         north.add("temperature", 7.0)
         assert (await client.next("envs"))["envs"][0]["value"] == 7.0
+
+
+async def test_all_events_of_one_polling_request_are_answered(server: StorewatchServer) -> None:
+    async with connected("node4", server.url, TRANSPORTS["polling"]) as client:
+        answers = await asyncio.gather(*(client.call("orgs") for _ in range(50)))
+        assert len(answers) == 50
 
 
 async def test_too_many_events_are_refused_as_such(serve: Serve) -> None:

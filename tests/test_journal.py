@@ -1,5 +1,6 @@
 """The alarm journal: nothing missed, nothing twice, whoever writes it."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,12 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 import tables
+from ask.answers import Id
+from database import KEEPING, Database
 from record import journal, lease
 from record.journal import Step
 from tests.clients import KINDS, Client, Kind, connected
 from tests.serving import Serve, StorewatchServer
 from tests.sites import Site, site
-from tests.test_transitions import ALARM, BEGUN, NOW, but
+from tests.test_transitions import ALARM, NOW, but
 
 DATABASES = ("sqlite", "mariadb")
 FAST = {"poll_interval": 0.05, "rate_burst": 10_000}
@@ -122,6 +125,23 @@ async def test_a_cursor_from_elsewhere_is_answered_like_none(built: Site, server
         assert told(client) == []
 
 
+async def test_an_alarm_whose_end_lies_far_ahead_stops_nobody_however_old_it_is(
+    built: Site, server: StorewatchServer
+) -> None:
+    async with connected("python", server.url) as client:
+        await register(client, built)
+        built.raise_alarm("temperature", now(), now() + timedelta(days=30), kind="low")
+        await until(client, 1)
+    await server.terminate()
+    built.execute("UPDATE alarm_journal SET written = '2026-01-01 00:00:00'")
+    server.start()
+    async with connected("python", server.url) as client:
+        await register(client, built)
+        built.raise_alarm("temperature", now())
+        await until(client, 1)
+        assert told(client) == [("high", "active", False)]
+
+
 async def test_two_processes_write_each_transition_once_and_tell_all(built: Site, serve: Serve) -> None:
     settings = {"database": built.settings} | FAST
     async with serve(settings) as one, serve(settings) as other:
@@ -151,14 +171,16 @@ def test_the_database_refuses_a_second_entry_for_the_same_step(built: Site) -> N
     with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
         journal.add(connection, [Step(1, but(severity="critical"))], NOW)
     with engine.begin() as connection:
-        assert journal.last_steps(connection, BEGUN) == {1: Step(1, ALARM)}
+        assert journal.last_steps(connection, [1, 2]) == journal.open_steps(connection) == {1: Step(1, ALARM)}
 
 
 def test_ids_that_differ_only_in_kind_or_case_are_two(built: Site) -> None:
+    ids: list[Id] = [1, "1", "a", "A"]
     with built.database.engine.begin() as connection:
-        for alarm_id in (1, "1", "a", "A"):
+        for alarm_id in ids:
             journal.add(connection, [Step(1, but(alarm_id=alarm_id))], NOW)
-        assert set(journal.last_steps(connection, BEGUN)) == {1, "1", "a", "A"}
+        assert list(journal.open_steps(connection)) == ids
+        assert list(journal.last_steps(connection, ["a"])) == ["a"]
 
 
 def test_one_holds_the_lease_until_it_has_run_out_or_is_released(built: Site) -> None:
@@ -176,3 +198,27 @@ def test_one_holds_the_lease_until_it_has_run_out_or_is_released(built: Site) ->
     with engine.begin() as connection:
         lease.release(connection, "work", "b")
     assert hold("a", timedelta(hours=1))
+
+
+def test_one_that_froze_half_way_keeps_the_lease_from_others_no_longer_than_from_itself(
+    mariadb_database: dict[str, Any],
+) -> None:
+    with site(mariadb_database) as built:
+        froze, other = (Database(built.database.settings, KEEPING, 1, writes=True) for _ in range(2))
+        with froze.engine.connect() as half_way:
+            half_way.begin()
+            assert lease.hold(half_way, "work", "froze") is not None  # and nothing more is heard of it
+            end = time.monotonic() + 5
+            while not taken(other):
+                assert time.monotonic() < end
+            half_way.invalidate()
+        froze.close()
+        other.close()
+
+
+def taken(database: Database) -> bool:
+    try:
+        with database.engine.begin() as connection:
+            return lease.hold(connection, "work", "other") is not None
+    except sa.exc.OperationalError:  # it is locked
+        return False

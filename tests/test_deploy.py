@@ -1,0 +1,73 @@
+"""What we ship for running it fits the program; only nginx.conf is also run, in test_cluster."""
+
+import configparser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import main
+from settings import Settings, load
+from tests.serving import ROOT
+
+DEPLOY = ROOT / "deploy"
+UNIT = DEPLOY / "storewatch@.service"
+PORTS = ["8001", "8002"]
+
+
+@pytest.fixture(scope="module")
+def composed() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return dict(found["services"])
+
+
+def several(settings: Settings) -> bool:
+    """Whether these are settings for several processes."""
+    return settings.redis is not None and settings.state_database.kind == "mysql" and settings.host == "127.0.0.1"
+
+
+def test_nginx_finds_the_processes_that_are_started(composed: dict[str, Any]) -> None:
+    assert re.findall(r"server 127\.0\.0\.1:(\d+)", (DEPLOY / "nginx.conf").read_text()) == PORTS
+    assert [composed[name]["command"] for name in ("storewatch-1", "storewatch-2")] == [[port] for port in PORTS]
+    assert composed["nginx"]["volumes"] == ["./nginx.conf:/etc/nginx/conf.d/default.conf:ro"]
+
+
+def test_the_containers_have_good_settings(composed: dict[str, Any]) -> None:
+    for name in ("storewatch-1", "storewatch-2"):
+        service = composed[name]
+        found, _ = load(None, service["environment"])
+        assert several(found)
+        assert found.redis is not None
+        assert {found.sensor_database.host, found.redis.host} == set(service["depends_on"])
+        assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+
+
+def test_the_unit_starts_the_command_on_the_port_it_is_named_after() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(UNIT)
+    _python, script, *arguments = unit["Service"]["ExecStart"].replace("%i", PORTS[0]).split()
+    assert script == "main.py"
+    assert main.parse(arguments).port == int(PORTS[0])
+    assert unit["Service"]["User"] == "storewatch"
+    assert float(unit["Service"]["TimeoutStopSec"]) > 5
+
+
+def test_systemd_has_nothing_to_say_against_the_unit(tmp_path: Path) -> None:
+    if not (program := shutil.which("systemd-analyze")):
+        return  # it comes with systemd, which a container seldom has
+    instance = tmp_path / UNIT.name.replace("@", f"@{PORTS[0]}")
+    instance.write_text(UNIT.read_text().replace("/opt/storewatch/.venv/bin/python", "/bin/true"))
+    done = subprocess.run([program, "verify", instance], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_example_of_the_how_to_is_settings_for_several_processes(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (DEPLOY / "README.md").read_text(), re.DOTALL)
+    path = tmp_path / "settings.yaml"
+    path.write_text(example)
+    assert several(load(str(path), {})[0])
