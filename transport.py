@@ -19,7 +19,6 @@ import tornado.web
 from engineio.payload import Payload
 from socketio.packet import BINARY_EVENT, EVENT, Packet
 
-
 # Engine.IO takes no more than 16 packets in one body, and loses the rest; `max_payload` bounds the body already.
 Payload.max_decode_packets = 65_536
 

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from record import sites
@@ -59,4 +60,4 @@ async def test_every_sample_of_a_played_file_arrives_once_and_in_order(
                 times.append(time)
     assert times == sorted(set(times))
     instants = [datetime.fromisoformat(time).astimezone(UTC) for time in times]
-    assert {(later - earlier).total_seconds() for earlier, later in zip(instants, instants[1:], strict=False)} == {900}
+    assert {(later - earlier).total_seconds() for earlier, later in pairwise(instants)} == {900}

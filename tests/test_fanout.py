@@ -1,0 +1,268 @@
+"""The fan-out over real connections: order, completeness, conflation, and who is cut off."""
+
+import asyncio
+import itertools
+import json
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import socketio
+import tornado.httpserver
+import tornado.netutil
+import tornado.web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+import transport
+from live import fanout
+from live.fanout import Fanout
+from live.screens import room
+from tests.clients import TRANSPORTS, Client, Kind, NodeClient, PythonClient
+from tests.serving_inside import until
+
+LIMIT = 512 * 1024
+BIG = 40_000  # bytes; some hundreds of them are more than loopback's buffers hold
+HANG = 20.0
+
+
+class Told(socketio.AsyncNamespace):  # type: ignore[misc]
+    """Every client in its room; `ask` is answered by an event and an acknowledgement, each with the next number."""
+
+    def __init__(self, number: Callable[[], int]) -> None:
+        super().__init__("/")
+        self.sids: list[str] = []
+        self._number = number
+
+    async def on_connect(self, sid: str, _environ: object, _auth: object = None) -> None:
+        await self.enter_room(sid, room(sid))
+        self.sids.append(sid)
+
+    async def on_disconnect(self, sid: str, _reason: str) -> None:
+        self.sids.remove(sid)
+
+    async def trigger_event(self, event: str, *args: Any) -> Any:
+        if not isinstance(event, transport.EventName):
+            return await super().trigger_event(event, *args)
+        await self.emit("told", {"n": self._number(), "kind": "answer"}, to=args[0])
+        return {"asked": args[1]}
+
+
+class Site:
+    """A server of nothing but the transport and the fan-out."""
+
+    def __init__(self, url: str, manager: Fanout, told: Told, numbers: "itertools.count[int]") -> None:
+        self.url = url
+        self.manager = manager
+        self.told = told
+        self.numbers = numbers
+        self.last = {"picture": 0, "alarm": 0}
+
+    async def push(self, kind: str, size: int = 10) -> int:
+        """Push the next number to everybody; a picture may be replaced by the next."""
+        number = self.last[kind] = next(self.numbers)
+        message = {"n": number, "kind": kind, "filler": "x" * size}
+        key = "picture" if kind == "picture" else None
+        await self.manager.push("told", message, [room(sid) for sid in self.told.sids], key)
+        return number
+
+
+@asynccontextmanager
+async def serving(tls: ssl.SSLContext | None = None, limit: int = LIMIT, drain_s: float = 30.0) -> AsyncIterator[Site]:
+    numbers = itertools.count(1)
+    manager = fanout.manager(limit, drain_s)
+    assert isinstance(manager, Fanout)
+    sio = transport.Server(
+        async_mode="tornado", client_manager=manager, serializer=transport.HardenedPacket, monitor_clients=False
+    )
+    told = Told(lambda: next(numbers))
+    sio.register_namespace(told)
+    handler: Any = manager.handler(transport.get_tornado_handler(sio, 10**6))
+    http = tornado.httpserver.HTTPServer(tornado.web.Application([(r"/socket\.io/", handler)]), ssl_options=tls)
+    sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
+    http.add_sockets(sockets)
+    sweep = asyncio.create_task(manager.sweep())
+    try:
+        yield Site(f"http{'s' * bool(tls)}://127.0.0.1:{sockets[0].getsockname()[1]}", manager, told, numbers)
+    finally:
+        sweep.cancel()
+        http.stop()
+        await transport.close_all(sio, 1.0)
+
+
+class Stalling:
+    """A websocket by hand, which can stop reading."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self.numbers: list[tuple[int, str]] = []
+
+    async def read(self, until: int) -> bool:
+        """Read until that number has come; False when the connection is closed before."""
+        async with asyncio.timeout(HANG):
+            while not self.numbers or self.numbers[-1][0] < until:
+                message = await self._socket.receive()
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    return False
+                if message.data == "2":
+                    await self._socket.send_str("3")
+                elif message.data.startswith("42"):
+                    payload = json.loads(message.data[2:])[1]
+                    self.numbers.append((payload["n"], payload["kind"]))
+        return True
+
+
+@asynccontextmanager
+async def stalling(site: Site) -> AsyncIterator[Stalling]:
+    before = len(site.told.sids)
+    address = f"{site.url}/socket.io/?EIO=4&transport=websocket"
+    async with aiohttp.ClientSession() as session, session.ws_connect(address, ssl=False, max_msg_size=0) as socket:
+        await socket.receive()
+        await socket.send_str("40")
+        await until(lambda: len(site.told.sids) > before)
+        yield Stalling(socket)
+
+
+async def joined(site: Site, kind: Kind, transports: str, running: AsyncExitStack) -> Client:
+    client: Client = PythonClient() if kind == "python" else NodeClient(4 if kind == "node4" else 3)
+    await client.connect(site.url, TRANSPORTS[transports])
+    running.push_async_callback(client.close)
+    return client
+
+
+def numbers_of(client: Client) -> list[tuple[int, str]]:
+    return [(told["n"], told["kind"]) for told in client.received("told")]
+
+
+async def told_up_to(client: Client, number: int) -> None:
+    while not client.received("told") or client.received("told")[-1]["n"] < number:
+        await client.next("told", HANG)
+
+
+MIXES: list[tuple[Kind, str]] = [
+    ("python", "polling"),
+    ("python", "websocket"),
+    ("python", "upgrade"),
+    ("node4", "upgrade"),
+    ("node4", "websocket"),
+    ("node3", "polling"),
+]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_happens_each_connection_sees_its_messages_in_order_and_all_alarms(seed: int) -> None:
+    chance = random.Random(seed)
+    async with serving() as site, AsyncExitStack() as running:
+        clients: dict[Client, tuple[int, int]] = {}  # what had been pushed before, answers asked for
+        alarms: list[int] = []
+        for _ in range(120):
+            match chance.choices(["picture", "alarm", "ask", "join", "leave", "rest"], [40, 15, 25, 6, 2, 12])[0]:
+                case "join" if len(clients) < len(MIXES):
+                    client = await joined(site, *chance.choice(MIXES), running)
+                    clients[client] = (next(site.numbers), 0)
+                case "leave" if len(clients) > 3:
+                    client = chance.choice(list(clients))
+                    del clients[client]
+                    await client.close()
+                case "ask" if clients:
+                    client = chance.choice(list(clients))
+                    assert await client.call("ask", 7) == {"asked": 7}
+                    clients[client] = (clients[client][0], clients[client][1] + 1)
+                case "alarm":
+                    alarms.append(await site.push("alarm"))
+                case "picture":
+                    await site.push("picture", chance.randrange(30_000))
+                case "rest":
+                    await asyncio.sleep(chance.random() / 100)
+        last = await site.push("alarm")
+        alarms.append(last)
+        for client, (since, answers) in clients.items():
+            await told_up_to(client, last)
+            seen = numbers_of(client)
+            assert [number for number, _ in seen] == sorted(number for number, _ in seen)
+            assert [number for number, kind in seen if kind == "alarm"] == [n for n in alarms if n > since]
+            assert sum(kind == "answer" for _, kind in seen) == answers
+            pictures = [number for number, kind in seen if kind == "picture"]
+            if site.last["picture"] > since:
+                assert pictures[-1] == site.last["picture"]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """A certificate for loopback that nobody signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1)).sign(
+        key, hashes.SHA256()
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    Path(folder / "key.pem").write_bytes(private)
+    Path(folder / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+    return context
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_a_browser_that_stalls_gets_every_alarm_and_the_newest_picture_when_it_reads_again(
+    tls: bool, certificate: ssl.SSLContext
+) -> None:
+    async with serving(certificate if tls else None) as site, stalling(site) as stalled, stalling(site) as reading:
+        alarms = []
+        for turn in range(400):
+            await site.push("picture", BIG)
+            if turn % 50 == 0:
+                alarms.append(await site.push("alarm"))
+            last = site.last["picture"]
+            assert await reading.read(last)
+        assert await stalled.read(last)
+        seen = [number for number, _ in stalled.numbers]
+        assert seen == sorted(seen)
+        assert [number for number, kind in stalled.numbers if kind == "alarm"] == alarms
+        assert stalled.numbers[-1] == (last, "picture")
+        assert len(seen) < 400  # what was replaced while it stalled
+        assert len(reading.numbers) == 400 + len(alarms)
+        assert site.manager.closed == 0
+
+
+async def test_a_browser_with_too_much_unsent_is_cut_off_and_nobody_else_notices() -> None:
+    async with serving() as site, stalling(site) as stalled, stalling(site) as reading:
+        while site.manager.closed == 0:
+            last = await site.push("alarm", BIG)
+            assert await reading.read(last)
+        assert not await stalled.read(last + 1)
+        assert [number for number, _ in stalled.numbers] == list(range(1, len(stalled.numbers) + 1))
+        assert len(site.told.sids) == 1
+
+
+async def test_a_browser_that_takes_nothing_for_too_long_is_cut_off() -> None:
+    async with serving(drain_s=0.5) as site, stalling(site) as stalled:
+        async with asyncio.timeout(HANG):
+            while site.manager.closed == 0:
+                await site.push("picture", BIG)
+                await asyncio.sleep(0.01)
+        assert not await stalled.read(site.last["picture"])
+
+
+def test_all_private_names_are_those_of_the_installed_libraries() -> None:
+    assert fanout.missing() == []
+
+
+def test_without_them_the_librarys_own_way_is_taken_and_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fanout, "PRIVATE", {asyncio.Queue.empty: {"_nothing_like_it"}})
+    assert isinstance(fanout.manager(1, 1), fanout.Library)
+    assert "_nothing_like_it" in caplog.text
