@@ -7,6 +7,7 @@ are refused with 413 before they are read.
 
 import asyncio
 import json
+import logging
 import re
 import time
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ from socketio.packet import BINARY_EVENT, EVENT, Packet
 
 # Engine.IO takes no more than 16 packets in one body, and loses the rest; `max_payload` bounds the body already.
 Payload.max_decode_packets = 65_536
+
+
+log = logging.getLogger("transport")
 
 
 class EventName(str):
@@ -82,6 +86,15 @@ class HardenedPacket(Packet):  # type: ignore[misc]
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]
     """A Socket.IO server that keeps nothing of a client that left while it was being let in, or before."""
+
+    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        try:
+            await super()._handle_eio_message(eio_sid, data)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            # Nothing that a client of ours would send, and no defect of ours.
+            log.info("%s sent a malformed packet: %s", eio_sid, error)
+            if eio_sid in self.eio.sockets:
+                await close(self.eio.sockets[eio_sid], self.reason.TRANSPORT_ERROR)
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         if eio_sid not in self.environ:
@@ -151,12 +164,17 @@ async def close_all(server: socketio.AsyncServer, patience_s: float) -> None:
     They are closed by Engine.IO: a Socket.IO disconnect would tell browsers not to come back by themselves.
     """
     for one in list(server.eio.sockets.values()):
-        await one.close(wait=False, reason=server.reason.SERVER_DISCONNECT)
-        # The end of what is to be sent: now the websocket is closed, which is all that a browser's takes note of.
-        await one.queue.put(None)
+        await close(one, server.reason.SERVER_DISCONNECT)
     end = time.monotonic() + patience_s
     while server.eio.sockets and time.monotonic() < end:  # noqa: ASYNC110 - the library tells nobody when they go
         await asyncio.sleep(0.02)
+
+
+async def close(socket: Any, reason: str) -> None:
+    """Close one Engine.IO connection."""
+    await socket.close(wait=False, reason=reason)
+    # The end of what is to be sent: now the websocket is closed, which is all that a browser's takes note of.
+    await socket.queue.put(None)
 
 
 async def watch(server: socketio.AsyncServer, pause_s: float) -> None:

@@ -1,11 +1,13 @@
 """The contract with browsers: every event, by every kind of client, over every transport."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import aiohttp
 import pytest
 
 from tests.clients import KINDS, TRANSPORTS, Client, Kind, connected
@@ -174,6 +176,15 @@ async def test_payloads_that_cannot_be_held_are_refused_and_the_connection_stays
         assert not client.disconnected.is_set()
 
 
+@pytest.mark.parametrize("kind", ["python", "node4"])
+@pytest.mark.parametrize("packet", ["2[]", "2{}", "2[null]", "2[", "x", "9", "51-x", "0{"])
+async def test_who_sends_a_malformed_packet_is_closed(server: StorewatchServer, kind: Kind, packet: str) -> None:
+    async with connected(kind, server.url) as client:
+        await client.raw(packet)
+        async with asyncio.timeout(10):
+            await client.disconnected.wait()
+
+
 async def test_events_named_like_the_librarys_own_change_nothing(server: StorewatchServer, north: Site) -> None:
     async with connected("python", server.url) as client:
         await asks(client, "register", {"store_house_id": north.ids["north"]}, emitted_as="envs")
@@ -189,6 +200,22 @@ async def test_all_events_of_one_polling_request_are_answered(server: Storewatch
     async with connected("node4", server.url, TRANSPORTS["polling"]) as client:
         answers = await asyncio.gather(*(client.call("orgs") for _ in range(50)))
         assert len(answers) == 50
+
+
+async def test_what_is_larger_than_allowed_is_refused_by_the_transport(server: StorewatchServer) -> None:
+    address = f"{server.url}socket.io/?EIO=4&transport="
+    async with aiohttp.ClientSession() as session:
+        opened = await (await session.get(f"{address}polling")).text()
+        sid = json.loads(opened[1:])["sid"]
+        for size, status in ((65_000, 200), (65_537, 413), (700_000, 413)):
+            event = '42["orgs","{}"]'.format("x" * (size - 12))
+            answer = await session.post(f"{address}polling&sid={sid}", data=event)
+            assert (size, answer.status) == (size, status)
+        async with session.ws_connect(f"{address}websocket") as socket:
+            await socket.receive()
+            await socket.send_str("4" * 65_537)
+            assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+            assert socket.close_code == 1009
 
 
 async def test_too_many_events_are_refused_as_such(serve: Serve) -> None:
