@@ -157,7 +157,7 @@ class Subject:
             return None  # 9999-12-31, which some write for "never", is in the year 10000 elsewhere
 
     def wall_span(self, start: datetime, end: datetime) -> tuple[datetime, datetime]:
-        """Return the span of times, as this subject writes them, that holds all which may mean one of these instants."""
+        """Return the span of times, as they stand in the table, that holds all which may mean these instants."""
         return wall_span(start, end, self.tz)
 
 

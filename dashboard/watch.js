@@ -77,7 +77,8 @@ export class Watch {
       if (!envs) return;
       if (envs.reset) this.#forgetAlarms();
       // Only from here and from `alarms`: a later `envs` may overtake the alarms its cursor counts.
-      this.#cursor = envs.cursor;
+      // Alarms pushed after the answer may have been heard before it: both came in one piece.
+      this.#cursor = envs.reset ? envs.cursor : Math.max(envs.cursor, this.#cursor ?? 0);
       if (!this.alarmsKnown) await this.#askAlarms(store_house_id, wanted);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;

@@ -7,6 +7,7 @@ What must not be lost does not go this way: without Redis it is dropped, and sai
 import logging
 from asyncio import sleep
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from redis.asyncio import Redis
@@ -67,7 +68,7 @@ class _Cluster(AsyncPubSubManager):  # type: ignore[misc]
 
     async def _messages(self) -> AsyncIterator[bytes]:
         """Return what is said until Redis is lost; raises `RedisError` or `OSError` then."""
-        async with _connect(self._settings) as redis, redis.pubsub() as channel:
+        async with _connected(self._settings) as redis, redis.pubsub() as channel:
             await channel.subscribe(self.channel)
             asked = False
             while True:
@@ -93,8 +94,9 @@ class _Cluster(AsyncPubSubManager):  # type: ignore[misc]
                 log.error("%r is lost, and with it what crosses processes: %s", self._settings, error)
 
 
-def _connect(settings: RedisSettings) -> Redis:
-    return Redis(
+@asynccontextmanager
+async def _connected(settings: RedisSettings) -> AsyncIterator[Redis]:
+    redis = Redis(
         host=settings.host,
         port=settings.port,
         password=settings.password or None,
@@ -103,6 +105,12 @@ def _connect(settings: RedisSettings) -> Redis:
         retry=Retry(NoBackoff(), 0),
         protocol=2,  # of any Redis there is
     )
+    try:
+        yield redis
+    finally:
+        # What goes wrong here may not take the place of a cancellation.
+        with suppress(RedisError, OSError):
+            await redis.aclose()
 
 
 class _Local(Fanout):

@@ -6,9 +6,8 @@ for each time; the rest of the window in sweeps, a slice at a time. Pure: no clo
 Rows are asked for, counted and remembered by the times that stand in the table, which stay what they are. Which
 instant a local time means does not: in the hour that the end of daylight saving repeats, the rows of the first pass
 are asked for again with those of the second. So each row is delivered once, and as soon as at any other hour; also two
-that are equal in all they hold, one of each pass. But where the site overwrites a row of the first pass with an equal
-one, or commits one only in the second, it does not tell which pass is meant: the first goes unnoticed, the other
-counts as of the second.
+that are equal in all they hold, one of each pass. What the table does not tell, nobody can: a row of the first pass
+that is committed in the second counts as of the second, and one overwritten with an equal one is no new row.
 """
 
 from collections import Counter

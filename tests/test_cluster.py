@@ -8,6 +8,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import aiohttp
 import msgspec
 import pytest
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from ask import journal
 from ask.answers import Alarm
 from ask.journal import Transition
 from live.transitions import is_open
+from record import lease
 from tests.clients import TRANSPORTS, Kind
 from tests.followers import Follower, followers
 from tests.services.nginx import Nginx
@@ -191,8 +193,20 @@ async def disturb(servers: Sequence[StorewatchServer], redis: Redis, watchers: S
     await together(watchers)
 
 
+async def test_a_request_that_nobody_answers_turns_nobody_else_away(north: Site, serve: Serve) -> None:
+    """Else whoever can send one could do so again and again."""
+    async with serve(north.settings) as one, serve(north.settings) as other, aiohttp.ClientSession() as http:
+        with Nginx([one.port, other.port]) as nginx:
+            async with http.get(nginx.url, headers={f"Too-Large-{n}": "x" * 6_000 for n in range(4)}) as refused:
+                assert refused.status == 502
+            for tab in range(20):
+                async with http.get(nginx.url, params={"tab": str(tab)}) as answer:
+                    assert answer.status == 200
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["and goes on beside it", "and must go on alone"])
 async def test_another_process_goes_on_when_the_one_that_writes_the_journal_is_frozen(
-    north: Site, serve: Serve
+    alone: bool, north: Site, serve: Serve
 ) -> None:
     async with serve(north.settings) as first, serve(north.settings) as other:
         watchers = [Follower("python", "websocket", server.url, north.ids["north"]) for server in (first, other)]
@@ -208,6 +222,10 @@ async def test_another_process_goes_on_when_the_one_that_writes_the_journal_is_f
                 count = len(watchers[1].told)
                 await until_thawed
                 assert len(watchers[1].told) > count + 3
+                if alone:  # it wakes when what it knew is out of date, and nobody keeps it from writing
+                    await asyncio.to_thread(other.kill)
+                    watchers.pop()
+                    await asyncio.sleep(lease.LASTS.total_seconds())
                 first.thaw()
                 await until(lambda: len(watchers[0].told) > count + 3)
             await life.end()

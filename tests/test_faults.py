@@ -20,13 +20,15 @@ import pytest
 
 from tests.clients import Client, Kind, connected
 from tests.services.mariadb import MariaDB
-from tests.serving import Serve
+from tests.services.process import DidNotStart
+from tests.serving import Serve, StorewatchServer
 from tests.serving_inside import serving_inside, until
 from tests.sites import Site, site
 
 ANSWERED_S = 3.0
 TOLD_S = 2.0
 RESUMED_S = 5.0
+REFUSED_S = 8.0  # with the time that Python takes to start
 AWAY_S = 2.0  # long enough for the heartbeat to miss it
 WATCHERS: tuple[Kind, ...] = ("python", "node4")
 
@@ -202,6 +204,23 @@ async def test_each_reading_committed_around_losses_leaves_the_poller_once(
         await until(lambda: inside.seen.total() >= len(rows))
         await asyncio.sleep(0.5)  # some ticks more, for what might come twice
     assert inside.seen == Counter(value for (value,) in rows)
+
+
+@pytest.mark.parametrize("own_tables", [True, False], ids=["our tables", "a site's own"])
+async def test_a_start_while_the_database_is_frozen_ends_with_one_line_that_says_so(
+    own_tables: bool, tmp_path: Path, own_mariadb: MariaDB, own_database: dict[str, Any], north: Site
+) -> None:
+    server = StorewatchServer(tmp_path, {"database": own_database | ({} if own_tables else {"map": {}})})
+    own_mariadb.freeze()
+    try:
+        async with asyncio.timeout(REFUSED_S):
+            with pytest.raises(DidNotStart) as ended:
+                await asyncio.to_thread(server.start)
+    finally:
+        own_mariadb.thaw()
+    assert ended.value.exit_code == 2
+    (line,) = ended.value.log.splitlines()
+    assert line.startswith("storewatch: database: cannot open mysql")
 
 
 async def test_a_sites_sqlite_file_that_is_locked_is_a_loss_too(serve: Serve, tmp_path: Path) -> None:

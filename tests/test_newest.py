@@ -26,8 +26,8 @@ def sensor(sensor_id: int, interval_s: float | None = INTERVAL_S, name: str = "T
     return Sensor(sensor_id, store_house_id, name, "temperature", "°C", interval_s, (sensor_id, None))
 
 
-def reading(value: float | None, time: datetime = NOW, sensor_id: int = 1) -> Reading:
-    return Reading(sensor_id, None, time, value)
+def reading(value: float | None, time: datetime = NOW, sensor_id: int = 1, rank: int = 0) -> Reading:
+    return Reading(sensor_id, None, time, value, rank)
 
 
 @pytest.fixture
@@ -49,7 +49,15 @@ def test_the_newest_by_time_counts_and_a_late_reading_does_not_replace_it(newest
     assert (env(newest).value, env(newest).time) == (4.0, NOW + SECOND)
 
 
-def test_of_equally_new_readings_the_last_counts(newest: Newest) -> None:
+def test_of_equally_new_readings_the_one_with_the_highest_rank_counts(newest: Newest) -> None:
+    newest.take([reading(2.0, rank=2), reading(1.0, rank=1)], NOW)
+    assert newest.take([reading(0.0, rank=0)], NOW) == set()
+    assert env(newest).value == 2.0
+    newest.take([reading(3.0, rank=3)], NOW)
+    assert env(newest).value == 3.0
+
+
+def test_of_equally_new_readings_without_a_rank_the_last_counts(newest: Newest) -> None:
     newest.take([reading(1.0), reading(2.0)], NOW)
     newest.take([reading(3.0)], NOW)
     assert env(newest).value == 3.0

@@ -183,6 +183,16 @@ async def test_what_is_said_while_redis_hangs_is_told_here_at_once_and_there_at_
             assert sorted(set(numbers)) == numbers
 
 
+async def test_redis_that_hangs_keeps_no_process_from_ending(north: Site, own_redis: Redis, serve: Serve) -> None:
+    async with serve(north.settings | {"redis": own_redis.settings()}) as server:
+        await until(lambda: listeners(own_redis) == 1)
+        own_redis.freeze()
+        try:
+            assert await asyncio.wait_for(server.terminate(), 5) == 0
+        finally:
+            own_redis.thaw()
+
+
 async def test_a_server_starts_without_redis_and_finds_it_when_it_comes(north: Site, serve: Serve) -> None:
     late = Redis()
     try:

@@ -4,34 +4,53 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ask.readings import Row
-from live.window import ROUNDS, Span, Window
-from tests.rows import row
+from ask.readings import Reading, Row
+from instants import from_local, wall_span
+from live.window import OVERLAP, ROUNDS, Span, Window
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LATE = timedelta(minutes=10)
 SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+CHICAGO = ZoneInfo("America/Chicago")
+LORD_HOWE = ZoneInfo("Australia/Lord_Howe")  # half an hour of daylight saving
+
+Stored = tuple[datetime, float]
 
 
 @dataclass
 class Table:
-    """What is committed, and what of it the window has delivered so far."""
+    """What is committed, with the times of `tz`, and what of it the window has delivered so far."""
 
-    window: Window = field(default_factory=lambda: Window(LATE, START))
     now: datetime = START
-    rows: list[Row] = field(default_factory=list)
-    delivered: Counter[Row] = field(default_factory=Counter)
+    tz: ZoneInfo | None = None
+    rows: list[Stored] = field(default_factory=list)
+    delivered: Counter[Stored] = field(default_factory=Counter)
+    prompt: Counter[Stored] = field(default_factory=Counter)
+    """Those that were committed soon after their time."""
 
-    def commit(self, age: timedelta, value: float = 0.0) -> None:
-        self.rows.append(row(None, self.now - age, value))
+    def __post_init__(self) -> None:
+        self.window = Window(LATE, self.now, partial(wall_span, tz=self.tz))
 
-    def ask(self) -> None:
-        found = self._select(self.window.question(self.now))
-        self.delivered.update(self.window.take(found, self.now))
+    def commit(self, age: timedelta, value: float = 0.0) -> Stored:
+        time = self.now - age
+        stored = time.astimezone(self.tz).replace(tzinfo=None) if self.tz else time, value
+        self.rows.append(stored)
+        if age <= OVERLAP:
+            self.prompt[stored] += 1
+        return stored
+
+    def ask(self) -> list[Row]:
+        new = self.window.take(self._select(self.window.question(self.now)), self.now)
+        self.delivered.update(row.content for row in new)
+        return new
 
     def ask_in_vain(self) -> None:
         self.window.question(self.now)
@@ -42,37 +61,86 @@ class Table:
             self.ask()
 
     def _select(self, spans: Sequence[Span]) -> list[Row]:
-        return [one for start, end in spans for one in self.rows if one.time and start <= one.time <= end]
+        return [self._row(*one) for one in self.rows if any(start <= one[0] <= end for start, end in spans)]
+
+    def _row(self, wall: datetime, value: float) -> Row:
+        time = from_local(wall, self.tz, self.now) if self.tz else wall
+        return Row(None, wall, time, (wall, value), (Reading(1, None, time, value),))
 
 
-def begun(*ages: timedelta) -> Table:
+def begun(*ages: timedelta, now: datetime = START, tz: ZoneInfo | None = None) -> Table:
     """A table whose first rows count as seen."""
-    table = Table()
+    table = Table(now, tz)
     for age in ages:
         table.commit(age)
     table.ask()
-    table.rows.clear()
-    table.delivered.clear()
+    for one in (table.rows, table.delivered, table.prompt):
+        one.clear()
     return table
 
 
 # Few times and fewer values, so that equal ones are common; ages up to the whole window, and clocks ahead.
 COMMITS = st.tuples(st.integers(-90, int(LATE.total_seconds())), st.integers(0, 1))
-TURNS = st.tuples(st.integers(0, 90), st.lists(COMMITS, max_size=4), st.booleans())
+TURNS = st.tuples(st.integers(0, 90) | st.integers(0, 1800), st.lists(COMMITS, max_size=4), st.booleans())
+CHANGES = {
+    "times in UTC": (None, START),
+    "a zone at rest": (CHICAGO, START),
+    "the clocks are set back": (CHICAGO, datetime(2021, 11, 7, 7, tzinfo=UTC)),
+    "the clocks are set forward": (CHICAGO, datetime(2022, 3, 13, 8, tzinfo=UTC)),
+    "the clocks are set back by half an hour": (LORD_HOWE, datetime(2021, 4, 3, 15, tzinfo=UTC)),
+    "the clocks are set forward by half an hour": (LORD_HOWE, datetime(2021, 10, 2, 15, 30, tzinfo=UTC)),
+}
 
 
-@given(st.lists(TURNS, max_size=40), st.integers(1, 60))
-def test_each_row_committed_within_the_window_is_delivered_once(
-    turns: list[tuple[int, list[tuple[int, int]], bool]], every: int
+@pytest.mark.parametrize(("tz", "change"), CHANGES.values(), ids=CHANGES)
+@given(turns=st.lists(TURNS, max_size=40), every=st.integers(1, 60), before=st.integers(0, 300))
+def test_each_row_committed_within_the_window_is_delivered_once_and_at_once_if_it_is_not_late(
+    tz: ZoneInfo | None, change: datetime, turns: list[tuple[int, list[tuple[int, int]], bool]], every: int, before: int
 ) -> None:
-    table = begun()
+    table = begun(now=change - timedelta(minutes=before), tz=tz)
     for seconds, commits, answered in turns:
         table.now += seconds * SECOND
         for age, value in commits:
             table.commit(age * SECOND, value)
-        (table.ask if answered else table.ask_in_vain)()
+        if answered:
+            table.ask()
+            assert table.prompt <= table.delivered
+        else:
+            table.ask_in_vain()
     table.ask_for(3 * ROUNDS * every, every)
     assert table.delivered == Counter(table.rows)
+
+
+@pytest.mark.parametrize("age", [SECOND, LATE - 60 * SECOND], ids=["", "all clocks behind"])
+@pytest.mark.parametrize(("tz", "change"), CHANGES.values(), ids=CHANGES)
+def test_a_reading_each_minute_around_a_change_of_the_clocks_comes_at_once_with_its_time(
+    tz: ZoneInfo | None, change: datetime, age: timedelta
+) -> None:
+    table = begun(now=change - 5 * HOUR, tz=tz)
+    while table.now < change + 5 * HOUR:
+        table.now += 60 * SECOND
+        table.commit(age)
+        assert [row.time for row in table.ask()] == [table.now - age]
+
+
+def test_the_second_of_two_equal_rows_one_of_each_pass_through_the_repeated_hour_is_delivered_too() -> None:
+    table = begun(now=datetime(2021, 11, 7, 6, 30, tzinfo=UTC), tz=CHICAGO)
+    first = table.commit(timedelta())
+    table.ask_for(3600, every=10)
+    assert table.commit(timedelta()) == first
+    (second,) = table.ask()
+    assert second.time == table.now
+    table.ask_for(2 * 3600, every=10)
+    assert table.delivered == {first: 2}
+
+
+def test_times_that_the_clocks_leave_out_are_found_too() -> None:
+    # of a device that nobody sets forward
+    table = begun(now=datetime(2022, 3, 13, 8, tzinfo=UTC), tz=CHICAGO)
+    for minute in range(60):
+        table.now += 60 * SECOND
+        table.rows.append((datetime.fromisoformat(f"2022-03-13 02:{minute:02}"), minute))
+        assert len(table.ask()) == 1
 
 
 def test_rows_that_were_there_at_the_beginning_are_not_delivered() -> None:
