@@ -300,8 +300,8 @@ async def _http(
     try:
         yield
     finally:
-        http.stop()
         await transport.close_all(sio, DRAIN_S)
+        http.stop()
         await sio.shutdown()
         await http.close_all_connections()
 

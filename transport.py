@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import msgspec
 import socketio
 import tornado.web
+from engineio.packet import CLOSE
+from engineio.packet import Packet as EnginePacket
 from engineio.payload import Payload
 from socketio.packet import BINARY_EVENT, EVENT, Packet
 
@@ -87,6 +89,9 @@ class HardenedPacket(Packet):  # type: ignore[misc]
 class Server(socketio.AsyncServer):  # type: ignore[misc]
     """A Socket.IO server that keeps nothing of a client that left while it was being let in, or before."""
 
+    stopping = False
+    """Nobody new is let in, while those who are here are told that we go."""
+
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
         try:
             await super()._handle_eio_message(eio_sid, data)
@@ -124,6 +129,10 @@ def get_tornado_handler(
     class Handler(base):  # type: ignore[misc]
         def prepare(self) -> None:
             self._body = bytearray()
+            if getattr(server, "stopping", False) and self.get_query_argument("sid", None) is None:
+                self.set_status(503)
+                self.finish()
+                return
             length = self.request.headers.get("Content-Length", "0")
             if not length.isdigit() or int(length) > max_payload:
                 self._refuse_body()
@@ -159,15 +168,24 @@ def remote_address(environ: dict[str, Any]) -> str:
 
 
 async def close_all(server: socketio.AsyncServer, patience_s: float) -> None:
-    """Say goodbye to every client, and wait for them to go, at most `patience_s` seconds.
+    """Let nobody new in, say goodbye to every client, and wait for them to go, at most `patience_s` seconds.
 
     They are closed by Engine.IO: a Socket.IO disconnect would tell browsers not to come back by themselves.
     """
-    for one in list(server.eio.sockets.values()):
-        await close(one, server.reason.SERVER_DISCONNECT)
+    server.stopping = True
+    sockets = server.eio.sockets
+    for one in list(sockets.values()):
+        if one.upgraded:
+            await close(one, server.reason.SERVER_DISCONNECT)
+        else:
+            # Closed now, the session would be unknown to the poll that is just on its way, and the goodbye with it.
+            await one.queue.put(EnginePacket(CLOSE))
     end = time.monotonic() + patience_s
-    while server.eio.sockets and time.monotonic() < end:  # noqa: ASYNC110 - the library tells nobody when they go
-        await asyncio.sleep(0.02)
+    while sockets and time.monotonic() < end:
+        await asyncio.sleep(0.02)  # the library tells nobody when they go
+        for sid, one in [(sid, one) for sid, one in sockets.items() if not one.upgraded and one.queue.empty()]:
+            await one.close(wait=False, abort=True, reason=server.reason.SERVER_DISCONNECT)
+            sockets.pop(sid, None)
 
 
 async def close(socket: Any, reason: str) -> None:
