@@ -81,13 +81,13 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         self._connections[sid] = Connection(self._settings.rate_burst, time.monotonic())
         self._clients[sid] = None
         await self.enter_room(sid, room(sid))
-        log.info("%s connected from %s", sid, transport.remote_address(environ))
+        log.debug("%s connected from %s", sid, transport.remote_address(environ))
 
     async def on_disconnect(self, sid: str, reason: str) -> None:
         """Forget a browser."""
         self._clients.pop(sid, None)
         self._connections.pop(sid, None)
-        log.info("%s disconnected: %s", sid, reason)
+        log.debug("%s disconnected: %s", sid, reason)
 
     async def orgs(self, _sid: str, _question: Nothing) -> list[Organisation]:
         """List the organisations."""

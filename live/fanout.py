@@ -173,11 +173,12 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
 
     def _members(self, namespace: str, rooms: Iterable[Any]) -> dict[str, str]:
         """Return Engine.IO's session of each connection in the rooms."""
-        known = self.rooms.get(namespace, {})
+        known = self.rooms.get(namespace, {}).get
         members: dict[str, str] = {}
         for room in rooms:
-            if room in known:
-                members.update(known[room]._fwdm)
+            found = known(room)
+            if found is not None:
+                members.update(found._fwdm)
         return members
 
     def _encode(self, event: str, data: Any, namespace: str) -> str | None:
