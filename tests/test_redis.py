@@ -35,7 +35,7 @@ def own_redis() -> Iterator[Redis]:
 def north(tmp_path: Path) -> Iterator[Site]:
     where = {"path": str(tmp_path / "site.db")}
     with site(where) as built:
-        built.settings = {"database": where, "poll_interval": 0.05}
+        built.settings = {"database": where, "poll_interval": 0.05, "log_level": "DEBUG"}
         yield built
 
 
