@@ -3,4 +3,50 @@
 A connection that watches nothing stands here with None. Only the event loop's thread may touch it.
 """
 
-clients: dict[str, int | str | None] = {}
+from collections.abc import Iterator, MutableMapping
+
+
+class Clients(MutableMapping[str, int | str | None]):
+    """Who watches which storehouse, known both ways: to push must not mean to look at everybody."""
+
+    def __init__(self) -> None:
+        self._watched: dict[str, int | str | None] = {}
+        self._watchers: dict[int | str, dict[str, None]] = {}
+
+    def watchers(self, store_house_id: int | str) -> list[str]:
+        """Return the connections that watch this storehouse, those that came first first."""
+        return list(self._watchers.get(store_house_id, ()))
+
+    def watched(self) -> set[int | str]:
+        """Return the storehouses that anybody watches."""
+        return set(self._watchers)
+
+    def __getitem__(self, sid: str) -> int | str | None:
+        return self._watched[sid]
+
+    def __setitem__(self, sid: str, store_house_id: int | str | None) -> None:
+        self._leave(sid)
+        self._watched[sid] = store_house_id
+        if store_house_id is not None:
+            self._watchers.setdefault(store_house_id, {})[sid] = None
+
+    def __delitem__(self, sid: str) -> None:
+        self._leave(sid)
+        del self._watched[sid]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._watched)
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    def _leave(self, sid: str) -> None:
+        store_house_id = self._watched.get(sid)
+        if store_house_id is not None:
+            watchers = self._watchers[store_house_id]
+            del watchers[sid]
+            if not watchers:
+                del self._watchers[store_house_id]
+
+
+clients = Clients()

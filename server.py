@@ -82,6 +82,7 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         self._clients[sid] = None
         await self.enter_room(sid, room(sid))
         log.debug("%s connected from %s", sid, transport.remote_address(environ))
+        transport.forget_handshake(environ)
 
     async def on_disconnect(self, sid: str, reason: str) -> None:
         """Forget a browser."""

@@ -1,7 +1,7 @@
 """The screens: what is pushed to those who watch a storehouse."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, MutableMapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -10,6 +10,7 @@ from ask.answers import Alarms, AskError, Envs, Id
 from ask.journal import Transition
 from ask.readings import Reading
 from errors import NotFound
+from globals import Clients
 from instants import Clock
 from live.newest import Newest
 
@@ -40,7 +41,7 @@ class Screens:
     `clients` is `globals.clients`.
     """
 
-    def __init__(self, newest: Newest, emit: Emit, clients: MutableMapping[str, Id | None], clock: Clock) -> None:
+    def __init__(self, newest: Newest, emit: Emit, clients: Clients, clock: Clock) -> None:
         self.stale = False
         """The database is lost: what the screens show is the last that was known."""
         self.cursor = 0
@@ -62,8 +63,8 @@ class Screens:
         of_place: dict[Id, list[Transition]] = defaultdict(list)
         for one in transitions:
             of_place[one.alarm.store_house_id].append(one)
-        for store_house_id, rooms in self._watchers(of_place).items():
-            await self._emit("alarms", alarms(store_house_id, of_place[store_house_id]), rooms)
+        for store_house_id in self._clients.watched() & of_place.keys():
+            await self._emit("alarms", alarms(store_house_id, of_place[store_house_id]), self._rooms(store_house_id))
         # Only now: an envs that counts alarms which a browser has not got would have it miss them when it comes back.
         self.cursor = transitions[-1].transition_id
 
@@ -94,26 +95,21 @@ class Screens:
 
     def _turn(self, *, stale: bool) -> None:
         self.stale = stale
-        self._different.update(one for one in self._clients.values() if one is not None)
+        self._different |= self._clients.watched()
 
     async def _push(self) -> None:
         different, self._different = self._different, set()
-        for store_house_id, rooms in self._watchers(different).items():
+        for store_house_id in different & self._clients.watched():
+            rooms = self._rooms(store_house_id)
             await self._emit("envs", self.envs(store_house_id), rooms, ("envs", store_house_id))
 
     async def _leave(self, store_house_id: Id) -> None:
         gone = NotFound(f"the storehouse {store_house_id!r} is gone", "store_house_id")
-        rooms = self._watchers({store_house_id}).get(store_house_id, [])
-        for sid in [sid for sid, watched in self._clients.items() if watched == store_house_id]:
+        rooms = self._rooms(store_house_id)
+        for sid in self._clients.watchers(store_house_id):
             self._clients[sid] = None
         if rooms:
             await self._emit("ask_error", AskError("register", gone.code, gone.message, gone.field), rooms)
 
-    def _watchers(self, store_house_ids: Iterable[Id]) -> dict[Id, list[str]]:
-        wanted = set(store_house_ids)
-        found: dict[Id, list[str]] = defaultdict(list)
-        if wanted:
-            for sid, watched in self._clients.items():
-                if watched in wanted:
-                    found[watched].append(room(sid))
-        return found
+    def _rooms(self, store_house_id: Id) -> list[str]:
+        return [room(sid) for sid in self._clients.watchers(store_house_id)]

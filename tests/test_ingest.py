@@ -19,7 +19,8 @@ import yaml
 import database
 import settings
 import tables
-from tests.serving import ROOT, clean_environment, with_defaults
+from tests.clients import connected
+from tests.serving import ROOT, Serve, clean_environment, with_defaults
 
 CHICAGO = ("--time-zone", "America/Chicago")
 
@@ -28,6 +29,7 @@ class Target:
     """A database to import into, its settings in a file."""
 
     def __init__(self, folder: Path, own: dict[str, Any]) -> None:
+        self.own = own
         self.config = folder / "settings.yaml"
         self.config.write_text(yaml.safe_dump(with_defaults({"database": own})), encoding="utf-8")
         self.database = database.Database(msgspec.convert(own, settings.Database), database.WORKING, 1)
@@ -101,8 +103,8 @@ def write(file: Path, *lines: str, encoding: str = "utf-8") -> Path:
     return file
 
 
-def test_a_year_of_a_real_warehouse_goes_in_once_however_often_it_is_imported(
-    each_target: Target, coldstore: Path
+async def test_a_year_of_a_real_warehouse_goes_in_once_and_its_last_row_is_what_a_browser_sees(
+    each_target: Target, coldstore: Path, serve: Serve
 ) -> None:
     first = each_target.ingest(coldstore / "readings.csv", *CHICAGO)
     assert (first.returncode, first.stderr) == (0, "")
@@ -117,6 +119,13 @@ def test_a_year_of_a_real_warehouse_goes_in_once_however_often_it_is_imported(
     assert each_target.count() == 316_480
     assert each_target.values("platform_1", "2021-11-07 06:00", "2021-11-07 07:00") == [2.6, 2.7]  # 01:00, twice
     assert each_target.values("platform_1", "2022-03-13 07:45", "2022-03-13 08:00") == [2.8, 3.0]  # 01:45, then 03:00
+    header, *_, last = (line.split(",") for line in (coldstore / "readings.csv").read_text().splitlines())
+    async with serve({"database": each_target.own}) as server, connected("node4", server.url) as client:
+        envs = (await client.call("register", {"store_house_id": 1}))["data"]["envs"]
+    assert [(env["sensor_name"], env["value"]) for env in envs] == [
+        (name, float(value)) for name, value in zip(header[1:], last[1:], strict=True)
+    ]
+    assert {env["time"] for env in envs} == {"2022-05-20T13:45:00Z"}
 
 
 def test_a_bad_row_or_cell_is_named_and_the_rest_goes_in(each_target: Target, file: Path) -> None:

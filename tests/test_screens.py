@@ -9,6 +9,7 @@ import pytest
 from ask.answers import AskError, Envs, Id, Storehouse
 from ask.readings import Reading
 from ask.sensors import Sensor
+from globals import Clients
 from live.newest import Newest
 from live.screens import Screens, room
 
@@ -20,7 +21,7 @@ NORTH, SOUTH = 1, 2
 class Hall:
     """Two storehouses with a sensor each, those who watch them, and what was emitted since the last look."""
 
-    clients: dict[str, Id | None] = field(default_factory=dict)
+    clients: Clients = field(default_factory=Clients)
     now: datetime = NOW
     emitted: list[tuple[str, object, list[str]]] = field(default_factory=list)
 
@@ -50,7 +51,9 @@ class Hall:
 
 @pytest.fixture
 def hall() -> Hall:
-    return Hall({"a": NORTH, "b": SOUTH, "c": NORTH, "d": None})
+    found = Hall()
+    found.clients.update({"a": NORTH, "b": SOUTH, "c": NORTH, "d": None})
+    return found
 
 
 async def test_only_those_who_watch_the_storehouse_get_its_readings_and_in_one_message(hall: Hall) -> None:
@@ -100,7 +103,7 @@ async def test_those_who_watch_a_storehouse_that_vanishes_are_told_and_watch_not
     assert (event, rooms) == ("ask_error", [room("a"), room("c")])
     assert isinstance(told, AskError)
     assert (told.event, told.code, told.field) == ("register", "not_found", "store_house_id")
-    assert hall.clients == {"a": None, "b": SOUTH, "c": None, "d": None}
+    assert dict(hall.clients) == {"a": None, "b": SOUTH, "c": None, "d": None}
 
 
 async def test_a_storehouse_that_looks_different_is_pushed_at_once(hall: Hall) -> None:
