@@ -86,18 +86,23 @@ class Frontier:
             if _id(row) > self.known:
                 self._advance(_id(row), now)
                 new.append(row)
+            elif self._anchor is not None and row.content != self._anchor:
+                new.append(row)  # its value was corrected in place: what is shown must follow
             if _id(row) == self.known:
                 self._anchor = row.content
         return new
 
     def _check_anchor(self, ahead: Sequence[Row]) -> None:
         # The question includes the last row seen, so that a table that was emptied or restored shows at once.
-        if self._anchor is not None and (not ahead or _id(ahead[0]) != self.known or ahead[0].content != self._anchor):
+        if self._anchor is None:
+            return
+        if not ahead or _id(ahead[0]) != self.known or _what(ahead[0].content) != _what(self._anchor):
             raise Restarted
 
-    def forget_anchor(self) -> None:
-        """Go on from the same id although its row is gone."""
+    def step_back(self) -> None:
+        """Go on although the last row seen is gone; should another have taken its id, that one is new."""
         self._anchor = None
+        self.known -= 1
 
     def _advance(self, reading_id: int, now: float) -> None:
         if reading_id > self.known + 1:
@@ -131,6 +136,11 @@ class Frontier:
 def _within(hole: Hole, spans: list[tuple[int, int]]) -> bool:
     index = bisect.bisect_right(spans, hole.low, key=lambda span: span[0]) - 1
     return index >= 0 and hole.high <= spans[index][1]
+
+
+def _what(content: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Sensor, metric and time of a row: what its values are values of."""
+    return content[:3]
 
 
 def _id(row: Row) -> int:

@@ -75,8 +75,8 @@ class ByIds:
     async def _restart(self) -> None:
         highest = await self._ask.highest_row()
         if highest > self._frontier.known:
-            # Only the last row seen was deleted or changed.
-            self._frontier.forget_anchor()
+            # Only the last row seen was deleted, or another has taken its id.
+            self._frontier.step_back()
             return
         log.warning("the readings' ids went back from %s to %s: reading them anew", self._frontier.known, highest)
         now = self._clock()

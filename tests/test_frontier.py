@@ -322,16 +322,28 @@ def test_a_table_restored_in_portions_delivers_nothing_twice(portion: int) -> No
     assert site.read() == [13]
 
 
-def test_where_only_the_last_row_was_deleted_or_changed_nothing_is_read_anew() -> None:
+def test_where_only_the_last_row_was_deleted_or_another_took_its_id_nothing_is_read_anew() -> None:
     site = Site(before=10)
     site.write(11, 12)
     assert site.read() == [11, 12]
     del site.table.rows[12]
     site.write(13)
     assert site.read() == [13]
-    site.table.rows[13] = row(13, site.now, 99.0)
+    site.table.rows[13] = row(13, site.now, 99.0, sensor_id=2)
     site.write(14)
-    assert site.read() == [14]
+    assert site.read() == [99, 14]
+    assert site.read() == []
+
+
+def test_a_value_corrected_in_the_last_row_is_delivered_and_nothing_is_read_anew() -> None:
+    site = Site(before=10)
+    site.write(11, 12)
+    assert site.read() == [11, 12]
+    site.table.rows[12] = row(12, site.now, 99.0, sensor_id=12 % 3)
+    assert site.read() == [99]
+    assert site.read() == []
+    site.write(13)
+    assert site.read() == [13]
 
 
 def test_more_rows_than_one_answer_holds_are_all_delivered() -> None:
