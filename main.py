@@ -5,7 +5,6 @@
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -28,6 +27,7 @@ import dashboard.pages
 import database
 import demo.history
 import demo.live
+import garbage
 import globals
 import instants
 import logger
@@ -195,7 +195,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             await running.enter_async_context(_task("demo", demo.live.run(where)))
         handler = transport.get_tornado_handler(sio, settings.max_payload, settings.allowed_origins)
         await running.enter_async_context(_http(sio, manager.handler(handler), settings, sockets))
-        _tame_garbage_collector()
+        garbage.tame()
         url = f"http://{_address(settings.host)}:{sockets[0].getsockname()[1]}/"
         yield House(url, sio, browsers, poller, directory)
 
@@ -203,14 +203,6 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
 def _manager(settings: Settings) -> fanout.Fanout | fanout.Library:
     bounds = settings.max_unsent, settings.max_stuck
     return fanout.manager(*bounds) if settings.redis is None else cluster.manager(settings.redis, *bounds)
-
-
-def _tame_garbage_collector() -> None:
-    # It looks at every object that lives, again and again, though next to none of them is garbage: with 3,000
-    # connections that was 125 of the 179 us that a message took. What start-up has made stays for good.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
 
 
 def _listen(host: str, port: int) -> list[socket.socket]:

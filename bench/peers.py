@@ -1,0 +1,169 @@
+"""Who is measured, each in a process of its own, with clients in another."""
+
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import message
+from bench.child import ROOT, Child, Failed
+
+BENCH = ROOT / "bench"
+SERVER_CORE, LOAD_CORE = 0, -1
+QUIET_S = 3600
+"""Seconds between two pings, for all alike: so long that none falls into what is measured."""
+SPARE_FILES = 100
+SETTLE_S = 0.05
+"""After the last message: what is still to be tidied up belongs to its cost."""
+QUIET_MS = 500
+"""Without a message for so long, no more are awaited."""
+AT_ONCE = 50
+"""Handshakes of clients at a time."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server to be measured. `plain`: it speaks websocket, and not Socket.IO in it."""
+
+    name: str
+    label: str
+    arguments: tuple[str, ...]
+    plain: bool = False
+    warm_up: int = 5
+    """Pushes before the first that counts."""
+
+
+def python(module: str, *arguments: str) -> tuple[str, ...]:
+    """Return the command that runs a module of the bench."""
+    return (sys.executable, "-m", f"bench.{module}", *arguments)
+
+
+STOREWATCH = Peer("storewatch", "Storewatch", python("storewatch_server", "{ping}"))
+PATIENT = Peer("patient", "Storewatch", python("storewatch_server", "{ping}", "patient"))
+LIBRARY = Peer("library", "Storewatch, the library's way", python("storewatch_server", "{ping}", "library"))
+EACH = Peer("each", "python-socketio, one emit each", python("peer_server", "each", "{ping}", "{message}", "{answer}"))
+ROOM = Peer("room", "python-socketio, room", python("peer_server", "room", "{ping}", "{message}", "{answer}"))
+UVICORN = Peer(
+    "uvicorn", "python-socketio on uvicorn", python("peer_server", "uvicorn", "{ping}", "{message}", "{answer}")
+)
+WEBSOCKETS = Peer(
+    "websockets",
+    "Tornado websockets",
+    python("peer_server", "websockets", "{ping}", "{message}", "{answer}"),
+    plain=True,
+)
+NODE = Peer("node", "Node socket.io", ("node", "bench/node/server.mjs", "{ping}", "{message}", "{answer}"), warm_up=100)
+FLOOR = Peer("floor", "C loop", ("{folder}/floor", "{message}"), plain=True)
+
+ALL = (STOREWATCH, LIBRARY, EACH, ROOM, UVICORN, WEBSOCKETS, NODE, FLOOR)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one measured turn came to. Times in microseconds; CPU is the server's, for each message that arrived.
+
+    `seconds`: from the command to the last arrival.
+    """
+
+    cpu_us: float
+    messages: int
+    seconds: float
+    bytes_each: float
+    p50_us: float
+    p99_us: float
+
+
+class Target:
+    """A running server with its connected clients."""
+
+    def __init__(self, peer: Peer, server: Child, load: Child, port: int) -> None:
+        self.peer = peer
+        self.server = server
+        self.load = load
+        self.port = port
+        self.clients = 0
+
+    def connect(self, clients: int, rooms: int = 1) -> None:
+        """Connect so many more; with rooms, each registers for one of them."""
+        self.clients = self.load.ask(f"connect {clients} {AT_ONCE} {rooms}")["connected"]
+
+    def push(self, rounds: int, gap_ms: int) -> Turn:
+        """Push to all of them `rounds` times, and return what it cost; raises `Failed` where too much is lost."""
+        self.load.ask("reset")
+        start = time.monotonic_ns()
+        before = self.server.cpu_ns()
+        self.load.tell(f"await {rounds * self.clients} {QUIET_MS + gap_ms}")
+        self.server.ask(f"push {rounds} {gap_ms}")
+        came = self.load.hear()
+        time.sleep(SETTLE_S)
+        used = self.server.cpu_ns() - before
+        if came["messages"] < 0.5 * rounds * self.clients or came["closed"]:
+            raise Failed(f"{self.peer.label}: of {rounds * self.clients} messages only these came: {came}")
+        return Turn(
+            used / came["messages"] / 1000,
+            came["messages"],
+            (came["last_ns"] - start) / 1e9,
+            came["bytes"] / came["messages"],
+            came["p50_us"],
+            came["p99_us"],
+        )
+
+
+class Yard:
+    """Where everything is built and started: a temporary folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def build(self) -> None:
+        """Compile the load generator and the floor, install Node's server; raises `Failed`."""
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        npm = shutil.which("npm")
+        if compiler is None or npm is None:
+            raise Failed("the bench needs a C compiler and npm; on Debian or Ubuntu: apt-get install gcc libc6-dev npm")
+        for name in ("load", "floor"):
+            _run([compiler, "-O2", "-Wall", "-o", str(self.folder / name), str(BENCH / f"{name}.c")])
+        _run([npm, "ci", "--ignore-scripts", "--no-fund", "--no-audit", "--loglevel=error"], BENCH / "node")
+        (self.folder / "message.json").write_bytes(message.text())
+        (self.folder / "answer.json").write_bytes(message.organisations())
+
+    @contextmanager
+    def target(self, peer: Peer, clients: int = 0, rooms: int = 1, ping_s: int = QUIET_S) -> Iterator[Target]:
+        """Start a server and connect clients to it."""
+        places = {
+            "ping": ping_s,
+            "message": self.folder / "message.json",
+            "answer": self.folder / "answer.json",
+            "folder": self.folder,
+        }
+        command = [argument.format(**places) for argument in peer.arguments]
+        with Child(command, self.folder, SERVER_CORE) as server:
+            port = server.hear()["port"]
+            with self.load(port, "monotonic", *(["plain"] if peer.plain else [])) as load:
+                target = Target(peer, server, load, port)
+                if clients:
+                    target.connect(clients, rooms)
+                yield target
+
+    def load(self, port: int, *options: str) -> Child:
+        """Start a load generator for the server at this port."""
+        return Child([str(self.folder / "load"), str(port), *options], self.folder, LOAD_CORE)
+
+
+def _run(command: list[str], folder: Path | None = None) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+
+
+def allow_files(wanted: int) -> None:
+    """Let this process and its children open as many files as they may; raises `Failed` where that is too few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most != resource.RLIM_INFINITY and most < wanted + SPARE_FILES:
+        raise Failed(f"a process may open {most} files, and needs {wanted + SPARE_FILES}: raise `ulimit -Hn`")

@@ -1,0 +1,67 @@
+"""What came out: rows with what was promised, printed as they come and written to the page at the end."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure; `promised` in words, `holds` None where nothing was promised."""
+
+    subject: str
+    what: str
+    figure: str
+    promised: str = ""
+    holds: bool | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Whether it holds, in a word."""
+        return {True: "yes", False: "NO", None: ""}[self.holds]
+
+
+@dataclass
+class Report:
+    """All rows so far, by subjects; `bars` are for the plot: CPU per message by clients and by peer."""
+
+    rows: list[Row] = field(default_factory=list)
+    bars: dict[str, dict[str, float]] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    subject: str = ""
+
+    def begin(self, subject: str, title: str) -> None:
+        """Begin a subject; `title` says what is measured there."""
+        self.subject = subject
+        self.titles[subject] = title
+        print(f"\n{subject}: {title}", flush=True)
+
+    def tell(self, what: str, figure: str) -> None:
+        """Add a figure for which nothing was promised."""
+        self._add(Row(self.subject, what, figure))
+
+    def at_most(self, what: str, value: float, limit: float, unit: str = "") -> None:
+        """Add a figure that was promised to be at most `limit`."""
+        self._add(Row(self.subject, what, number(value, unit), f"at most {number(limit, unit)}", value <= limit))
+
+    def below(self, what: str, value: float, limit: float, unit: str = "") -> None:
+        """Add a figure that was promised to be below `limit`."""
+        self._add(Row(self.subject, what, number(value, unit), f"below {number(limit, unit)}", value < limit))
+
+    def above(self, what: str, value: float, limit: float, unit: str = "") -> None:
+        """Add a figure that was promised to be above `limit`."""
+        self._add(Row(self.subject, what, number(value, unit), f"above {number(limit, unit)}", value > limit))
+
+    def _add(self, row: Row) -> None:
+        self.rows.append(row)
+        promise = f"   {row.promised}: {row.verdict}" if row.promised else ""
+        print(f"  {row.what:<72} {row.figure:>14}{promise}", flush=True)
+
+    @property
+    def broken(self) -> list[Row]:
+        """The promises that do not hold."""
+        return [row for row in self.rows if row.holds is False]
+
+
+def number(value: float, unit: str = "") -> str:
+    """Return three significant digits, and all of a larger number."""
+    digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:,.{digits}f} {unit}".strip()

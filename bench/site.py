@@ -1,0 +1,102 @@
+"""Sites in a private MariaDB, small and large."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pymysql
+import yaml
+
+import database
+import settings
+from tests.services.mariadb import MariaDB
+from tests.services.private import HOST
+
+PORTION = 500_000
+"""Rows in one statement."""
+STEP_US = 6000
+"""Microseconds between two readings of the site."""
+
+
+# MariaDB's own tables of numbers, `seq_1_to_10`, make rows without sending them.
+STOREHOUSES = """
+    INSERT INTO storehouse (store_house_id, store_house_name, org_id, time_zone)
+    SELECT seq, CONCAT('Storehouse ', seq), 1, 'UTC' FROM seq_1_to_{storehouses}
+"""
+SENSORS = """
+    INSERT INTO sensor (sensor_id, store_house_id, sensor_name, metric)
+    SELECT seq, 1 + (seq - 1) DIV {sensors}, CONCAT('Rack ', seq), 'temperature' FROM seq_1_to_{everywhere}
+"""
+READINGS = """
+    INSERT INTO reading (reading_id, sensor_id, time, value)
+    SELECT seq, 1 + (seq - 1) % {everywhere},
+        UTC_TIMESTAMP(3) - INTERVAL ({readings} - seq) * {step_us} MICROSECOND, 20 + seq % 10
+    FROM seq_{first}_to_{last}
+"""
+
+
+class Site:
+    """A database of ours with organisations, storehouses, sensors and readings, all numbered from 1."""
+
+    def __init__(self, mariadb: MariaDB, name: str) -> None:
+        mariadb.create_database(name)
+        self._mariadb = mariadb
+        self._name = name
+        self.settings: dict[str, Any] = mariadb.settings(name)
+        database.migrate(msgspec.convert(self.settings, settings.Database))
+
+    def fill(self, storehouses: int, sensors: int, readings: int) -> None:
+        """Make so many storehouses, with so many sensors each, and so many readings in all."""
+        everywhere = storehouses * sensors
+        with self._connection() as connection, connection.cursor() as cursor:
+            cursor.execute("INSERT INTO organisation (org_id, org_name) VALUES (1, 'Site')")
+            cursor.execute(STOREHOUSES.format(storehouses=storehouses))
+            cursor.execute(SENSORS.format(sensors=sensors, everywhere=everywhere))
+            for first in range(1, readings + 1, PORTION):
+                last = min(first + PORTION - 1, readings)
+                cursor.execute(
+                    READINGS.format(first=first, last=last, readings=readings, everywhere=everywhere, step_us=STEP_US)
+                )
+
+    def write(self, sensor_ids: list[int]) -> None:
+        """Commit a reading of each of these sensors, of now; the time is rounded down to a millisecond."""
+        now = datetime.now(UTC).replace(tzinfo=None).isoformat(" ", "milliseconds")
+        # The value is a new one each time, or nothing would be different.
+        rows = ", ".join(f"({number}, '{now}', {number % 10} + RAND())" for number in sensor_ids)
+        self._mariadb.execute(f"INSERT INTO reading (sensor_id, time, value) VALUES {rows}", database=self._name)  # noqa: S608
+
+    def settings_file(self, folder: Path, poll_interval: float) -> Path:
+        """Return a file with the settings by which a server finds it."""
+        path = folder / f"{self._name}.yaml"
+        content = {"host": HOST, "access": "open", "poll_interval": poll_interval, "database": self.settings}
+        path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+        return path
+
+    def _connection(self) -> Any:
+        where = self.settings
+        return pymysql.connect(
+            host=where["host"],
+            port=where["port"],
+            user=where["user"],
+            password=where["password"],
+            database=where["name"],
+            autocommit=True,
+        )
+
+
+class LargeMariaDB(MariaDB):
+    """With room for ten million readings."""
+
+    def command(self) -> list[str]:
+        """Return the command, with more memory and a longer log."""
+        return [*super().command(), "--innodb-buffer-pool-size=2G", "--innodb-log-file-size=512M"]
+
+
+@contextmanager
+def mariadb() -> Iterator[MariaDB]:
+    """Start a private server for the length of a block."""
+    with LargeMariaDB() as server:
+        yield server

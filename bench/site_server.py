@@ -1,0 +1,44 @@
+"""The whole server over a database, told when to tick: `python -m bench.site_server SETTINGS_FILE`.
+
+It is composed by `main.py`. The settings have a poll interval longer than any measurement; `tick` has the poller look
+for new readings, which there must be, and answers once they have been handed out.
+"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import logger
+import main
+import server
+import settings
+from ask.readings import Reading
+from bench import control
+from bench.peers import QUIET_S
+
+
+async def serve(path: str) -> None:
+    """Serve until stdin ends."""
+    server.PING_INTERVAL_S = QUIET_S
+    loaded, origin = settings.load(path, {})
+    logger.configure(loaded.log_level)
+    handed_out: asyncio.Queue[int] = asyncio.Queue()
+
+    async def count(readings: Sequence[Reading]) -> None:
+        handed_out.put_nowait(len(readings))
+
+    async with main.serving(loaded, origin, 0) as house:
+        house.poller.subscribe(count)
+
+        async def tick() -> dict[str, Any]:
+            house.poller.wake()
+            return {"readings": await handed_out.get()}
+
+        control.say(port=urlsplit(house.url).port)
+        await control.obey({"tick": tick})
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1]))

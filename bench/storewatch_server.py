@@ -1,0 +1,78 @@
+"""This server to be measured: its parts composed as `main.py` does, over questions whose answers are known already.
+
+`python -m bench.storewatch_server PING_S [library] [patient]`: the seconds between two pings, 0 as the product has it;
+with `library`, messages go python-socketio's own way, which is what stands in when its insides are not those we know;
+with `patient`, a browser that takes nothing is not closed.
+"""
+
+import asyncio
+import sys
+from typing import Any, cast
+
+import tornado.httpserver
+import tornado.netutil
+import tornado.web
+
+import garbage
+import globals
+import logger
+import server
+import transport
+from ask import Ask
+from ask.answers import Id, Organisation, Storehouse
+from bench import control, message
+from live import fanout
+from live.directory import Directory
+from live.journal import Journal
+from live.screens import Screens
+from settings import Settings
+
+FOREVER_S = 1e6
+WATCH_S = 1.0
+"""Between two looks for clients that answer no pings, as in `main.py`."""
+SETTINGS = Settings(host="127.0.0.1", access="open", rate_limit=1e9, rate_burst=10**9)
+
+
+class Known:
+    """Stands for `Ask`, without a database."""
+
+    async def organisations(self) -> list[Organisation]:
+        """Return the constant answer."""
+        return message.ORGANISATIONS
+
+    async def storehouse(self, store_house_id: Id) -> Storehouse:
+        """Return one storehouse."""
+        return message.STOREHOUSES[int(store_house_id) - 1]
+
+
+async def serve(ping_s: int, library: bool, patient: bool) -> None:
+    """Serve until stdin ends."""
+    logger.configure(SETTINGS.log_level)
+    server.PING_INTERVAL_S = ping_s or server.PING_INTERVAL_S
+    newest = message.newest()
+    ask = cast(Ask, Known())
+    stuck_s = FOREVER_S if patient else SETTINGS.max_stuck
+    manager = fanout.Library() if library else fanout.manager(SETTINGS.max_unsent, stuck_s)
+    sio = server.socket_server(SETTINGS, manager)
+    screens = Screens(newest, manager.push, globals.clients, control.clock)
+    directory = Directory(ask, newest, control.clock, screens.change)
+    journal = cast(Journal, None)  # nobody brings a cursor along
+    sio.register_namespace(server.Browsers(SETTINGS, ask, newest, screens, directory, journal, globals.clients))
+    handler: Any = manager.handler(transport.get_tornado_handler(sio, SETTINGS.max_payload))
+    application = tornado.web.Application([(r"/socket\.io/", handler)], websocket_max_message_size=SETTINGS.max_payload)
+    sockets = tornado.netutil.bind_sockets(0, SETTINGS.host)
+    tornado.httpserver.HTTPServer(application).add_sockets(sockets)
+    tasks = [asyncio.create_task(work) for work in (manager.sweep(), transport.watch(sio, WATCH_S))]
+
+    async def push() -> None:
+        await screens.change({watched for watched in globals.clients.values() if watched is not None})
+
+    garbage.tame()
+    control.say(port=sockets[0].getsockname()[1])
+    await control.obey(control.pushing(push))
+    for task in tasks:
+        task.cancel()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1]), "library" in sys.argv, "patient" in sys.argv))
