@@ -13,7 +13,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, ParamSpec, TypeVar
 
@@ -144,11 +144,11 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             running.callback(one.close)
         where, state = settings.sensor_database, settings.state_database
         await _aside(_prepare, settings)
-        asking = running.enter_context(_opened(where, database.ASKING, 8))
-        patient = running.enter_context(_opened(where, STARTING, 1))
-        pulse = running.enter_context(_opened(where, database.BEATING, 1))
-        reading_state = running.enter_context(_opened(state, database.ASKING, 2))
-        keeping_state = running.enter_context(_opened(state, database.KEEPING, 1, writes=True))
+        asking = running.enter_context(_open(where, database.ASKING, 8))
+        patient = running.enter_context(_open(where, STARTING, 1))
+        pulse = running.enter_context(_open(where, database.BEATING, 1))
+        reading_state = running.enter_context(_open(state, database.ASKING, 2))
+        keeping_state = running.enter_context(_open(state, database.KEEPING, 1, writes=True))
         found = await _aside(_subjects, patient, origin)
 
         ask = Ask(asking, patient, found, instants.now)
@@ -240,25 +240,16 @@ def _prepare(settings: Settings) -> None:
         demo.history.prepare(settings.sensor_database, instants.now())
 
 
+def _open(
+    where: settings_module.Database, limits: database.Limits, workers: int, *, writes: bool = False
+) -> closing[database.Database]:
+    return closing(database.Database(where, limits, workers, writes=writes))
+
+
 def _subjects(patient: database.Database, origin: Source) -> Subjects:
     database.reach(patient.settings)
     with patient.engine.connect() as connection:
         return subjects(patient.settings, origin, connection)
-
-
-class _opened:
-    """A database for as long as the server runs."""
-
-    def __init__(
-        self, where: settings_module.Database, limits: database.Limits, workers: int, *, writes: bool = False
-    ) -> None:
-        self._database = database.Database(where, limits, workers, writes=writes)
-
-    def __enter__(self) -> database.Database:
-        return self._database
-
-    def __exit__(self, *_: object) -> None:
-        self._database.close()
 
 
 @asynccontextmanager

@@ -1,8 +1,9 @@
 """python-socketio's Tornado transport, hardened. It stands under any Socket.IO server and knows nothing of warehouses.
 
 So far: messages are not compressed, payloads that cannot be decoded still reach the server as what they are, names
-that came over the wire cannot be taken for the library's own `connect` and `disconnect`, and bodies over the limit
-are refused with 413 before they are read.
+that came over the wire cannot be taken for the library's own `connect` and `disconnect`, bodies over the limit are
+refused with 413 before they are read, who sends malformed packets is closed, nothing is kept of who left while being
+let in, and at the end everybody is told.
 """
 
 import asyncio

@@ -16,6 +16,11 @@ class Transition(NamedTuple):
     alarm: Alarm
 
 
+def key(identity: Id) -> str:
+    """Return an id as the journal has it, in which 5 and "5" differ."""
+    return msgspec.json.encode(identity).decode()
+
+
 def last(connection: sa.Connection) -> int:
     """Return the id of the last transition, 0 where there is none."""
     return connection.scalar(sa.select(sa.func.max(tables.alarm_journal.c.transition_id))) or 0
@@ -35,6 +40,6 @@ def after(
     journal = tables.alarm_journal.c
     statement = sa.select(journal.transition_id, journal.alarm).where(journal.transition_id > transition_id)
     if store_house_id is not None:
-        statement = statement.where(journal.store_house_key == msgspec.json.encode(store_house_id).decode())
+        statement = statement.where(journal.store_house_key == key(store_house_id))
     rows: Any = connection.execute(statement.order_by(journal.transition_id).limit(most))
     return [Transition(found, msgspec.json.decode(alarm, type=Alarm)) for found, alarm in rows]

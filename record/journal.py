@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 import tables
 from ask.answers import Alarm, Id
+from ask.journal import key
 
 MOST_KEYS = 1_000
 """Alarms in one question."""
@@ -19,11 +20,6 @@ class Step(NamedTuple):
 
     number: int
     alarm: Alarm
-
-
-def key(identity: Id) -> str:
-    """Return an id as the journal has it, in which 5 and "5" differ."""
-    return msgspec.json.encode(identity).decode()
 
 
 def open_steps(connection: sa.Connection) -> dict[Id, Step]:
