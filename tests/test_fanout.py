@@ -31,7 +31,7 @@ from tests.serving_inside import until
 
 LIMIT = 512 * 1024
 BIG = 40_000  # bytes; some hundreds of them are more than loopback's buffers hold
-HANG = 20.0
+HANG = 60.0
 
 
 class Told(socketio.AsyncNamespace):  # type: ignore[misc]

@@ -22,7 +22,7 @@ from tests.serving_inside import SOON, until
 from tests.sites import Site, site
 
 STOPPED_S = 5.0
-HUNG_STOPPED_S = 3.2  # the worst that there is: what browsers get and what the database gets, and some slack
+HUNG_STOPPED_S = STOPPED_S
 MANY = 200
 
 # Engine.IO's packets, and Socket.IO's within its messages
