@@ -20,7 +20,7 @@ define NO_PAGE
 The browser's libraries are not installed: the server starts, its page stays empty. Install npm and run make again.
 endef
 
-.PHONY: help setup run test faults lint services bench clean
+.PHONY: help setup run test faults lint services bench screenshots clean
 
 help:
 	@echo "make run [PORT=8000]  set up what is missing, then start the server"
@@ -28,6 +28,7 @@ help:
 	@echo "make faults           test for minutes what happens when everything goes wrong"
 	@echo "make lint             ruff, mypy and tsc alone"
 	@echo "make bench            measure the server and its peers; BENCH=SUBJECT: one subject alone"
+	@echo "make screenshots      take the pictures in docs/screenshots; LOOKS=all: every view in every look"
 	@echo "make setup            set up for development"
 	@echo "make clean            remove all that make set up"
 
@@ -53,9 +54,13 @@ lint: setup
 services:
 	@sh tests/services/install.sh
 
-# With BENCH=SUBJECT that one alone, and nothing is written.
+# With BENCH=SUBJECT that one alone.
 bench: $(VENV)/.bench $(MODULES)/.dev
 	python -m bench $(BENCH)
+
+# Of the demo, in a browser of its own.
+screenshots: setup services
+	python -m tests.screenshots $(LOOKS)
 
 clean:
 	rm -rf $(VENV) $(MODULES) bench/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

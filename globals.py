@@ -12,10 +12,17 @@ class Clients(MutableMapping[str, int | str | None]):
     def __init__(self) -> None:
         self._watched: dict[str, int | str | None] = {}
         self._watchers: dict[int | str, dict[str, None]] = {}
+        self._told: dict[int | str, tuple[str, ...]] = {}  # what `watchers` has returned, while it is true
 
-    def watchers(self, store_house_id: int | str) -> list[str]:
-        """Return the connections that watch this storehouse, those that came first first."""
-        return list(self._watchers.get(store_house_id, ()))
+    def watchers(self, store_house_id: int | str) -> tuple[str, ...]:
+        """Return the connections that watch this storehouse, those that came first first.
+
+        It is the same tuple for as long as they are the same.
+        """
+        told = self._told.get(store_house_id)
+        if told is None and store_house_id in self._watchers:
+            told = self._told[store_house_id] = tuple(self._watchers[store_house_id])
+        return told or ()
 
     def watched(self) -> set[int | str]:
         """Return the storehouses that anybody watches."""
@@ -29,6 +36,7 @@ class Clients(MutableMapping[str, int | str | None]):
         self._watched[sid] = store_house_id
         if store_house_id is not None:
             self._watchers.setdefault(store_house_id, {})[sid] = None
+            self._told.pop(store_house_id, None)
 
     def __delitem__(self, sid: str) -> None:
         self._leave(sid)
@@ -45,6 +53,7 @@ class Clients(MutableMapping[str, int | str | None]):
         if store_house_id is not None:
             watchers = self._watchers[store_house_id]
             del watchers[sid]
+            self._told.pop(store_house_id, None)
             if not watchers:
                 del self._watchers[store_house_id]
 

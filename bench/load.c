@@ -1,10 +1,11 @@
 /*
  * The load generator: many Socket.IO clients over websocket, in one thread, cheap enough not to be the bottleneck.
  *
- *     load PORT [plain] [monotonic] [stamp=K]
+ *     load PORT [plain] [monotonic] [stamp=K] [tabs]
  *
  * plain: websockets without Engine.IO and Socket.IO in them. monotonic: the times in the messages are of that clock,
- * not of the day. stamp=K: the K-th "time" of a message (1: the first) tells when it was sent.
+ * not of the day. stamp=K: the K-th "time" of a message (1: the first) tells when it was sent. tabs: each
+ * connection names itself, as our page does.
  *
  * Commands come as lines on stdin; each is answered by one line of JSON on stdout.
  *     connect N AT_ONCE ROOMS   open N more, AT_ONCE in their handshake at a time; with ROOMS, the connection of number
@@ -51,7 +52,7 @@ typedef struct {
 static client clients[MOST];
 static int opened, ready, closed, connecting, to_open, at_once, rooms;
 static int port, poller, stamp_index = 1;
-static bool plain, pongs;
+static bool plain, pongs, tabs;
 static clockid_t clock_of_stamps = CLOCK_REALTIME;
 
 static uint64_t messages, bytes, pings, most_wanted;
@@ -142,13 +143,14 @@ static void open_more(void) {
 }
 
 static void upgrade(client *c) {
-    char request[1024];
+    char request[1024], tab[32] = "";
+    if (tabs) snprintf(tab, sizeof tab, "&tab=load-%ld", (long)(c - clients));
     int size = snprintf(request, sizeof request,
-        "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nOrigin: http://127.0.0.1:%d\r\n"
+        "GET %s%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nOrigin: http://127.0.0.1:%d\r\n"
         "User-Agent: Mozilla/5.0 (X11; Linux x86_64) load\r\nAccept-Language: zh-CN,zh;q=0.9,en;q=0.8\r\n"
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        "/socket.io/?EIO=4&transport=websocket", port, port);
+        "/socket.io/?EIO=4&transport=websocket", tab, port, port);
     send_all(c->fd, request, size);
     c->state = UPGRADING;
 }
@@ -497,10 +499,11 @@ static void read_commands(void) {
 }
 
 static void read_arguments(int count, char **arguments) {
-    if (count < 2) { fprintf(stderr, "usage: load PORT [plain] [monotonic] [stamp=K]\n"); exit(2); }
+    if (count < 2) { fprintf(stderr, "usage: load PORT [plain] [monotonic] [stamp=K] [tabs]\n"); exit(2); }
     port = atoi(arguments[1]);
     for (int i = 2; i < count; i++) {
         if (!strcmp(arguments[i], "plain")) plain = true;
+        else if (!strcmp(arguments[i], "tabs")) tabs = true;
         else if (!strcmp(arguments[i], "monotonic")) clock_of_stamps = CLOCK_MONOTONIC;
         else if (!strncmp(arguments[i], "stamp=", 6)) stamp_index = atoi(arguments[i] + 6);
     }

@@ -1,9 +1,10 @@
-"""The page: docs/performance.md with its plot, written after a whole run."""
+"""The page: docs/performance.md with its plot; what is measured anew takes its place there, the rest stays."""
 
 import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 from importlib.metadata import version
@@ -18,9 +19,9 @@ PLOT = ROOT / "docs" / "performance.svg"
 INTRODUCTION = """\
 # Performance
 
-`make bench` measured this and wrote this page; `make bench BENCH=fanout` measures one subject and writes nothing.
+`make bench` measures all of this and writes this page; `make bench BENCH=fanout` measures one subject anew.
 
-{when}, {minutes:.0f} minutes, on {cores} cores ({processor}) with {memory} GB, {system}. {versions}.
+On {cores} cores ({processor}) with {memory} GB, {system}. {versions}.
 
 ![CPU for each delivered message](performance.svg)
 
@@ -42,25 +43,36 @@ INTRODUCTION = """\
 """
 
 
-def write(report: Report, minutes: float) -> None:
-    """Write the page and its plot."""
-    PLOT.write_text(plot(report.bars), encoding="utf-8")
-    introduction = INTRODUCTION.format(
-        when=datetime.now(UTC).strftime("%Y-%m-%d"),
-        minutes=minutes,
+def write(report: Report, subjects: Sequence[str]) -> None:
+    """Write the page and its plot; `subjects` are all that there are, in their order."""
+    if report.bars:
+        PLOT.write_text(plot(report.bars), encoding="utf-8")
+    sections = known(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
+    sections |= {name: _section(report, name) for name in report.titles}
+    parts = [_introduction(), *(sections[one] for one in subjects if one in sections)]
+    PAGE.write_text("\n".join(parts), encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+def known(page: str) -> dict[str, str]:
+    """Return the sections of a page, by subject."""
+    _, *parts = page.split("\n## ")
+    return {part.split("\n", 1)[0].lower(): f"## {part.rstrip()}\n" for part in parts}
+
+
+def _introduction() -> str:
+    return INTRODUCTION.format(
         cores=os.cpu_count(),
         processor=_processor(),
         memory=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         system=f"{platform.system()} {platform.release().split('-')[0]}",
         versions=", ".join(_versions()),
     )
-    subjects = [_subject(report, name) for name in report.titles]
-    PAGE.write_text("\n".join([introduction, *subjects]), encoding="utf-8")
-    print(f"wrote {PAGE.relative_to(ROOT)} and {PLOT.relative_to(ROOT)}")
 
 
-def _subject(report: Report, name: str) -> str:
-    lines = [f"## {name.capitalize()}", "", f"{report.titles[name][0].upper()}{report.titles[name][1:]}.", ""]
+def _section(report: Report, name: str) -> str:
+    title, today = report.titles[name], datetime.now(UTC).strftime("%Y-%m-%d")
+    lines = [f"## {name.capitalize()}", "", f"{title[0].upper()}{title[1:]}. Measured on {today}.", ""]
     lines += ["| | figure | promised | holds |", "| --- | ---: | ---: | --- |"]
     lines += [_line(row) for row in report.rows if row.subject == name]
     return "\n".join([*lines, ""])

@@ -55,11 +55,6 @@ class Report:
         promise = f"   {row.promised}: {row.verdict}" if row.promised else ""
         print(f"  {row.what:<72} {row.figure:>14}{promise}", flush=True)
 
-    @property
-    def broken(self) -> list[Row]:
-        """The promises that do not hold."""
-        return [row for row in self.rows if row.holds is False]
-
 
 def number(value: float, unit: str = "") -> str:
     """Return three significant digits, and all of a larger number."""

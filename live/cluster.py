@@ -45,6 +45,11 @@ class _Cluster(AsyncPubSubManager):  # type: ignore[misc]
     def initialize(self) -> None:
         """Do nothing: the library would listen from the first browser's coming on, and never stop."""
 
+    @property
+    def is_there(self) -> bool:
+        """Whether Redis answers."""
+        return self._redis is not None
+
     async def listen(self) -> None:
         """Do what others tell through Redis, until cancelled."""
         await self._thread()
@@ -136,6 +141,6 @@ class LibraryCluster(_Cluster, Library):
 
 def manager(settings: RedisSettings, limit: int, drain_s: float) -> Cluster | LibraryCluster:
     """Return the fastest client manager that the installed libraries allow."""
-    if isinstance(fanout.manager(limit, drain_s), Fanout):
+    if fanout.are_libraries_known():
         return Cluster(settings, limit, drain_s)
     return LibraryCluster(settings)

@@ -2,15 +2,18 @@
 
 It takes the place of python-socketio's `AsyncManager`. A connection on a websocket that is past its upgrade and
 uncompressed, and for which nothing is queued, is written to directly (`wire.py`); every other goes the library's own
-way, through its queue. Delivering never awaits, so that messages reach each connection in the order of emission.
+way, through its queue. Delivering never awaits, so that messages reach each connection in the order of emission. Who
+is pushed to again and again is found once (`audience.py`).
 """
 
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 import engineio
 import msgspec
@@ -25,7 +28,8 @@ from socketio.packet import EVENT
 from tornado.iostream import IOStream
 from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol13
 
-from live.wire import BINARY, TEXT, Outbox, Wire, frame
+from live.audience import Audience
+from live.wire import BINARY, STUCK, TEXT, Outbox, Wire, frame
 
 log = logging.getLogger("live")
 
@@ -54,9 +58,13 @@ PRIVATE: Mapping[Callable[..., Any], set[str]] = {
 class Library(socketio.AsyncManager):  # type: ignore[misc]
     """The library's own way, for libraries that are not those we know."""
 
-    async def push(self, event: str, data: Any, rooms: Iterable[str], key: Hashable = None) -> None:
-        """Send an event into rooms."""
-        await self.emit(event, data, "/", list(rooms), ignore_queue=True)
+    pushed = conflated = 0
+    closed: Mapping[str, int] = {}
+
+    async def push(self, event: str, data: Any, audience: Audience, key: Hashable = None) -> None:
+        """Send an event to an audience."""
+        self.pushed += len(audience.rooms)
+        await self.emit(event, data, "/", audience.rooms, ignore_queue=True)
 
     def handler(self, base: type[Any]) -> type[Any]:
         """Return the request handler `base` as it is."""
@@ -69,13 +77,17 @@ class Library(socketio.AsyncManager):  # type: ignore[misc]
 
 def manager(limit: int, drain_s: float) -> "Fanout | Library":
     """Return the fastest client manager that the installed libraries allow."""
+    return Fanout(limit, drain_s) if are_libraries_known() else Library()
+
+
+def are_libraries_known() -> bool:
+    """Return whether the installed libraries are those that a `Fanout` can stand on; where they are not, say so."""
     gaps = missing()
-    if not gaps:
-        return Fanout(limit, drain_s)
-    log.warning(
-        "the installed libraries differ from those known; pushing the slow way, for want of %s", ", ".join(gaps)
-    )
-    return Library()
+    if gaps:
+        log.warning(
+            "the installed libraries differ from those known; pushing the slow way, for want of %s", ", ".join(gaps)
+        )
+    return not gaps
 
 
 def missing() -> list[str]:
@@ -104,19 +116,25 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
 
     def __init__(self, limit: int, drain_s: float) -> None:
         super().__init__()
-        self.closed = 0
-        """Connections closed because they did not read."""
+        self.pushed = 0
+        """Messages pushed, once for each connection."""
+        self.conflated = 0
+        """Of these, those that were not sent because a newer one took their place."""
+        self.closed: Counter[str] = Counter()
+        """Connections closed because they did not read, by what showed it: `UNSENT` or `STUCK`."""
         self._limit = limit
         self._drain_s = drain_s
         self._wires: dict[str, Wire] = {}
         self._busy: set[Wire] = set()
+        self._behind: set[Wire] = set()
+        self._found: WeakSet[Audience] = WeakSet()  # all that hold wires
         self._rooms_of: dict[tuple[str, str], set[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself does not hold on to them
 
     def set_server(self, server: Any) -> None:
         """Take the place of the server's own manager, and of the queues of its connections."""
         super().set_server(server)
-        server.eio.create_queue = Outbox
+        server.eio.create_queue = lambda: Outbox(self._count_conflated)
         server._send_packet = self.send_packet
 
     async def send_packet(self, eio_sid: str, packet: Any) -> None:
@@ -124,7 +142,7 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         encoded = packet.encode()
         for part in encoded if isinstance(encoded, list) else [encoded]:
             if isinstance(part, str):
-                self._deliver(part, (eio_sid,), None)
+                self._deliver(part, _message(part), eio_sid, None)
             else:
                 self._queue(KeyedPacket(part, None), eio_sid)
 
@@ -160,16 +178,57 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         members = self._members(namespace, rooms if isinstance(rooms, list | tuple) else [rooms])
         for sid in skip_sid if isinstance(skip_sid, list) else [skip_sid]:
             members.pop(sid, None)
-        self._deliver(encoded, members.values(), None)
+        message = _message(encoded)
+        for eio_sid in members.values():
+            self._deliver(encoded, message, eio_sid, None)
 
-    async def push(self, event: str, data: Any, rooms: Iterable[str], key: Hashable = None) -> None:
-        """Send an event into rooms, once to each connection.
+    async def push(self, event: str, data: Any, audience: Audience, key: Hashable = None) -> None:
+        """Send an event to an audience, once to each connection.
 
         With a `key`, it takes the place of one with the same that a connection has not got yet.
         """
         encoded = self._encode(event, data, "/")
-        if encoded is not None:
-            self._deliver(encoded, self._members("/", rooms).values(), key)
+        if encoded is None:
+            return
+        # No await from here on: another message in between would overtake this one for some. And nothing in the loop
+        # but the system's call: it is what the server does most.
+        if not audience.is_found:
+            self._find(audience)
+        audience.part(self._behind)
+        message = _message(encoded)
+        size = len(message)
+        ready = audience.ready
+        self.pushed += len(ready) + len(audience.rest)
+        for socket in ready:
+            try:
+                sent = socket.send(message)
+            except OSError as error:
+                ready[socket].fail(message, error)
+            else:
+                if sent != size:
+                    ready[socket].leave(message, sent)
+        for eio_sid in audience.rest:
+            self._deliver(encoded, message, eio_sid, key)
+
+    def _find(self, audience: Audience) -> None:
+        wires: dict[Wire, str] = {}
+        others: list[str] = []
+        for eio_sid in self._members("/", audience.rooms).values():
+            wire = self._wires.get(eio_sid)
+            if wire is None:
+                others.append(eio_sid)
+            else:
+                wires[wire] = eio_sid
+        audience.fill(wires, others)
+        self._found.add(audience)
+
+    def _forget(self) -> None:
+        """Have every audience found anew: somebody has come or gone, or is reached in another way."""
+        if not self._found:  # which is cheaper than to look at none
+            return
+        for audience in self._found:
+            audience.forget()
+        self._found.clear()
 
     def _members(self, namespace: str, rooms: Iterable[Any]) -> dict[str, str]:
         """Return Engine.IO's session of each connection in the rooms."""
@@ -187,32 +246,12 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         encoded = packet.encode()
         return encoded if isinstance(encoded, str) else None
 
-    def _deliver(self, encoded: str, eio_sids: Iterable[str], key: Hashable) -> None:
-        # No await in here: another message in between would overtake this one for some. And no call but the system's:
-        # this loop is what the server does most.
-        message = frame(b"4" + encoded.encode())
-        size = len(message)
-        behind = []
-        wire_of = self._wires.get
-        for eio_sid in eio_sids:
-            wire = wire_of(eio_sid)
-            if wire is None or wire.ready is None:
-                behind.append((eio_sid, wire))
-                continue
-            try:
-                sent = wire.ready(message)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                wire.cut()
-                continue
-            if sent != size:
-                wire.leave(message, sent)
-        for eio_sid, wire in behind:
-            if wire is not None and not wire.queue.pending:
-                wire.put(message, key)
-            else:
-                self._queue(KeyedPacket(encoded, key), eio_sid)
+    def _deliver(self, encoded: str, message: bytes, eio_sid: str, key: Hashable) -> None:
+        wire = self._wires.get(eio_sid)
+        if wire is None or wire.queue.pending:
+            self._queue(KeyedPacket(encoded, key), eio_sid)
+        else:
+            wire.put(message, key)
 
     def _queue(self, packet: KeyedPacket, eio_sid: str) -> None:
         socket = self.server.eio.sockets.get(eio_sid)
@@ -229,25 +268,31 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         That it speaks there tells which websocket is in use, also where a client has opened two for one session.
         """
         protocol = handler.ws_connection
-        if message == "3probe" or protocol is None or protocol._compressor is not None:
+        if message == "3probe" or protocol is None or protocol._compressor is not None or protocol.stream.closed():
             return None, None
-        eio_sid = handler.get_query_argument("sid", None) or _session(message)
+        eio_sid = _session(message) or handler.get_query_argument("sid", None)
         socket = self.server.eio.sockets.get(eio_sid)
         if eio_sid is None or socket is None or not socket.upgraded or not isinstance(socket.queue, Outbox):
             return None, None
-        wire = Wire(socket.queue, protocol.stream, self._limit, self._busy, self._cut)
+        wire = Wire(socket.queue, protocol.stream, self._limit, self._busy, self._behind, self._cut)
         self._wires[eio_sid] = wire
+        self._forget()
         return eio_sid, wire
 
     def detach(self, eio_sid: str | None, wire: Wire) -> None:
         """Forget the wire of a websocket that is closed."""
         wire.end()
+        self._behind.discard(wire)
         if eio_sid is not None and self._wires.get(eio_sid) is wire:
             del self._wires[eio_sid]
+        self._forget()
 
-    def _cut(self, wire: Wire, reason: str) -> None:
-        self.closed += 1
-        log.warning("closed a connection that does not read: %s", reason)
+    def _count_conflated(self) -> None:
+        self.conflated += 1
+
+    def _cut(self, wire: Wire, reason: str, told: str) -> None:
+        self.closed[reason] += 1
+        log.warning("closed a connection that does not read: %s", told)
         wire.cut()
 
     async def sweep(self) -> None:
@@ -256,7 +301,7 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
             await asyncio.sleep(SWEEP_S)
             late = time.monotonic() - self._drain_s
             for wire in [wire for wire in self._busy if wire.stuck_since < late]:
-                self._cut(wire, f"nothing has left for {self._drain_s:g} s, {wire.unsent} bytes wait")
+                self._cut(wire, STUCK, f"nothing has left for {self._drain_s:g} s, {wire.unsent} bytes wait")
 
     # The library finds a connection's rooms by looking through all rooms there are: with one room for each
     # connection, a disconnect would cost more the more are connected.
@@ -265,11 +310,13 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         """See `socketio.base_manager.BaseManager`."""
         super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)
         self._rooms_of.setdefault((namespace, sid), set()).add(room)
+        self._forget()
 
     def basic_leave_room(self, sid: str, namespace: str, room: Any) -> None:
         """See `socketio.base_manager.BaseManager`."""
         super().basic_leave_room(sid, namespace, room)
         self._rooms_of.get((namespace, sid), set()).discard(room)
+        self._forget()
 
     def basic_disconnect(self, sid: str, namespace: str, **_: Any) -> None:
         """See `socketio.base_manager.BaseManager`."""
@@ -282,6 +329,11 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
                 waiting[namespace].remove(sid)
                 if not waiting[namespace]:
                     del waiting[namespace]
+
+
+def _message(encoded: str) -> bytes:
+    """Return a Socket.IO packet as Engine.IO's message in a frame."""
+    return frame(b"4" + encoded.encode())
 
 
 class Wired(WebSocketHandler):

@@ -8,11 +8,13 @@ import asyncio
 import struct
 import time
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, Protocol
 
 from tornado.iostream import IOStream, StreamClosedError
 
 TEXT, BINARY = 0x81, 0x82
+UNSENT, STUCK = "unsent", "stuck"
+"""Why a connection is closed: too much waits for it, or it has taken nothing for too long."""
 
 
 def frame(payload: bytes, kind: int = TEXT) -> bytes:
@@ -32,10 +34,12 @@ class Outbox(asyncio.Queue[Any]):
     Packets with a `key` replace the one before with the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, conflated: Callable[[], None]) -> None:
         self.pending = 0
         self.changed: Callable[[], None] = _nothing
         """Called when something is pending, and when nothing is any more."""
+        self.conflated = conflated
+        """Called when something has taken the place of what is not sent."""
         super().__init__()
 
     # asyncio.Queue says that these three may be overridden; qsize() and empty() look at `_queue`.
@@ -49,6 +53,7 @@ class Outbox(asyncio.Queue[Any]):
             key = object()
         elif self._queue.pop(key, None) is not None:
             self.task_done()
+            self.conflated()
         self._queue[key] = item
         self.pending += 1
         if self.pending == 1:
@@ -69,39 +74,56 @@ def _nothing() -> None:
     pass
 
 
+class Sender(Protocol):
+    """Something that takes bytes, such as a socket."""
+
+    def send(self, message: bytes, /) -> int:
+        """Return how many bytes it took; raises OSError, BlockingIOError where it takes none now."""
+
+
 class Wire:
-    """The way to one browser. `cut` is called with the reason once more than `limit` bytes are unsent."""
+    """The way to one browser. `cut` is called with `UNSENT` and what to log once more than `limit` bytes are unsent.
+
+    It keeps itself among the `busy` while bytes are unsent, and among those `behind` while anything at all must leave
+    before the next frame.
+    """
 
     __slots__ = (
+        "_behind",
         "_busy",
         "_closed",
         "_cut",
         "_limit",
         "_rest",
-        "_send",
         "_stream",
         "_waiting",
         "queue",
-        "ready",
+        "socket",
         "stuck_since",
         "unsent",
     )
 
     def __init__(
-        self, queue: Outbox, stream: IOStream, limit: int, busy: set["Wire"], cut: Callable[["Wire", str], None]
+        self,
+        queue: Outbox,
+        stream: IOStream,
+        limit: int,
+        busy: set["Wire"],
+        behind: set["Wire"],
+        cut: Callable[["Wire", str, str], None],
     ) -> None:
         self.queue = queue
-        self.ready: Callable[[bytes], int] | None = None
-        """Sends a frame and returns how much of it went; None while something must go first, see `settle`."""
+        # A TLS stream has a state of its own between us and the socket.
+        self.socket: Sender = stream.socket if type(stream) is IOStream else self
+        """What frames are sent through. Others may, while the wire is not `behind`, and tell it what was not taken."""
         self.unsent = 0
         """Bytes that the kernel has not taken."""
         self.stuck_since = 0.0
         """While there are any: when a frame last left, by `time.monotonic`."""
         self._stream = stream
-        # A TLS stream has a state of its own between us and the socket.
-        self._send = stream.socket.send if type(stream) is IOStream else self._send_by_stream
         self._limit = limit
         self._busy = busy
+        self._behind = behind
         self._cut = cut
         self._closed = False
         self._rest = 0  # of `unsent`, what the stream has; the remainder is in `_waiting`
@@ -110,13 +132,13 @@ class Wire:
         self.yield_to_stream()
 
     def settle(self) -> None:
-        """Find out whether the next frame may go at once.
-
-        All that must be looked at before a frame is sent comes together in this one place and in one attribute: at
-        1,000 connections each further object looked at is one that the processor's cache does not hold.
-        """
-        clear = not (self.queue.pending or self._waiting or self._rest or self._closed)
-        self.ready = self._send if clear else None
+        """Find out whether the next frame may leave at once."""
+        if self._closed:
+            return
+        if self.queue.pending or self._waiting or self._rest:
+            self._behind.add(self)
+        else:
+            self._behind.discard(self)
 
     def put(self, message: bytes, key: Hashable = None) -> None:
         """Send a frame after all that was put before; with a `key`, instead of one with the same that still waits."""
@@ -125,19 +147,14 @@ class Wire:
         if self._waiting or self._rest:
             self._wait(message, key)
         else:
-            self.send(message)
+            self._try(message)
 
-    def send(self, message: bytes) -> None:
-        """Send a frame before which nothing waits."""
-        try:
-            sent = self._send(message)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
+    def fail(self, message: bytes, error: OSError) -> None:
+        """Take note that sending a frame raised `error`."""
+        if isinstance(error, BlockingIOError):
+            self.leave(message, 0)
+        else:
             self.cut()
-            return
-        if sent != len(message):
-            self.leave(message, sent)
 
     def leave(self, message: bytes, sent: int) -> None:
         """Let the stream write what of a frame the kernel did not take."""
@@ -163,27 +180,40 @@ class Wire:
         self._stream.close()
 
     def end(self) -> None:
-        """Send nothing more: the connection is closed, or about to be."""
+        """Send nothing more: the connection is closed, or about to be. It stays among those behind until let go of."""
+        if self._closed:
+            return
         self._closed = True
         self._waiting.clear()
         self._busy.discard(self)
-        self.settle()
+        self._behind.add(self)
 
-    def _send_by_stream(self, message: bytes) -> int:
+    def send(self, message: bytes, /) -> int:
+        """Send a frame by way of the stream."""
         self._stream.write(message)
         self.yield_to_stream()
         return len(message)
 
+    def _try(self, message: bytes) -> None:
+        try:
+            sent = self.socket.send(message)
+        except OSError as error:
+            self.fail(message, error)
+        else:
+            if sent != len(message):
+                self.leave(message, sent)
+
     def _wait(self, message: bytes, key: Hashable) -> None:
         if key is None:
             key = object()
-        else:
-            self.unsent -= len(self._waiting.pop(key, b""))
+        elif (older := self._waiting.pop(key, None)) is not None:
+            self.unsent -= len(older)
+            self.queue.conflated()
         self._waiting[key] = message
         self._count(len(message))
         self.settle()
         if self.unsent > self._limit:
-            self._cut(self, f"{self.unsent} bytes are unsent")
+            self._cut(self, UNSENT, f"{self.unsent} bytes are unsent")
 
     def _count(self, size: int) -> None:
         if self not in self._busy:
@@ -200,7 +230,7 @@ class Wire:
         while self._waiting and not self._rest:
             message = self._waiting.pop(next(iter(self._waiting)))
             self.unsent -= len(message)
-            self.send(message)
+            self._try(message)
         if not self.unsent:
             self._busy.discard(self)
         self.settle()

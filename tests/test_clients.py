@@ -22,3 +22,4 @@ def test_both_ways_agree_whatever_happens(steps: list[tuple[str, int | str | Non
         assert clients.watched() == {one for one in plain.values() if one is not None}
         for one in (1, 2, "1"):
             assert set(clients.watchers(one)) == {sid for sid, watched in plain.items() if watched == one}
+            assert clients.watchers(one) is clients.watchers(one)

@@ -48,6 +48,7 @@ def remains(inside: Inside) -> dict[str, Any]:
         "environ": sio.environ,
         "sockets": sio.eio.sockets,
         "wires": sio.manager._wires,
+        "behind": sio.manager._behind,
     }
     return {name: held for name, held in everything.items() if held}
 
@@ -213,7 +214,8 @@ async def test_one_who_leaves_before_being_let_in_is_gone(inside: Inside, monkey
     await client.send(CLOSE)
     assert not inside.house.sio.environ
     door.open()
-    await knocking
+    with pytest.raises(tornado.httpclient.HTTPClientError, match="400"):  # there is no such session any more
+        await knocking
 
 
 async def test_nothing_is_left_after_two_hundred_came_and_went(inside: Inside, north: Site) -> None:

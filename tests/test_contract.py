@@ -207,6 +207,7 @@ async def test_what_is_larger_than_allowed_is_refused_by_the_transport(server: S
     async with aiohttp.ClientSession() as session:
         opened = await (await session.get(f"{address}polling")).text()
         sid = json.loads(opened[1:])["sid"]
+        assert (await session.post(f"{address}polling&sid={sid}", data="40")).status == 200
         for size, status in ((65_000, 200), (65_537, 413), (700_000, 413)):
             event = '42["orgs","{}"]'.format("x" * (size - 12))
             answer = await session.post(f"{address}polling&sid={sid}", data=event)

@@ -24,6 +24,7 @@ from cryptography.x509.oid import NameOID
 
 import transport
 from live import fanout
+from live.audience import Audience
 from live.fanout import Fanout
 from live.screens import room
 from tests.clients import TRANSPORTS, Client, Kind, NodeClient, PythonClient
@@ -40,6 +41,9 @@ class Told(socketio.AsyncNamespace):  # type: ignore[misc]
     def __init__(self, number: Callable[[], int]) -> None:
         super().__init__("/")
         self.sids: list[str] = []
+        self.leaving = asyncio.Event()
+        """Nobody is forgotten until it is set."""
+        self.leaving.set()
         self._number = number
 
     async def on_connect(self, sid: str, _environ: object, _auth: object = None) -> None:
@@ -47,6 +51,7 @@ class Told(socketio.AsyncNamespace):  # type: ignore[misc]
         self.sids.append(sid)
 
     async def on_disconnect(self, sid: str, _reason: str) -> None:
+        await self.leaving.wait()
         self.sids.remove(sid)
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
@@ -65,13 +70,30 @@ class Site:
         self.told = told
         self.numbers = numbers
         self.last = {"picture": 0, "alarm": 0}
+        self._audience = Audience(())
+
+    @property
+    def audience(self) -> Audience:
+        """Everybody; the same audience while they are the same, as the product has it."""
+        rooms = [room(sid) for sid in self.told.sids]
+        if self._audience.rooms != rooms:
+            self._audience = Audience(rooms)
+        return self._audience
 
     async def push(self, kind: str, size: int = 10) -> int:
         """Push the next number to everybody; a picture may be replaced by the next."""
         number = self.last[kind] = next(self.numbers)
         message = {"n": number, "kind": kind, "filler": "x" * size}
         key = "picture" if kind == "picture" else None
-        await self.manager.push("told", message, [room(sid) for sid in self.told.sids], key)
+        await self.manager.push("told", message, self.audience, key)
+        return number
+
+    async def queue(self) -> int:
+        """Send the next number to everybody through the library's queues, where its pings go."""
+        number = next(self.numbers)
+        for sid in self.told.sids:
+            packet = f'2["told",{{"n":{number},"kind":"queued"}}]'
+            await self.manager.server.eio.send(self.manager.eio_sid_from_sid(sid, "/"), packet)
         return number
 
 
@@ -80,12 +102,10 @@ async def serving(tls: ssl.SSLContext | None = None, limit: int = LIMIT, drain_s
     numbers = itertools.count(1)
     manager = fanout.manager(limit, drain_s)
     assert isinstance(manager, Fanout)
-    sio = transport.Server(
-        async_mode="tornado", client_manager=manager, serializer=transport.HardenedPacket, monitor_clients=False
-    )
+    sio = transport.AsyncServer(async_mode="tornado", client_manager=manager, serializer=transport.TextPacket)
     told = Told(lambda: next(numbers))
     sio.register_namespace(told)
-    handler: Any = manager.handler(transport.get_tornado_handler(sio, 10**6))
+    handler: Any = manager.handler(transport.get_tornado_handler(sio))
     http = tornado.httpserver.HTTPServer(tornado.web.Application([(r"/socket\.io/", handler)]), ssl_options=tls)
     sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
     http.add_sockets(sockets)
@@ -93,6 +113,7 @@ async def serving(tls: ssl.SSLContext | None = None, limit: int = LIMIT, drain_s
     try:
         yield Site(f"http{'s' * bool(tls)}://127.0.0.1:{sockets[0].getsockname()[1]}", manager, told, numbers)
     finally:
+        told.leaving.set()
         sweep.cancel()
         http.stop()
         await transport.close_all(sio, 1.0)
@@ -105,6 +126,16 @@ class Stalling:
         self._socket = socket
         self.numbers: list[tuple[int, str]] = []
 
+    async def upgrade(self) -> None:
+        """Take over from polling."""
+        await self._socket.send_str("2probe")
+        assert await self._socket.receive_str() == "3probe"
+        await self._socket.send_str("5")
+
+    async def close(self) -> None:
+        """Leave."""
+        await self._socket.close()
+
     async def read(self, until: int) -> bool:
         """Read until that number has come; False when the connection is closed before."""
         async with asyncio.timeout(HANG):
@@ -115,7 +146,7 @@ class Stalling:
                 if message.data == "2":
                     await self._socket.send_str("3")
                 elif message.data.startswith("42"):
-                    payload = json.loads(message.data[2:])[1]
+                    payload = json.loads(message.data[message.data.index("[") :])[1]
                     self.numbers.append((payload["n"], payload["kind"]))
         return True
 
@@ -129,6 +160,19 @@ async def stalling(site: Site) -> AsyncIterator[Stalling]:
         await socket.send_str("40")
         await until(lambda: len(site.told.sids) > before)
         yield Stalling(socket)
+
+
+@asynccontextmanager
+async def polling(site: Site) -> AsyncIterator[Stalling]:
+    """Yield a websocket that has not taken over from polling yet."""
+    address = f"{site.url}/socket.io/?EIO=4&transport="
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{address}polling") as answer:
+            session_id = json.loads((await answer.text())[1:])["sid"]
+        async with session.post(f"{address}polling&sid={session_id}", data="40"):
+            await until(lambda: len(site.told.sids) == 1)
+        async with session.ws_connect(f"{address}websocket&sid={session_id}") as socket:
+            yield Stalling(socket)
 
 
 async def joined(site: Site, kind: Kind, transports: str, running: AsyncExitStack) -> Client:
@@ -234,26 +278,96 @@ async def test_a_browser_that_stalls_gets_every_alarm_and_the_newest_picture_whe
         assert stalled.numbers[-1] == (last, "picture")
         assert len(seen) < 400  # what was replaced while it stalled
         assert len(reading.numbers) == 400 + len(alarms)
-        assert site.manager.closed == 0
+        assert not site.manager.closed
+        # Only pictures are ever replaced, and only on the way to the one that stalled.
+        assert site.manager.conflated == 400 + len(alarms) - len(seen)
+        assert site.manager.pushed == 2 * (400 + len(alarms))
 
 
 async def test_a_browser_with_too_much_unsent_is_cut_off_and_nobody_else_notices() -> None:
     async with serving() as site, stalling(site) as stalled, stalling(site) as reading:
-        while site.manager.closed == 0:
+        while not site.manager.closed:
             last = await site.push("alarm", BIG)
             assert await reading.read(last)
         assert not await stalled.read(last + 1)
         assert [number for number, _ in stalled.numbers] == list(range(1, len(stalled.numbers) + 1))
         assert len(site.told.sids) == 1
+        assert site.manager.closed == {"unsent": 1}
 
 
 async def test_a_browser_that_takes_nothing_for_too_long_is_cut_off() -> None:
     async with serving(drain_s=0.5) as site, stalling(site) as stalled:
         async with asyncio.timeout(HANG):
-            while site.manager.closed == 0:
+            while not site.manager.closed:
                 await site.push("picture", BIG)
                 await asyncio.sleep(0.01)
         assert not await stalled.read(site.last["picture"])
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_what_the_library_has_in_hand_is_not_overtaken_however_far_it_has_come(
+    tls: bool, certificate: ssl.SSLContext
+) -> None:
+    async with serving(certificate if tls else None) as site, stalling(site) as reading:
+        for turns in range(12):
+            first = await site.queue()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            last = await site.push("alarm")
+            assert await reading.read(last)
+            assert [number for number, _ in reading.numbers[-2:]] == [first, last]
+
+
+async def test_an_audience_has_those_who_join_its_rooms_and_not_those_who_leave_them() -> None:
+    async with serving() as site, stalling(site) as north, stalling(site) as south:
+        audience = Audience(["place"])
+        stays, moves = site.told.sids
+        await site.told.enter_room(stays, "place")
+        alone, both, without = (next(site.numbers) for _ in range(3))
+        for number in (alone, both, without):
+            if number == both:
+                await site.told.enter_room(moves, "place")
+            if number == without:
+                await site.told.leave_room(moves, "place")
+            await site.manager.push("told", {"n": number, "kind": "alarm"}, audience)
+        last = await site.push("alarm")
+        assert await north.read(last)
+        assert await south.read(last)
+        assert [number for number, _ in north.numbers] == [alone, both, without, last]
+        assert [number for number, _ in south.numbers] == [both, last]
+
+
+async def test_one_who_has_upgraded_is_written_to_directly_by_the_audience_that_knew_it_polling() -> None:
+    async with serving() as site, polling(site) as one:
+        audience = site.audience
+        first = await site.push("alarm")
+        assert (len(audience.ready), len(audience.rest)) == (0, 1)
+        await one.upgrade()
+        assert await one.read(first)
+        last = await site.push("alarm")
+        assert (len(audience.ready), len(audience.rest)) == (1, 0)
+        assert await one.read(last)
+        assert [number for number, _ in one.numbers] == [first, last]
+
+
+async def test_an_audience_holds_nothing_of_those_who_are_gone_nor_does_the_fan_out() -> None:
+    async with serving() as site, stalling(site) as one:
+        audience = site.audience
+        assert await one.read(await site.push("alarm"))
+        await site.push("picture", 20 * BIG)  # it leaves while something is on its way to it
+        assert audience.is_found
+        site.told.leaving.clear()
+        await one.close()
+        await until(lambda: not site.manager._wires)
+        assert not audience.is_found
+        assert not audience.ready
+        assert not site.manager._busy
+        await site.push("picture")  # to one of whom it is not known yet that it is gone
+        site.told.leaving.set()
+        await until(lambda: not site.told.sids)
+        await until(lambda: not audience.is_found)
+        assert not audience.rest
+        assert not site.manager._behind
 
 
 def test_all_private_names_are_those_of_the_installed_libraries() -> None:

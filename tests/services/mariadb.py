@@ -86,6 +86,7 @@ class MariaDB(PrivateServer):
             "--no-defaults",  # first, or it is not understood
             *(["--user=root"] if os.geteuid() == 0 else []),
             f"--datadir={self.data}",
+            f"--tmpdir={self.directory}",  # in the system's, one that starts clears away what another is writing
             "--skip-name-resolve",
             "--innodb-log-file-size=8M",
             "--innodb-buffer-pool-size=32M",

@@ -16,7 +16,7 @@ daemon off;
 master_process off;
 pid {directory}/pid;
 error_log stderr;
-events {{}}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     client_body_temp_path {directory}/body;
@@ -30,14 +30,18 @@ http {{
 
 
 class Nginx(PrivateServer):
-    """Brings browsers to the servers at these ports, which need not be there yet."""
+    """Brings browsers to the servers at these ports, which need not be there yet.
 
-    def __init__(self, ports: Sequence[int]) -> None:
+    Each browser takes two of its `connections`.
+    """
+
+    def __init__(self, ports: Sequence[int], connections: int = 512) -> None:
         self.program = require("nginx", "nginx-light")
         super().__init__()
         self.url = f"http://{HOST}:{self.port}/"
         self.config = self.directory / "nginx.conf"
-        self.config.write_text(AROUND.format(directory=self.directory, site=shipped(self.port, ports)))
+        site = shipped(self.port, ports)
+        self.config.write_text(AROUND.format(directory=self.directory, connections=connections, site=site))
 
     def command(self) -> list[str]:
         return [self.program, "-e", "stderr", "-p", str(self.directory), "-c", str(self.config)]
@@ -51,10 +55,10 @@ class Nginx(PrivateServer):
 
 
 def shipped(port: int, servers: Sequence[int]) -> str:
-    """Our site as it stands, but for the ports."""
+    """Our site as it stands, but for the ports; a line for each server."""
     site, count = re.subn(r"(?<=listen )80;", f"{HOST}:{port};", SHIPPED.read_text())
     assert count == 1, "it listens once"
-    ports = iter(servers)
-    site, count = re.subn(r"(?<=server 127\.0\.0\.1:)\d+", lambda _: str(next(ports)), site)
-    assert count == len(servers)
+    line = r"( +server 127\.0\.0\.1:)\d+( .*\n)"
+    site, count = re.subn(f"(?:{line})+", lambda found: "".join(f"{found[1]}{one}{found[2]}" for one in servers), site)
+    assert count == 1, "its servers stand together"
     return site

@@ -1,0 +1,169 @@
+"""What one process costs: lessons, each with one kind of work more than those before, and the costs they teach."""
+
+import json
+import time
+from collections.abc import Sequence
+
+import redis
+
+from bench import capacity
+from bench.capacity import PING_INTERVAL_S, Costs, Kind, Measured, Work
+from bench.child import memory_bytes
+from bench.cluster import PARTS, Cluster, Meter, Services, Spent, cluster, write
+from bench.peers import AT_ONCE, Yard
+
+STOREHOUSES, SENSORS, READINGS = 80, 13, 10_000
+FIRST = [SENSORS * index + 1 for index in range(STOREHOUSES)]
+"""The first sensor of each storehouse."""
+GROUPS = 10
+EVERY = [[one + index for one in FIRST[group::GROUPS] for index in range(SENSORS)] for group in range(GROUPS)]
+"""Every sensor, a tenth of the storehouses in a commit."""
+INTERVAL_S, ROUND_S = 1.0, 1.4
+"""Between two ticks, and in which each storehouse is written once: of two changes between ticks only one is pushed."""
+FAST_INTERVAL_S, FAST_ROUND_S = 0.1, 0.14
+"""To measure pushes: at the other pace they cost less than what goes on beside them."""
+CLIENTS = 2000
+ROUNDS, FAST_ROUNDS, FAST_TURNS = 12, 28, 3
+REST_S, FAST_REST_S = 16.0, 3.0
+SETTLE_S = 2.0
+ASKS = 2000
+CROSSINGS = 2000
+
+Lesson = tuple[Kind, Work, Spent]
+
+
+def learn(yard: Yard, services: Services) -> Measured:
+    """Measure one process with its nginx, its MariaDB and its Redis."""
+    lessons = [_commits(services)]
+    with cluster(yard, services, 1, INTERVAL_S, CLIENTS) as one:
+        lessons += [_ticks(one), _readings(one), _crossings(one)]
+        process_mb, nginx_bytes = one.memory_mb(), memory_bytes(one.nginx.pid)
+        lessons += [_connects(one), _pings(one)]
+        grown_mb, nginx_grown = one.memory_mb() - process_mb, memory_bytes(one.nginx.pid) - nginx_bytes
+        lessons.append(_asks(one))
+    with cluster(yard, services, 1, FAST_INTERVAL_S, CLIENTS) as fast:
+        fast_lessons, push_bytes = _pushes(fast)
+    return Measured(
+        {part: _costs(part, lessons, fast_lessons) for part in PARTS},
+        process_mb,
+        connection_kb=grown_mb * 1000 / CLIENTS,
+        nginx_connection_kb=nginx_grown / 1000 / CLIENTS,
+        push_bytes=push_bytes,
+    )
+
+
+def _costs(part: str, lessons: Sequence[Lesson], fast: Sequence[Lesson]) -> Costs:
+    costs = capacity.learn((kind, work, spent.cpu_us.get(part, 0.0)) for kind, work, spent in lessons)
+    known = {kind: costs[kind] for kind in (Kind.COMMIT, Kind.READING)}
+    pushing = capacity.learn(((kind, work, spent.cpu_us[part]) for kind, work, spent in fast), known)
+    return {**costs, Kind.PUSH: pushing[Kind.PUSH], Kind.PICTURE: pushing[Kind.PICTURE]}
+
+
+def _beside(spent: Spent, clients: int) -> dict[Kind, float]:
+    """Return the work that goes on all the time."""
+    return {Kind.TICK: spent.seconds / INTERVAL_S, Kind.PING: spent.seconds * clients / PING_INTERVAL_S}
+
+
+def _rest(one: Cluster, seconds: float) -> Spent:
+    time.sleep(SETTLE_S)
+    meter = one.meter()
+    time.sleep(seconds)
+    return meter.read()
+
+
+def _commits(services: Services) -> Lesson:
+    meter = Meter({"mariadb": [services.mariadb.pid]})
+    rows = write(services.site, EVERY, ROUNDS, ROUND_S)
+    return Kind.COMMIT, {Kind.COMMIT: rows}, meter.read()
+
+
+def _ticks(one: Cluster) -> Lesson:
+    spent = _rest(one, REST_S)
+    return Kind.TICK, _beside(spent, 0), spent
+
+
+def _readings(one: Cluster) -> Lesson:
+    meter = one.meter()
+    rows = write(one.services.site, EVERY, ROUNDS, ROUND_S)
+    time.sleep(INTERVAL_S)
+    spent = meter.read()
+    return Kind.READING, {**_beside(spent, 0), Kind.COMMIT: rows, Kind.READING: rows}, spent
+
+
+def _crossings(one: Cluster) -> Lesson:
+    """Send events as another program would, for a browser of another process."""
+    where = one.services.redis.settings()
+    event = {"method": "emit", "event": "note", "data": "x" * 100, "namespace": "/", "room": "nobody"}
+    with redis.Redis(where["host"], where["port"], password=where["password"]) as program:
+        meter = one.meter()
+        for _ in range(CROSSINGS):
+            program.publish("socketio", json.dumps({**event, "host_id": "another"}))
+        time.sleep(INTERVAL_S)
+        spent = meter.read()
+    return Kind.CROSSING, {**_beside(spent, 0), Kind.CROSSING: CROSSINGS}, spent
+
+
+def _connects(one: Cluster) -> Lesson:
+    """Have browsers come over ten seconds: the pings of those that come at once go together, and cost less."""
+    meter = one.meter()
+    for second in range(PING_INTERVAL_S):
+        one.load.ask(f"connect {CLIENTS // PING_INTERVAL_S} {AT_ONCE} {STOREHOUSES}")
+        time.sleep(max(0.0, meter.start + second + 1 - time.monotonic()))
+    spent = meter.read()
+    return Kind.CONNECT, {**_beside(spent, 0), Kind.CONNECT: CLIENTS}, spent
+
+
+def _pings(one: Cluster) -> Lesson:
+    spent = _rest(one, REST_S)
+    return Kind.PING, _beside(spent, CLIENTS), spent
+
+
+def _asks(one: Cluster) -> Lesson:
+    meter = one.meter()
+    one.load.ask(f"ask {ASKS} 1")
+    spent = meter.read()
+    return Kind.ASK, {**_beside(spent, CLIENTS), Kind.ASK: ASKS}, spent
+
+
+def _pushes(fast: Cluster) -> tuple[list[Lesson], float]:
+    """Push one storehouse to many, and the others each to a few, in turns; return the bytes of a push too."""
+    fast.load.ask(f"connect {CLIENTS // 2} {AT_ONCE} 1")
+    fast.load.ask(f"connect {CLIENTS // 2} {AT_ONCE} {STOREHOUSES}")
+    turns = [(_rest(fast, FAST_REST_S), _pushed(fast, FIRST[:1]), _pushed(fast, FIRST[1:])) for _ in range(FAST_TURNS)]
+    rests, many, few = zip(*turns, strict=True)
+    rest = _sum(rests)
+    lessons: list[Lesson] = [
+        # Pings and all else go on as they do at rest: there is no need to tell them from the ticks.
+        (Kind.TICK, {Kind.TICK: rest.seconds}, rest),
+        _lesson(Kind.PUSH, many, 1),
+        _lesson(Kind.PICTURE, few, len(FIRST) - 1),
+    ]
+    came = many[0][1]
+    return lessons, came["bytes"] / came["messages"]
+
+
+Pushed = tuple[Spent, dict[str, int]]
+
+
+def _pushed(fast: Cluster, sensors: list[int]) -> Pushed:
+    fast.load.ask("reset")
+    meter = fast.meter()
+    write(fast.services.site, [sensors], FAST_ROUNDS, FAST_ROUND_S)
+    time.sleep(FAST_INTERVAL_S)
+    return meter.read(), fast.load.ask("stats")
+
+
+def _lesson(kind: Kind, turns: Sequence[Pushed], storehouses: int) -> Lesson:
+    spent = _sum([turn[0] for turn in turns])
+    written = storehouses * FAST_ROUNDS * len(turns)
+    work: dict[Kind, float] = {Kind.TICK: spent.seconds, Kind.COMMIT: written, Kind.READING: written}
+    work[Kind.PUSH] = sum(came["messages"] for _, came in turns)
+    # Of the one storehouse that many watch, making its envs is next to nothing, and counts as pushing.
+    return kind, work | ({Kind.PICTURE: written} if kind is Kind.PICTURE else {}), spent
+
+
+def _sum(spent: Sequence[Spent]) -> Spent:
+    total = spent[0]
+    for one in spent[1:]:
+        total += one
+    return total

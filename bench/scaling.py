@@ -1,0 +1,156 @@
+"""Scaling: what 4 processes behind nginx need for 8,000 connections, computed from what one costs, and tried."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from bench import capacity, lessons, peers
+from bench.capacity import Kind, Load, Measured, Place, Usage, Work
+from bench.child import files
+from bench.cluster import Cluster, Services, Spent, cluster, write
+from bench.lessons import EVERY, INTERVAL_S, READINGS, ROUND_S, SENSORS, STOREHOUSES
+from bench.peers import AT_ONCE, Yard
+from bench.report import Report, number
+from bench.site import Site, mariadb
+from tests.services.mariadb import MariaDB
+from tests.services.redis import Redis
+
+TITLE = "what one process costs; what 4 behind nginx need for 8,000 connections, predicted from it and measured"
+PROCESSES, CLIENTS = 4, 8000
+ROUNDS = 43
+"""In each, every storehouse is written and pushed once."""
+QUIET_MS = 3000
+SETTLE_S = 2.0
+
+USAGES = {
+    "a reading a minute": Usage(sensors=13, every_s=60, browsers=20),
+    "a reading each 10 s": Usage(sensors=13, every_s=10, browsers=20),
+}
+PLACES = {
+    "one process": Place(processes=1, nginx_cores=1, memory_gb=4, network_gbit=1, mariadb_cores=4),
+    "one machine": Place(processes=6, nginx_cores=2, memory_gb=16, network_gbit=10, mariadb_cores=4),
+    "ten machines": Place(processes=60, nginx_cores=20, memory_gb=160, network_gbit=100, mariadb_cores=4),
+}
+
+
+def run(yard: Yard, report: Report) -> None:
+    """Measure one process, predict what several need, and see."""
+    report.begin("scaling", TITLE)
+    peers.allow_files(2 * CLIENTS)
+    with mariadb() as database, Redis() as redis:
+        site = Site(database, "site")
+        site.fill(STOREHOUSES, SENSORS, READINGS)
+        services = Services(database, redis, site)
+        measured = lessons.learn(yard, services)
+        _tell_costs(report, measured)
+        with cluster(yard, services, PROCESSES, INTERVAL_S, CLIENTS) as several:
+            _connect(report, several, measured)
+            _push(report, several, measured)
+    _tell_capacity(report, measured)
+
+
+def _tell_costs(report: Report, measured: Measured) -> None:
+    for kind in Kind:
+        costs = ", ".join(number(round(costs[kind], 2)) for costs in measured.costs.values())
+        report.tell(f"each {kind}: {', '.join(measured.costs)}", f"{costs} us")
+    report.tell("memory of a process", number(measured.process_mb, "MB"))
+    memory = f"{number(measured.connection_kb)}, {number(measured.nginx_connection_kb)} kB"
+    report.tell("memory for each connection: server, nginx", memory)
+    report.tell("bytes of a push", number(measured.push_bytes))
+
+
+# Several processes, tried.
+
+
+def _connect(report: Report, several: Cluster, measured: Measured) -> None:
+    before = [files(one.pid) for one in several.servers]
+    meter = several.meter()
+    several.load.ask(f"connect {CLIENTS} {AT_ONCE} {STOREHOUSES}")
+    spent = meter.read()
+    found = [files(one.pid) - there for one, there in zip(several.servers, before, strict=True)]
+    report.tell("connections of a process, fewest and most", f"{min(found):,}, {max(found):,}")
+    for part in ("server", "nginx"):
+        expected_us = measured.costs[part][Kind.CONNECT]
+        _compare(report, f"{part}, for each that comes", expected_us, spent.cpu_us[part] / CLIENTS, "us")
+    time.sleep(SETTLE_S)
+
+
+def _push(report: Report, several: Cluster, measured: Measured) -> None:
+    several.load.ask("reset")
+    meter = several.meter()
+    write(several.services.site, EVERY, ROUNDS, ROUND_S)
+    due = ROUNDS * CLIENTS
+    came = several.load.ask(f"await {due} {QUIET_MS}")
+    spent = meter.read()
+    report.at_most(f"of {due:,} pushes, those that did not arrive", due - came["samples"], 0)
+    report.tell("pushes to a connection, fewest and most", f"{came['least']:,}, {came['most']:,}")
+    work = _work()
+    _compare_cpu(report, measured, work, spent)
+    expected_mb = measured.process_mb + measured.connection_kb * CLIENTS / PROCESSES / 1000
+    _compare(report, "memory of a process", expected_mb, several.memory_mb(), "MB")
+    for share, expected_s in zip(("p50", "p99"), capacity.arrival_s(INTERVAL_S, _burst_s(measured, work)), strict=True):
+        _compare(report, f"from commit to arrival, {share}", expected_s, came[f"{share}_us"] / 1e6, "s")
+    busy = ", ".join(f"{number(used / spent.seconds / 1e4)} %" for used in spent.cpu_us.values())
+    report.tell(f"of a core: {', '.join(spent.cpu_us)}", busy)
+    report.tell("messages between processes through Redis", str(_published(several.services.redis)))
+    report.tell("connections to MariaDB", str(_connections(several.services.mariadb)))
+
+
+def _work() -> Work:
+    """Return what there is to do for all rounds."""
+    load = Load(CLIENTS, STOREHOUSES, 1 / ROUND_S, STOREHOUSES * SENSORS / ROUND_S, INTERVAL_S)
+    return {kind: times * ROUNDS * ROUND_S for kind, times in capacity.work(load, PROCESSES).items()}
+
+
+def _compare_cpu(report: Report, measured: Measured, work: Work, spent: Spent) -> None:
+    for part in ("server", "nginx"):
+        expected_us = capacity.cpu_us(measured.costs[part], work) / work[Kind.PUSH]
+        used_us = spent.cpu_us[part] / work[Kind.PUSH]
+        _compare(report, f"{part}, everything divided by the pushes", expected_us, used_us, "us")
+    costs, ticks = measured.costs["mariadb"], work[Kind.TICK]
+    commits_us = costs[Kind.COMMIT] * work[Kind.COMMIT]
+    expected_us, used_us = capacity.cpu_us(costs, work) - commits_us, spent.cpu_us["mariadb"] - commits_us
+    _compare(report, "mariadb, all but the commits divided by the ticks", expected_us / ticks, used_us / ticks, "us")
+
+
+def _burst_s(measured: Measured, work: Work) -> float:
+    """Return how long the pushes of one tick take, from the first to the last."""
+    tick = {kind: work[kind] / work[Kind.TICK] for kind in (Kind.READING, Kind.PICTURE, Kind.PUSH)}
+    return sum(capacity.cpu_us(measured.costs[part], tick) for part in ("server", "nginx")) / 1e6
+
+
+def _compare(report: Report, what: str, predicted: float, measured: float, unit: str) -> None:
+    error = f"{measured / predicted - 1:+.0%}"
+    report.tell(f"{what}: predicted, measured", f"{number(predicted)}, {number(measured)} {unit} ({error})")
+
+
+def _published(redis: Redis) -> int:
+    lines = redis.execute("INFO commandstats").splitlines()
+    calls = [line.split("calls=")[1].split(",")[0] for line in lines if line.startswith("cmdstat_publish:")]
+    return int(calls[0]) - lessons.CROSSINGS if calls else 0
+
+
+def _connections(database: MariaDB) -> int:
+    """Return how many there are, without the one that asks."""
+    return int(database.execute("SHOW STATUS LIKE 'Threads_connected'")[0][1]) - 1
+
+
+# What can be carried, computed.
+
+
+def _tell_capacity(report: Report, measured: Measured) -> None:
+    report.tell("what follows is computed, for", ", ".join(PLACES))
+    for use, usage in USAGES.items():
+        limits = [capacity.limits(measured, usage, place) for place in PLACES.values()]
+        for part in limits[0]:
+            report.tell(f"{use}: connections at the limit of {part}", _thousands([each[part] for each in limits]))
+        loads = [usage.load(min(each.values())) for each in limits]
+        report.tell(f"{use}: connections", _thousands([load.connections for load in loads]))
+        report.tell(f"{use}: pushes a second", _thousands([load.connections * load.changes for load in loads]))
+        report.tell(f"{use}: storehouses", _thousands([load.storehouses for load in loads]))
+    found: list[Mapping[str, float]] = [capacity.crossings(measured, place.processes) for place in PLACES.values()]
+    for part in found[0]:
+        report.tell(f"events a second through Redis: {part}", _thousands([each[part] for each in found]))
+
+
+def _thousands(values: Sequence[float]) -> str:
+    return ", ".join(f"{value / 1000:,.1f}k" for value in values)

@@ -1,0 +1,91 @@
+"""Requests, as far as they can be judged by their headers, and what they are refused with."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from tornado import httputil
+from tornado.escape import parse_qs_bytes
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What is answered to a request that cannot be served, spelled as Engine.IO does."""
+
+    status: int
+    code: int
+    message: str
+
+    def body(self) -> bytes:
+        """Return it as JSON."""
+        return msgspec.json.encode({"code": self.code, "message": self.message})
+
+
+UNKNOWN_TRANSPORT = Refusal(400, 0, "Transport unknown")
+UNKNOWN_SESSION = Refusal(400, 1, "Session ID unknown")
+BAD_METHOD = Refusal(400, 2, "Bad handshake method")
+BAD_REQUEST = Refusal(400, 3, "Bad request")
+FORBIDDEN = Refusal(403, 4, "Forbidden")
+BAD_VERSION = Refusal(400, 5, "Unsupported protocol version")
+UNAUTHORIZED = Refusal(401, 4, "Unauthorized")
+TOO_LARGE = Refusal(413, 3, "Payload too large")
+TOO_MANY = Refusal(429, 4, "Too many connections from this address")
+STOPPING = Refusal(503, 3, "The server is stopping")
+
+
+class Request:
+    """A request to become a websocket: what `tornado.httputil.HTTPServerRequest` has, for a fifth of the CPU."""
+
+    __slots__ = (
+        "__weakref__",
+        "connection",
+        "headers",
+        "method",
+        "protocol",
+        "query",
+        "query_arguments",
+        "remote_ip",
+        "uri",
+        "version",
+    )
+
+    body = b""
+
+    def __init__(self, connection: Any, line: httputil.RequestStartLine, headers: httputil.HTTPHeaders) -> None:
+        self.connection = connection
+        self.method, self.uri, self.version = line
+        self.query = self.uri.partition("?")[2]
+        self.query_arguments = parse_qs_bytes(self.query, keep_blank_values=True)
+        self.headers = headers
+        self.remote_ip = connection.context.remote_ip
+        self.protocol = connection.context.protocol
+
+    @property
+    def path(self) -> str:
+        """The address without the query."""
+        return self.uri.partition("?")[0]
+
+    @property
+    def host(self) -> str:
+        """By what name we were called."""
+        return self.headers.get("Host", "")
+
+    def forget(self) -> None:
+        """Keep only what may still be asked for while the websocket is open: the headers alone are 3 kB."""
+        self.connection = None
+        self.headers = NO_HEADERS
+
+
+NO_HEADERS = httputil.HTTPHeaders()
+
+
+def is_upgrade(headers: Mapping[str, str]) -> bool:
+    """Return whether these are the headers of a request to become a websocket."""
+    return headers.get("Upgrade", "").lower() == "websocket" and "upgrade" in {
+        token.strip() for token in headers.get("Connection", "").lower().split(",")
+    }
+
+
+def is_same_origin(origin: str, host: str | None) -> bool:
+    """Return whether a page of `origin` came from us, who were called by `host`."""
+    return urlsplit(origin).netloc.lower() == (host or "").lower()

@@ -1,0 +1,281 @@
+"""A Socket.IO server of nothing but the transport, in the test's own loop, and a client that speaks in bytes.
+
+Like that of the protocols' own test suites, it has two namespaces, `/` and `/custom`, each of which tells what it was
+given to connect with; it sends a `message` back, and acknowledges a `message-with-ack` with its arguments.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import tornado.httpserver
+import tornado.netutil
+import tornado.web
+
+import transport
+from tests.serving_inside import until
+
+HANG = 60.0  # seconds; only what hangs takes so long
+QUIET = 3600  # seconds; longer than any test, for a ping may mend what is broken
+SOON = 0.05
+NAMESPACES = ("/", "/custom")
+UPGRADE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+TEXT, BINARY, CLOSE = 1, 2, 8
+MASK = b"\x12\x34\x56\x78"
+
+Connected = Callable[[str, Mapping[str, Any], Any], Awaitable[None]]
+
+
+@dataclass
+class Bare:
+    """A running server."""
+
+    sio: transport.AsyncServer
+    port: int
+
+    async def connect(self) -> "Raw":
+        """Open a connection, and say nothing."""
+        return Raw(*await asyncio.open_connection("127.0.0.1", self.port))
+
+    async def ask(self, method: str, query: str, body: bytes | str = b"", **headers: str) -> "Answer":
+        """Send a request on a connection of its own."""
+        raw = await self.connect()
+        answer = await raw.ask(method, query, body, **headers)
+        raw.close()
+        return answer
+
+    async def open(self) -> "Polling":
+        """Open a session by polling."""
+        answer = await self.ask("GET", "EIO=4&transport=polling")
+        assert answer.status == 200
+        assert answer.body.startswith("0")
+        return Polling(self, json.loads(answer.body[1:])["sid"])
+
+    async def websocket(self, query: str = "EIO=4&transport=websocket", **headers: str) -> "Raw":
+        """Open a websocket, which has not been said anything yet."""
+        raw = await self.connect()
+        await raw.send_request("GET", query, b"", UPGRADE | headers)
+        assert (await raw.head())[0] == 101
+        return raw
+
+    async def joined(self, packet: str = "40") -> "Raw":
+        """Open a websocket that is in a namespace."""
+        raw = await self.websocket()
+        assert (await raw.text())[0] == "0"
+        await raw.say(packet)
+        assert (await raw.text()).startswith("40")
+        assert "auth" in await raw.text()
+        return raw
+
+    def kept(self) -> dict[str, int]:
+        """Return how much there is of everything that a connection may leave behind."""
+        gc.collect()
+        return {
+            "sessions": len(self.sio.eio.sockets),
+            "environs": len(self.sio.environ),
+            "rooms": sum(map(len, self.sio.manager.rooms.values())),
+            "websockets": len(self.sio.eio.websockets),
+            "addresses": len(self.sio.eio.addresses),
+            "tasks": len(asyncio.all_tasks()),
+            "files": len(os.listdir("/proc/self/fd")),
+        }
+
+    async def settled(self, before: dict[str, int]) -> None:
+        """Wait until no more is kept than before."""
+        await until(lambda: self.kept() == before, HANG)
+
+
+@dataclass
+class Answer:
+    """What came back to a request."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+@dataclass
+class Polling:
+    """A session by polling."""
+
+    server: Bare
+    sid: str
+
+    @property
+    def query(self) -> str:
+        """What its requests say."""
+        return f"EIO=4&transport=polling&sid={self.sid}"
+
+    async def get(self) -> Answer:
+        """Poll."""
+        return await self.server.ask("GET", self.query)
+
+    async def post(self, body: bytes | str, **headers: str) -> Answer:
+        """Send packets."""
+        return await self.server.ask("POST", self.query, body, **headers)
+
+    async def probe(self) -> "Raw":
+        """Open a websocket for the session."""
+        return await self.server.websocket(f"EIO=4&transport=websocket&sid={self.sid}")
+
+
+def frame(kind: int, message: str | bytes, flags: int = 0x80) -> bytes:
+    """Return a frame of a client."""
+    data = message.encode() if isinstance(message, str) else message
+    size = len(data)
+    if size > 65535:
+        head = struct.pack("!BBQ", flags | kind, 0xFF, size)
+    elif size > 125:
+        head = struct.pack("!BBH", flags | kind, 0xFE, size)
+    else:
+        head = struct.pack("!BB", flags | kind, 0x80 | size)
+    mask = int.from_bytes(MASK * (size // 4 + 1), "big") >> (8 * (4 - size % 4))
+    return head + MASK + (int.from_bytes(data, "big") ^ mask).to_bytes(size, "big")
+
+
+class Raw:
+    """A connection, byte by byte."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def send_request(self, method: str, query: str, body: bytes | str, headers: Mapping[str, str]) -> None:
+        """Send a request."""
+        content = body.encode() if isinstance(body, str) else body
+        all_headers = {"Host": "here.example"} | dict(headers)
+        if content:
+            all_headers["Content-Length"] = str(len(content))
+        lines = [f"{method} /socket.io/?{query} HTTP/1.1", *(f"{name}: {value}" for name, value in all_headers.items())]
+        await self.send("\r\n".join([*lines, "", ""]).encode() + content)
+
+    async def ask(self, method: str, query: str, body: bytes | str = b"", **headers: str) -> Answer:
+        """Send a request and return its answer; underscores in the names of headers are hyphens."""
+        await self.send_request(method, query, body, {name.replace("_", "-"): headers[name] for name in headers})
+        return await self.answer()
+
+    async def head(self) -> tuple[int, dict[str, str]]:
+        """Return the status and the headers of an answer."""
+        async with asyncio.timeout(HANG):
+            first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+        pairs = (line.split(": ", 1) for line in lines)
+        return int(first.split()[1]), {name.lower(): value for name, value in pairs}
+
+    async def answer(self) -> Answer:
+        """Return an answer."""
+        status, headers = await self.head()
+        async with asyncio.timeout(HANG):
+            body = await self._reader.readexactly(int(headers.get("content-length", 0)))
+        return Answer(status, headers, body.decode())
+
+    async def say(self, message: str | bytes) -> None:
+        """Send a message of a websocket."""
+        await self.frame(TEXT if isinstance(message, str) else BINARY, message)
+
+    async def frame(self, kind: int, message: str | bytes, flags: int = 0x80) -> None:
+        """Send a frame."""
+        await self.send(frame(kind, message, flags))
+
+    async def hear(self) -> tuple[int, bytes]:
+        """Return the next frame's kind and content; raises IncompleteReadError where there is none."""
+        async with asyncio.timeout(HANG):
+            kind, size = await self._reader.readexactly(2)
+            if size == 126:
+                size = struct.unpack("!H", await self._reader.readexactly(2))[0]
+            return kind & 0x0F, await self._reader.readexactly(size)
+
+    async def text(self) -> str:
+        """Return the next message but pings, which it answers."""
+        while True:
+            kind, content = await self.hear()
+            assert kind == TEXT
+            if content != b"2":
+                return content.decode()
+            await self.say("3")
+
+    async def told_until_closed(self) -> list[str]:
+        """Return the messages until the server closes the websocket, and close it too."""
+        told = []
+        while True:
+            kind, content = await self.hear()
+            if kind == CLOSE:
+                break
+            told.append(content.decode())
+        await self.frame(CLOSE, content)
+        await self.is_closed()
+        return told
+
+    async def is_closed(self) -> bool:
+        """Wait until the server has closed the connection."""
+        async with asyncio.timeout(HANG):
+            try:
+                while await self._reader.read(65536):
+                    pass
+            except ConnectionError:
+                pass
+        self.close()
+        return True
+
+    def close(self) -> None:
+        """Close it, without a word."""
+        self._writer.close()
+
+
+@asynccontextmanager
+async def bare(door: bool = False, on_connect: Connected | None = None, **options: Any) -> AsyncIterator[Bare]:
+    """Serve, with a `transport.Door` or without one."""
+    limits = {name: options.pop(name) for name in ("per_address",) if name in options}
+    before = {name: options.pop(name) for name in ("trusted_proxies", "slow_s") if name in options}
+    times = {"ping_interval": QUIET, "ping_timeout": QUIET, "connect_timeout": QUIET}
+    sio = transport.AsyncServer(async_mode="tornado", namespaces=list(NAMESPACES), **(times | options))
+    sio.eio.goodbyes.patience_s = SOON
+    for namespace in NAMESPACES:
+        _serve(sio, namespace, on_connect)
+    handler = transport.get_tornado_handler(sio, **limits)
+    application = tornado.web.Application([(r"/socket\.io/", handler)])
+    if door:
+        server = transport.Door(application, "/socket.io/", handler, **before).server()
+    else:
+        server = tornado.httpserver.HTTPServer(application)
+    (socket,) = tornado.netutil.bind_sockets(0, "127.0.0.1")
+    server.add_sockets([socket])
+    try:
+        yield Bare(sio, socket.getsockname()[1])
+    finally:
+        server.stop()
+        await transport.close_all(sio, 0.0)
+        await sio.shutdown()
+        await server.close_all_connections()
+
+
+def _serve(sio: transport.AsyncServer, namespace: str, on_connect: Connected | None) -> None:
+    async def connect(sid: str, environ: Mapping[str, Any], auth: Any = None) -> None:
+        if on_connect is not None:
+            await on_connect(sid, environ, auth)
+        await sio.emit("auth", auth or {}, to=sid, namespace=namespace)
+
+    async def message(sid: str, *arguments: Any) -> None:
+        await sio.emit("message-back", arguments, to=sid, namespace=namespace)
+
+    async def message_with_ack(_sid: str, *arguments: Any) -> tuple[Any, ...]:
+        return arguments
+
+    sio.on("connect", connect, namespace=namespace)
+    sio.on("message", message, namespace=namespace)
+    sio.on("message-with-ack", message_with_ack, namespace=namespace)

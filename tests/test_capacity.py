@@ -1,0 +1,126 @@
+"""What several processes carry is computed from what one costs: no machine is needed to check the arithmetic."""
+
+from dataclasses import replace
+
+import pytest
+
+from bench import capacity
+from bench.capacity import BACK_S, BUSY, Kind, Load, Measured, Place, Usage
+
+SERVER = {
+    Kind.TICK: 4000.0,
+    Kind.READING: 10.0,
+    Kind.CONNECT: 1000.0,
+    Kind.PUSH: 8.0,
+    Kind.PICTURE: 40.0,
+    Kind.CROSSING: 100.0,
+}
+COSTS = {
+    "server": SERVER,
+    "nginx": {Kind.PUSH: 12.0},
+    "mariadb": {Kind.TICK: 2000.0, Kind.READING: 0.5, Kind.COMMIT: 10.0},
+    "redis": {Kind.CROSSING: 5.0},
+}
+MEASURED = Measured(
+    costs=COSTS,
+    process_mb=80,
+    connection_kb=40,
+    nginx_connection_kb=20,
+    push_bytes=2000,
+)
+USAGE = Usage(sensors=10, every_s=10, browsers=20)
+"""One push a second to each."""
+ONE = Place(processes=1, nginx_cores=1, memory_gb=4, network_gbit=1, mariadb_cores=1)
+FOUR = Place(processes=4, nginx_cores=4, memory_gb=16, network_gbit=4, mariadb_cores=1)
+
+
+def test_costs_are_found_again_in_what_was_measured_of_them() -> None:
+    works = [
+        (Kind.TICK, {Kind.TICK: 10.0}),
+        (Kind.PUSH, {Kind.TICK: 10.0, Kind.PUSH: 500.0}),
+        (Kind.PICTURE, {Kind.TICK: 20.0, Kind.PUSH: 700.0, Kind.PICTURE: 80.0}),
+    ]
+    lessons = [(kind, work, capacity.cpu_us(SERVER, work)) for kind, work in works]
+    assert capacity.learn(lessons) == pytest.approx({kind: SERVER[kind] for kind, _ in works})
+
+
+def test_a_cost_that_is_known_need_not_be_learned() -> None:
+    lessons = [(Kind.PUSH, {Kind.TICK: 10.0, Kind.PUSH: 100.0}, 1800.0)]
+    assert capacity.learn(lessons, {Kind.TICK: 100.0}) == pytest.approx({Kind.TICK: 100.0, Kind.PUSH: 8.0})
+
+
+def test_noise_never_makes_a_cost_negative() -> None:
+    lessons = [(Kind.TICK, {Kind.TICK: 10.0}, 1000.0), (Kind.PING, {Kind.TICK: 10.0, Kind.PING: 5.0}, 990.0)]
+    assert capacity.learn(lessons)[Kind.PING] == 0
+
+
+def test_every_process_gets_every_reading_and_each_browser_its_push_once() -> None:
+    load = Load(connections=8000, storehouses=80, changes=0.5, readings=100)
+    one, four = capacity.work(load, 1), capacity.work(load, 4)
+    assert (one[Kind.READING], four[Kind.READING]) == (100, 400)
+    assert (one[Kind.TICK], four[Kind.TICK]) == (1, 4)
+    assert one[Kind.PUSH] == four[Kind.PUSH] == 4000
+    assert one[Kind.COMMIT] == four[Kind.COMMIT] == 100
+
+
+def test_a_process_makes_the_envs_only_of_storehouses_that_somebody_watches_there() -> None:
+    crowded = Load(connections=8000, storehouses=80, changes=1, readings=80)
+    assert capacity.work(crowded, 4)[Kind.PICTURE] == 4 * 80
+    sparse = replace(crowded, connections=100)
+    assert capacity.work(sparse, 4)[Kind.PICTURE] == 100
+
+
+def test_shorter_intervals_mean_more_ticks() -> None:
+    load = Load(connections=0, storehouses=0, changes=0, readings=0, interval_s=0.1)
+    assert capacity.work(load, 2)[Kind.TICK] == pytest.approx(20)
+
+
+def test_a_commit_waits_for_the_tick_and_for_its_turn_in_it() -> None:
+    assert capacity.arrival_s(interval_s=1.0, burst_s=0.1) == pytest.approx((0.55, 1.09))
+
+
+def test_a_storehouse_is_pushed_at_most_once_a_tick_however_many_readings_there_are() -> None:
+    load = Usage(sensors=100, every_s=1, browsers=10).load(1000)
+    assert (load.storehouses, load.readings, load.changes) == (100, 10_000, 1)
+
+
+def test_a_part_is_at_its_limit_where_it_is_used_as_much_as_it_may() -> None:
+    for part, connections in capacity.limits(MEASURED, USAGE, FOUR).items():
+        used = capacity.shares(MEASURED, USAGE.load(connections), FOUR)[part]
+        assert used == pytest.approx(1, rel=1e-3), part
+
+
+def test_nginx_and_the_network_are_used_in_proportion_to_the_pushes() -> None:
+    limits = capacity.limits(MEASURED, USAGE, ONE)
+    assert limits["nginx's CPU"] == pytest.approx(BUSY * 1e6 / 12, rel=1e-3)
+    assert limits["network"] == pytest.approx(BUSY * 1e9 / 8 / 2000, rel=1e-3)
+
+
+def test_all_can_come_back_while_a_client_waits_for_its_connection() -> None:
+    limits = capacity.limits(MEASURED, USAGE, ONE)
+    assert limits["everybody comes back"] == pytest.approx(BACK_S * 1e6 / 1000, rel=1e-3)
+
+
+def test_more_processes_carry_more_but_ask_more_of_the_database() -> None:
+    one, four = (capacity.limits(MEASURED, USAGE, place) for place in (ONE, FOUR))
+    # Not four times as much: each of the four gets the readings of all.
+    assert 2 < four["the processes' CPU"] / one["the processes' CPU"] < 3
+    assert four["MariaDB's CPU"] < one["MariaDB's CPU"]
+
+
+def test_processes_that_the_ticks_alone_keep_busy_carry_nobody() -> None:
+    heavy = replace(MEASURED, costs={**COSTS, "mariadb": {Kind.TICK: 1e7}})
+    assert capacity.limits(heavy, USAGE, ONE)["MariaDB's CPU"] == pytest.approx(0, abs=1)
+
+
+def test_a_part_that_costs_nothing_is_no_limit() -> None:
+    assert capacity.limits(replace(MEASURED, costs={**COSTS, "nginx": {}}), USAGE, ONE)["nginx's CPU"] == pytest.approx(
+        capacity.MOST, rel=1e-3
+    )
+
+
+def test_what_crosses_processes_costs_redis_more_with_each_of_them() -> None:
+    four, eight = capacity.crossings(MEASURED, 4), capacity.crossings(MEASURED, 8)
+    assert four["the processes' CPU"] == eight["the processes' CPU"] == BUSY * 1e6 / 100
+    assert four["Redis's CPU"] == BUSY * 1e6 / 5 / 4
+    assert eight["Redis's CPU"] == four["Redis's CPU"] / 2

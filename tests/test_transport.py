@@ -1,0 +1,925 @@
+"""The transport at the level of bytes: what is sent, what must come back, and that nothing stays behind."""
+
+import asyncio
+import json
+import os
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import socketio
+from engineio.packet import Packet as EnginePacket
+
+import transport
+from engine.deadlines import Deadlines
+from engine.handler import Handler
+from tests.bare_server import CLOSE, HANG, TEXT, UPGRADE, Answer, Bare, bare
+from tests.serving_inside import until
+
+WAYS = pytest.mark.parametrize("door", [False, True], ids=["application", "door"])
+POLLING, WEBSOCKET = "EIO=4&transport=polling", "EIO=4&transport=websocket"
+TIMES = 1000
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Bare]:
+    async with bare() as running:
+        yield running
+
+
+# The handshake
+
+
+@WAYS
+async def test_a_session_opens_by_polling_and_by_websocket(door: bool) -> None:
+    told = {"pingInterval": 25500, "pingTimeout": 20000, "maxPayload": 1_000_000}
+    async with bare(door, ping_interval=25.5, ping_timeout=20) as server:
+        answer = await server.ask("GET", POLLING)
+        assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=UTF-8")
+        opened = json.loads(answer.body.removeprefix("0"))
+        assert server.sio.eio.transport(opened.pop("sid")) == "polling"
+        assert opened == told | {"upgrades": ["websocket"]}
+        raw = await server.websocket()
+        opened = json.loads((await raw.text()).removeprefix("0"))
+        assert server.sio.eio.transport(opened.pop("sid")) == "websocket"
+        assert opened == told | {"upgrades": []}
+
+
+REFUSED: list[tuple[str, str, int, int]] = [
+    ("GET", "", 400, 0),
+    ("GET", "EIO=4", 400, 0),
+    ("GET", "EIO=4&transport=abc", 400, 0),
+    ("GET", "EIO=4&transport=polling&transport=polling", 400, 0),
+    ("GET", "transport=polling", 400, 5),
+    ("GET", "EIO=3&transport=polling", 400, 5),
+    ("GET", "EIO=abc&transport=polling", 400, 5),
+    ("POST", POLLING, 400, 2),
+    ("PUT", POLLING, 400, 2),
+    ("DELETE", POLLING, 400, 2),
+    ("GET", f"{POLLING}&sid=nobody", 400, 1),
+    ("POST", f"{POLLING}&sid=nobody", 400, 1),
+    ("POST", f"{POLLING}&sid=%ff", 400, 1),
+    ("GET", WEBSOCKET, 400, 3),  # without an upgrade
+]
+REFUSED_UPGRADES: list[tuple[str, dict[str, str], int, int]] = [
+    ("", {}, 400, 0),
+    ("transport=websocket", {}, 400, 5),
+    ("EIO=abc&transport=websocket", {}, 400, 5),
+    ("EIO=4&transport=abc", {}, 400, 0),
+    (POLLING, {}, 400, 3),
+    (f"{WEBSOCKET}&sid=nobody", {}, 400, 1),
+    (WEBSOCKET, {"Sec-WebSocket-Version": "8"}, 400, 3),
+    (WEBSOCKET, {"Sec-WebSocket-Key": ""}, 400, 3),
+    (WEBSOCKET, {"Origin": "https://elsewhere.example"}, 403, 4),
+    (WEBSOCKET, {"Origin": "null"}, 403, 4),
+]
+
+
+@WAYS
+@pytest.mark.parametrize(("method", "query", "status", "code"), REFUSED)
+async def test_a_request_that_cannot_be_served_is_refused_and_its_connection_closed(
+    door: bool, method: str, query: str, status: int, code: int
+) -> None:
+    async with bare(door) as server:
+        raw = await server.connect()
+        answer = await raw.ask(method, query)
+        assert (answer.status, json.loads(answer.body)["code"]) == (status, code)
+        assert await raw.is_closed()
+        assert not server.sio.eio.sockets
+
+
+@WAYS
+@pytest.mark.parametrize(("query", "headers", "status", "code"), REFUSED_UPGRADES)
+async def test_an_upgrade_that_cannot_be_served_is_refused_before_it_happens(
+    door: bool, query: str, headers: dict[str, str], status: int, code: int
+) -> None:
+    async with bare(door) as server:
+        raw = await server.connect()
+        await raw.send_request("GET", query, b"", UPGRADE | headers)
+        answer = await raw.answer()
+        assert (answer.status, json.loads(answer.body)["code"]) == (status, code)
+        assert await raw.is_closed()
+        assert not server.sio.eio.sockets
+
+
+@WAYS
+async def test_of_two_hundred_refused_upgrades_none_stays_open(door: bool) -> None:
+    async with bare(door) as server:
+        before = server.kept()
+
+        async def refused(number: int) -> int:
+            query, headers, *_ = REFUSED_UPGRADES[number % len(REFUSED_UPGRADES)]
+            raw = await server.connect()
+            await raw.send_request("GET", query, b"", UPGRADE | headers)
+            status = (await raw.answer()).status
+            assert await raw.is_closed()
+            return status
+
+        statuses = await asyncio.gather(*(refused(number) for number in range(200)))
+        assert all(400 <= status < 500 for status in statuses)
+        await server.settled(before)
+
+
+@WAYS
+async def test_without_a_host_nobody_is_let_in(door: bool) -> None:
+    async with bare(door) as server:
+        raw = await server.connect()
+        headers = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
+        await raw.send(f"GET /socket.io/?{WEBSOCKET} HTTP/1.1\r\n{headers}\r\n".encode())
+        assert (await raw.head())[0] == 400
+        assert await raw.is_closed()
+
+
+async def test_transports_that_are_not_allowed_do_not_exist() -> None:
+    async with bare(transports=["websocket"]) as server:
+        assert (await server.ask("GET", POLLING)).status == 400
+        await server.joined()
+
+
+async def test_a_handler_of_connections_may_refuse_and_may_fail() -> None:
+    for door in (False, True):
+        async with bare(door) as server:
+            before = server.kept()
+
+            def refuse(_sid: str, environ: Mapping[str, Any]) -> bool:
+                raise KeyError(environ["REMOTE_ADDR"])
+
+            server.sio.eio.on("connect", refuse)
+            assert (await server.ask("GET", POLLING)).status == 401
+            raw = await server.connect()
+            await raw.send_request("GET", WEBSOCKET, b"", UPGRADE)
+            assert (await raw.answer()).status == 401
+            raw.close()
+            await server.settled(before)
+
+
+# Origins
+
+
+@WAYS
+@pytest.mark.parametrize(
+    ("allowed", "origin", "status"),
+    [
+        (None, "http://here.example", 200),
+        (None, "https://HERE.example", 200),
+        (None, "https://elsewhere.example", 403),
+        (["https://portal.example"], "https://portal.example", 200),
+        (["https://portal.example"], "https://here.example", 200),
+        (["https://portal.example"], "https://elsewhere.example", 403),
+        ("*", "https://elsewhere.example", 200),
+        ([], "https://elsewhere.example", 403),
+    ],
+)
+async def test_pages_of_our_own_origin_and_of_those_allowed_may_connect(
+    door: bool, allowed: Any, origin: str, status: int
+) -> None:
+    async with bare(door, cors_allowed_origins=allowed) as server:
+        answer = await server.ask("GET", POLLING, Origin=origin)
+        assert answer.status == status
+        assert answer.headers.get("access-control-allow-origin") == (
+            origin if status == 200 and not origin.lower().endswith("//here.example") else None
+        )
+        raw = await server.connect()
+        await raw.send_request("GET", WEBSOCKET, b"", UPGRADE | {"Origin": origin})
+        assert (await raw.head())[0] == (101 if status == 200 else 403)
+
+
+async def test_a_browser_is_told_what_it_may_send() -> None:
+    async with bare(cors_allowed_origins=["https://portal.example"]) as server:
+        asked = {"Origin": "https://portal.example", "Access_Control_Request_Headers": "X-Own"}
+        answer = await server.ask("OPTIONS", POLLING, **asked)
+        assert answer.status == 200
+        assert answer.headers["access-control-allow-methods"] == "OPTIONS, GET, POST"
+        assert answer.headers["access-control-allow-headers"] == "X-Own"
+
+
+# Packets, by polling
+
+
+@pytest.mark.parametrize("body", ["4hello", "4one\x1e4two\x1e4three", "4hello\x1ebAQIDBA==", '4{"a":1}', "4"])
+async def test_payloads_go_and_come_by_polling(server: Bare, body: str) -> None:
+    server.sio.eio.on("message", server.sio.eio.send)
+    session = await server.open()
+    answer = await session.post(body)
+    assert (answer.status, answer.body) == (200, "ok")
+    assert (await session.get()).body == body
+
+
+@pytest.mark.parametrize(
+    "body", ["", "abc", "4hello\x1e", "\x1e4hello", "2", "0", "5", "9", b"4\xff", "bAQ", "b~~~~", "d=4hello"]
+)
+async def test_a_malformed_payload_closes_the_session(server: Bare, body: str | bytes) -> None:
+    heard: list[Any] = []
+    server.sio.eio.on("message", lambda *arguments: heard.append(arguments))
+    session = await server.open()
+    assert (await session.post(body)).status == 400
+    assert (await session.get()).status == 400
+    assert not heard
+    assert not server.sio.eio.sockets
+
+
+async def test_a_second_poll_closes_the_session_and_ends_the_first(server: Bare) -> None:
+    session = await server.open()
+    first = asyncio.create_task(session.get())
+    await polls(server, session.sid)
+    assert (await session.get()).status == 400
+    answer = await first
+    assert (answer.status, answer.body) == (200, "1")
+    assert (await session.get()).status == 400
+
+
+async def test_a_second_post_before_the_first_is_over_closes_the_session(server: Bare) -> None:
+    session = await server.open()
+    first = await server.connect()
+    await first.send(f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n40".encode())
+    await until(lambda: server.sio.eio.sockets[session.sid].posting, HANG)
+    assert (await session.post("40")).status == 400
+    assert not server.sio.eio.sockets
+    await first.send(b"/custom")
+    assert (await first.answer()).status == 400
+
+
+async def test_a_poll_that_is_broken_off_closes_the_session(server: Bare) -> None:
+    session = await server.open()
+    raw = await server.connect()
+    await raw.send_request("GET", session.query, b"", {})
+    await polls(server, session.sid)
+    raw.close()
+    await until(lambda: not server.sio.eio.sockets, HANG)
+    assert (await session.get()).status == 400
+
+
+async def test_a_client_that_says_goodbye_by_polling_is_gone(server: Bare) -> None:
+    session = await server.open()
+    waiting = asyncio.create_task(session.get())
+    await polls(server, session.sid)
+    assert (await session.post("1")).body == "ok"
+    assert (await waiting).body == "6"
+    assert (await session.get()).status == 400
+    overtaken = await server.open()
+    server.sio.eio.goodbyes.patience_s = HANG
+    assert (await overtaken.post("1")).body == "ok"
+    assert (await overtaken.get()).body == "6"
+    assert (await overtaken.get()).status == 400
+
+
+async def test_a_polling_client_hears_the_servers_goodbye_whether_it_polls_just_now_or_soon(server: Bare) -> None:
+    now, soon = await server.open(), await server.open()
+    waiting = asyncio.create_task(now.get())
+    await polls(server, now.sid)
+    server.sio.eio.goodbyes.patience_s = HANG
+    await server.sio.eio.disconnect()
+    assert (await waiting).body == "1"
+    assert (await soon.post("40")).status == 400
+    assert (await soon.get()).body == "1"
+    assert not server.sio.eio.sockets
+
+
+@pytest.mark.parametrize("size", [1_000_001, 1_500_000, 50_000_000])
+async def test_a_post_that_is_too_large_is_refused_and_the_session_stays(server: Bare, size: int) -> None:
+    session = await server.open()
+    raw = await server.connect()
+    await raw.send(f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: {size}\r\n\r\n".encode())
+    if size < 1_048_576:
+        await raw.send(b"4" * size)
+    assert (await raw.answer()).status == 413
+    assert await raw.is_closed()
+    assert (await session.post("40")).status == 200
+
+
+async def test_a_post_in_chunks_may_be_no_larger(server: Bare) -> None:
+    session = await server.open()
+    raw = await server.connect()
+    await raw.send(
+        f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    )
+    for _ in range(11):
+        await raw.send(b"%x\r\n%s\r\n" % (100_000, b"4" * 100_000))
+    await raw.send(b"0\r\n\r\n")
+    assert (await raw.answer()).status == 413
+    assert (await session.post("40")).status == 200
+
+
+# Packets, by websocket
+
+
+@pytest.mark.parametrize("message", ["4hello", '4{"a":1}', b"\x01\x02\x03"])
+async def test_messages_go_and_come_by_websocket(server: Bare, message: str | bytes) -> None:
+    server.sio.eio.on("message", server.sio.eio.send)
+    raw = await server.websocket()
+    await raw.text()
+    await raw.say(message)
+    assert (await raw.hear())[1] == (message.encode() if isinstance(message, str) else message)
+
+
+@WAYS
+@pytest.mark.parametrize("message", ["", "abc", "0", "2", "2probe", "5", "7", "9", "²"])
+async def test_who_sends_an_unknown_packet_is_closed(door: bool, message: str) -> None:
+    async with bare(door) as server:
+        raw = await server.websocket()
+        await raw.text()
+        await raw.say(message)
+        assert await raw.told_until_closed() == []
+        assert not server.sio.eio.sockets
+
+
+async def test_a_client_that_says_goodbye_by_websocket_is_closed(server: Bare) -> None:
+    raw = await server.joined()
+    await raw.say("1")
+    assert await raw.told_until_closed() == []
+    assert not server.sio.environ
+
+
+async def test_a_websocket_is_told_goodbye_and_closed(server: Bare) -> None:
+    raw = await server.joined()
+    await server.sio.eio.disconnect()
+    assert await raw.told_until_closed() == ["1"]
+
+
+@WAYS
+async def test_a_message_over_the_limit_closes_the_websocket_as_too_big(door: bool) -> None:
+    async with bare(door, max_http_buffer_size=1000) as server:
+        raw = await server.joined()
+        await raw.say("4" * 1001)
+        kind, content = await raw.hear()
+        assert (kind, content[:2]) == (CLOSE, (1009).to_bytes(2, "big"))
+        assert await raw.is_closed()
+
+
+@WAYS
+async def test_compression_is_never_offered(door: bool) -> None:
+    async with bare(door) as server:
+        raw = await server.connect()
+        await raw.send_request(
+            "GET", WEBSOCKET, b"", UPGRADE | {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
+        )
+        status, headers = await raw.head()
+        assert (status, headers.get("sec-websocket-extensions")) == (101, None)
+        await raw.text()
+        await raw.frame(TEXT, zlib.compress(b"4" * 1000), flags=0xC0)
+        assert await raw.is_closed()
+        session = await server.open()
+        answer = await server.ask("GET", POLLING, Accept_Encoding="gzip, deflate")
+        assert "content-encoding" not in answer.headers
+        assert (await session.post("40", Content_Encoding="gzip")).status == 200
+
+
+# Heartbeats
+
+
+async def test_who_answers_pings_stays_and_who_does_not_is_closed() -> None:
+    async with bare(ping_interval=0.05, ping_timeout=HANG) as server:
+        session = await server.open()
+        raw = await server.websocket()
+        await raw.text()
+        for _ in range(3):
+            assert (await session.get()).body == "2"
+            assert (await session.post("3")).status == 200
+            assert await raw.hear() == (TEXT, b"2")
+            await raw.say("3")
+    async with bare(ping_interval=0.05, ping_timeout=0.05) as server:
+        session = await server.open()
+        raw = await server.websocket()
+        assert (await raw.told_until_closed())[1:] == ["2", "1"]
+        await asyncio.sleep(0.1)  # how long it has, however fast the machine is
+        assert (await session.get()).status == 400
+        assert not server.sio.environ
+
+
+def test_a_time_limit_counts_from_when_it_was_due_and_one_timer_serves_all() -> None:
+    async def rings() -> None:
+        late: list[str] = []
+        loop = asyncio.get_running_loop()
+        deadlines: Deadlines[str] = Deadlines(0.02, lambda key, _: late.append(key))
+        for key in ("gone", "first", "second"):
+            deadlines.add(key)
+        deadlines.discard("gone")
+        deadlines.add("first")
+        assert len([handle for handle in loop._scheduled if not handle.cancelled()]) == 1  # type: ignore[attr-defined]
+        await until(lambda: len(late) == 2, HANG)
+        assert late == ["second", "first"]
+        deadlines.add("past", start=0.0)
+        assert deadlines.is_late("past")
+        deadlines.stop()
+        assert not deadlines.is_late("past")
+
+    asyncio.run(rings())
+
+
+# Upgrades
+
+
+async def test_a_session_changes_from_polling_to_a_websocket(server: Bare) -> None:
+    server.sio.eio.on("message", server.sio.eio.send)
+    session = await server.open()
+    waiting = asyncio.create_task(session.get())
+    await polls(server, session.sid)
+    raw = await session.probe()
+    await raw.say("2probe")
+    assert await raw.text() == "3probe"
+    assert (await waiting).body == "6"
+    assert (await session.get()).body == "6"
+    assert (await session.post("4late")).body == "ok"
+    await raw.say("5")
+    await raw.say("4hello")
+    assert [await raw.text(), await raw.text()] == ["4late", "4hello"]
+    assert (await session.get()).status == 400
+    assert (await session.post("4hello")).status == 400
+
+
+async def test_what_others_put_into_the_queue_arrives_after_an_upgrade(server: Bare) -> None:
+    session = await server.open()
+    raw = await session.probe()
+    await raw.say("2probe")
+    await raw.text()
+    await raw.say("5")
+    await until(lambda: server.sio.eio.transport(session.sid) == "websocket", HANG)
+    for text in ("one", "two"):
+        server.sio.eio.sockets[session.sid].queue.put_nowait(EnginePacket(4, text))
+    assert [await raw.text(), await raw.text()] == ["4one", "4two"]
+
+
+async def test_a_second_websocket_of_a_session_is_closed_and_the_first_stays(server: Bare) -> None:
+    server.sio.eio.on("message", server.sio.eio.send)
+    session = await server.open()
+    raw = await session.probe()
+    assert await (await session.probe()).told_until_closed() == []
+    await raw.say("2probe")
+    await raw.text()
+    await raw.say("5")
+    assert await (await session.probe()).told_until_closed() == []
+    await raw.say("4hello")
+    assert await raw.text() == "4hello"
+    direct = await server.websocket()
+    sid = json.loads((await direct.text())[1:])["sid"]
+    assert await (await server.websocket(f"{WEBSOCKET}&sid={sid}")).told_until_closed() == []
+
+
+@pytest.mark.parametrize("message", ["5", "2", "3probe", "4hello", b"2probe"])
+async def test_a_websocket_that_does_not_probe_is_closed_and_polling_goes_on(
+    server: Bare, message: str | bytes
+) -> None:
+    server.sio.eio.on("message", server.sio.eio.send)
+    session = await server.open()
+    raw = await session.probe()
+    await raw.say(message)
+    assert await raw.told_until_closed() == []
+    await session.post("4hello")
+    assert (await session.get()).body == "4hello"
+
+
+async def test_an_upgrade_that_is_never_finished_is_broken_off(server: Bare) -> None:
+    session = await server.open()
+    server.sio.eio.upgrades.patience_s = 0.05
+    raw = await session.probe()
+    await raw.say("2probe")
+    assert await raw.told_until_closed() == ["3probe"]
+    assert (await session.post("40")).status == 200
+
+
+async def test_with_its_session_a_probing_websocket_ends(server: Bare) -> None:
+    session = await server.open()
+    raw = await session.probe()
+    await session.post("1")
+    assert await raw.told_until_closed() == []
+
+
+# Socket.IO
+
+
+@WAYS
+@pytest.mark.parametrize(
+    ("packet", "prefix", "told"),
+    [
+        ("40", "40", '42["auth",{}]'),
+        ('40{"token":"123"}', "40", '42["auth",{"token":"123"}]'),
+        ("40/custom,", "40/custom,", '42/custom,["auth",{}]'),
+        ('40/custom,{"token":"abc"}', "40/custom,", '42/custom,["auth",{"token":"abc"}]'),
+    ],
+)
+async def test_a_client_hears_that_it_is_in_a_namespace_before_anything_else(
+    door: bool, packet: str, prefix: str, told: str
+) -> None:
+    async with bare(door) as server:
+        raw = await server.websocket()
+        await raw.text()
+        await raw.say(packet)
+        answer = await raw.text()
+        assert answer.startswith(prefix)
+        assert list(json.loads(answer.removeprefix(prefix))) == ["sid"]
+        assert await raw.text() == told
+
+
+async def test_an_unknown_namespace_is_refused_and_the_connection_stays(server: Bare) -> None:
+    raw = await server.websocket()
+    await raw.text()
+    await raw.say("40/random")
+    assert await raw.text() == '44/random,{"message":"Invalid namespace"}'
+    await raw.say("40")
+    assert (await raw.text()).startswith("40")
+
+
+async def test_who_is_refused_hears_why_and_nothing_else() -> None:
+    async def refuse(_sid: str, _environ: object, auth: Any) -> None:
+        if auth is None:
+            raise socketio.exceptions.ConnectionRefusedError("a ticket is needed", {"field": "ticket"})
+        raise KeyError("secret")
+
+    async with bare(on_connect=refuse) as server:
+        before = server.kept()
+        raw = await server.websocket()
+        await raw.text()
+        await raw.say("40")
+        assert json.loads((await raw.text())[2:]) == {"message": "a ticket is needed", "data": {"field": "ticket"}}
+        await raw.say('40{"ticket":1}')
+        assert await raw.text() == '44{"message":"Connection rejected by server"}'
+        raw.close()
+        await server.settled(before)
+
+
+async def test_who_leaves_a_namespace_stays_in_the_others(server: Bare) -> None:
+    raw = await server.joined()
+    await raw.say("40/custom")
+    assert [(await raw.text())[:10], (await raw.text())[:10]] == ["40/custom,", "42/custom,"]
+    await raw.say("41/custom")
+    await raw.say('42["message","still here"]')
+    assert await raw.text() == '42["message-back","still here"]'
+    await raw.say("40/custom")
+    assert (await raw.text()).startswith("40/custom,")
+
+
+@pytest.mark.parametrize("namespace", ["", "/custom,"])
+async def test_events_and_acknowledgements_go_and_come(server: Bare, namespace: str) -> None:
+    raw = await server.joined(f"40{namespace}")
+    await raw.say(f'42{namespace}["message",1,"2",{{"3":[true]}}]')
+    assert await raw.text() == f'42{namespace}["message-back",1,"2",{{"3":[true]}}]'
+    await raw.say(f'42{namespace}456["message-with-ack",1,"2",{{"3":[false]}}]')
+    assert await raw.text() == f'43{namespace}456[1,"2",{{"3":[false]}}]'
+    await raw.say(f'450-{namespace}7["message-with-ack",1]')
+    assert await raw.text() == f"43{namespace}7[1]"
+
+
+@pytest.mark.parametrize(
+    ("event", "answer"), [("452-", '452-["message-back",'), ("452-789", "462-789[")], ids=["event", "acknowledgement"]
+)
+async def test_binary_goes_and_comes(server: Bare, event: str, answer: str) -> None:
+    places = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
+    name = "message-with-ack" if "789" in event else "message"
+    raw = await server.joined()
+    await raw.say(f'{event}["{name}",{places}')
+    await raw.say(b"\x01\x02\x03")
+    await raw.say(b"\x04\x05\x06")
+    assert await raw.text() == answer + places
+    assert [(await raw.hear())[1], (await raw.hear())[1]] == [b"\x01\x02\x03", b"\x04\x05\x06"]
+
+
+async def test_binary_goes_and_comes_by_polling(server: Bare) -> None:
+    session = await server.open()
+    await session.post("40")
+    place = '{"_placeholder":true,"num":0}'
+    told = (await session.get()).body.split("\x1e")
+    await session.post(f'451-["message",{place}]\x1ebAQIDBA==')
+    while len(told) < 4:
+        told += (await session.get()).body.split("\x1e")
+    assert told[2:] == [f'451-["message-back",{place}]', "bAQIDBA=="]
+
+
+async def test_the_server_may_ask_for_an_acknowledgement(server: Bare) -> None:
+    raw = await server.joined()
+    (sid,) = [sid for sid, _ in server.sio.manager.get_participants("/", None)]
+    answer = asyncio.create_task(server.sio.call("ask", 1, to=sid, timeout=HANG))
+    assert await raw.text() == '421["ask",1]'
+    await raw.say('431["yes"]')
+    assert await answer == "yes"
+
+
+MALFORMED = [
+    "4", "4abc", "47", "49", "44", '44"x"', "42", "42{}", "42[]", "42[null]", "42[true]", "42[1.5]", "42[{}]", "42[",
+    '42"message"', '42abc["message"]', '421-["message"]', '42/custom["message"]', "43[1]", "431", "431{}", "40[]",
+    '40"x"', "40{", "41[]", '45["message"]', '45-["message"]', '45x-["message"]', '451-["message"', '4565-["message"]',
+    '451-{}', "461-[]", '42["connect"]', '42["disconnect"]', '42["connect_error"]', '42["disconnecting"]',
+    '42["newListener"]', '42["removeListener"]', "40", '42999999999999999999999999999999999999999999999999999999999'
+    '99999999999999999999999999999999999999999999999["message"]', b"\x00",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("packet", MALFORMED)
+async def test_who_sends_a_malformed_packet_is_closed(server: Bare, packet: str | bytes) -> None:
+    raw = await server.joined()
+    await raw.say(packet)
+    assert await raw.told_until_closed() == []
+    assert not server.sio.eio.sockets
+
+
+async def test_who_sends_text_where_an_attachment_is_missing_is_closed(server: Bare) -> None:
+    for follows in ('42["message"]', "41", "40/custom"):
+        raw = await server.joined()
+        await raw.say('451-["message",{"_placeholder":true,"num":0}]')
+        await raw.say(follows)
+        assert await raw.told_until_closed() == []
+
+
+@pytest.mark.parametrize("number", ["1", '"0"', "null", "[]"])
+async def test_a_placeholder_of_nothing_closes(server: Bare, number: str) -> None:
+    raw = await server.joined()
+    await raw.say(f'451-["message",{{"_placeholder":true,"num":{number}}}]')
+    await raw.say(b"\x01")
+    assert await raw.told_until_closed() == []
+
+
+async def test_attachments_may_together_be_no_larger_than_a_message() -> None:
+    async with bare(max_http_buffer_size=1000) as server:
+        raw = await server.joined()
+        await raw.say('453-["message"]')
+        for _ in range(3):
+            await raw.say(b"x" * 400)
+        assert await raw.told_until_closed() == []
+        assert not server.sio._binary_packet
+
+
+@pytest.mark.parametrize("packet", ['42["message"]', "431[]", "41", '451-["message"]', '42/custom,["message"]'])
+async def test_nothing_may_come_before_the_handshake(server: Bare, packet: str) -> None:
+    raw = await server.websocket()
+    await raw.text()
+    await raw.say(packet)
+    assert await raw.told_until_closed() == []
+
+
+async def test_by_polling_too_a_malformed_packet_closes(server: Bare) -> None:
+    session = await server.open()
+    assert (await session.post("40\x1e4abc")).status == 400
+    assert (await session.get()).status == 400
+    assert not server.sio.environ
+
+
+async def test_names_of_the_library_are_for_a_namespace_that_takes_every_event_itself(server: Bare) -> None:
+    heard: list[tuple[type, str]] = []
+
+    class Funnel(socketio.AsyncNamespace):  # type: ignore[misc]
+        async def trigger_event(self, event: str, *_: Any) -> None:
+            heard.append((type(event), event))
+
+    server.sio.register_namespace(Funnel("/funnel"))
+    raw = await server.websocket()
+    await raw.text()
+    await raw.say("40/funnel,")
+    await raw.text()
+    await raw.say('42/funnel,["disconnect"]')
+    await until(lambda: len(heard) == 2, HANG)
+    assert heard == [(str, "connect"), (transport.EventName, "disconnect")]
+
+
+@WAYS
+async def test_who_joins_no_namespace_in_time_is_closed(door: bool) -> None:
+    async with bare(door, connect_timeout=0.05) as server:
+        raw = await server.websocket()
+        assert (await raw.told_until_closed())[1:] == []
+        session = await server.open()
+        await until(lambda: not server.sio.eio.sockets, HANG)
+        assert (await session.get()).status == 400
+        stays = await server.joined()
+        await asyncio.sleep(0.1)  # longer than it would have had
+        await stays.say('421["message-with-ack"]')
+        assert await stays.text() == "431[]"
+        await stays.say("41")
+        assert await stays.told_until_closed() == []
+
+
+# Who, how many, how slow
+
+
+def seen_from(headers: dict[str, str], trusted: list[str]) -> Any:
+    async def see() -> tuple[str, str]:
+        seen: list[tuple[str, str]] = []
+
+        async def look(_sid: str, environ: Mapping[str, Any], _auth: object) -> None:
+            seen.append((transport.remote_address(environ), environ["wsgi.url_scheme"]))
+
+        async with bare(door=True, on_connect=look, trusted_proxies=trusted) as server:
+            raw = await server.websocket(**headers)
+            await raw.text()
+            await raw.say("40")
+            await raw.text()
+            polling = json.loads((await server.ask("GET", POLLING, **headers)).body[1:])["sid"]
+            await server.ask("POST", f"{POLLING}&sid={polling}", "40", **headers)
+        assert seen[0] == seen[1]
+        return seen[0]
+
+    return see()
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "trusted", "address", "scheme"),
+    [
+        ("198.51.100.7", [], "127.0.0.1", "http"),
+        ("198.51.100.7", ["192.0.2.1"], "127.0.0.1", "http"),
+        ("198.51.100.7", ["127.0.0.1"], "198.51.100.7", "https"),
+        ("203.0.113.9, 198.51.100.7", ["127.0.0.0/8"], "198.51.100.7", "https"),
+        ("198.51.100.7, 10.0.0.3", ["127.0.0.1", "10.0.0.0/8"], "198.51.100.7", "https"),
+        ("2001:db8::7", ["127.0.0.1"], "2001:db8::7", "https"),
+        ("nonsense", ["127.0.0.1"], "127.0.0.1", "https"),
+    ],
+)
+async def test_what_trusted_proxies_say_of_the_client_is_believed_and_of_others_is_not(
+    forwarded: str, trusted: list[str], address: str, scheme: str
+) -> None:
+    headers = {"X-Forwarded-For": forwarded, "X-Forwarded-Proto": "https"}
+    assert await seen_from(headers, trusted) == (address, scheme)
+
+
+async def test_a_proxys_connection_serves_many_clients_and_mixes_none_up() -> None:
+    async with bare(door=True, trusted_proxies=["127.0.0.1"]) as server:
+        raw = await server.connect()
+        for address in ("198.51.100.7", "198.51.100.8"):
+            assert (await raw.ask("GET", POLLING, X_Forwarded_For=address)).status == 200
+        assert (await raw.ask("GET", POLLING)).status == 200
+        assert server.sio.eio.addresses == {"198.51.100.7": 1, "198.51.100.8": 1, "127.0.0.1": 1}
+
+
+@WAYS
+async def test_one_address_may_have_so_many_connections(door: bool) -> None:
+    async with bare(door, per_address=2) as server:
+        first, second = await server.joined(), await server.open()
+        assert (await server.ask("GET", POLLING)).status == 429
+        raw = await server.connect()
+        await raw.send_request("GET", WEBSOCKET, b"", UPGRADE)
+        assert (await raw.answer()).status == 429
+        await second.post("1")
+        await server.joined()
+        first.close()
+
+
+async def test_slow_headers_silence_and_slow_bodies_are_closed() -> None:
+    async with bare(door=True, slow_s=0.1) as server:
+        session = await server.open()
+        silent, slow, body = await server.connect(), await server.connect(), await server.connect()
+        await slow.send(b"GET /socket.io/ HTTP/1.1\r\nHost: h\r\n")
+        await body.send(f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n4".encode())
+        for raw in (silent, slow, body):
+            assert await raw.is_closed()
+
+
+@WAYS
+async def test_handlers_see_the_request_that_a_session_began_with(door: bool) -> None:
+    seen: list[Mapping[str, Any]] = []
+
+    async def look(_sid: str, environ: Mapping[str, Any], _auth: object) -> None:
+        seen.append(dict(environ))
+        transport.forget_handshake(environ)
+        seen.append(dict(environ))
+
+    async with bare(door, on_connect=look) as server:
+        raw = await server.websocket(Cookie="session=1")
+        await raw.text()
+        await raw.say("40")
+        await raw.text()
+        assert seen[0]["QUERY_STRING"] == WEBSOCKET
+        assert seen[0]["PATH_INFO"] == "/socket.io/"
+        assert seen[0]["HTTP_COOKIE"] == "session=1"
+        assert seen[0]["REQUEST_METHOD"] == "GET"
+        assert seen[0]["tornado.handler"].request.remote_ip == "127.0.0.1"
+        assert seen[1] == {"REMOTE_ADDR": "127.0.0.1"}
+
+
+async def test_the_cookie_that_was_asked_for_is_set() -> None:
+    async with bare(cookie="io") as server:
+        answer = await server.ask("GET", POLLING)
+        sid = json.loads(answer.body[1:])["sid"]
+        assert answer.headers["set-cookie"] == f"io={sid}; path=/; SameSite=Lax"
+
+
+# Nothing stays behind
+
+
+async def come_and_go(server: Bare, number: int) -> None:
+    match number % 6:
+        case 0:
+            raw = await server.joined()
+            raw.close()
+        case 1:
+            raw = await server.websocket()
+            raw.close()
+        case 2:
+            session = await server.open()
+            await session.post("40")
+            await session.post("1")
+        case 3:
+            session = await server.open()
+            await session.post("40\x1e40/custom")
+            await session.post("nonsense")
+        case 4:
+            raw = await (await server.open()).probe()
+            await raw.say("2probe")
+            await raw.text()
+            await raw.say("5")
+            await raw.say('40\x1e42["message"]')
+            await raw.told_until_closed()
+        case _:
+            raw = await server.websocket()
+            await raw.text()
+            await raw.say("40/custom,")
+            await raw.text()
+            await raw.frame(CLOSE, b"\x03\xe8")
+            assert await raw.is_closed()
+
+
+@WAYS
+@pytest.mark.parametrize("failing", [False, True], ids=["well", "handlers that fail"])
+@pytest.mark.parametrize("times", [TIMES // 5, pytest.param(10 * TIMES, marks=pytest.mark.faults)])
+async def test_after_many_connects_and_disconnects_nothing_is_left(door: bool, failing: bool, times: int) -> None:
+    async with bare(door) as server:
+        if failing:
+            _let_handlers_fail(server.sio)
+        before = server.kept()
+        for start in range(0, times, 50):
+            await asyncio.gather(*(come_and_go(server, number) for number in range(start, start + 50)))
+        await server.settled(before)
+        assert not server.sio.manager.pending_connect
+        assert not server.sio.manager.pending_disconnect
+        assert not server.sio._held
+
+
+def _let_handlers_fail(sio: transport.AsyncServer) -> None:
+    async def fail(*_: Any) -> None:
+        raise RuntimeError("a defect of the application")
+
+    sio.on("disconnect", fail)
+    sio.on("disconnect", fail, namespace="/custom")
+
+
+async def test_who_leaves_while_being_let_in_leaves_nothing() -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def wait(*_: Any) -> None:
+        entered.set()
+        await leave.wait()
+
+    async with bare(on_connect=wait) as server:
+        before = server.kept()
+        raw = await server.websocket()
+        await raw.text()
+        await raw.say("40")
+        await entered.wait()
+        raw.close()
+        leave.set()
+        await server.settled(before)
+
+
+async def test_after_it_was_disconnected_by_a_handler_that_fails_a_client_is_out(server: Bare) -> None:
+    _let_handlers_fail(server.sio)
+    raw = await server.joined()
+    (sid,) = [sid for sid, _ in server.sio.manager.get_participants("/", None)]
+    await server.sio.disconnect(sid)
+    assert await raw.text() == "41"
+    assert not list(server.sio.manager.get_participants("/", None))
+
+
+async def test_bombs_and_giants_cost_no_memory() -> None:
+    async with bare(max_http_buffer_size=65_536) as server:
+        await server.ask("GET", POLLING)
+        before = memory_bytes()
+        bomb = zlib.compress(bytes(100_000_000))[2:-4]
+
+        async def attack(number: int) -> Answer | bool:
+            if number % 2:
+                raw = await server.websocket(**{"Sec-WebSocket-Extensions": "permessage-deflate"})
+                await raw.frame(TEXT, bomb[:60_000], flags=0xC0)
+                return await raw.is_closed()
+            session = await server.open()
+            raw = await server.connect()
+            head = f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: 50000000\r\n\r\n"
+            await raw.send(head.encode())
+            return await raw.answer()
+
+        for outcome in await asyncio.gather(*(attack(number) for number in range(100))):
+            assert outcome is True or (isinstance(outcome, Answer) and outcome.status == 413)
+        assert memory_bytes() - before < 20_000_000
+
+
+def memory_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+# The libraries
+
+
+def test_all_private_names_are_those_of_the_installed_libraries() -> None:
+    assert transport.missing() == []
+
+
+async def test_without_them_the_librarys_own_way_is_taken_and_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(transport, "PRIVATE", {asyncio.Queue.empty: {"_nothing_like_it"}})
+    sio = transport.AsyncServer(async_mode="tornado")
+    assert "_nothing_like_it" in caplog.text
+    handler = transport.get_tornado_handler(sio)
+    assert not issubclass(handler, Handler)
+
+
+async def polls(server: Bare, sid: str) -> None:
+    """Wait until a poll of the session is being held."""
+    await until(lambda: server.sio.eio.sockets[sid].is_polled, HANG)
