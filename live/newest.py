@@ -1,7 +1,8 @@
 """The newest reading of each sensor, and how good it is. Pure: no clock, no socket, no database."""
 
 import heapq
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from ask.answers import Env, Id, Storehouse
@@ -11,6 +12,9 @@ from instants import AHEAD
 
 INTERVALS = 3
 """A reading older than so many of its sensor's intervals is stale."""
+
+
+GOOD = "good"
 
 
 class Newest:
@@ -23,6 +27,8 @@ class Newest:
         self._readings: dict[Key, Reading] = {}
         self._ageing: list[tuple[datetime, int, Key]] = []  # a heap: when which reading goes stale
         self._turns = 0
+        self._looks: Counter[Id] = Counter()
+        self._shown: dict[Id, list[_Shown]] = {}  # by storehouse
 
     def storehouse(self, store_house_id: Id) -> Storehouse | None:
         """Return the storehouse of this id, also where an integer came as a string of digits."""
@@ -30,6 +36,18 @@ class Newest:
         if found is None and isinstance(store_house_id, str) and store_house_id.isascii() and store_house_id.isdigit():
             found = self._storehouses.get(int(store_house_id))
         return found
+
+    def storehouses(self) -> list[Storehouse]:
+        """Return all storehouses, by id."""
+        return list(self._storehouses.values())
+
+    def sensors(self, store_house_id: Id) -> Sequence[Sensor]:
+        """Return the storehouse's sensors, by id."""
+        return self._sensors.get(store_house_id, ())
+
+    def looks(self, store_house_id: Id) -> int:
+        """Return a number that is another each time the storehouse looks different."""
+        return self._looks[store_house_id]
 
     def knows(self, key: Key) -> bool:
         """Return whether readings of this key belong to a known sensor."""
@@ -48,10 +66,13 @@ class Newest:
         for sensor in sensors:
             self._sensors.setdefault(sensor.store_house_id, []).append(sensor)
             self._of_key.setdefault(sensor.key, []).append(sensor)
+        self._shown = {one: [_Shown(sensor) for sensor in here] for one, here in self._sensors.items()}
         changed = {one for one in self._sensors if before[1].get(one) != self._sensors[one]}
         for key in {sensor.key for one in changed for sensor in self._sensors[one]}:
             self._watch_age(key, now)
-        return changed | (set(before[0]) - set(self._storehouses))
+        changed |= set(before[0]) - set(self._storehouses)
+        self._looks.update(changed)
+        return changed
 
     def take(self, readings: Iterable[Reading], now: datetime) -> set[Id]:
         """Take over readings; of each sensor the newest by time counts, of equally new ones that of the highest rank.
@@ -69,6 +90,7 @@ class Newest:
             self._readings[reading.key] = reading
             self._watch_age(reading.key, now)
             changed.update(sensor.store_house_id for sensor in self._of_key.get(reading.key, ()))
+        self._looks.update(changed)
         return changed
 
     def age(self, now: datetime) -> set[Id]:
@@ -79,17 +101,13 @@ class Newest:
             for sensor in self._of_key.get(key, ()):
                 if _goes_stale(self._readings[key], sensor) == end:
                     changed.add(sensor.store_house_id)
+        self._looks.update(changed)
         return changed
 
     def envs(self, store_house_id: Id, now: datetime) -> list[Env]:
         """Return the storehouse's sensors with their newest readings."""
-        return [self._env(sensor, now) for sensor in self._sensors.get(store_house_id, ())]
-
-    def _env(self, sensor: Sensor, now: datetime) -> Env:
-        reading = self._readings.get(sensor.key)
-        value, time = (reading.value, reading.time) if reading else (None, None)
-        quality = _quality(reading, sensor, now)
-        return Env(sensor.sensor_id, sensor.sensor_name, sensor.metric, sensor.unit, value, time, quality)
+        readings = self._readings
+        return [one.env(readings.get(one.sensor.key), now) for one in self._shown.get(store_house_id, ())]
 
     def _watch_age(self, key: Key, now: datetime) -> None:
         reading = self._readings.get(key)
@@ -101,6 +119,35 @@ class Newest:
             if end is not None and end >= now:
                 self._turns += 1  # so that the heap never compares two keys, which may be of two types
                 heapq.heappush(self._ageing, (end, self._turns, key))
+
+
+class _Shown:
+    """A sensor, and what was told of it last.
+
+    Where one sensor of a storehouse has changed, to make anew what is told of the others was half of a push.
+    """
+
+    __slots__ = ("_env", "_reading", "_until", "sensor")
+
+    def __init__(self, sensor: Sensor) -> None:
+        self.sensor = sensor
+        self._reading: Reading | None = None
+        self._env: Env | None = None
+        self._until: datetime | None = None
+
+    def env(self, reading: Reading | None, now: datetime) -> Env:
+        """Return the sensor with this reading."""
+        if self._env is None or reading is not self._reading or (self._until is not None and now > self._until):
+            self._env = self._make(reading, now)
+            self._reading = reading
+            self._until = _goes_stale(reading, self.sensor) if reading and self._env.quality == GOOD else None
+        return self._env
+
+    def _make(self, reading: Reading | None, now: datetime) -> Env:
+        sensor = self.sensor
+        value, time = (reading.value, reading.time) if reading else (None, None)
+        quality = _quality(reading, sensor, now)
+        return Env(sensor.sensor_id, sensor.sensor_name, sensor.metric, sensor.unit, value, time, quality)
 
 
 def _order(reading: Reading) -> tuple[datetime, int]:
@@ -117,4 +164,4 @@ def _quality(reading: Reading | None, sensor: Sensor, now: datetime) -> str:
     if reading is None or reading.value is None:
         return "bad"
     end = _goes_stale(reading, sensor)
-    return "stale" if end is not None and now > end else "good"
+    return "stale" if end is not None and now > end else GOOD

@@ -1,0 +1,133 @@
+"""Charting: how long the history of a year takes, from the question to its acknowledgement."""
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.child import ROOT, Failed
+from bench.peers import Yard
+from bench.report import Report, number
+from bench.site import Site, mariadb
+from tests.clients import connected
+from tests.serving import StorewatchServer, clean_environment
+
+TITLE = "from `queryEnvs` to its acknowledgement at a client, the server as the command starts it"
+SENSORS, MINUTES = 20, 365 * 1440
+START = datetime(2025, 1, 1, tzinfo=UTC)
+END = START + timedelta(minutes=MINUTES)
+PORTION = 500_000
+"""Rows in one statement."""
+POSITION = "SELECT reading_id FROM rollup_position"
+COLDSTORE_READINGS = 316_480
+TIMES = 15
+YEAR_LIMIT_MS, COLDSTORE_LIMIT_MS = 500, 300
+PATIENCE_S = 900
+
+# Not sine alone: each minute has a value of its own.
+READINGS = """
+    INSERT INTO reading (reading_id, sensor_id, time, value)
+    SELECT seq, 1 + (seq - 1) % {sensors}, '{start}' + INTERVAL (seq - 1) DIV {sensors} MINUTE,
+        ROUND(-20 + 5 * SIN(seq / 30000) + RAND(), 2)
+    FROM seq_{first}_to_{last}
+"""
+
+
+def run(yard: Yard, report: Report) -> None:
+    """Ask for a year of many readings, and for that of a real cold store."""
+    report.begin("charting", TITLE)
+    with mariadb() as database:
+        site = Site(database, "site")
+        site.fill(1, SENSORS, 0)
+        began = time.monotonic()
+        _fill(site)
+        report.tell(f"making {SENSORS * MINUTES:,} readings", f"{time.monotonic() - began:.0f} s")
+        site.execute("DELETE FROM rollup_position")
+        server = StorewatchServer(_folder(yard, "year"), {"database": site.settings}).start()
+        try:
+            took_s = _rolled_up(lambda: site.execute(POSITION), SENSORS * MINUTES)
+            report.tell("rolling them up, beside a server that serves", f"{took_s:.0f} s")
+            cases = {"a year": timedelta(days=365), "a month": timedelta(days=30), "a day": timedelta(days=1)}
+            for case, span in cases.items():
+                times = asyncio.run(_ask(server.url, START, START + span))
+                what = f"{SENSORS} sensors, a reading each minute: {case}"
+                if span == max(cases.values()):
+                    report.below(what, median(times), YEAR_LIMIT_MS, "ms")
+                else:
+                    report.tell(what, f"{number(median(times))} ms")
+        finally:
+            server.stop()
+    _coldstore(yard, report)
+
+
+def _fill(site: Site) -> None:
+    readings = SENSORS * MINUTES
+    for first in range(1, readings + 1, PORTION):
+        last = min(first + PORTION - 1, readings)
+        site.execute(READINGS.format(sensors=SENSORS, start=f"{START:%Y-%m-%d}", first=first, last=last))
+
+
+def _rolled_up(position: Callable[[], list[tuple[int]]], readings: int) -> float:
+    """Wait until so many readings are; return how many seconds that took."""
+    began = time.monotonic()
+    while position() != [(readings,)]:
+        if time.monotonic() - began > PATIENCE_S:
+            raise Failed(f"after {PATIENCE_S} s the readings are still not rolled up")
+        time.sleep(1)
+    return time.monotonic() - began
+
+
+async def _ask(url: str, start: datetime, end: datetime) -> list[float]:
+    """Return how many milliseconds each question took."""
+    question = {"store_house_id": 1, "start": start.isoformat(), "end": end.isoformat()}
+    times = []
+    async with connected("python", url) as client:
+        for _ in range(TIMES):
+            began = time.monotonic()
+            answer = await client.call("queryEnvs", question)
+            times.append((time.monotonic() - began) * 1000)
+            _check(answer)
+            await client.next("queryEnvs")
+    return times
+
+
+def _check(answer: dict[str, Any]) -> None:
+    if not answer["ok"]:
+        raise Failed(f"refused: {answer['error']}")
+    if not all(sensor["points"] for sensor in answer["data"]["sensors"]):
+        raise Failed("a sensor has no points")
+
+
+def _coldstore(yard: Yard, report: Report) -> None:
+    data = Path(os.environ.get("STOREWATCH_COLDSTORE", ROOT.parent / "shared" / "coldstore"))
+    if not data.is_dir():
+        report.tell(f"a year of a real cold store: {data} is absent", "")
+        return
+    folder = _folder(yard, "coldstore")
+    server = StorewatchServer(folder, {"database": {"path": str(folder / "own.db")}})
+    command = [sys.executable, "-m", "ingest", "csv", str(data / "readings.csv"), "--config", str(server.config)]
+    options = ["--store-house", "Cold store", "--time-zone", "America/Chicago"]
+    subprocess.run([*command, *options], cwd=ROOT, env=clean_environment(), check=True, capture_output=True)
+    server.start()
+    try:
+        with closing(sqlite3.connect(folder / "own.db")) as own:
+            _rolled_up(lambda: own.execute(POSITION).fetchall(), COLDSTORE_READINGS)
+        start = datetime(2021, 6, 24, tzinfo=UTC)
+        times = asyncio.run(_ask(server.url, start, start + timedelta(days=365)))
+    finally:
+        server.stop()
+    report.below("a year of a real cold store, 10 sensors each 15 minutes", median(times), COLDSTORE_LIMIT_MS, "ms")
+
+
+def _folder(yard: Yard, name: str) -> Path:
+    folder = yard.folder / name
+    folder.mkdir()
+    return folder

@@ -1,0 +1,86 @@
+// What the address names. Choosing is following a link, so that back, reload and a bookmark work.
+
+import { computed, signal } from "@preact/signals";
+
+/** @import { Id } from "./contract.js" */
+
+/** @typedef {"tiles" | "plan" | "table" | "charts" | "alarms" | "rules"} Tab */
+
+/**
+ * `#/` is the overview, `#/storehouse/ID/TAB` one storehouse, `#/storehouse/ID/alarms/ALARM` one alarm.
+ * @typedef {object} Route
+ * @property {"overview" | "storehouse" | "nowhere"} page
+ * @property {string} storehouse always a string, as an address carries it
+ * @property {Tab} tab
+ * @property {string} alarm
+ * @property {URLSearchParams} options
+ */
+
+export const TABS = /** @type {const} */ (["tiles", "plan", "table", "charts", "alarms", "rules"]);
+
+const hash = signal(window.location.hash);
+window.addEventListener("hashchange", () => (hash.value = window.location.hash));
+
+/** A wall shows one storehouse after the other, and takes no orders. */
+export const isWall = new URLSearchParams(window.location.search).has("wall");
+
+export const route = computed(() => read(hash.value));
+
+/**
+ * @param {string} address
+ * @returns {Route}
+ */
+function read(address) {
+  const [path = "", query = ""] = address.replace(/^#\/?/, "").split("?");
+  const [page, storehouse = "", tab = "tiles", alarm = ""] = path.split("/").map(decoded);
+  const known = TABS.find((one) => one === tab);
+  const options = new URLSearchParams(query);
+  const nothing = { storehouse: "", tab: /** @type {Tab} */ ("tiles"), alarm: "", options };
+  if (page === "") return { page: "overview", ...nothing };
+  if (page === "storehouse" && known) return { page, storehouse, tab: known, alarm, options };
+  return { page: "nowhere", ...nothing };
+}
+
+/**
+ * @param {Id} id
+ * @param {Tab} [tab]
+ */
+export function toStorehouse(id, tab = "tiles") {
+  const path = `#/storehouse/${encodeURIComponent(id)}`;
+  return tab === "tiles" ? path : `${path}/${tab}`;
+}
+
+/**
+ * The address says when it was raised: so it is found, however old it is.
+ * @param {{store_house_id: Id, alarm_id: Id, raised: string}} alarm
+ */
+export function toAlarm({ store_house_id, alarm_id, raised }) {
+  return `${toStorehouse(store_house_id, "alarms")}/${encodeURIComponent(alarm_id)}?raised=${raised}`;
+}
+
+/**
+ * Put what a page is set to into the address, without a step of its own to go back to.
+ * @param {Record<string, string | null>} options null: left out
+ */
+export function setOptions(options) {
+  const [path = "", query = ""] = window.location.hash.split("?");
+  const all = new URLSearchParams(query);
+  for (const [name, value] of Object.entries(options)) {
+    if (value === null) all.delete(name);
+    else all.set(name, value);
+  }
+  const text = all.toString();
+  const address = text ? `${path}?${text}` : path;
+  if (address === window.location.hash) return;
+  window.history.replaceState(null, "", address);
+  hash.value = address;
+}
+
+/** @param {string} part */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // somebody's own percent sign
+  }
+}

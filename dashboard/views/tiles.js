@@ -1,0 +1,77 @@
+// Every sensor as a tile.
+
+import { html } from "htm/preact";
+import { Age } from "../parts/age.js";
+import { LimitBar } from "../parts/limit-bar.js";
+import { Spark } from "../parts/spark.js";
+import { StateMark } from "../parts/state.js";
+import { Trend } from "../parts/trend.js";
+import { recent } from "../data/recent.js";
+import { sensorKey, sensorOf } from "../data/sensors.js";
+import { offers } from "../data/socket.js";
+import { ageing, severityOf, stateOf } from "../data/states.js";
+import { minute, now } from "../data/time.js";
+import { envs, zone } from "../data/watch.js";
+import { route, toStorehouse } from "../route.js";
+import { say } from "../words/say.js";
+import { clock } from "../words/times.js";
+import { isSwitch, measured } from "../words/values.js";
+
+/** @import { Env } from "../contract.js" */
+
+const HOUR = 3_600_000; // milliseconds
+
+export function Tiles() {
+  const all = envs.value?.envs ?? [];
+  if (all.length === 0) return html`<p class="notice">${say("noReadings")}</p>`;
+  return html`<ul class="tiles" aria-label=${say("readings")}>
+    ${all.map((env) => html`<${Tile} key=${sensorKey(env)} env=${env} />`)}
+  </ul>`;
+}
+
+/** @param {{env: Env}} props */
+export function Tile({ env }) {
+  const { value, unit } = measured(env.metric, env.value, env.unit);
+  const limits = sensorOf(env)?.limits;
+  return html`<li class="tile" data-state=${stateOf(env)} data-quality=${env.quality} data-ageing=${ageing(env)}>
+    <${Name} env=${env} />
+    <p class="value">
+      <span class="number" data-empty=${env.value === null} data-word=${isSwitch(env.metric, env.unit)}>${value}</span> <span class="unit">${unit}</span>
+      <${Trend} env=${env} />
+    </p>
+    <${RecentSpark} env=${env} />
+    ${limits && html`<${LimitBar} env=${env} limits=${limits} />`}
+    <p class="marks"><${Marks} env=${env} /></p>
+    <p class="when">
+      <${Age} time=${env.time} />
+      ${env.time && html`<time datetime=${env.time}>${clock(zone.value, minute.value)(env.time)}</time>`}
+    </p>
+  </li>`;
+}
+
+/** The name leads to the curve, where there are any. @param {{env: Env}} props */
+export function Name({ env }) {
+  if (!offers("queryEnvs")) return html`<bdi class="name">${env.sensor_name}</bdi>`;
+  const address = `${toStorehouse(route.value.storehouse, "charts")}?sensor=${encodeURIComponent(sensorKey(env))}`;
+  return html`<a class="name" href=${address}><bdi>${env.sensor_name}</bdi></a>`;
+}
+
+/** Its worst alarm and its quality: an alarm of an old reading is both. @param {{env: Env}} props */
+export function Marks({ env }) {
+  const severity = severityOf(env);
+  const quality = { good: "good", stale: "stale", bad: "bad" }[env.quality];
+  return html`
+    ${severity && html`<${StateMark} state=${severity} />`}
+    ${(env.quality !== "good" || !severity) && html`<${StateMark} state=${quality} />`}
+  `;
+}
+
+/** @param {{env: Env}} props */
+function RecentSpark({ env }) {
+  if (isSwitch(env.metric, env.unit)) return null;
+  const start = now.peek() - HOUR;
+  const points = recent(env).value.map(
+    ([time, value]) => /** @type {[number, number]} */ ([Math.max(0, (time - start) / HOUR), value]),
+  );
+  return html`<${Spark} points=${points} />`;
+}

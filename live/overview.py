@@ -1,0 +1,202 @@
+"""The overview: all storehouses at a glance, pushed to those who watch them."""
+
+import asyncio
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from ask import Ask, answers
+from ask.answers import Alarm, Id, Organisation, OverviewOrganisation, Storehouse
+from ask.history import SPARK_HOURS
+from ask.journal import Transition
+from ask.readings import Key
+from database import Database
+from errors import Unavailable
+from instants import Clock
+from live.audience import Audience
+from live.glance import counts, glance, severity, spark_of
+from live.newest import Newest
+from live.screens import Emit, room
+from record import journal
+
+log = logging.getLogger("live")
+
+REFRESH_S = 30.0
+"""Between two looks at what the organisations are called, while anybody watches."""
+SPARKS = timedelta(minutes=5)
+"""How old the means of the last hours may be."""
+
+
+class Overview:
+    """Keeps each storehouse's part as it was encoded, and makes anew only those that look different.
+
+    `state` has the alarm journal; `is_lost` tells whether the sensor database is lost.
+    """
+
+    def __init__(
+        self, ask: Ask, state: Database, newest: Newest, emit: Emit, clock: Clock, is_lost: Callable[[], bool]
+    ) -> None:
+        self._ask = ask
+        self._state = state
+        self._newest = newest
+        self._emit = emit
+        self._clock = clock
+        self._is_lost = is_lost
+        self._was_lost = False
+        self._watchers: dict[str, None] = {}
+        self._audience = Audience(())
+        self._watched = asyncio.Event()
+        self._organisations: dict[Id, Organisation] = {}
+        self._open: dict[Id, dict[Id, Alarm]] = defaultdict(dict)  # by storehouse
+        self._sparks: dict[Key, list[float | None]] = {}
+        self._sparks_at: datetime | None = None
+        self._parts: dict[Id, msgspec.Raw] = {}  # by storehouse
+        self._looks: dict[Id, tuple[int, Storehouse]] = {}
+        """How a storehouse looked when its part was made; where there is none, it is to be made anew."""
+        self._shown: dict[Id, list[Id]] = {}
+        """The storehouses of each organisation."""
+        self._different: set[Id] = set()
+        """The organisations that look different from what was pushed."""
+
+    @property
+    def watchers(self) -> tuple[str, ...]:
+        """The connections that watch it."""
+        return tuple(self._watchers)
+
+    @property
+    def open_alarms(self) -> Counter[str]:
+        """How many alarms are open, by severity."""
+        return Counter(severity(alarm) for here in self._open.values() for alarm in here.values())
+
+    async def begin(self) -> None:
+        """Learn which alarms are open, and the organisations; raises `Unavailable`.
+
+        The journal is to be followed from before this on.
+        """
+        for step in (await self._state.run(journal.open_steps)).values():
+            self._note(step.alarm)
+        await self.learn()
+
+    async def learn(self) -> None:
+        """Learn which organisations there are; raises `Unavailable` where nothing is known of them."""
+        try:
+            found = {one.org_id: one for one in await self._ask.organisations()}
+        except Unavailable:
+            if not self._organisations:
+                raise
+            return
+        self._different |= {one for one in found if self._organisations.get(one) != found[one]}
+        self._organisations = found
+
+    def watch(self, sid: str) -> None:
+        """Push the overview to this connection, whatever is not in the answer that it gets now."""
+        if not self._watchers:
+            self._look()
+            self._different.clear()  # nobody else waits for it
+        self._watchers[sid] = None
+        self._watched.set()
+        self._audience = Audience(map(room, self._watchers))
+
+    def leave(self, sid: str) -> None:
+        """Push nothing more to this connection, whether or not it watches."""
+        if sid in self._watchers:
+            del self._watchers[sid]
+            self._audience = Audience(map(room, self._watchers))
+        if not self._watchers:
+            self._watched.clear()
+
+    def answer(self) -> answers.Overview:
+        """Return all organisations as they stand."""
+        self._look()
+        return self._overview([*self._organisations, *(self._shown.keys() - self._organisations.keys())])
+
+    async def follow(self, transitions: Sequence[Transition]) -> None:
+        """Take over what has happened to alarms, and push it."""
+        for one in transitions:
+            self._note(one.alarm)
+        await self.push()
+
+    async def push(self) -> None:
+        """Push each organisation that looks different."""
+        if not self._watchers:
+            return
+        self._look()
+        different, self._different = self._different, set()
+        for org_id in different:
+            await self._emit("overview", self._overview([org_id]), self._audience, ("overview", org_id))
+
+    async def run(self) -> None:
+        """Keep what the poller does not bring while anybody watches, until cancelled."""
+        while True:
+            await self._watched.wait()
+            try:
+                await self.learn()
+                await self._learn_sparks()
+                await self.push()
+            except Unavailable:
+                log.debug("the overview's means and names cannot be told")
+            except Exception:
+                log.exception("cannot keep the overview")
+            await asyncio.sleep(REFRESH_S)
+
+    async def _learn_sparks(self) -> None:
+        now = self._clock()
+        if self._sparks_at is not None and now - self._sparks_at < SPARKS:
+            return
+        places = {
+            one.store_house_id: spark_of(self._newest.sensors(one.store_house_id)) for one in self._newest.storehouses()
+        }
+        found = await self._ask.sparks([one for one in places.values() if one is not None])
+        for store_house_id, sensor in places.items():
+            if sensor is not None and found.get(sensor.key) != self._sparks.get(sensor.key):
+                self._looks.pop(store_house_id, None)
+        self._sparks, self._sparks_at = found, now
+
+    def _note(self, alarm: Alarm) -> None:
+        here = self._open[alarm.store_house_id]
+        if counts(alarm):
+            here[alarm.alarm_id] = alarm
+        else:
+            here.pop(alarm.alarm_id, None)
+        self._looks.pop(alarm.store_house_id, None)
+
+    def _look(self) -> None:
+        """Make the parts anew that look different."""
+        shown: dict[Id, list[Id]] = defaultdict(list)
+        for storehouse in self._newest.storehouses():
+            store_house_id = storehouse.store_house_id
+            shown[storehouse.org_id].append(store_house_id)
+            looks = self._newest.looks(store_house_id), storehouse
+            if self._looks.get(store_house_id) != looks:
+                self._looks[store_house_id] = looks
+                part = self._part(storehouse)
+                if self._parts.get(store_house_id) != part:
+                    self._parts[store_house_id] = part
+                    self._different.add(storehouse.org_id)
+        if shown != self._shown:
+            self._different |= {one for one in shown.keys() | self._shown if shown.get(one) != self._shown.get(one)}
+            self._shown = dict(shown)
+            self._parts = {one: self._parts[one] for of_org in shown.values() for one in of_org}
+        if self._was_lost != self._is_lost():
+            self._was_lost = not self._was_lost
+            self._different |= self._organisations.keys() | self._shown
+
+    def _part(self, storehouse: Storehouse) -> msgspec.Raw:
+        store_house_id = storehouse.store_house_id
+        sensor = spark_of(self._newest.sensors(store_house_id))
+        spark = self._sparks.get(sensor.key) if sensor is not None else None
+        envs = self._newest.envs(store_house_id, self._clock())
+        alarms = self._open[store_house_id].values()
+        return msgspec.Raw(msgspec.json.encode(glance(storehouse, envs, alarms, spark or [None] * SPARK_HOURS)))
+
+    def _overview(self, org_ids: Sequence[Id]) -> answers.Overview:
+        return answers.Overview(self._clock(), self._is_lost(), [self._organisation(org_id) for org_id in org_ids])
+
+    def _organisation(self, org_id: Id) -> OverviewOrganisation:
+        known = self._organisations.get(org_id)
+        parts: Any = [self._parts[one] for one in self._shown.get(org_id, ())]
+        return OverviewOrganisation(org_id, known.org_name if known else "", parts)

@@ -1,0 +1,34 @@
+"""The rollups of our own readings, and up to where everything is in them."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
+
+
+def upgrade() -> None:
+    """Make the tables."""
+    op.create_table(
+        "rollup",
+        sa.Column("bucket_s", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("sensor_id", ID, primary_key=True, autoincrement=False),
+        sa.Column("start", ID, primary_key=True, autoincrement=False),
+        sa.Column("min", sa.Double, nullable=False),
+        sa.Column("max", sa.Double, nullable=False),
+        sa.Column("sum", sa.Double, nullable=False),
+        sa.Column("count", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
+        **OPTIONS,
+    )
+    op.create_table(
+        "rollup_position",
+        sa.Column("position_id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("reading_id", ID, nullable=False),
+        **OPTIONS,
+    )

@@ -1,0 +1,237 @@
+"""A server that speaks the contract and says what it is told to: for what a site seldom shows."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import socketio
+import tornado.web
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from dashboard import pages
+
+MARKUP = "<img src=x onerror=alert(1)>"
+STOREHOUSE = "冷 1%"
+PATH = "#/storehouse/%E5%86%B7%201%25"
+NOW = "2026-01-31T16:30:05Z"
+
+
+class ScriptedSite:
+    """One storehouse, whose readings, sensors, curves and alarms a test sets; `silent_on`: events it does not know."""
+
+    def __init__(self, *silent_on: str) -> None:
+        self.url = ""
+        self.name = MARKUP
+        self.silent_on = set(silent_on)
+        self.registered: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.asked: list[tuple[str, Any]] = []
+        self.envs = [env()]
+        self.sensors: list[dict[str, Any]] = []
+        self.alarms: list[dict[str, Any]] = []
+        self.curves: list[dict[str, Any]] = []
+        self.bucket_s = 60
+        self.organisations: list[dict[str, Any]] | None = None
+        self.rules: list[dict[str, Any]] = []
+        self._websockets: list[Any] = []
+        self._socket = socketio.AsyncServer(async_mode="tornado")
+        self._socket.on("*", self._answer)
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator["ScriptedSite"]:
+        """Serve at a free port for the length of a block."""
+        listener, port = bind_unused_port()
+        rules: list[Any] = [(r"/socket.io/", self._handler()), *pages.routes()]
+        server = HTTPServer(tornado.web.Application(rules))
+        server.add_socket(listener)
+        self.url = f"http://127.0.0.1:{port}/"
+        try:
+            yield self
+        finally:
+            server.stop()
+
+    @property
+    def storehouse_url(self) -> str:
+        """Where the storehouse is shown."""
+        return self.url + PATH
+
+    def asked_last(self, event: str) -> Any:
+        """The payload of the last question of this kind."""
+        return next(data for name, data in reversed(self.asked) if name == event)
+
+    async def push(self, event: str, payload: dict[str, Any]) -> None:
+        """Tell all browsers."""
+        await self._socket.emit(event, payload)
+
+    async def push_overview(self, *storehouses: dict[str, Any], stale: bool = False) -> None:
+        """Tell all browsers how the storehouses of the one organisation stand."""
+        await self.push("overview", overview(organisation(*storehouses), stale=stale))
+
+    async def cut(self) -> None:
+        """Close every connection, as a network does: the browser comes back by itself."""
+        for one in list(self._socket.eio.sockets.values()):
+            await one.close(wait=False)
+        for websocket in self._websockets:  # where socket.io-client does not listen to the former
+            websocket.close()
+
+    def _handler(self) -> Any:
+        base: Any = socketio.get_tornado_handler(self._socket)
+        websockets = self._websockets
+
+        class Handler(base):  # type: ignore[misc]
+            async def open(self, *args: Any) -> None:
+                websockets.append(self)
+                await super().open(*args)
+
+        return Handler
+
+    async def _answer(self, event: str, sid: str, data: Any = None) -> dict[str, Any]:
+        if event in self.silent_on:
+            return {"ok": False, "error": {"code": "unknown_event", "message": f"there is no event {event!r}"}}
+        self.asked.append((event, data))
+        answer = self._ask(event, data)
+        if isinstance(answer, Refused):
+            return {"ok": False, "error": answer.error}
+        await self._socket.emit("envs" if event == "register" else event, answer, to=sid)
+        return {"ok": True, "data": answer}
+
+    def _ask(self, event: str, data: Any) -> Any:
+        match event:
+            case "orgs":
+                return [{"org_id": 1, "org_name": self.name}]
+            case "storehouses":
+                named = {"store_house_id": STOREHOUSE, "store_house_name": self.name}
+                return [named | {"org_id": 1, "time_zone": "Asia/Shanghai"}]
+            case "overview":
+                return overview(*(self.organisations or [organisation(storehouse(self.name), name=self.name)]))
+            case "register":
+                self.registered.put_nowait(data)
+                return envs(*self.envs)
+            case "querySensors":
+                return self.sensors
+            case "queryEnvs":
+                return {**data, "bucket_s": self.bucket_s, "sensors": self.curves}
+            case "queryAlarms":
+                return self.alarms
+            case "ackAlarm" | "closeAlarm":
+                return self._act(event, data)
+            case "queryRules" | "saveRules" | "previewAlarms":
+                return self._rules(event, data)
+        return None
+
+    def _rules(self, event: str, data: dict[str, Any]) -> Any:
+        if event == "previewAlarms":
+            rang = [{"proposed": {"count": count}, "in_force": {"count": 20}} for count in (1, 2)]
+            return {"sensors": rang} if "rules" in data else Refused("bad_request", "rules is missing")
+        self.rules = data.get("rules", self.rules)
+        return {"rules": self.rules, "defaults": {}, "profiles": {}, "changes": [], "maintenance": []}
+
+    def _act(self, event: str, data: dict[str, Any]) -> Any:
+        if "alarm_id" not in data:
+            return Refused("bad_request", "alarm_id is missing")
+        done = {"transition": "acknowledged", "acknowledged": True, "acknowledged_by": data["by"]}
+        done |= {"acknowledged_at": NOW, "comment": data.get("comment", "")}
+        if event == "closeAlarm":
+            done = {"transition": "closed", "state": "cleared", "cleared": NOW, "closed_by": data["by"]}
+            done |= {"reason": data["reason"]}
+        self.alarms = [one | done if one["alarm_id"] == data["alarm_id"] else one for one in self.alarms]
+        return next(one for one in self.alarms if one["alarm_id"] == data["alarm_id"])
+
+
+class Refused:
+    """The server's no."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.error = {"code": code, "message": message}
+
+
+def env(**changes: Any) -> dict[str, Any]:
+    """A reading."""
+    return {
+        "sensor_id": 5,
+        "sensor_name": MARKUP,
+        "metric": "temperature",
+        "unit": "°C",
+        "value": 4.25,
+        "time": "2026-01-31T16:30:00Z",
+        "quality": "good",
+    } | changes
+
+
+def envs(*those: dict[str, Any], stale: bool = False) -> dict[str, Any]:
+    """The storehouse as it stands."""
+    return {"store_house_id": STOREHOUSE, "cursor": 7, "time": NOW, "stale": stale, "envs": those}
+
+
+def sensor(**changes: Any) -> dict[str, Any]:
+    """What is known of a sensor besides its readings."""
+    return {
+        "sensor_id": 5,
+        "sensor_name": MARKUP,
+        "metric": "temperature",
+        "unit": "°C",
+        "interval_s": 60,
+        "position": [0.5, 0.5],
+        "limits": {"high": 8, "high_high": None, "low": 2, "low_low": None},
+    } | changes
+
+
+def alarm(**changes: Any) -> dict[str, Any]:
+    """An alarm of the site's own."""
+    return {
+        "alarm_id": 1,
+        "store_house_id": STOREHOUSE,
+        "sensor_id": 5,
+        "sensor_name": MARKUP,
+        "metric": "temperature",
+        "kind": "high",
+        "severity": "critical",
+        "state": "active",
+        "acknowledged": False,
+        "value": 9.5,
+        "limit": 8,
+        "raised": "2026-01-31T16:29:00Z",
+        "cleared": None,
+    } | changes
+
+
+def own_alarm(**changes: Any) -> dict[str, Any]:
+    """An alarm that the server has raised itself."""
+    own = {"alarm_id": "sw-3", "transition": "raised", "since": "2026-01-31T16:20:00Z", "peak": 10.1}
+    limits = [{"limit": 8.0, "severity": "critical", "delay": 540.0}]
+    return alarm(**own, limits=limits) | changes
+
+
+def alarms(*those: dict[str, Any], cursor: int = 9) -> dict[str, Any]:
+    """A push of transitions."""
+    return {"store_house_id": STOREHOUSE, "cursor": cursor, "alarms": those}
+
+
+def curve(*points: list[Any], **changes: Any) -> dict[str, Any]:
+    """The past of a sensor."""
+    named = {"sensor_id": 5, "sensor_name": MARKUP, "metric": "temperature", "unit": "°C"}
+    return named | {"points": points} | changes
+
+
+def overview(*organisations: dict[str, Any], stale: bool = False) -> dict[str, Any]:
+    """How organisations stand."""
+    return {"time": NOW, "stale": stale, "organisations": organisations}
+
+
+def organisation(*storehouses: dict[str, Any], name: str = "Owner", org_id: int = 1) -> dict[str, Any]:
+    """How an organisation stands."""
+    return {"org_id": org_id, "org_name": name, "storehouses": storehouses}
+
+
+def storehouse(name: str, **changes: Any) -> dict[str, Any]:
+    """How a storehouse stands."""
+    return {
+        "store_house_id": STOREHOUSE,
+        "store_house_name": name,
+        "time_zone": "Asia/Shanghai",
+        "state": "good",
+        "envs": [env()],
+        "alarms": {"open": 0, "unacknowledged": 0, "worst": None},
+        "spark": [None, *(4 + (hour % 5) / 10 for hour in range(23))],
+    } | changes

@@ -1,0 +1,233 @@
+"""That everybody can use the dashboard: by keyboard, by ear, in either language, on a wall."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser import PHONE, fits, in_browser, in_one_loop, visit
+from tests.scripted_site import MARKUP, ScriptedSite, alarms, curve, env, organisation, own_alarm, sensor, storehouse
+from tests.serving import ROOT
+
+pytestmark = [in_browser, in_one_loop]
+
+DASHBOARD = ROOT / "dashboard"
+AXE = DASHBOARD / "node_modules" / "axe-core" / "axe.min.js"
+VIEWS = ["", "/plan", "/table", "/charts", "/alarms", "/alarms/sw-3", "/rules"]
+GRAVE = {"serious", "critical"}
+
+
+def fill(site: ScriptedSite) -> None:
+    """Give the site something of everything."""
+    site.name = "North"
+    old = env(sensor_id=6, sensor_name="Rear", quality="stale")
+    bad = env(sensor_id=7, sensor_name="Roof", quality="bad", value=None, time=None)
+    site.envs = [
+        env(sensor_name="Rack"),
+        old,
+        bad,
+        env(sensor_id=8, sensor_name="Door", metric="door", unit=None, value=1),
+    ]
+    site.sensors = [sensor(), sensor(sensor_id=6, position=[0.1, 0.2])]
+    site.curves = [curve(["2026-01-31T16:20:00Z", 3, 5, 4, 4], ["2026-01-31T16:21:00Z", 3, 6, 4, 4])]
+    seen = {"acknowledged": True, "acknowledged_by": "Li", "acknowledged_at": "2026-01-31T16:30:00Z", "comment": "Seen"}
+    cleared = {"state": "cleared", "cleared": "2026-01-31T16:29:30Z"}
+    site.alarms = [
+        own_alarm(**seen),
+        own_alarm(alarm_id="sw-4", severity="warning"),
+        own_alarm(alarm_id="sw-5", **cleared),
+    ]
+    states = ["critical", "warning", "info", "stale", "good", "empty"]
+    halls = [storehouse(f"Hall {state}", store_house_id=at, state=state) for at, state in enumerate(states)]
+    site.organisations = [organisation(*halls, storehouse("North"))]
+
+
+async def grave_findings(page: Page) -> list[str]:
+    """What axe-core calls serious or critical."""
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = (await page.evaluate("axe.run(document)"))["violations"]
+    return [
+        f"{one['id']}: {node['html'][:120]} {node['failureSummary'][:200]}"
+        for one in found
+        if one["impact"] in GRAVE
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+async def test_axe_finds_nothing_serious_on_any_page(
+    browser: Browser, site: ScriptedSite, locale: str, scheme: str
+) -> None:
+    fill(site)
+    async with visit(browser, site.url, locale=locale, color_scheme=scheme) as page:
+        await expect(page.locator(".card")).to_have_count(7)
+        assert await grave_findings(page) == []
+        for view in VIEWS:
+            await page.goto(site.storehouse_url + view)
+            await expect(page.locator("h1")).to_have_text("North")
+            await page.wait_for_load_state("networkidle")
+            assert await grave_findings(page) == [], view
+        await page.goto(f"{site.storehouse_url}/alarms")
+        await page.locator(".alarm button").first.click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        assert await grave_findings(page) == []
+
+
+async def test_by_keyboard_alone_one_finds_a_storehouse_and_acknowledges_its_alarm(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    site.name = "North"
+    site.alarms = [own_alarm()]
+    async with visit(browser, site.url) as page:
+        await expect(page.locator(".card")).to_have_count(1)
+        await press_until(page, "North")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".tile")).to_have_count(1)
+        await press_until(page, "Alarms")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#alarms-summary")).to_contain_text("1 open")
+        await press_until(page, "Acknowledge")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        await press_until(page, "Acknowledge")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_label("Comment")).to_be_focused()
+        await page.keyboard.type("Seen")
+        await page.keyboard.press("Tab")
+        await page.keyboard.type("Li")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".alarm-state")).to_have_text("Active, acknowledged")
+
+
+async def press_until(page: Page, text: str) -> None:
+    """Press Tab until what has the focus bears this text."""
+    for _ in range(60):
+        await page.keyboard.press("Tab")
+        focused = await page.evaluate("document.activeElement.textContent")
+        if str(focused).strip().startswith(text):
+            return
+    raise AssertionError(f"{text!r} cannot be reached")
+
+
+@pytest.mark.parametrize(
+    ("locale", "tag", "readings", "other"),
+    [("en-US", "en-GB", "Good", "正常"), ("zh-TW", "zh-CN", "正常", "Good")],
+)
+async def test_the_page_speaks_the_browsers_language_until_it_is_told_another_and_remembers_that(
+    browser: Browser, site: ScriptedSite, locale: str, tag: str, readings: str, other: str
+) -> None:
+    async with visit(browser, site.storehouse_url, locale=locale) as page:
+        marks = page.locator(".tile .marks")
+        await expect(marks).to_have_text(readings)
+        await expect(page.locator("html")).to_have_attribute("lang", tag)
+        await page.locator("#language").click()
+        await expect(marks).to_have_text(other)
+        await page.reload()
+        await expect(marks).to_have_text(other)
+        await expect(page.locator("html")).not_to_have_attribute("lang", tag)
+
+
+async def test_both_languages_have_every_word_with_the_same_parts_in_it(browser: Browser, site: ScriptedSite) -> None:
+    async with visit(browser, site.url) as page:
+        english, chinese = await page.evaluate(
+            """async () => [(await import("/static/words/en.js")).EN, (await import("/static/words/zh.js")).ZH]"""
+        )
+    assert english.keys() == chinese.keys()
+    for word in english:
+        assert bool(english[word]) == bool(chinese[word]), word
+        assert set(re.findall(r"\{\w+\}", english[word])) == set(re.findall(r"\{\w+\}", chinese[word])), word
+    without_chinese = {word for word, said in chinese.items() if not re.search(r"[\u4e00-\u9fff]", said)}
+    assert without_chinese == {"otherLanguage", "otherKind", "metric_pm25", "trouble_connecting_advice"}
+
+
+async def test_no_text_stands_in_a_view_outside_of_the_catalogues() -> None:
+    letters = re.compile(r">\s*([A-Za-z\u4e00-\u9fff][\w ,.…\u4e00-\u9fff]+)\s*<")
+    for path in [*(DASHBOARD / "views").iterdir(), *(DASHBOARD / "parts").iterdir()]:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        written = letters.findall("\n".join(line for line in lines if "@" not in line and " * " not in line))
+        assert [text for text in written if "Storewatch" not in text] == [], path.name
+
+
+async def test_the_wall_shows_one_storehouse_after_the_other_and_the_new_alarm_of_any(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    halls = [storehouse(name, store_house_id=name) for name in ("North", "South")]
+    site.organisations = [organisation(*halls)]
+    async with visit(browser, "about:blank", viewport={"width": 1920, "height": 1080}) as page:
+        await page.clock.install()
+        await page.goto(f"{site.url}?wall")
+        await expect(page.locator("h1")).to_have_text("North")
+        await expect(page.locator(".wall-strip li")).to_have_text(["North", "South"])
+        assert await page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
+        await page.clock.run_for(13_000)
+        await expect(page.locator("h1")).to_have_text("South")
+        await page.clock.run_for(13_000)
+        await expect(page.locator("h1")).to_have_text("North")
+        await site.push_overview(halls[0], halls[1] | {"state": "critical"})
+        await expect(page.locator('.wall-strip [data-state="critical"]')).to_have_count(2)  # the place and its sign
+        assert await page.evaluate("document.documentElement.scrollHeight <= window.innerHeight")
+
+
+async def test_the_wall_begins_again_by_itself_after_a_defect(browser: Browser, site: ScriptedSite) -> None:
+    async with visit(browser, "about:blank", errors_allowed=True) as page:
+        await page.clock.install()
+        await page.goto(f"{site.url}?wall")
+        await expect(page.locator(".wall-strip li")).to_have_count(1)
+        await page.evaluate("window.isOld = true; window.dispatchEvent(new ErrorEvent('error'))")
+        async with page.expect_event("load"):
+            await page.clock.run_for(61_000)
+        assert not await page.evaluate("Boolean(window.isOld)")
+
+
+async def test_a_phone_shows_the_alarm_that_comes_with_all_there_is_to_know(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    async with visit(browser, site.storehouse_url, viewport=PHONE, has_touch=True) as page:
+        await expect(page.locator(".tile")).to_have_count(1)
+        await site.push("alarms", alarms(own_alarm()))
+        row = page.locator(".alarm")
+        await expect(row).to_contain_text("Critical")
+        await expect(row).to_contain_text(MARKUP)
+        await expect(row).to_contain_text("limit 8.0")
+        await expect(row.get_by_role("button", name="Acknowledge")).to_be_visible()
+        assert await fits(page)
+
+
+async def test_a_rule_is_changed_and_all_others_stay(browser: Browser, site: ScriptedSite) -> None:
+    site.name = "North"
+    site.envs = [env(sensor_name="Rack")]
+    site.sensors = [sensor()]
+    other = {"scope": {"metric": "humidity"}, "high": 80}
+    site.rules = [
+        other,
+        {
+            "scope": {"sensor_id": 5, "store_house_id": "冷 1%", "metric": "temperature"},
+            "low": {"limit": 2, "hysteresis": 0.5},
+        },
+    ]
+    async with visit(browser, f"{site.storehouse_url}/rules") as page:
+        await page.get_by_label("Rule for").select_option(index=1)
+        low = page.get_by_role("group", name="Too low", exact=True)
+        await expect(low.get_by_label("Limit")).to_have_value("2")
+        await low.get_by_label("Limit").fill("1.5")
+        await low.get_by_label("after").fill("30")
+        high = page.get_by_role("group", name="Too high", exact=True)
+        await high.get_by_label("What holds").select_option("off")
+        await page.get_by_role("button", name="Preview").click()
+        await expect(page.get_by_role("status")).to_have_text("In the last 30 days: 3 alarms instead of 40.")
+        tried = site.asked_last("previewAlarms")["rules"]
+        await page.get_by_label("Your name").fill("Li")
+        await page.get_by_role("button", name="Save").click()
+        await expect(low.get_by_label("after")).to_have_value("30")
+        saved = site.asked_last("saveRules")
+        scope = {"store_house_id": "冷 1%", "sensor_id": 5, "metric": "temperature"}
+        assert saved["by"] == "Li"
+        assert saved["rules"] == tried
+        assert saved["rules"] == [
+            other,
+            {"scope": scope, "low": {"limit": 1.5, "hysteresis": 0.5, "delay": 1800}, "high": None},
+        ]

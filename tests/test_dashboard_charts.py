@@ -1,0 +1,187 @@
+"""Curves on the dashboard: what is drawn is what was measured, at the times that the clocks there showed."""
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser import in_browser, in_one_loop, visit
+from tests.scripted_site import ScriptedSite, alarm, curve, env, sensor
+
+pytestmark = [in_browser, in_one_loop]
+
+START = datetime(2026, 1, 31, 10, tzinfo=UTC)
+
+
+def minutes(*values: float | None) -> list[list[Any]]:
+    """A point a minute; none: nothing was measured."""
+    times = ((START + timedelta(minutes=number)).isoformat().replace("+00:00", "Z") for number in range(len(values)))
+    return [
+        [time, value - 1, value + 1, value, 4] for time, value in zip(times, values, strict=True) if value is not None
+    ]
+
+
+async def module(page: Page, name: str, call: str, *arguments: Any) -> Any:
+    """What a function of one of the page's modules returns."""
+    script = f"async (given) => (await import('/static/{name}')).{call}(...given)"
+    return await page.evaluate(script, list(arguments))
+
+
+async def test_a_curve_is_drawn_with_its_limits_and_its_alarm_leads_to_its_page(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    site.sensors = [sensor()]
+    site.curves = [curve(*minutes(*range(30)))]
+    site.alarms = [alarm(raised="2026-01-31T10:05:00Z", cleared="2026-01-31T10:25:00Z", state="cleared")]
+    span = "?from=2026-01-31T10:00:00Z&to=2026-01-31T10:30:00Z"
+    async with visit(browser, f"{site.storehouse_url}/charts{span}") as page:
+        await expect(page.locator(".chart canvas")).to_be_visible()
+        await expect(page.locator(".plot")).to_have_attribute(
+            "aria-label", "<img src=x onerror=alert(1)>: −1.0\u202f°C to 30.0\u202f°C"
+        )
+        await expect(page.locator(".chart-foot")).to_contain_text("1 alarms")
+        over = page.locator(".u-over")
+        box = await over.bounding_box()
+        assert box
+        await over.click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.5})
+        await expect(page.locator(".episode h2")).to_contain_text("too high")
+
+
+async def test_under_the_cursor_one_reads_the_mean_and_the_band_of_each_sensor_at_one_time(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    site.envs = [env(), env(sensor_id=6, metric="humidity", unit="%")]
+    site.curves = [curve(*minutes(*range(31))), curve(*minutes(*range(31)), sensor_id=6, metric="humidity", unit="%")]
+    span = "from=2026-01-31T10:00:00Z&to=2026-01-31T10:30:00Z"
+    chosen = "sensor=%5B5%2C%22temperature%22%5D%3B%5B6%2C%22humidity%22%5D"
+    async with visit(browser, f"{site.storehouse_url}/charts?{span}&{chosen}") as page:
+        plots = page.locator(".u-over")
+        await expect(plots).to_have_count(2)
+        box = await plots.first.bounding_box()
+        assert box
+        await plots.first.hover(position={"x": box["width"] / 2, "y": box["height"] / 2})
+        await expect(page.locator(".legend b").first).to_have_text("15.0 °C (14.0 … 16.0)")
+        await expect(page.locator(".legend b").last).to_have_text("15.0 % (14.0 … 16.0)")
+        await expect(page.locator(".cursor-time").first).to_contain_text("18:15:00 GMT+8")
+
+
+async def test_one_moves_zooms_and_comes_back_to_the_present_by_mouse_and_by_keyboard(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    site.curves = [curve(*minutes(*range(30)))]
+    span = "?from=2026-01-31T10:00:00Z&to=2026-01-31T10:20:00Z"
+    async with visit(browser, f"{site.storehouse_url}/charts{span}") as page:
+        shown = page.locator(".span-shown")
+        await expect(shown).to_have_text("31 Jan 2026, 18:00 – 31 Jan 2026, 18:20 (Asia/Shanghai)")
+        await page.get_by_role("button", name="Earlier").click()
+        await expect(shown).to_contain_text("17:50 – 31 Jan 2026, 18:10")
+        await page.locator(".panels").press("-")
+        await expect(shown).to_contain_text("17:40 – 31 Jan 2026, 18:20")
+        await page.locator(".panels").press("ArrowRight")
+        await expect(shown).to_contain_text("18:00 – 31 Jan 2026, 18:40")
+        box = await page.locator(".u-over").bounding_box()
+        assert box
+        y = box["y"] + box["height"] / 2
+        await page.mouse.move(box["x"] + box["width"] / 4, y)
+        await page.mouse.down()
+        await page.mouse.move(box["x"] + box["width"] * 3 / 4, y, steps=5)
+        await page.mouse.up()
+        await expect(shown).not_to_contain_text("18:00")
+        start, end = (datetime.fromisoformat(site.asked_last("queryEnvs")[name]) for name in ("start", "end"))
+        assert abs((start - datetime(2026, 1, 31, 10, 10, tzinfo=UTC)).total_seconds()) < 60
+        assert abs((end - datetime(2026, 1, 31, 10, 30, tzinfo=UTC)).total_seconds()) < 60
+        await page.locator(".panels").press("Home")
+        await expect(page.get_by_role("button", name="Live")).to_have_attribute("aria-pressed", "true")
+
+
+async def test_a_gap_stays_a_gap_and_one_sensors_silence_does_not_interrupt_another(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    with_gap = curve(*minutes(1, 2, None, None, None, None, None, 8))
+    whole = curve(*minutes(1, 2, 3, 4, 5, 6, 7, 8), sensor_id=6)
+    # Null is a gap to the chart, undefined is nothing at all; Python would take one for the other.
+    script = """async (given) => {
+        const { columns } = await import("/static/parts/chart-data.js");
+        return columns(...given).map((column) => [...column].map((value) => (value === undefined ? "nothing" : value)));
+    }"""
+    nothing = ["nothing"] * 4
+    async with visit(browser, site.url) as page:
+        times, low, high, mean, *other = await page.evaluate(script, [[with_gap, whole], 60, [60, 60]])
+        assert len(times) == 8
+        assert low == [0, 1, None, *nothing, 7]
+        assert high == [2, 3, None, *nothing, 9]
+        assert mean == [1, 2, None, *nothing, 8]
+        assert other[2] == [1, 2, 3, 4, 5, 6, 7, 8]
+        assert (await page.evaluate(script, [[with_gap], 60, [None]]))[3] == [1, 2, 8]
+
+
+@pytest.mark.parametrize(
+    ("start", "labels"),
+    [
+        # The clock goes back from 02:00 to 01:00: that hour comes twice.
+        ("2021-11-07T05:00:00Z", ["00:00\n7 Nov", "01:00", "01:00\nCST", "02:00", "03:00"]),
+        # It goes forward from 02:00 to 03:00: that hour never comes.
+        ("2022-03-13T06:00:00Z", ["00:00\n13 Mar", "01:00", "03:00\nCDT", "04:00", "05:00"]),
+    ],
+    ids=["back", "forward"],
+)
+async def test_a_time_axis_is_right_on_the_day_that_the_clocks_change(
+    browser: Browser, site: ScriptedSite, start: str, labels: list[str]
+) -> None:
+    begin = datetime.fromisoformat(start)
+    span = [begin.timestamp() * 1000, (begin + timedelta(hours=4)).timestamp() * 1000]
+    async with visit(browser, site.url) as page:
+        found = await module(page, "parts/ticks.js", "ticks", "America/Chicago", *span, 6)
+        assert [time - span[0] for time in found["times"]] == [3_600_000 * hour for hour in range(5)]
+        named = await module(page, "parts/ticks.js", "tickLabels", "America/Chicago", found["times"], found["step"])
+        said = [label.replace("GMT-6", "CST").replace("GMT-5", "CDT") for label in named]
+        assert said == labels
+
+
+@pytest.mark.parametrize("days", [2, 9, 40, 365])
+async def test_longer_marks_stand_at_midnight_there_on_both_sides_of_a_clock_change(
+    browser: Browser, site: ScriptedSite, days: int
+) -> None:
+    begin = datetime(2021, 11, 6, 5, tzinfo=UTC)
+    span = [begin.timestamp() * 1000, (begin + timedelta(days=days)).timestamp() * 1000]
+    async with visit(browser, site.url) as page:
+        found = await module(page, "parts/ticks.js", "ticks", "America/Chicago", *span, 12)
+        assert 2 <= len(found["times"]) <= 14
+        hours = await page.evaluate(
+            """(times) => times.map(
+                (time) => new Date(time).toLocaleTimeString("en-GB", {timeZone: "America/Chicago"})
+            )""",
+            found["times"],
+        )
+        assert set(hours) <= {f"{hour:02}:00:00" for hour in range(0, 24, 6 if days < 3 else 24)}
+
+
+async def test_the_curves_are_saved_as_a_table_with_the_times_in_utc_and_there(
+    browser: Browser, site: ScriptedSite, tmp_path: Path
+) -> None:
+    site.envs = [env(sensor_name='=HYPERLINK("x")')]
+    site.curves = [curve(*minutes(1.5, 2.5), sensor_name='=HYPERLINK("x")')]
+    span = "?from=2026-01-31T10:00:00Z&to=2026-01-31T10:30:00Z"
+    async with visit(browser, f"{site.storehouse_url}/charts{span}") as page:
+        async with page.expect_download() as download:
+            await page.get_by_role("button", name="Save as CSV").click()
+        await (await download.value).save_as(tmp_path / "curves.csv")
+    text = (tmp_path / "curves.csv").read_text(encoding="utf-8-sig")
+    header, first, second = csv.reader(io.StringIO(text))
+    assert header == ["sensor", "metric", "unit", "time_utc", "time_local", "min", "max", "mean", "count"]
+    assert first[0] == '\'=HYPERLINK("x")'
+    assert first[3:] == ["2026-01-31T10:00:00Z", "2026-01-31 18:00:00+08:00", "0.5", "2.5", "1.5", "4"]
+    assert second[4] == "2026-01-31 18:01:00+08:00"
+
+
+async def test_the_charts_are_saved_as_a_picture(browser: Browser, site: ScriptedSite, tmp_path: Path) -> None:
+    site.curves = [curve(*minutes(1.5, 2.5))]
+    async with visit(browser, f"{site.storehouse_url}/charts") as page:
+        async with page.expect_download() as download:
+            await page.get_by_role("button", name="Save as picture").click()
+        await (await download.value).save_as(tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

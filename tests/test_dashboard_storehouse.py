@@ -1,0 +1,316 @@
+"""One storehouse on the dashboard: tiles, floor plan, table, and what is not current."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser import HANG_MS, PHONE, fits, in_browser, in_one_loop, visit
+from tests.cable import Cable
+from tests.clients import connected
+from tests.scripted_site import MARKUP, NOW, ScriptedSite, alarm, alarms, env, envs, sensor
+from tests.serving import Serve, StorewatchServer
+from tests.sites import site as real_site
+
+pytestmark = [in_browser, in_one_loop]
+
+
+@contextlib.asynccontextmanager
+async def first_storehouse(page: Page) -> AsyncIterator[None]:
+    """Choose it, and wait for its readings."""
+    await page.locator(".card a").first.click()
+    await expect(page.locator(".tile").first).to_be_visible()
+    yield
+
+
+async def test_a_reading_that_is_committed_is_on_the_screen(browser: Browser, serve: Serve, tmp_path: Path) -> None:
+    database = {"kind": "sqlite", "path": str(tmp_path / "site.db")}
+    with real_site(database) as there:
+        async with serve({"database": database, "poll_interval": 0.1}) as server:
+            north = f"{server.url}#/storehouse/{there.ids['north']}"
+            async with visit(browser, north) as page:
+                tile = page.locator(".tile", has_text="温度 1")
+                await expect(tile.locator(".number")).to_have_text("4.5")
+                there.add("temperature", -7.25, datetime.now(UTC))
+                await expect(tile.locator(".number")).to_have_text("−7.3")
+
+
+async def test_a_storehouse_that_is_watched_shows_readings_that_move(
+    browser: Browser, demo_server: StorewatchServer
+) -> None:
+    async with visit(browser, demo_server.url) as page, first_storehouse(page):
+        thermometer = page.locator(".tile time").first  # a door's time moves only when somebody opens it
+        before = await thermometer.get_attribute("datetime") or ""
+        await expect(thermometer).not_to_have_attribute("datetime", before)
+        assert (await thermometer.get_attribute("datetime") or "") > before
+
+
+async def test_a_reload_stays_on_the_storehouse_and_its_view(browser: Browser, site: ScriptedSite) -> None:
+    async with visit(browser, site.url) as page, first_storehouse(page):
+        await page.get_by_role("link", name="Table").click()
+        await page.reload()
+        await expect(page.locator("table.readings tbody tr")).to_have_count(1)
+        await expect(page.locator('.tabs a[aria-current="page"]')).to_have_text("Table")
+        await page.go_back()
+        await expect(page.locator(".tile")).to_have_count(1)
+
+
+async def test_what_does_not_exist_is_said_not_to(browser: Browser, demo_server: StorewatchServer) -> None:
+    async with visit(browser, f"{demo_server.url}#/storehouse/100%") as page:
+        await expect(page.locator(".notice")).to_contain_text("no such storehouse")
+    async with visit(browser, f"{demo_server.url}#/nowhere") as page:
+        await expect(page.locator(".notice")).to_contain_text("no such page")
+        await page.get_by_role("link", name="To all storehouses").click()
+        await expect(page.locator(".card").first).to_be_visible()
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+async def test_on_a_phone_nothing_has_to_be_scrolled_sideways(
+    browser: Browser, demo_server: StorewatchServer, locale: str
+) -> None:
+    async with visit(browser, demo_server.url, locale=locale, viewport=PHONE) as page, first_storehouse(page):
+        storehouse = page.url
+        for view in ("", "/plan", "/table", "/charts", "/alarms", "/rules"):
+            await page.goto(storehouse + view)
+            await expect(page.locator('.tabs [aria-current="page"]')).to_be_visible()
+            await page.wait_for_load_state("networkidle")
+            assert await fits(page), view
+
+
+async def test_under_a_thumb_every_control_is_large_enough(browser: Browser, demo_server: StorewatchServer) -> None:
+    for view in ("", "#/storehouse/4", "#/storehouse/4/charts", "#/storehouse/4/alarms"):
+        async with visit(browser, demo_server.url + view, viewport=PHONE, has_touch=True) as page:
+            await expect(page.locator("main h1")).to_be_visible()
+            await page.wait_for_load_state("networkidle")
+            sizes = await page.locator("button:visible, select:visible, .tabs a, .card a").evaluate_all(
+                "all => all.map(one => [one.textContent, one.getBoundingClientRect().height])"
+            )
+            assert [(text, height) for text, height in sizes if height < 44] == []
+
+
+@pytest.mark.parametrize("name", [MARKUP, "<script>alert(1)</script>", "❄️ 冷", "مستودع \u202e12\u202c", "W" * 200])
+async def test_any_name_is_shown_as_the_text_it_is_and_leaves_the_layout_whole(
+    browser: Browser, site: ScriptedSite, name: str
+) -> None:
+    site.name = name
+    site.envs = [env(sensor_name=name)]
+    site.sensors = [sensor(sensor_name=name)]
+    site.alarms = [alarm(sensor_name=name)]
+    async with visit(browser, site.storehouse_url, viewport=PHONE) as page:
+        for place in (".crumbs bdi", "h1", ".tile .name", ".alarm .name"):
+            await expect(page.locator(place)).to_have_text(name)
+        for view in ("plan", "table", "charts", "alarms", "alarms/1"):
+            await page.goto(f"{site.storehouse_url}/{view}")
+            await expect(page.locator("h1")).to_have_text(name)
+            await expect(page.locator("main").get_by_text(name).last).to_be_attached()
+            assert await fits(page)
+        await expect(page.locator("main img, main script")).to_have_count(0)
+
+
+async def test_a_reading_has_its_value_unit_quality_age_and_the_time_at_the_storehouse(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    async with visit(browser, site.storehouse_url, timezone_id="America/New_York") as page:
+        tile = page.locator(".tile")
+        await expect(tile.locator(".value")).to_have_text("4.3 °C")
+        await expect(tile.locator(".marks")).to_have_text("Good")
+        await expect(tile.locator(".age")).to_contain_text("sec ago")
+        await expect(tile.locator("time")).to_have_text("00:30:00")
+        await expect(page.locator("#as-of")).to_have_text("As of 00:30:05 (Asia/Shanghai)")
+
+
+async def test_a_tile_shows_where_its_value_lies_between_its_limits(browser: Browser, site: ScriptedSite) -> None:
+    site.sensors = [sensor()]
+    async with visit(browser, site.storehouse_url) as page:
+        bar = page.locator(".limit-bar")
+        await expect(bar).to_have_attribute("aria-label", "2.0\u202f°C to 8.0\u202f°C")
+        place = "e => e.querySelector('b').getBoundingClientRect().x - e.getBoundingClientRect().x"
+        before = await bar.evaluate(place)
+        await site.push("envs", envs(env(value=7.5)))
+        await expect(page.locator(".tile .number")).to_have_text("7.5")
+        assert await bar.evaluate(place) > before
+
+
+async def test_a_value_that_rises_says_so(browser: Browser, site: ScriptedSite) -> None:
+    async with visit(browser, site.storehouse_url) as page:
+        await expect(page.locator(".tile")).to_have_count(1)
+        await site.push("envs", envs(env(value=6.25, time="2026-01-31T16:36:00Z")))
+        await expect(page.locator(".tile .trend")).to_have_attribute("aria-label", "rising")
+
+
+async def test_what_is_old_or_bad_or_a_switch_is_said_in_words(browser: Browser, site: ScriptedSite) -> None:
+    async with visit(browser, site.storehouse_url) as page:
+        await expect(page.locator(".tile")).to_have_count(1)
+        old = env(quality="stale", metric="door", unit=None, value=1)
+        bad = env(quality="bad", metric="wind", value=None, time=None)
+        await site.push("envs", envs(old, bad))
+        await expect(page.locator(".tile .number")).to_have_text(["Open", "—"])
+        await expect(page.locator(".tile .marks")).to_have_text(["Old", "Bad"])
+        await expect(page.locator(".tile .age").first).to_contain_text("sec ago")
+        await expect(page.locator(".tile .age").last).to_have_text("no reading yet")
+
+
+async def test_a_value_fades_while_it_ages_and_is_never_green_when_it_is_silent(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    site.sensors = [sensor()]
+    site.envs = [env(time="2026-01-31T16:28:00Z")]
+    async with visit(browser, site.storehouse_url) as page:
+        tile = page.locator(".tile")
+        await expect(tile).to_have_attribute("data-ageing", "2")
+        await site.push("envs", envs(env(quality="stale")))
+        await expect(tile).to_have_attribute("data-state", "stale")
+        green = await page.evaluate(
+            """() => {
+                const probe = document.createElement("i");
+                probe.style.color = "var(--good)";
+                document.body.append(probe);
+                return getComputedStyle(probe).color;
+            }"""
+        )
+        colours = await tile.locator("*").evaluate_all("all => all.map(one => getComputedStyle(one).color)")
+        assert green not in colours
+
+
+async def test_the_floor_plan_has_each_sensor_in_its_place_and_none_hides_another(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    site.envs = [env(sensor_id=number, value=float(number)) for number in range(3)]
+    site.sensors = [sensor(sensor_id=0, position=[0.1, 0.1]), sensor(sensor_id=1, position=[0.9, 0.9])]
+    site.sensors.append(sensor(sensor_id=2, position=[0.9, 0.9]))
+    async with visit(browser, f"{site.storehouse_url}/plan") as page:
+        spots = page.locator(".spot")
+        await expect(spots).to_have_count(3)
+        boxes = [await spots.nth(at).bounding_box() for at in range(3)]
+        first, second, third = (box for box in boxes if box)
+        assert first["x"] < second["x"]
+        assert first["y"] < second["y"]
+        assert abs(second["x"] - third["x"]) >= second["width"] or abs(second["y"] - third["y"]) >= second["height"]
+        floor = await page.locator(".floor").bounding_box()
+        assert floor
+        assert all(
+            floor["x"] <= box["x"] and box["y"] + box["height"] <= floor["y"] + floor["height"]
+            for box in (first, third)
+        )
+
+
+async def test_where_nobody_has_said_the_places_the_sensors_stand_in_rows(browser: Browser) -> None:
+    with ScriptedSite("querySensors").serving() as site:
+        site.envs = [env(sensor_id=number) for number in range(4)]
+        async with visit(browser, f"{site.storehouse_url}/plan") as page:
+            await expect(page.locator(".notice")).to_contain_text("in rows")
+            boxes = [await page.locator(".spot").nth(at).bounding_box() for at in range(4)]
+            assert len({(box["x"], box["y"]) for box in boxes if box}) == 4
+
+
+async def test_the_table_is_ordered_by_what_one_asks_for(browser: Browser, site: ScriptedSite) -> None:
+    site.envs = [env(sensor_id=number, value=value) for number, value in enumerate([3.0, -1.0, 2.0])]
+    async with visit(browser, f"{site.storehouse_url}/table") as page:
+        values = page.locator("td .number")
+        await expect(values).to_have_text(["3.0", "−1.0", "2.0"])
+        await page.get_by_role("button", name="Value").click()
+        await expect(values).to_have_text(["−1.0", "2.0", "3.0"])
+        await page.get_by_role("button", name="Value").click()
+        await expect(values).to_have_text(["3.0", "2.0", "−1.0"])
+        await expect(page.locator('th[aria-sort="descending"]')).to_have_count(1)
+
+
+async def test_a_banner_tells_that_the_server_lost_its_database(browser: Browser, site: ScriptedSite) -> None:
+    async with visit(browser, site.storehouse_url) as page:
+        await expect(page.locator(".tile")).to_have_count(1)
+        await expect(page.locator("#banner")).to_be_empty()
+        await site.push("envs", envs(stale=True))
+        await expect(page.locator("#banner")).to_contain_text("database")
+        await expect(page.locator(".tile")).to_have_count(1)
+        await site.push("envs", envs(env()))
+        await expect(page.locator("#banner")).to_be_empty()
+
+
+async def test_a_banner_tells_that_the_network_is_gone_and_nothing_is_green_then(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    async with visit(browser, site.storehouse_url, errors_allowed=True) as page:
+        mark = page.locator(".tile .state")
+        green = await mark.evaluate("e => getComputedStyle(e).color")
+        await page.context.set_offline(True)
+        await expect(page.locator("#banner")).to_contain_text("No connection")
+        await expect(page).to_have_title(f"Not current · {MARKUP} · Storewatch")
+        assert await mark.evaluate("e => getComputedStyle(e).color") != green
+        await page.context.set_offline(False)
+        await expect(page.locator("#banner")).to_be_empty()
+
+
+async def test_a_server_that_was_killed_is_missed_and_all_is_current_without_a_reload_once_it_is_back(
+    browser: Browser, serve: Serve
+) -> None:
+    async with serve() as server, visit(browser, server.url, errors_allowed=True) as page, first_storehouse(page):
+        await page.evaluate("window.isTheSame = true")
+        await expect(page.locator("#banner")).to_be_empty()
+        server.kill()
+        await expect(page.locator("#banner")).to_contain_text("No connection")
+        before = await page.locator("#as-of").inner_text()
+        await asyncio.to_thread(server.start)
+        await expect(page.locator("#banner")).to_be_empty()
+        await expect(page.locator("#as-of")).not_to_have_text(before)
+        assert await page.evaluate("window.isTheSame")
+
+
+async def test_after_a_lost_connection_the_page_registers_again_with_the_cursor_it_saw_last(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    async with visit(browser, site.storehouse_url) as page:
+        await expect(page.locator(".tile")).to_have_count(1)
+        await site.push("alarms", alarms(alarm()))
+        await expect(page.locator(".alarm")).to_have_count(1)
+        await site.cut()
+        async with asyncio.timeout(HANG_MS / 1000):
+            known = await site.registered.get()
+            assert await site.registered.get() == known | {"cursor": 9}
+        assert "cursor" not in known
+
+
+async def test_a_computer_that_slept_asks_for_the_present_at_once(browser: Browser, site: ScriptedSite) -> None:
+    async with visit(browser, "about:blank") as page:
+        await page.clock.install(time=NOW)
+        await page.goto(site.storehouse_url)
+        await expect(page.locator(".tile")).to_have_count(1)
+        await site.registered.get()
+        await page.clock.fast_forward(10_000)  # no timer rings meanwhile, as in sleep
+        async with asyncio.timeout(HANG_MS / 1000):
+            assert (await site.registered.get())["cursor"] == 7
+
+
+async def test_a_computer_that_slept_is_told_at_once_which_alarms_it_missed_and_how_it_is_now(
+    browser: Browser, serve: Serve, tmp_path: Path
+) -> None:
+    database = {"kind": "sqlite", "path": str(tmp_path / "site.db")}
+    settings = {"database": database, "poll_interval": 0.1, "rules": [{"scope": {"metric": "temperature"}, "high": 8}]}
+    with real_site(database) as there:
+        async with serve(settings) as server, connected("python", server.url) as awake:
+            north = there.ids["north"]
+            await awake.call("register", {"store_house_id": north})
+            cable = Cable(server.port)
+            async with cable.laid() as url, visit(browser, "about:blank", errors_allowed=True) as page:
+                await page.clock.install()
+                await page.goto(f"{url}#/storehouse/{north}")
+                value = page.locator(".tile", has_text="温度 1").locator(".number")
+                await expect(value).to_have_text("4.5")
+                cable.cut()
+                for reading, state in ((11.0, "active"), (5.0, "cleared"), (6.0, None)):
+                    there.add("temperature", reading, datetime.now(UTC))
+                    while state and (await awake.next("alarms"))["alarms"][-1]["state"] != state:
+                        pass
+                await expect(value).to_have_text("4.5")
+                await expect(page.locator(".alarm")).to_have_count(0)
+                cable.mend()
+                await page.clock.fast_forward(60_000)  # no timer rings meanwhile, as in sleep
+                await expect(value).to_have_text("6.0")
+                await page.get_by_role("link", name="Alarms").click()
+                row = page.locator(".alarm", has_text="温度 1")
+                await expect(row).to_contain_text("Cleared")
+                await expect(row).to_contain_text("11.0")
+                await expect(page.locator("#banner")).to_be_empty()
