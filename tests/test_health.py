@@ -1,0 +1,144 @@
+"""The health pages: what they say of each part, and that they know it without asking."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+
+import health
+from tests.services.mariadb import MariaDB
+from tests.services.nginx import Nginx
+from tests.services.redis import Redis
+from tests.serving import Serve
+from tests.serving_inside import serving_inside
+from tests.sites import Site, site
+
+HANG = 60.0  # seconds; only what hangs takes so long
+LOOK_S = 0.05
+PAGES = ["healthz", "readyz", "metrics"]
+FAST = {"poll_interval": 0.05}
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Site]:
+    """A site in a file of its own."""
+    where = {"path": str(tmp_path / "site.db")}
+    with site(where) as built:
+        built.settings = {"database": where} | FAST
+        yield built
+
+
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[MariaDB]:
+    """Ours to stop; running at the end of each test."""
+    with MariaDB() as server:
+        yield server
+
+
+async def fetch(url: str, **options: Any) -> HTTPResponse:
+    return await AsyncHTTPClient().fetch(url, raise_error=False, **options)
+
+
+async def readiness(url: str) -> tuple[int, dict[str, Any]]:
+    answer = await fetch(f"{url}readyz")
+    return answer.code, json.loads(answer.body)
+
+
+async def becomes(url: str, code: int, **parts: object) -> dict[str, Any]:
+    """Wait until `/readyz` answers so; return what it says."""
+    try:
+        async with asyncio.timeout(HANG):
+            while True:
+                status, found = await readiness(url)
+                if status == code and found.items() >= parts.items():
+                    return found
+                await asyncio.sleep(LOOK_S)
+    except TimeoutError:
+        raise TimeoutError(f"still {found}") from None
+
+
+async def test_all_is_well_where_all_is_well(own: Site, serve: Serve) -> None:
+    async with serve(own.settings) as server:
+        found = await becomes(server.url, 200)
+        alive = await fetch(f"{server.url}healthz")
+    assert 0 <= found.pop("poller_age_s") < HANG
+    assert found == {"ready": True, "database": True, "redis": None, "judge": True, "reasons": []}
+    assert (alive.code, alive.body) == (200, b"ok\n")
+
+
+async def test_a_database_that_is_stopped_is_told_and_that_it_is_back(serve: Serve, mariadb: MariaDB) -> None:
+    mariadb.create_database("own")
+    where = mariadb.settings("own")
+    with site(where):
+        async with serve({"database": where} | FAST) as server:
+            await becomes(server.url, 200)
+            await asyncio.to_thread(mariadb.stop)
+            found = await becomes(server.url, 503, database=False)
+            assert not found["ready"]
+            assert found["reasons"][0].startswith("the database does not answer")
+            assert (await fetch(f"{server.url}healthz")).code == 200
+            assert 'storewatch_ready{part="database"} 0.0' in (await fetch(f"{server.url}metrics")).body.decode()
+            await asyncio.to_thread(mariadb.start)
+            assert (await becomes(server.url, 200))["reasons"] == []
+
+
+async def test_so_are_the_judges_tables(own: Site, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "JUDGE_LATE_S", 3.0)
+    mariadb.create_database("state")
+    async with serving_inside(own.settings | {"state": mariadb.settings("state")}) as inside:
+        await becomes(inside.url, 200, judge=True)
+        await asyncio.to_thread(mariadb.stop)
+        found = await becomes(inside.url, 503, judge=False)
+        assert found["database"]
+        assert health.REASONS["judge"] in found["reasons"]
+        await asyncio.to_thread(mariadb.start)
+        await becomes(inside.url, 200, judge=True)
+
+
+async def test_so_is_a_poller_that_gets_no_answer(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database answers, but not this question."""
+    monkeypatch.setattr(health, "POLLER_LATE_S", 1.0)
+    async with serving_inside(own.settings) as inside:
+        own.execute("ALTER TABLE reading RENAME TO away")
+        found = await becomes(inside.url, 503, database=True)
+        assert found["poller_age_s"] > 1.0
+        assert found["reasons"] == [health.REASONS["poller"]]
+        own.execute("ALTER TABLE away RENAME TO reading")
+        await becomes(inside.url, 200)
+
+
+async def test_so_is_redis_and_what_is_not_wanted_is_null(own: Site) -> None:
+    with Redis() as redis:
+        settings = own.settings | {"redis": redis.settings(), "alarms": {"judge": False}}
+        async with serving_inside(settings) as inside:
+            assert (await becomes(inside.url, 200, redis=True))["judge"] is None
+            await asyncio.to_thread(redis.stop)
+            found = await becomes(inside.url, 503, redis=False)
+            assert found["reasons"] == [health.REASONS["redis"]]
+            await asyncio.to_thread(redis.start)
+            await becomes(inside.url, 200, redis=True)
+
+
+async def test_the_pages_are_answers_of_now_and_for_reading_only(own: Site, serve: Serve) -> None:
+    async with serve(own.settings) as server:
+        for page in PAGES:
+            answer = await fetch(f"{server.url}{page}")
+            assert answer.headers["Cache-Control"] == "no-store"
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert answer.headers["Content-Security-Policy"] == "default-src 'none'"
+            assert "Server" not in answer.headers
+            assert "Etag" not in answer.headers
+            head = await fetch(f"{server.url}{page}", method="HEAD")
+            assert (head.code, head.body) == (200, b"")
+            assert (await fetch(f"{server.url}{page}", method="POST", body="")).code == 405
+
+
+async def test_nginx_keeps_them_from_the_outside(own: Site, serve: Serve) -> None:
+    async with serve(own.settings) as server:
+        with Nginx([server.port]) as nginx:
+            assert [(await fetch(f"{nginx.url}{page}")).code for page in PAGES] == [404, 404, 404]
+            assert (await fetch(f"{nginx.url}socket.io/?EIO=4&transport=polling")).code == 200

@@ -1,0 +1,122 @@
+"""The log: a record a line, for which connection it was done, and nobody can forge one."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients import connected
+from tests.serving import ROOT, Serve, StorewatchServer
+from tests.sites import site
+
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR) \w+: ")
+FORGED = "2026-01-01 00:00:00,000 ERROR main: forged"
+ENDS = ("\n", "\r\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x1b[2K", "\u202e", "\ud800")
+# As the server configures it; what is logged came from outside.
+PROGRAM = f"""
+import logging, sys, logger
+logger.configure("INFO", sys.argv[1])
+log = logging.getLogger("test")
+log.debug("too little")
+for end in {ENDS!r}:
+    log.warning("an event %s", "named" + end + {FORGED!r})
+with logger.connection("abc"):
+    try:
+        raise ValueError("one\\n" + {FORGED!r} + "\\x85" + {FORGED!r})
+    except ValueError:
+        log.exception("failed")
+log.warning("一号库", stack_info=True)
+"""
+
+
+def logged(form: str) -> str:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, form], capture_output=True, cwd=ROOT, check=True)
+    assert done.stdout == b""
+    return done.stderr.decode()
+
+
+def records(server: StorewatchServer) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in server.log().splitlines()]
+
+
+def test_nothing_from_outside_can_begin_a_line_for_people() -> None:
+    lines = logged("text").splitlines()
+    begun = [line for line in lines if not line.startswith("    ")]
+    assert all(LINE.match(line) for line in begun)
+    assert len(begun) == len(ENDS) + 2
+    assert not [line for line in lines if line.startswith(FORGED)]
+    assert begun[0].endswith(rf" WARNING test: an event named\n{FORGED}")
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", "\n".join(lines))
+
+
+def test_a_trace_for_people_is_indented_below_its_line() -> None:
+    lines = logged("text").splitlines()
+    at = next(number for number, line in enumerate(lines) if line.endswith("ERROR test: abc failed"))
+    assert lines[at + 1] == "    Traceback (most recent call last):"
+    assert f"    {FORGED}\\x85{FORGED}" in lines[at + 1 :]
+
+
+def test_for_machines_each_record_is_one_object_on_a_line_of_its_own() -> None:
+    text = logged("json")
+    assert text.isascii()
+    found = [json.loads(line) for line in text.splitlines()]
+    assert len(found) == len(ENDS) + 2
+    assert found[0] == {
+        "time": found[0]["time"],
+        "level": "WARNING",
+        "logger": "test",
+        "message": f"an event named\n{FORGED}",
+    }
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", found[0]["time"])
+    failed, last = found[-2:]
+    assert (failed["message"], failed["connection"]) == ("failed", "abc")
+    assert failed["trace"].startswith("Traceback (most recent call last):\n")
+    assert FORGED in failed["trace"]
+    assert last["message"] == "一号库"
+    assert last["trace"].startswith("Stack (most recent call last):\n")
+    assert "connection" not in last
+
+
+async def test_a_record_says_for_which_connection_it_was_done(serve: Serve, mariadb_database: dict[str, Any]) -> None:
+    """A table that is gone is a defect to MySQL's driver: it is logged with its trace."""
+    with site(mariadb_database) as built:
+        settings = {"database": mariadb_database, "log_level": "DEBUG", "log_format": "json"}
+        async with serve(settings, traceback_allowed=True) as server:
+            async with connected("python", server.url) as one, connected("python", server.url) as other:
+                built.execute("ALTER TABLE organisation RENAME TO away")
+                assert (await other.call("orgs"))["error"]["code"] == "internal"
+                assert (await one.call("unregister"))["ok"]
+            await server.terminate()
+            found = records(server)
+    came = [one["connection"] for one in found if one["message"].startswith("connected from")]
+    assert len(set(came)) == 2
+    (failed,) = (one for one in found if one["message"] == "orgs failed")
+    assert (failed["connection"], failed["level"], failed["logger"]) == (came[1], "ERROR", "server")
+    assert "doesn't exist" in failed["trace"]
+    went = [one["connection"] for one in found if one["message"].startswith("disconnected")]
+    assert sorted(went) == sorted(came)
+    (stopping,) = (one for one in found if one["message"] == "stopping")
+    assert "connection" not in stopping
+
+
+async def test_so_does_one_of_a_worker_thread(serve: Serve, tmp_path: Path) -> None:
+    where = {"path": str(tmp_path / "site.db")}
+    with site(where) as built:
+        async with serve({"database": where, "log_level": "DEBUG"}) as server:
+            async with connected("python", server.url) as client:
+                built.execute("ALTER TABLE organisation RENAME TO away")
+                assert (await client.call("orgs"))["error"]["code"] == "unavailable"
+            (sid,) = re.findall(r" server: (\S+) connected from", server.log())
+            lines = server.log().splitlines()
+    (lost,) = (line for line in lines if "no such table: organisation" in line)
+    assert re.search(rf" DEBUG database: {sid} sqlite .*\\n\[SQL: SELECT .*\\nFROM ", lost)
+    assert all(LINE.match(line) for line in lines)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_too_little_is_not_logged(form: str) -> None:
+    assert "too little" not in logged(form)

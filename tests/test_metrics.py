@@ -1,0 +1,297 @@
+"""The figures for Prometheus: they move with what happens, and are those that we tell of and alert on."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+from prometheus_client import REGISTRY, Metric, generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as families
+from tornado.httpclient import AsyncHTTPClient
+
+from live.audience import Audience
+from live.screens import room
+from tests.clients import connected
+from tests.serving import ROOT, Serve, StorewatchServer
+from tests.serving_inside import serving_inside, until
+from tests.sites import Site, site
+
+HANG = 60.0  # seconds; only what hangs takes so long
+LOOK_S = 0.05
+NOBODY = 10**9  # an id that nothing has
+DEPLOY = ROOT / "deploy"
+DOCUMENTATION = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram) \| [^|]+ \|([^|]*)\| (.+) \|$", re.MULTILINE)
+
+Figures = dict[str, float]
+"""By name and labels, as Prometheus writes them."""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Site]:
+    where = {"path": str(tmp_path / "site.db")}
+    with site(where) as built:
+        built.settings = {"database": where, "poll_interval": 0.05}
+        yield built
+
+
+async def page(url: str, accept: str = "text/plain") -> str:
+    answer = await AsyncHTTPClient().fetch(f"{url}metrics", headers={"Accept": accept})
+    return answer.body.decode()
+
+
+def figures(text: str) -> Figures:
+    return {_written(sample.name, sample.labels): sample.value for one in families(text) for sample in one.samples}
+
+
+def _written(name: str, labels: dict[str, str]) -> str:
+    told = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+    return f"{name}{{{told}}}" if told else name
+
+
+async def become(url: str, condition: Callable[[Figures], bool]) -> Figures:
+    """Wait until the figures are so; return them."""
+    async with asyncio.timeout(HANG):
+        while not condition(found := figures(await page(url))):  # noqa: ASYNC110 - it is asked, and tells nobody
+            await asyncio.sleep(LOOK_S)
+    return found
+
+
+async def test_the_figures_move_with_what_happens(own: Site, serve: Serve) -> None:
+    answered = 'storewatch_query_seconds_count{outcome="answered",question="organisations.organisations"}'
+    refused = 'storewatch_query_seconds_count{outcome="refused",question="storehouses.storehouses"}'
+    async with serve(own.settings) as server:
+        before = figures(await page(server.url))
+        assert before["storewatch_connections"] == before["storewatch_connects_total"] == 0
+        assert before["storewatch_pushes_total"] == 0
+        async with connected("python", server.url) as client:
+            await client.call("orgs")
+            await client.call("storehouses", NOBODY)
+            await client.call("storehouses", None)
+            await client.call("no such event")
+            asked = figures(await page(server.url))
+            assert asked["storewatch_connections"] == asked["storewatch_connects_total"] == 1
+            assert asked[answered] == before[answered] + 1
+            assert asked[refused] == 1
+            for code in ("not_found", "bad_request", "unknown_event"):
+                assert asked[f'storewatch_refusals_total{{code="{code}"}}'] == 1
+            assert asked['storewatch_refusals_total{code="internal"}'] == 0
+
+            await client.call("register", own.ids["north"])
+            await client.call("register", {"store_house_id": own.ids["north"]})
+            own.add("temperature", 5.5)
+            pushed = await become(server.url, lambda now: now["storewatch_pushes_total"] >= 1)
+            assert pushed["storewatch_tick_seconds_count"] > before["storewatch_tick_seconds_count"]
+            assert pushed["storewatch_data_age_seconds"] < HANG
+
+            own.raise_alarm("temperature", datetime.now(UTC))
+            alarmed = await become(server.url, lambda now: now['storewatch_alarms_open{severity="warning"}'] == 1)
+            assert alarmed['storewatch_alarm_transitions_total{transition="site"}'] == 1
+            assert alarmed['storewatch_alarm_transitions_total{transition="raised"}'] == 0
+        left = await become(server.url, lambda now: now["storewatch_connections"] == 0)
+        assert sum(value for name, value in left.items() if name.startswith("storewatch_disconnects_total")) == 1
+        assert left["storewatch_connects_total"] == 1
+
+
+async def test_our_own_alarms_are_counted_by_what_happens_to_them(own: Site, serve: Serve) -> None:
+    rules = [{"scope": {"metric": "temperature"}, "high": {"limit": 8, "severity": "critical", "reopen": 0}}]
+    async with serve(own.settings | {"rules": rules}) as server:
+        await become(server.url, lambda now: now["storewatch_judging"] == 1)
+        own.add("temperature", 9.0)
+        found = await become(server.url, lambda now: now['storewatch_alarms_open{severity="critical"}'] == 1)
+        assert found['storewatch_alarm_transitions_total{transition="raised"}'] == 1
+        own.add("temperature", 4.0)
+        found = await become(server.url, lambda now: now['storewatch_alarms_open{severity="critical"}'] == 0)
+        assert found['storewatch_alarm_transitions_total{transition="cleared"}'] == 1
+        assert found['storewatch_alarm_transitions_total{transition="site"}'] == 0
+
+
+async def test_a_browser_that_reads_too_slowly_is_counted_and_one_that_is_cut_off(own: Site) -> None:
+    async with serving_inside(own.settings) as inside, connected("python", inside.url) as client:
+        await until(lambda: inside.house.browsers.connects)
+        manager = inside.house.sio.manager
+        (sid,) = manager.rooms["/"][None]
+        audience = Audience([room(sid)])
+        # The client lives in this very loop, and pushing never waits: it reads nothing meanwhile.
+        for _ in range(200):
+            await manager.push("picture", "x" * 100_000, audience, "picture")
+        assert manager.conflated > 0
+        await manager.push("picture", "x" * 1_000_000, audience)
+        assert manager.pushed == 201
+        assert manager.closed == {"unsent": 1}
+        await client.disconnected.wait()
+        found = figures(await page(inside.url))
+        assert found["storewatch_pushes_total"] == 201
+        assert found["storewatch_conflations_total"] == manager.conflated
+        assert found['storewatch_cutoffs_total{reason="unsent"}'] == 1
+        assert found['storewatch_cutoffs_total{reason="stuck"}'] == 0
+
+
+async def test_the_figures_are_in_no_registry_but_their_own(own: Site) -> None:
+    async with serving_inside(own.settings) as inside:
+        assert "storewatch_connections" in await page(inside.url)
+        assert b"storewatch" not in generate_latest(REGISTRY)
+    async with serving_inside(own.settings) as another:
+        assert figures(await page(another.url))["storewatch_tick_seconds_count"] < NOBODY
+
+
+async def test_what_comes_from_outside_is_in_no_label(own: Site, serve: Serve) -> None:
+    planted = 'planted"} 1\nplanted'
+    async with serve(own.settings) as server:
+        async with connected("python", server.url, query={"tab": planted}) as client:
+            for event in (planted, "orgs", "register", "storehouses", "queryAlarms"):
+                await client.call(event, planted)
+                await client.call(event, {planted: planted, "store_house_id": planted, "org_id": planted})
+        own.raise_alarm("temperature", datetime.now(UTC), severity="planted", kind="planted")
+        await become(server.url, lambda now: now['storewatch_alarms_open{severity="warning"}'] == 1)
+        assert "planted" not in await page(server.url)
+
+
+async def test_who_prefers_it_gets_openmetrics(own: Site, serve: Serve) -> None:
+    async with serve(own.settings) as server:
+        text = await page(server.url, "application/openmetrics-text; version=1.0.0")
+    assert text.endswith("# EOF\n")
+    assert "storewatch_connects" in {one.name for one in openmetrics(text)}  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Metric]:
+    """The figures once everything has happened that makes a label appear."""
+    folder = tmp_path_factory.mktemp("everything")
+    where = {"path": str(folder / "site.db")}
+    with site(where):
+        server = StorewatchServer(folder, {"database": where}).start()
+        try:
+            text = asyncio.run(come_and_go(server.url))
+        finally:
+            assert server.stop() == 0
+    return [one for one in families(text) if not one.name.endswith("_created")]
+
+
+async def come_and_go(url: str) -> str:
+    async with connected("python", url):
+        pass
+    await become(url, lambda now: any(name.startswith("storewatch_disconnects_total") for name in now))
+    return await page(url)
+
+
+def name_of(one: Metric) -> str:
+    return f"{one.name}_total" if one.type == "counter" else one.name
+
+
+def labels_of(one: Metric) -> dict[str, set[str]]:
+    """Each label's values."""
+    found: dict[str, set[str]] = {}
+    for sample in one.samples:
+        for label, value in sample.labels.items():
+            found.setdefault(label, set()).add(value)
+    found.pop("le", None)  # of a histogram's buckets
+    return found
+
+
+def test_the_documentation_tells_of_each_figure_and_of_no_other(everything: list[Metric]) -> None:
+    told = {
+        (name, kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in ROW.findall(DOCUMENTATION)
+    }
+    assert told == {(name_of(one), one.type, frozenset(labels_of(one))) for one in everything}
+
+
+def test_it_tells_of_each_value_of_a_label_too(everything: list[Metric]) -> None:
+    told = {name: set(re.findall(r"`([^`]+)`", meaning)) for name, _, _, meaning in ROW.findall(DOCUMENTATION)}
+    for one in everything:
+        for label, values in labels_of(one).items():
+            if label != "question":
+                assert values <= told[name_of(one)]
+
+
+def alerts() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load((DEPLOY / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    assert group.keys() == {"name", "rules"}
+    return list(group["rules"])
+
+
+def panels() -> list[dict[str, Any]]:
+    board = json.loads((DEPLOY / "grafana" / "storewatch.json").read_text(encoding="utf-8"))
+    return list(board["panels"])
+
+
+def expressions() -> list[str]:
+    """Those of the alert rules and of the dashboard, its variables filled in as Grafana does."""
+    of_panels = [target["expr"] for panel in panels() for target in panel["targets"]]
+    filled = [expr.replace("$__rate_interval", "1m").replace("$job", "storewatch") for expr in of_panels]
+    return [alert["expr"] for alert in alerts()] + [expr.replace("$instance", ".*") for expr in filled]
+
+
+def selectors(expression: str) -> list[promql_parser.VectorSelector]:
+    """Where a PromQL expression names a figure; raises ValueError where it is none."""
+    found: list[promql_parser.VectorSelector] = []
+
+    def visit(node: promql_parser.Expr) -> None:
+        if isinstance(node, promql_parser.MatrixSelector):
+            found.append(node.vector_selector)
+        elif isinstance(node, promql_parser.VectorSelector):
+            found.append(node)
+
+    promql_parser.walk(promql_parser.parse(expression), visit)
+    return found
+
+
+def grouped_by(expression: str) -> set[str]:
+    return {label for labels in re.findall(r"by \(([^)]*)\)", expression) for label in re.findall(r"\w+", labels)}
+
+
+def test_alerts_and_dashboard_ask_for_figures_and_labels_that_there_are(everything: list[Metric]) -> None:
+    labels: dict[str, set[str]] = {"up": {"job", "instance"}}
+    for one in everything:
+        for sample in one.samples:
+            # Prometheus adds the two to whatever it asks.
+            labels.setdefault(sample.name, {"job", "instance"}).update(sample.labels)
+    for expression in expressions():
+        named = selectors(expression)
+        assert named, expression
+        for selector in named:
+            assert selector.name in labels, expression
+            assert {matcher.name for matcher in selector.matchers.matchers} <= labels[selector.name], expression
+            assert grouped_by(expression) <= labels[selector.name], expression
+
+
+def test_alerts_and_dashboard_ask_for_values_that_there_are(everything: list[Metric]) -> None:
+    """Those of `redis`, which this server has none of, and of what has not happened, are told in the documentation."""
+    told = set(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", DOCUMENTATION))
+    for expression in expressions():
+        for selector in selectors(expression):
+            for matcher in selector.matchers.matchers:
+                if matcher.name not in ("job", "instance"):
+                    assert set(matcher.value.split("|")) <= told, expression
+
+
+def test_each_alert_is_complete_and_told_of_in_the_documentation() -> None:
+    assert len({alert["alert"] for alert in alerts()}) == len(alerts())
+    for alert in alerts():
+        assert alert.keys() - {"for"} == {"alert", "expr", "labels", "annotations"}
+        assert alert["labels"]["severity"] in ("warning", "critical")
+        assert alert["annotations"].keys() == {"summary", "description"}
+        assert re.fullmatch(r"\d+[sm]", alert.get("for", "0s"))
+        assert f"`{alert['alert']}`" in DOCUMENTATION
+        # What is summed over all processes has no instance to name.
+        kept = grouped_by(alert["expr"]) or {"instance"}
+        assert set(re.findall(r"\$labels\.(\w+)", str(alert["annotations"]))) <= kept
+
+
+def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    assert len({panel["id"] for panel in panels()}) == len(panels())
+    for panel in panels():
+        place = panel["gridPos"]
+        columns, rows = range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
+        cells = {(x, y) for x in columns for y in rows}
+        assert not cells & taken
+        assert columns.stop <= 24
+        taken |= cells
