@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from ask.answers import Alarms, AskError, Envs, Refusal
+from ask.answers import Alarms, AskError, Envs, Overview, Refusal
 from server import EVENTS, Event
 
 PATH = Path(__file__).parent / "docs" / "asyncapi.yaml"
@@ -15,6 +15,7 @@ REFERENCE = "#/components/schemas/{name}"
 PUSHED: dict[str, tuple[Any, str]] = {
     "envs": (Envs, "A storehouse as it stands: at register, then whenever a reading is new or a quality has changed."),
     "alarms": (Alarms, "Alarm transitions of the watched storehouse, in their order, none left out."),
+    "overview": (Overview, "To those who watch the overview: the organisations that look different, each whole."),
     "ask_error": (AskError, "A question was refused."),
 }
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 import database
 import instants
 from ask.subjects import FIELDS, Misfit, Subject, Subjects, check_together, subject, subjects
+from notify import sender
 from settings import Database, Settings, Source
 
 LIMITS = database.Limits(connect=5.0, statement=60.0, read=65.0, answer=70.0)
@@ -15,6 +16,9 @@ LIMITS = database.Limits(connect=5.0, statement=60.0, read=65.0, answer=70.0)
 
 def run(settings: Settings, source: Source) -> int:
     """Print what is found; return 0 if all is well, 2 if not."""
+    if settings.notify is not None:
+        sender.prepare(settings.notify.targets, source)
+        print(f"notify: {len(settings.notify.targets)} targets; none was told anything, `python -m alarms drill` does")
     where = settings.sensor_database
     if where.map is None:
         database.migrate(where)

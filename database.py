@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,7 +84,8 @@ class Database:
             # The thread goes on until the driver's limit; what it brings then goes nowhere.
             # Not wait_for: that of Python 3.11 loses a cancellation which meets the answer.
             async with asyncio.timeout(self.limits.answer):
-                return await loop.run_in_executor(self._threads, self._work, work)
+                # In the asker's context, so that what is logged there says for which connection it was done.
+                return await loop.run_in_executor(self._threads, copy_context().run, self._work, work)
         except TimeoutError:
             raise Unavailable("the database does not answer in time") from None
 

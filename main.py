@@ -18,33 +18,50 @@ from functools import partial
 from typing import Any, NamedTuple, NoReturn, ParamSpec, TypeVar
 
 import socketio
-import tornado.httpserver
+import sqlalchemy as sa
 import tornado.netutil
+import tornado.routing
 import tornado.web
 
+import alarms.rules
 import check
 import dashboard.pages
 import database
 import demo.history
 import demo.live
+import demo.rules
 import garbage
 import globals
 import instants
 import logger
+import probes
 import settings as settings_module
 import transport
+from alarms.rules import Rule
 from ask import Ask
+from ask.answers import Alarm
+from ask.journal import Transition
 from ask.subjects import Subjects, subjects
 from errors import Unavailable, UsageError
+from health import Health
 from live import cluster, fanout
-from live.alarm_watch import AlarmWatch
+from live.alarm_watch import LEASE, AlarmWatch
 from live.directory import Directory
+from live.drills import Drills
 from live.heartbeat import Heartbeat
 from live.journal import Journal
+from live.judging import Judging
 from live.newest import Newest
+from live.overview import Overview
+from live.people import People
 from live.poller import Poller
+from live.previews import Previews
+from live.rollups import PATIENT, Rollups
 from live.screens import Screens
 from live.source import source
+from metrics import Metrics, Parts
+from notify import sender
+from notify.notifier import Notifier
 from server import Browsers, socket_server
 from settings import Settings, Source
 
@@ -58,10 +75,6 @@ STARTING = database.Limits(connect=2.0, statement=30.0, read=31.0, answer=32.0)
 MAX_HEADER = 16_384
 MAX_BODY = 1_048_576
 """Bytes; a body over `max_payload` is refused, and up to here read to its end so that the refusal arrives."""
-SLOW_S = 10
-"""Seconds that headers or a body may take to arrive."""
-WATCH_S = 1.0
-"""Between two looks for browsers that do not answer pings."""
 DRAIN_S = 1.5
 """Seconds that browsers have to take note that we stop; the rest of the 5 s is for a database that hangs."""
 
@@ -71,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse(arguments)
         settings, origin = settings_module.load(options.config)
-        logger.configure(settings.log_level)
+        logger.configure(settings.log_level, settings.log_format)
+        if settings.rules:
+            _rules(settings, origin)
         if options.check:
             return check.run(settings, origin)
         asyncio.run(serve(settings, origin, options.port))
@@ -133,6 +148,7 @@ class House(NamedTuple):
     browsers: Browsers
     poller: Poller
     directory: Directory
+    overview: Overview
 
 
 @asynccontextmanager
@@ -143,61 +159,132 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         for one in sockets:
             running.callback(one.close)
         where, state = settings.sensor_database, settings.state_database
-        await _aside(_prepare, settings)
+        await _aside(_prepare, settings, origin)
         asking = running.enter_context(_open(where, database.ASKING, 8))
         patient = running.enter_context(_open(where, STARTING, 1))
         pulse = running.enter_context(_open(where, database.BEATING, 1))
         reading_state = running.enter_context(_open(state, database.ASKING, 2))
-        keeping_state = running.enter_context(_open(state, database.KEEPING, 1, writes=True))
+        keeping_state = running.enter_context(_open(state, database.KEEPING, 3, writes=True))
         found = await _aside(_subjects, patient, origin)
+        rules = await _aside(_rules, settings, origin)
 
-        ask = Ask(asking, patient, found, instants.now)
+        metrics = Metrics()
+        ask = Ask(asking, patient, found, instants.now, reading_state, metrics.query)
         manager = _manager(settings)
         sio = socket_server(settings, manager)
         newest = Newest()
         screens = Screens(newest, manager.push, globals.clients, instants.now)
         directory = Directory(ask, newest, instants.now, screens.change)
         readings = source(ask, instants.now)
-        poller = Poller(readings, settings.poll_interval, screens.ticked)
+        overview = Overview(ask, reading_state, newest, manager.push, instants.now, lambda: screens.stale)
+
+        async def ticked(answered: bool) -> None:
+            judging.ticked(answered)
+            await screens.ticked(answered)
+            await overview.push()
+
+        poller = Poller(readings, settings.poll_interval, ticked, metrics.ticks.time)
         poller.subscribe(screens.take)
         poller.subscribe(directory.take)
 
         async def beat(answering: bool) -> None:
             if not answering:
+                judging.ticked(False)
                 await screens.lost()
+                await overview.push()
             # After a loss too: a tick that was answered just before it must not have the last word.
             poller.wake()
 
-        journal = Journal(reading_state, settings.poll_interval, screens.tell)
-        alarm_watch = AlarmWatch(ask, keeping_state, journal, uuid.uuid4().hex, settings.poll_interval)
+        async def tell(transitions: Sequence[Transition]) -> None:
+            metrics.follow(transitions)
+            await screens.tell(transitions)
+            await overview.follow(transitions)
+
+        holder = uuid.uuid4().hex
+        journal = Journal(reading_state, settings.poll_interval, tell)
+        alarm_watch = AlarmWatch(ask, keeping_state, journal, holder, settings.poll_interval)
+        notifier = _notifier(settings, keeping_state, newest, holder)
+        follow = notifier.follow if notifier else _tell_nobody
+        defaults = settings.own_alarms.default_rules
+        judging = Judging(
+            ask,
+            newest,
+            readings,
+            lambda: source(ask, instants.now),
+            keeping_state,
+            journal,
+            holder,
+            instants.now,
+            rules,
+            defaults=defaults,
+            tell=follow,
+        )
+        people = People(ask, keeping_state, journal, instants.now, rules, defaults=defaults, tell=follow)
+        previews = Previews(ask, people, where, instants.now, defaults=defaults)
+        running.callback(previews.stop)
+        drills = Drills(keeping_state, follow, instants.now, LEASE, holder)
         heartbeat = Heartbeat(pulse, [asking, patient], beat)
-        browsers = Browsers(settings, ask, newest, screens, directory, journal, globals.clients)
+        browsers = Browsers(
+            settings, ask, newest, screens, directory, journal, people, previews, overview, globals.clients
+        )
         sio.register_namespace(browsers)
+        judge = judging if settings.own_alarms.judge else None
+        redis = manager if isinstance(manager, cluster.Cluster | cluster.LibraryCluster) else None
+        health = Health(asking, poller, redis, judge)
+        metrics.read(Parts(globals.clients, browsers, manager, poller, overview, judge, health))
 
         await readings.begin()
         await directory.refresh()
         await journal.begin()
         screens.cursor = journal.cursor
+        await overview.begin()
         works: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "heartbeat": heartbeat.run,
             "poller": poller.run,
             "directory": directory.run,
             "journal": journal.run,
             "alarm watch": alarm_watch.run,
+            **({"judge": judge.run} if judge else {}),  # ends before the lease is let go
+            "drills": drills.run,
+            "overview": overview.run,
             "sweep": manager.sweep,
-            "watch": partial(transport.watch, sio, WATCH_S),
         }
-        if isinstance(manager, cluster.Cluster | cluster.LibraryCluster):
-            works["cluster"] = manager.listen
+        poller.subscribe(judging.take)
+        if ask.subjects.ours:
+            rollups = Rollups(running.enter_context(_open(where, PATIENT, 1, writes=True)), holder)
+            poller.subscribe(rollups.take)
+            works["rollups"] = rollups.run
+        works |= {"notifier": notifier.run} if notifier else {}
+        works |= {"cluster": redis.listen} if redis else {}
         for name, work in works.items():
             await running.enter_async_context(_task(name, work()))
         if settings.is_demo:
             await running.enter_async_context(_task("demo", demo.live.run(where)))
-        handler = transport.get_tornado_handler(sio, settings.max_payload, settings.allowed_origins)
-        await running.enter_async_context(_http(sio, manager.handler(handler), settings, sockets))
+        handler = transport.get_tornado_handler(sio, per_address=settings.max_per_address)
+        pages = probes.routes(health, metrics)
+        await running.enter_async_context(_http(sio, manager.handler(handler), pages, settings, sockets))
         garbage.tame()
         url = f"http://{_address(settings.host)}:{sockets[0].getsockname()[1]}/"
-        yield House(url, sio, browsers, poller, directory)
+        yield House(url, sio, browsers, poller, directory, overview)
+
+
+def _notifier(settings: Settings, state: database.Database, newest: Newest, holder: str) -> Notifier | None:
+    """Return what tells people of alarms, if anybody is to be told."""
+    if settings.notify is None:
+        return None
+    return Notifier(settings.notify, state, newest, sender.Sender(), instants.now, LEASE, holder)
+
+
+def _rules(settings: Settings, origin: Source) -> list[Rule]:
+    """Return the rules of the settings; raises `UsageError` where one is wrong."""
+    try:
+        return alarms.rules.read(settings.rules)
+    except ValueError as error:
+        raise UsageError(f"{origin.where('rules')}: {error}; docs/settings.md tells what there is") from None
+
+
+def _tell_nobody(_connection: sa.Connection, _alarms: Sequence[Alarm]) -> None:
+    pass
 
 
 def _manager(settings: Settings) -> fanout.Fanout | fanout.Library:
@@ -231,7 +318,9 @@ async def _aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         threads.shutdown(wait=False)
 
 
-def _prepare(settings: Settings) -> None:
+def _prepare(settings: Settings, origin: Source) -> None:
+    if settings.notify is not None:
+        sender.prepare(settings.notify.targets, origin)
     if settings.sensor_database.map is None:
         database.migrate(settings.sensor_database)
     if settings.state_database is not settings.sensor_database:
@@ -267,18 +356,15 @@ async def _task(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[Non
 
 @asynccontextmanager
 async def _http(
-    sio: socketio.AsyncServer, handler: type[Any], settings: Settings, sockets: list[socket.socket]
+    sio: socketio.AsyncServer,
+    handler: type[Any],
+    pages: list[tornado.routing.Rule],
+    settings: Settings,
+    sockets: list[socket.socket],
 ) -> AsyncIterator[None]:
-    application = tornado.web.Application(
-        [(r"/socket\.io/", handler), *dashboard.pages.routes()],
-        websocket_max_message_size=settings.max_payload,
-    )
-    http = tornado.httpserver.HTTPServer(
-        application,
-        max_body_size=max(MAX_BODY, settings.max_payload),
-        max_header_size=MAX_HEADER,
-        body_timeout=SLOW_S,
-    )
+    application = tornado.web.Application([(r"/socket\.io/", handler), *pages, *dashboard.pages.routes()])
+    door = transport.Door(application, "/socket.io/", handler, settings.trusted_proxies)
+    http = door.server(max_body_size=max(MAX_BODY, settings.max_payload), max_header_size=MAX_HEADER)
     http.add_sockets(sockets)
     try:
         yield

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +11,45 @@ from typing import Any
 import msgspec
 import socketio
 
+import logger
 import transport
 from ask import Ask
-from ask.answers import Alarm, AskError, Envs, Id, Organisation, Refusal, Storehouse
-from ask.questions import Nothing, QueryAlarms, Register, Storehouses
+from ask.answers import (
+    Alarm,
+    AskError,
+    Envs,
+    History,
+    Id,
+    Maintenance,
+    Organisation,
+    Preview,
+    Refusal,
+    Rules,
+    SensorAnswer,
+    Storehouse,
+)
+from ask.answers import Overview as OverviewAnswer
+from ask.questions import (
+    AckAlarm,
+    CloseAlarm,
+    Nothing,
+    PreviewAlarms,
+    QueryAlarms,
+    QueryEnvs,
+    QueryRules,
+    QuerySensors,
+    Register,
+    SaveMaintenance,
+    SaveRules,
+    Storehouses,
+)
 from errors import BadRequest, NotFound, RateLimited, StorewatchError, Unavailable, UnknownEvent
 from live.directory import Directory
 from live.journal import Journal
 from live.newest import Newest
+from live.overview import Overview
+from live.people import People
+from live.previews import Previews
 from live.screens import Screens, alarms, room
 from settings import Settings
 
@@ -64,15 +96,27 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         screens: Screens,
         directory: Directory,
         journal: Journal,
+        people: People,
+        previews: Previews,
+        overview: Overview,
         clients: MutableMapping[str, Id | None],
     ) -> None:
         super().__init__("/")
+        self.connects = 0
+        """Connections let in."""
+        self.disconnects: Counter[str] = Counter()
+        """Connections that ended, by the library's word for why."""
+        self.refusals: Counter[str] = Counter()
+        """Questions refused, by code."""
         self._settings = settings
         self._ask = ask
         self._newest = newest
         self._screens = screens
         self._directory = directory
         self._journal = journal
+        self._people = people
+        self._previews = previews
+        self._overview = overview
         self._clients = clients
         self._connections: dict[str, Connection] = {}
 
@@ -81,14 +125,17 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         self._connections[sid] = Connection(self._settings.rate_burst, time.monotonic())
         self._clients[sid] = None
         await self.enter_room(sid, room(sid))
-        log.debug("%s connected from %s", sid, transport.remote_address(environ))
+        self.connects += 1
+        log.debug("connected from %s", transport.remote_address(environ))
         transport.forget_handshake(environ)
 
     async def on_disconnect(self, sid: str, reason: str) -> None:
         """Forget a browser."""
         self._clients.pop(sid, None)
         self._connections.pop(sid, None)
-        log.debug("%s disconnected: %s", sid, reason)
+        self._overview.leave(sid)
+        self.disconnects[reason] += 1
+        log.debug("disconnected: %s", reason)
 
     async def orgs(self, _sid: str, _question: Nothing) -> list[Organisation]:
         """List the organisations."""
@@ -127,6 +174,52 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         """List a storehouse's alarms."""
         return await self._ask.alarms(question)
 
+    async def query_envs(self, _sid: str, question: QueryEnvs) -> History:
+        """Tell the history of a storehouse's sensors."""
+        return await self._ask.history(question)
+
+    async def overview(self, sid: str, _question: Nothing) -> OverviewAnswer:
+        """Watch all storehouses at a glance."""
+        async with self._turn(sid):
+            await self._overview.learn()
+            if sid in self._clients:
+                self._overview.watch(sid)
+        # As with `register`, nothing may be awaited from the watching on.
+        return self._overview.answer()
+
+    async def leave_overview(self, sid: str, _question: Nothing) -> None:
+        """Stop watching all storehouses."""
+        async with self._turn(sid):
+            self._overview.leave(sid)
+
+    async def ack_alarm(self, _sid: str, question: AckAlarm) -> Alarm:
+        """Acknowledge an alarm of ours."""
+        return await self._people.acknowledge(question)
+
+    async def close_alarm(self, _sid: str, question: CloseAlarm) -> Alarm:
+        """Clear an alarm of ours by hand."""
+        return await self._people.close(question)
+
+    async def query_sensors(self, _sid: str, question: QuerySensors) -> list[SensorAnswer]:
+        """List a storehouse's sensors."""
+        return await self._people.sensors(question.store_house_id)
+
+    async def query_rules(self, _sid: str, question: QueryRules) -> Rules:
+        """Tell the rules of our alarms."""
+        return await self._people.rules(question.store_house_id)
+
+    async def save_rules(self, _sid: str, question: SaveRules) -> Rules:
+        """Change the rules of our alarms."""
+        return await self._people.save_rules(question)
+
+    async def save_maintenance(self, _sid: str, question: SaveMaintenance) -> Maintenance:
+        """Take note of when nobody is to be disturbed."""
+        return await self._people.save_maintenance(question)
+
+    async def preview_alarms(self, _sid: str, question: PreviewAlarms) -> Preview:
+        """Tell which alarms other rules would have raised."""
+        return await self._previews.preview(question)
+
     async def _tell(self, sid: str, event: str, data: Any) -> None:
         # A tuple, or null would be emitted as no argument at all. The connection is ours: no other process need know.
         await self.emit(event, (data,), to=sid, ignore_queue=True)
@@ -154,10 +247,11 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
         """Take every event, whatever its name: the one way in."""
-        if not isinstance(event, transport.EventName):
-            return await super().trigger_event(event, *args)
         sid, *payload = args
-        return await self._answer(str(event), sid, payload)
+        with logger.connection(sid):
+            if not isinstance(event, transport.EventName):
+                return await super().trigger_event(event, *args)
+            return await self._answer(str(event), sid, payload)
 
     async def _answer(self, event: str, sid: str, payload: list[Any]) -> dict[str, Any]:
         """Answer an event, and return its acknowledgement: here errors become answers."""
@@ -170,6 +264,7 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
                 await self._tell(sid, spec.emitted_as or event, data)
         except Exception as error:
             refusal = refuse(error, event)
+            self.refusals[refusal.code] += 1
             told = AskError(event, refusal.code, refusal.message, refusal.field)
             await self._tell(sid, "ask_error", told)
             return {"ok": False, "error": refusal}
@@ -184,6 +279,16 @@ EVENTS: dict[str, Event] = {
     "register": Event(Register, Envs, Browsers.register, emitted_as="envs"),
     "unregister": Event(Nothing, None, Browsers.unregister),
     "queryAlarms": Event(QueryAlarms, list[Alarm], Browsers.query_alarms),
+    "ackAlarm": Event(AckAlarm, Alarm, Browsers.ack_alarm),
+    "closeAlarm": Event(CloseAlarm, Alarm, Browsers.close_alarm),
+    "querySensors": Event(QuerySensors, list[SensorAnswer], Browsers.query_sensors, bare="store_house_id"),
+    "queryRules": Event(QueryRules, Rules, Browsers.query_rules),
+    "saveRules": Event(SaveRules, Rules, Browsers.save_rules),
+    "saveMaintenance": Event(SaveMaintenance, Maintenance, Browsers.save_maintenance),
+    "previewAlarms": Event(PreviewAlarms, Preview, Browsers.preview_alarms),
+    "queryEnvs": Event(QueryEnvs, History, Browsers.query_envs),
+    "overview": Event(Nothing, OverviewAnswer, Browsers.overview),
+    "leaveOverview": Event(Nothing, None, Browsers.leave_overview),
 }
 
 
@@ -196,6 +301,8 @@ def decode(event: Event, payload: list[Any]) -> Any:
         raise BadRequest("the payload cannot be read: it is nested too deeply, or holds a number or text that is none")
     if event.bare and isinstance(value, (int, str)) and not isinstance(value, bool):
         value = {event.bare: value}
+    if value is None and not any(field.required for field in msgspec.structs.fields(event.question)):
+        value = {}
     if not isinstance(value, dict):
         needed = ", ".join(field.name for field in msgspec.structs.fields(event.question) if field.required)
         raise BadRequest(f"the payload must be an object with {needed}", needed.split(", ")[0])
@@ -242,18 +349,12 @@ class _Admission:
 
 def socket_server(settings: Settings, manager: socketio.AsyncManager) -> socketio.AsyncServer:
     """Return the Socket.IO server over this client manager, without its namespace."""
-
-    def is_allowed(origin: str, environ: dict[str, Any]) -> bool:
-        return transport.is_same_origin(origin, environ.get("HTTP_HOST")) or origin in settings.allowed_origins
-
-    return transport.Server(
+    return transport.AsyncServer(
         async_mode="tornado",
         client_manager=manager,
-        serializer=transport.HardenedPacket,
+        serializer=transport.TextPacket,
         ping_interval=PING_INTERVAL_S,
         ping_timeout=PING_TIMEOUT_S,
         max_http_buffer_size=settings.max_payload,
-        # The library's own watch wakes for each client in turn: 2 % of a core at 1,000. `transport.watch` stands in.
-        monitor_clients=False,
-        cors_allowed_origins=is_allowed,
+        cors_allowed_origins=settings.allowed_origins or None,
     )

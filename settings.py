@@ -4,6 +4,7 @@ The environment overrides single keys, two underscores going one level down:
 `STOREWATCH_DATABASE__KIND=mysql`.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -21,11 +22,15 @@ NOT_SETTINGS = {"STOREWATCH_CONFIG", "STOREWATCH_COLDSTORE"}
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+LISTS = {"allowed_origins", "trusted_proxies"}
+"""Keys that are lists with commas in the environment."""
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 LONGEST = timedelta(days=366)
+MOST_NAME = 64
+"""Characters in the name of a target."""
 
 
 def duration(text: str) -> timedelta:
@@ -117,6 +122,56 @@ class Redis(Section, frozen=True):
         return f"redis {self.host}:{self.port}"
 
 
+class Target(Section, frozen=True):
+    """Somebody who is told of alarms, by a service that Apprise knows."""
+
+    name: str = ""
+    """What it is called in the log, in alarms and in our tables."""
+    url: str = ""
+    """Apprise's URL of it; it holds the secrets."""
+    language: Literal["zh", "en"] | None = None
+    """Default: that of all."""
+    severity: Literal["info", "warning", "critical"] = "info"
+    """The least severe alarm it is told of."""
+    store_house_ids: list[int | str] | None = None
+    """The storehouses it is told of. Default: all."""
+
+    def __repr__(self) -> str:
+        """Name it without its URL."""
+        return f"target {self.name}"
+
+
+class Notify(Section, frozen=True):
+    """Who is told of our own alarms, and when. Spans: a number and s, m, h or d."""
+
+    language: Literal["zh", "en"] = "zh"
+    """Of the messages."""
+    repeat: str = "10m"
+    """How long nobody may acknowledge an alarm until it is told again."""
+    escalate: str = "20m"
+    """How long nobody may acknowledge an alarm until the next tier is told too."""
+    group_wait: str = "5s"
+    """How long a message waits for more of the same storehouse."""
+    group_interval: str = "1m"
+    """At least between two messages to the same target about the same storehouse."""
+    tiers: list[list[Target]] = []
+    """The targets that are told at once, those that are told next, and so on."""
+
+    @property
+    def targets(self) -> list[Target]:
+        """Return the targets of all tiers."""
+        return [target for tier in self.tiers for target in tier]
+
+
+class Alarms(Section, frozen=True):
+    """Whether Storewatch judges readings itself."""
+
+    judge: bool = True
+    """Raise alarms by the rules; without it there are those of the site's own system alone."""
+    default_rules: bool = True
+    """Let the default rules of each metric count where no other rule speaks."""
+
+
 DEMO = Database()
 """The embedded demo's: a SQLite file of ours."""
 
@@ -136,8 +191,18 @@ class Settings(Section, frozen=True):
     """Who may come in; must be set for any database but the demo's. Until there is access control, open."""
     allowed_origins: list[str] = []
     """Origins of pages, besides our own, that may connect: scheme://host[:port]."""
+    trusted_proxies: list[str] = []
+    """Addresses, or networks such as 10.0.0.0/8, of proxies that are believed when they say who asks, and how."""
+    max_per_address: Positive = 10000
+    """Connections that one address may have at once."""
     redis: Redis | None = None
     """For several processes: what crosses them goes through here."""
+    alarms: Alarms | None = None
+    """What Storewatch judges itself. Default: all, by its default rules too."""
+    rules: list[dict[str, Any]] = []
+    """The rules of our own alarms, until people save others."""
+    notify: Notify | None = None
+    """Who is told of our own alarms; without it, nobody but who watches."""
     max_payload: Positive = 65536
     """Bytes of the largest message a browser may send."""
     rate_limit: Seconds = 20.0
@@ -150,6 +215,8 @@ class Settings(Section, frozen=True):
     """Seconds that a browser may take nothing while something waits for it, before it is closed."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least serious record that is logged."""
+    log_format: Literal["text", "json"] = "text"
+    """Lines for people, or JSON for machines, one object a line."""
 
     @property
     def sensor_database(self) -> Database:
@@ -161,6 +228,11 @@ class Settings(Section, frozen=True):
         """Where our own tables are."""
         ours = self.sensor_database.map is None
         return self.state or (self.sensor_database if ours else Database(path="var/state.db"))
+
+    @property
+    def own_alarms(self) -> Alarms:
+        """What Storewatch judges itself."""
+        return self.alarms or Alarms()
 
     @property
     def is_demo(self) -> bool:
@@ -254,7 +326,7 @@ def _overrides(environ: Mapping[str, str]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise UsageError(f"{name}: {parent} is set as a single value too")
-        node[leaf] = [part.strip() for part in value.split(",")] if leaf == "allowed_origins" else value
+        node[leaf] = [part.strip() for part in value.split(",")] if leaf in LISTS else value
     return tree
 
 
@@ -271,6 +343,13 @@ def _check(settings: Settings, source: Source) -> None:
     """The rules that reach over several keys."""
     if settings.state is not None and settings.state.map is not None:
         raise UsageError(f"{source.where('state.map')}: these tables are ours, so there is nothing to map")
+    for proxy in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise UsageError(f"{source.where('trusted_proxies')}: {error}") from None
+    if settings.notify is not None:
+        _check_notify(settings.notify, source)
     database = settings.database
     if database is None:
         return
@@ -283,6 +362,25 @@ def _check(settings: Settings, source: Source) -> None:
         raise UsageError(f"{source.where('database.name')}: name the database to read")
     if database.map is not None:
         _check_map(database.map, source)
+
+
+def _check_notify(notify: Notify, source: Source) -> None:
+    for key in ("repeat", "escalate", "group_wait", "group_interval"):
+        try:
+            duration(getattr(notify, key))
+        except ValueError as error:
+            raise UsageError(f"{source.where(f'notify.{key}')}: {error}") from None
+    where = source.where("notify.tiers")
+    names = [target.name for target in notify.targets]
+    if not names:
+        raise UsageError(f"{where}: name at least one target")
+    for target in notify.targets:
+        if not 0 < len(target.name) <= MOST_NAME:
+            raise UsageError(f"{where}: each target needs a name, of at most {MOST_NAME} characters")
+        if not target.url:
+            raise UsageError(f"{where}: the target {target.name!r} needs a url, one that Apprise knows")
+        if names.count(target.name) > 1:
+            raise UsageError(f"{where}: there are two targets {target.name!r}; give each a name of its own")
 
 
 def _check_map(maps: DatabaseMap, source: Source) -> None:

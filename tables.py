@@ -104,4 +104,143 @@ lease = _table(
     sa.Column("expires", Instant, nullable=False),
     sa.Column("begun", Instant, nullable=False),  # when it was first held
     sa.Column("done", Instant, nullable=False),  # up to when the work is done
+    sa.Column("term", sa.BigInteger, nullable=False, server_default="0"),  # counts the changes of holder
+)
+
+# What an alarm is about, as JSON: [sensor_id, metric], or the store_house_id of a whole storehouse.
+_Subject = sa.String(512).with_variant(mysql.VARCHAR(512, collation="utf8mb4_bin"), "mysql")
+
+# The alarms that we judge ourselves. Two unique keys, so that not even two processes that both think they may can
+# write an episode twice, or have two open for one sensor and kind.
+episode = _table(
+    "episode",
+    sa.Column("episode_id", _Id, primary_key=True),
+    sa.Column("store_house_key", _Key, nullable=False),
+    sa.Column("subject_key", _Subject, nullable=False),
+    sa.Column("sensor_name", sa.String(255)),  # as it was then; none: of the whole storehouse
+    sa.Column("metric", sa.String(255)),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("is_open", sa.Boolean),  # true, or none: a unique key takes two of these for different
+    sa.Column("limits", sa.Text, nullable=False),  # JSON: those in force when it began, the mildest first
+    sa.Column("level", sa.Integer, nullable=False),  # which of them is broken; the worst so far
+    sa.Column("value", sa.Double),
+    sa.Column("peak", sa.Double),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("raised", Instant),
+    sa.Column("cleared", Instant),
+    sa.Column("transition", sa.String(16), nullable=False),  # the last one
+    sa.Column("step", sa.Integer, nullable=False),  # its number in the journal
+    sa.Column("judged", Instant, nullable=False),  # its own time of what the judge last said of it
+    sa.Column("acknowledged_by", sa.String(255)),
+    sa.Column("acknowledged_at", Instant),
+    sa.Column("comment", sa.Text),
+    sa.Column("closed_by", sa.String(255)),
+    sa.Column("reason", sa.Text),
+    sa.Column("cause", _Id),  # the episode_id of the alarm that this one is only a part of
+    sa.Column("late", sa.Boolean, nullable=False),
+    sa.Column("silenced", sa.Boolean, nullable=False),
+    sa.Column("drill", sa.Boolean, nullable=False),
+    sa.Index(None, "subject_key", "kind", "since", unique=True),
+    sa.Index(None, "subject_key", "kind", "is_open", unique=True),
+    sa.Index(None, "store_house_key", "raised"),
+    sa.Index(None, "store_house_key", "cleared"),
+    sa.Index(None, "is_open"),
+)
+
+_Long = sa.Text(16_777_215)
+
+# The rules as people have saved them; those of the settings count until then.
+rule = _table(
+    "rule",
+    sa.Column("rule_id", _Id, primary_key=True),
+    sa.Column("rule", sa.Text, nullable=False),  # JSON
+)
+
+rule_change = _table(
+    "rule_change",
+    sa.Column("change_id", _Id, primary_key=True),
+    sa.Column("written", Instant, nullable=False),
+    sa.Column("by", sa.String(255), nullable=False),
+    sa.Column("before", _Long, nullable=False),  # JSON: all rules
+    sa.Column("after", _Long, nullable=False),
+)
+
+maintenance = _table(
+    "maintenance",
+    sa.Column("maintenance_id", _Id, primary_key=True),
+    sa.Column("store_house_key", _Key, nullable=False),
+    sa.Column("sensor_key", _Key),  # none: the whole storehouse
+    sa.Column("start", Instant, nullable=False),
+    sa.Column("end", Instant, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("by", sa.String(255), nullable=False),
+    sa.Column("written", Instant, nullable=False),
+    sa.Index(None, "end"),
+)
+
+# What the judge knows, from time to time, in parts; part 0 says that it is whole, and how far it had read.
+judge_snapshot = _table(
+    "judge_snapshot",
+    sa.Column("snapshot_key", sa.String(64), primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("content", sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql"), nullable=False),
+)
+
+# What each target is told of an alarm of ours: written down before it is sent, numbered so that none is written twice.
+notice = _table(
+    "notice",
+    sa.Column("notice_id", _Id, primary_key=True),
+    sa.Column("episode_id", _Id, nullable=False),
+    sa.Column("target", _Key, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),  # of this alarm for this target, from 1
+    sa.Column("store_house_key", _Key, nullable=False),
+    sa.Column("what", sa.String(16), nullable=False),
+    sa.Column("severity", sa.String(16), nullable=False),
+    sa.Column("limit", sa.Double),
+    sa.Column("alarm", sa.Text, nullable=False),  # JSON, as browsers get it
+    sa.Column("since", Instant, nullable=False),  # from when on nobody has acknowledged it
+    sa.Column("written", Instant, nullable=False),
+    sa.Column("due", Instant, nullable=False),  # when it is to be sent, or tried again
+    sa.Column("message_id", _Id),  # those of one message bear the id of its first
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),  # begun ones; without `sent`, who knows
+    sa.Column("sent", Instant),
+    sa.Index(None, "episode_id", "target", "number", unique=True),
+    sa.Index(None, "sent", "due"),
+    sa.Index(None, "store_house_key", "target", "sent"),
+)
+
+# Test alarms that somebody has asked for.
+drill = _table(
+    "drill",
+    sa.Column("drill_id", _Id, primary_key=True),
+    sa.Column("sensor", sa.Text, nullable=False),  # JSON
+    sa.Column("asked", Instant, nullable=False),
+    sa.Column("ends", Instant, nullable=False),  # when it clears, acknowledged or not
+    sa.Column("episode_id", _Id),  # none: not judged yet
+)
+
+# Of our own readings: the lowest, the highest, the sum and the number of good ones in each bucket of time.
+rollup = sa.Table(
+    "rollup",
+    metadata,
+    sa.Column("bucket_s", sa.Integer, primary_key=True, autoincrement=False),  # how wide it is, in seconds
+    sa.Column("sensor_id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("start", _Id, primary_key=True, autoincrement=False),  # seconds since 1970
+    sa.Column("min", sa.Double, nullable=False),
+    sa.Column("max", sa.Double, nullable=False),
+    sa.Column("sum", sa.Double, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    mysql_engine="InnoDB",
+    mysql_charset="utf8mb4",
+)
+
+rollup_position = sa.Table(
+    "rollup_position",
+    metadata,
+    sa.Column("position_id", sa.Integer, primary_key=True, autoincrement=False),  # 1: there is but one
+    sa.Column("reading_id", _Id, nullable=False),  # every reading up to this one is in the rollups
+    mysql_engine="InnoDB",
+    mysql_charset="utf8mb4",
 )

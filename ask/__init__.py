@@ -4,19 +4,20 @@
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from ask import alarms, organisations, readings, sensors, storehouses
-from ask.answers import Alarm, Id, Organisation, Storehouse
-from ask.questions import QueryAlarms
-from ask.readings import Reading, Row, Spans
+from ask import alarms, episodes, history, organisations, readings, sensors, storehouses
+from ask.answers import Alarm, History, Id, Organisation, Storehouse
+from ask.questions import QueryAlarms, QueryEnvs
+from ask.readings import Key, Reading, Row, Spans
 from ask.sensors import Sensor
 from ask.subjects import Subjects
 from database import Database
-from errors import Unavailable
+from errors import BadRequest, Unavailable
 from instants import Clock
 
 P = ParamSpec("P")
@@ -27,13 +28,26 @@ SHORT = timedelta(days=1)
 
 
 class Ask:
-    """The questions; `patient` is the same database with time for the few long ones."""
+    """The questions; `patient` is the same database with time for the few long ones, `state` that of our own tables.
 
-    def __init__(self, database: Database, patient: Database, subjects: Subjects, clock: Clock) -> None:
+    `timed` goes around each question, and is told which one it is, such as "readings.newest".
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        patient: Database,
+        subjects: Subjects,
+        clock: Clock,
+        state: Database,
+        timed: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self.subjects = subjects
+        self._state = state
         self._database = database
         self._patient = patient
         self._clock = clock
+        self._timed = timed
 
     async def organisations(self) -> list[Organisation]:
         """Return all organisations."""
@@ -48,12 +62,37 @@ class Ask:
         return await self._put(storehouses.storehouse, store_house_id)
 
     async def alarms(self, question: QueryAlarms) -> list[Alarm]:
-        """Return a storehouse's alarms, newest first; raises `NotFound`, `BadRequest`."""
-        return await self._put(alarms.alarms, question, self._clock())
+        """Return a storehouse's alarms, the site's own and ours, newest first; raises `NotFound`, `BadRequest`."""
+        now = self._clock()
+        place = await self.storehouse(question.store_house_id)
+        since = alarms.since_minute(question.data_minute, place, now)
+        theirs = await self._put(alarms.alarms, place, since, now)
+        with self._timed("episodes.since"):
+            ours = await self._state.run(lambda c: episodes.since(c, place.store_house_id, since, alarms.MOST + 1))
+        if len(theirs) + len(ours) > alarms.MOST:
+            raise BadRequest(f"that is more than {alarms.MOST} alarms; ask for a shorter time", "data_minute")
+        return sorted(theirs + ours, key=lambda alarm: alarm.raised, reverse=True)
+
+    async def has_alarm(self, alarm_id: Id) -> bool:
+        """Return whether the site's own system has an alarm of this id."""
+        return await self._put(alarms.exists, alarm_id)
+
+    async def sensors(self, store_house_id: Id) -> list[Sensor]:
+        """Return the sensors of a storehouse, by id; raises `NotFound`."""
+        place = await self.storehouse(store_house_id)
+        return await self._put(sensors.sensors, place.store_house_id)
 
     async def recent_alarms(self, since: datetime) -> list[Alarm]:
         """Return the alarms of all storehouses open, or raised, since then."""
         return await self._put(alarms.recent, since, self._clock())
+
+    async def history(self, question: QueryEnvs) -> History:
+        """Return the history of a storehouse's sensors; raises `NotFound`, `BadRequest`."""
+        return await self._put(history.history, question, self._clock())
+
+    async def sparks(self, wanted: Sequence[Sensor]) -> dict[Key, list[float | None]]:
+        """Return the hourly means of the last 24 hours of each of these sensors."""
+        return await self._put(history.sparks, wanted, self._clock())
 
     async def directory(self) -> tuple[list[Storehouse], list[Sensor]]:
         """Return all storehouses and all sensors."""
@@ -63,11 +102,11 @@ class Ask:
         """Return the newest reading of each sensor."""
         now = self._clock()
         try:
-            return await self._patient.run(lambda c: readings.newest(c, self.subjects, None, now))
+            return await self._newest(None, now)
         except Unavailable:
             if self.subjects.ours:
                 raise
-        return await self._patient.run(lambda c: readings.newest(c, self.subjects, now - SHORT, now))
+        return await self._newest(now - SHORT, now)
 
     async def rows_after(self, known: int, holes: Spans, most: int) -> list[Row]:
         """Return the rows of readings with ids from `known` on, and those in `holes`."""
@@ -85,7 +124,13 @@ class Ask:
         """Return the ids of readings from `low` to `high`."""
         return await self._put(readings.ids_between, low, high)
 
+    async def _newest(self, since: datetime | None, now: datetime) -> list[Reading]:
+        with self._timed("readings.newest"):
+            return await self._patient.run(lambda c: readings.newest(c, self.subjects, since, now))
+
     async def _put(
         self, question: Callable[Concatenate[sa.Connection, Subjects, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return await self._database.run(lambda connection: question(connection, self.subjects, *args, **kwargs))
+        subject = question.__module__.rpartition(".")[2]
+        with self._timed(f"{subject}.{question.__name__}"):
+            return await self._database.run(lambda connection: question(connection, self.subjects, *args, **kwargs))

@@ -7,10 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from ask.answers import Alarm, Id, Storehouse
-from ask.questions import QueryAlarms
 from ask.rows import bounded, flag, number, text
 from ask.sensors import Sensor, sensors, sensors_of_ids
-from ask.storehouses import storehouse
 from ask.subjects import Subject, Subjects, identity
 from errors import BadRequest
 from instants import zone
@@ -34,13 +32,10 @@ FIELDS = (
 )
 
 
-def alarms(connection: sa.Connection, subjects: Subjects, question: QueryAlarms, now: datetime) -> list[Alarm]:
-    """Return the alarms open, or raised, since `data_minute`, newest first.
-
-    Raises `NotFound` where there is no such storehouse, `BadRequest` where there are more than 10,000.
-    """
-    place = storehouse(connection, subjects, question.store_house_id)
-    since = since_minute(question.data_minute, place, now)
+def alarms(
+    connection: sa.Connection, subjects: Subjects, place: Storehouse, since: datetime, now: datetime
+) -> list[Alarm]:
+    """Return at most one more than 10,000 alarms of the site's own, open, or raised, since then, newest first."""
     if subjects.alarm is None:
         return []
     alarm = subjects.alarm
@@ -50,9 +45,18 @@ def alarms(connection: sa.Connection, subjects: Subjects, question: QueryAlarms,
     else:
         here = alarm.among("sensor_id", of_place)
     rows = connection.execute(_since(alarm, since).where(here)).all()
-    if len(rows) > MOST:
-        raise BadRequest(f"that is more than {MOST} alarms; ask for a shorter time", "data_minute")
     return [_alarm(alarm, row, place.store_house_id, of_place, now) for row in rows]
+
+
+def exists(connection: sa.Connection, subjects: Subjects, alarm_id: Id) -> bool:
+    """Return whether the site's own system has an alarm of this id."""
+    alarm = subjects.alarm
+    if alarm is None:
+        return False
+    return (
+        connection.execute(alarm.select("alarm_id").where(alarm.equals("alarm_id", alarm_id)).limit(1)).first()
+        is not None
+    )
 
 
 def recent(connection: sa.Connection, subjects: Subjects, since: datetime, now: datetime) -> list[Alarm]:

@@ -1,11 +1,16 @@
 """What a browser is told: the answers, and what the server pushes."""
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 Id = int | str
 """An id keeps the JSON type that its column has."""
+EVERYWHERE: Id = "*"
+"""The storehouse of an alarm about all of them; it is told to whoever watches any."""
+Data = dict[str, Any]
+"""A JSON object as people wrote it, such as a rule; `alarms/rules.py` has its shape."""
 
 
 class Organisation(msgspec.Struct, frozen=True):
@@ -56,7 +61,11 @@ class Envs(msgspec.Struct, frozen=True):
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """An alarm; `cleared` is null while it is open."""
+    """An alarm; `cleared` is null while it is open.
+
+    What comes after `cleared` stands there for the alarms that Storewatch judges, not for those of a site's own system.
+    `raised` of one that is pending is the time of its first reading out of limits.
+    """
 
     alarm_id: Id
     store_house_id: Id
@@ -71,6 +80,193 @@ class Alarm(msgspec.Struct, frozen=True):
     limit: float | None
     raised: datetime
     cleared: datetime | None
+    transition: str | msgspec.UnsetType = msgspec.UNSET
+    """The last: pending raised worsened acknowledged cleared reopened closed dismissed withdrawn."""
+    since: datetime | msgspec.UnsetType = msgspec.UNSET
+    """The time of the first reading out of limits; of silence, that of the last reading."""
+    peak: float | msgspec.UnsetType | None = msgspec.UNSET
+    """The value furthest out."""
+    limits: list[dict[str, float | str]] | msgspec.UnsetType = msgspec.UNSET
+    """Those of its kind that were in force when it began, the mildest first, with their terms in seconds."""
+    acknowledged_by: str | msgspec.UnsetType = msgspec.UNSET
+    acknowledged_at: datetime | msgspec.UnsetType = msgspec.UNSET
+    comment: str | msgspec.UnsetType = msgspec.UNSET
+    closed_by: str | msgspec.UnsetType = msgspec.UNSET
+    """Who closed it by hand, for which `reason`."""
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+    cause: str | msgspec.UnsetType = msgspec.UNSET
+    """The alarm of which this one is only a part."""
+    late: bool | msgspec.UnsetType = msgspec.UNSET
+    """It was noticed long after the fact, from readings that came late."""
+    silenced: bool | msgspec.UnsetType = msgspec.UNSET
+    """It fell into maintenance."""
+    drill: bool | msgspec.UnsetType = msgspec.UNSET
+    """It is a test."""
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """The limits in force, as a chart has them; null where there is none."""
+
+    high: float | None
+    high_high: float | None
+    low: float | None
+    low_low: float | None
+
+
+class SensorAnswer(msgspec.Struct, frozen=True):
+    """A sensor. `interval_s`: null where it reports changes only. `position`: on the floor plan, 0 to 1 each."""
+
+    sensor_id: Id
+    sensor_name: str
+    metric: str
+    unit: str
+    interval_s: float | None
+    position: tuple[float, float] | None
+    limits: Drawn
+
+
+class RuleChange(msgspec.Struct, frozen=True):
+    """A change of the rules: who made it, when, and all rules before and after."""
+
+    written: datetime
+    by: str
+    before: list[Data]
+    after: list[Data]
+
+
+class Maintenance(msgspec.Struct, frozen=True):
+    """A time in which nobody is to be disturbed by a sensor, or by a whole storehouse."""
+
+    maintenance_id: int
+    store_house_id: Id
+    sensor_id: Id | None
+    start: datetime
+    end: datetime
+    reason: str
+    by: str
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """The rules in force, as people wrote them; what counts where none says otherwise; and the newest changes."""
+
+    rules: list[Data]
+    defaults: dict[str, Data]
+    profiles: dict[str, Data]
+    changes: list[RuleChange]
+    maintenance: list[Maintenance]
+
+
+class PreviewedAlarm(msgspec.Struct, frozen=True):
+    """An alarm as rules would have raised it; `cleared` is null where it is not over at the end of the span."""
+
+    severity: str
+    raised: datetime
+    cleared: datetime | None
+    peak: float | None
+    limit: float
+
+
+class Rung(msgspec.Struct, frozen=True):
+    """How many alarms, and for how many seconds in all."""
+
+    count: int
+    duration_s: float
+
+
+class Rang(msgspec.Struct, frozen=True):
+    """How many alarms, for how many seconds in all, the longest, and the first 100 of them."""
+
+    count: int
+    duration_s: float
+    longest_s: float
+    alarms: list[PreviewedAlarm]
+
+
+class PreviewedKind(msgspec.Struct, frozen=True):
+    """The alarms of a kind at a sensor: those of the proposed rules, and those of the rules in force."""
+
+    sensor_id: Id
+    sensor_name: str
+    metric: str
+    unit: str
+    kind: str
+    proposed: Rang
+    in_force: Rang
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """Which alarms would have been raised from `start` on and before `end`; `rules`: by each of those proposed."""
+
+    store_house_id: Id
+    start: datetime
+    end: datetime
+    rules: list[Rung]
+    sensors: list[PreviewedKind]
+
+
+Point = tuple[datetime, float, float, float, int]
+"""A bucket of time: when it begins; of its good readings the lowest, the highest, the mean and the number."""
+
+
+class Curve(msgspec.Struct, frozen=True):
+    """A sensor's history; buckets without a good reading are left out."""
+
+    sensor_id: Id
+    sensor_name: str
+    metric: str
+    unit: str
+    points: list[Point]
+
+
+class History(msgspec.Struct, frozen=True):
+    """The curves of a storehouse, in buckets of `bucket_s` seconds: those that `start` and `end` lie in are whole."""
+
+    store_house_id: Id
+    start: datetime
+    end: datetime
+    bucket_s: int
+    sensors: list[Curve]
+
+
+class OpenAlarms(msgspec.Struct, frozen=True):
+    """How many alarms are open, how many of them nobody has acknowledged, and the worst one's severity."""
+
+    open: int
+    unacknowledged: int
+    worst: str | None
+
+
+class OverviewStorehouse(msgspec.Struct, frozen=True):
+    """A storehouse at a glance.
+
+    `state`, the worst first: critical, warning, info (an alarm is open), stale (a sensor is silent or faulty), good,
+    empty (no sensors). `envs`: of each metric the reading that says most, at most four. `spark`: of the first
+    temperature sensor, else of the first, the means of the last 24 hours, null where there are none.
+    """
+
+    store_house_id: Id
+    store_house_name: str
+    time_zone: str
+    state: str
+    envs: list[Env]
+    alarms: OpenAlarms
+    spark: list[float | None]
+
+
+class OverviewOrganisation(msgspec.Struct, frozen=True):
+    """An organisation's storehouses at a glance."""
+
+    org_id: Id
+    org_name: str
+    storehouses: list[OverviewStorehouse]
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """Organisations as they stand at `time`, each of them whole; `stale`: the server has lost its database."""
+
+    time: datetime
+    stale: bool
+    organisations: list[OverviewOrganisation]
 
 
 class Alarms(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import msgspec
 import sqlalchemy as sa
 
 import tables
-from ask.answers import Alarm, Id
+from ask.answers import EVERYWHERE, Alarm, Id
 
 
 class Transition(NamedTuple):
@@ -36,10 +36,11 @@ def exists(connection: sa.Connection, transition_id: int) -> bool:
 def after(
     connection: sa.Connection, transition_id: int, most: int, store_house_id: Id | None = None
 ) -> list[Transition]:
-    """Return at most `most` transitions after this one, of one storehouse or of all."""
+    """Return at most `most` transitions after this one: all, or those that one storehouse is told."""
     journal = tables.alarm_journal.c
     statement = sa.select(journal.transition_id, journal.alarm).where(journal.transition_id > transition_id)
     if store_house_id is not None:
-        statement = statement.where(journal.store_house_key == key(store_house_id))
+        here = [key(store_house_id), key(EVERYWHERE)]
+        statement = statement.where(journal.store_house_key.in_(here))
     rows: Any = connection.execute(statement.order_by(journal.transition_id).limit(most))
     return [Transition(found, msgspec.json.decode(alarm, type=Alarm)) for found, alarm in rows]

@@ -1,6 +1,7 @@
 """The readings: the newest of each sensor, and what has come since."""
 
 import logging
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -111,6 +112,26 @@ def between(
     wanted = sa.or_(*(time.between(start, end) for start, end in spans))
     rows = connection.execute(_select(reading).where(wanted).order_by(time).limit(most)).all()
     return list(_rows(reading, rows, now))
+
+
+def of_sensor(
+    connection: sa.Connection, subjects: Subjects, key: Key, spans: Sequence[tuple[datetime, datetime]], now: datetime
+) -> list[Reading]:
+    """Return the readings of a sensor in `spans`, which follow each other, their ends excluded; none ahead of `now`."""
+    reading = subjects.reading
+    time = reading.column("time")
+    walls = [reading.wall_span(*span) for span in spans]
+    wanted = sa.or_(sa.false(), *(sa.and_(time >= start, time < end) for start, end in walls))
+    statement = _select(reading).where(reading.equals("sensor_id", key[0]), wanted)
+    starts = [start for start, _ in spans]
+    found = []
+    for row in _rows(reading, connection.execute(statement).all(), now):
+        for one in row.readings:
+            # A span of local times holds more, around a change of the clocks.
+            place = bisect_right(starts, one.time) - 1
+            if one.key == key and place >= 0 and one.time < spans[place][1] and one.time <= now + AHEAD:
+                found.append(one)
+    return found
 
 
 def newest(connection: sa.Connection, subjects: Subjects, since: datetime | None, now: datetime) -> list[Reading]:

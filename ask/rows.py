@@ -33,7 +33,7 @@ def flag(value: Any) -> bool:
     return bool(number(value))
 
 
-def bounded(connection: sa.Connection, statement: sa.Select[Any], most: int) -> Sequence[Any]:
+def bounded(connection: sa.Connection, statement: sa.Select[Any] | sa.CompoundSelect[Any], most: int) -> Sequence[Any]:
     """Return all rows of `statement`; raises `Unavailable` rather than leave out what comes after `most`."""
     rows = connection.execute(statement.limit(most + 1)).all()
     if len(rows) > most:

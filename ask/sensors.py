@@ -32,6 +32,8 @@ class Sensor(NamedTuple):
     unit: str
     interval_s: float | None
     key: Key
+    position: tuple[float, float] | None = None
+    """On the floor plan, from the left and from the top, 0 to 1 each."""
 
 
 def sensors(connection: sa.Connection, subjects: Subjects, store_house_id: Id | None = None) -> list[Sensor]:
@@ -48,14 +50,14 @@ def sensors_of_ids(connection: sa.Connection, subjects: Subjects, sensor_ids: Co
 
 def _select(connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElement[bool]) -> list[Sensor]:
     sensor = subjects.sensor
-    statement = sensor.select("sensor_id", "store_house_id", "sensor_name", "metric", "unit", "interval_s")
-    statement = statement.where(wanted)
+    names = ("sensor_id", "store_house_id", "sensor_name", "metric", "unit", "interval_s", "position_x", "position_y")
+    statement = sensor.select(*names).where(wanted)
     rows = bounded(connection, statement.order_by(sensor.column("sensor_id")), MOST)
     return [one for row in rows if None not in row[:2] for one in _sensors(subjects, row)]
 
 
 def _sensors(subjects: Subjects, row: Any) -> list[Sensor]:
-    sensor_id, store_house_id, name, metric, unit, interval_s = row
+    sensor_id, store_house_id, name, metric, unit, interval_s, x, y = row
     # Readings that come several to a row make a sensor of each metric, unless the site's own list says which.
     metrics = [metric] if metric is not None or not subjects.reading.wide else list(subjects.reading.wide)
     apart = bool(subjects.reading.wide) or subjects.reading.has("metric")
@@ -68,9 +70,15 @@ def _sensors(subjects: Subjects, row: Any) -> list[Sensor]:
             (text(unit) if len(metrics) == 1 else None) or UNITS.get(str(each), ""),
             _interval(interval_s),
             (identity(sensor_id), str(each) if apart else None),
+            _position(x, y),
         )
         for each in metrics
     ]
+
+
+def _position(x: Any, y: Any) -> tuple[float, float] | None:
+    left, top = number(x), number(y)
+    return None if left is None or top is None else (left, top)
 
 
 def _interval(value: Any) -> float | None:

@@ -60,6 +60,12 @@ class Site:
                 cursor.execute(
                     READINGS.format(first=first, last=last, readings=readings, everywhere=everywhere, step_us=STEP_US)
                 )
+            # As if they were rolled up, which would otherwise go on beside what is measured.
+            cursor.execute(f"INSERT INTO rollup_position (position_id, reading_id) VALUES (1, {readings})")  # noqa: S608
+
+    def execute(self, statement: str) -> Any:
+        """Run and commit a statement; return its rows."""
+        return self._mariadb.execute(statement, database=self._name)
 
     def write(self, sensor_ids: list[int]) -> None:
         """Commit a reading of each of these sensors, of now; the time is rounded down to a millisecond."""

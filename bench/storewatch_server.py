@@ -9,7 +9,6 @@ import asyncio
 import sys
 from typing import Any, cast
 
-import tornado.httpserver
 import tornado.netutil
 import tornado.web
 
@@ -21,15 +20,17 @@ import transport
 from ask import Ask
 from ask.answers import Id, Organisation, Storehouse
 from bench import control, message
+from database import Database
 from live import fanout
 from live.directory import Directory
 from live.journal import Journal
+from live.overview import Overview
+from live.people import People
+from live.previews import Previews
 from live.screens import Screens
 from settings import Settings
 
 FOREVER_S = 1e6
-WATCH_S = 1.0
-"""Between two looks for clients that answer no pings, as in `main.py`."""
 SETTINGS = Settings(host="127.0.0.1", access="open", rate_limit=1e9, rate_burst=10**9)
 
 
@@ -57,21 +58,25 @@ async def serve(ping_s: int, library: bool, patient: bool) -> None:
     screens = Screens(newest, manager.push, globals.clients, control.clock)
     directory = Directory(ask, newest, control.clock, screens.change)
     journal = cast(Journal, None)  # nobody brings a cursor along
-    sio.register_namespace(server.Browsers(SETTINGS, ask, newest, screens, directory, journal, globals.clients))
-    handler: Any = manager.handler(transport.get_tornado_handler(sio, SETTINGS.max_payload))
-    application = tornado.web.Application([(r"/socket\.io/", handler)], websocket_max_message_size=SETTINGS.max_payload)
+    overview = Overview(ask, cast(Database, None), newest, manager.push, control.clock, lambda: False)
+    people = cast(People, None)  # nobody acts on an alarm
+    previews = cast(Previews, None)  # nor tries rules
+    parts = newest, screens, directory, journal, people, previews, overview
+    browsers = server.Browsers(SETTINGS, ask, *parts, globals.clients)
+    sio.register_namespace(browsers)
+    handler: Any = manager.handler(transport.get_tornado_handler(sio))
+    application = tornado.web.Application([(r"/socket\.io/", handler)])
     sockets = tornado.netutil.bind_sockets(0, SETTINGS.host)
-    tornado.httpserver.HTTPServer(application).add_sockets(sockets)
-    tasks = [asyncio.create_task(work) for work in (manager.sweep(), transport.watch(sio, WATCH_S))]
+    transport.Door(application, "/socket.io/", handler).server().add_sockets(sockets)
+    sweep = asyncio.create_task(manager.sweep())
 
     async def push() -> None:
-        await screens.change({watched for watched in globals.clients.values() if watched is not None})
+        await screens.change(globals.clients.watched())
 
     garbage.tame()
     control.say(port=sockets[0].getsockname()[1])
     await control.obey(control.pushing(push))
-    for task in tasks:
-        task.cancel()
+    sweep.cancel()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from demo import past
 from demo.episodes import episodes
 from demo.past import Course
 from demo.simulation import SEED
-from demo.site import INTERVAL_S, ORGANISATIONS, Sensor, Storehouse
+from demo.site import ORGANISATIONS, Sensor, Storehouse
 from record import alarms, readings, sites
 
 log = logging.getLogger("demo")
@@ -121,14 +121,6 @@ def _alarms(installed: Installed, courses: dict[Sensor, Course]) -> Iterator[Row
                 "raised": _time(episode.raised),
                 "cleared": _time(episode.cleared),
             }
-    for sensor in storehouse.silent:
-        noticed_s = courses[sensor].instants_s[-1] + 3 * INTERVAL_S
-        yield _alarm(installed, sensor) | {
-            "kind": "no_data",
-            "severity": "warning",
-            "state": "active",
-            "raised": _time(noticed_s),
-        }
 
 
 def _alarm(installed: Installed, sensor: Sensor) -> Row:

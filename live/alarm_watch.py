@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
+import msgspec
 import sqlalchemy as sa
 
 from ask import Ask
@@ -41,6 +42,8 @@ class AlarmWatch:
         self._interval_s = interval_s
         self._known: Steps | None = None
         """The last step of each alarm, from one look at which we had the lease to the next."""
+        self._term = -1
+        """In which `_known` was found out."""
 
     async def run(self) -> None:
         """Look until cancelled; then let another process go on at once."""
@@ -63,10 +66,13 @@ class AlarmWatch:
         held = await self._state.run(self._hold)
         if held is None:
             return
+        if held.term != self._term:
+            known = None
         alarms = await self._ask.recent_alarms(held.done - LATE)
         written = await self._state.run(lambda connection: self._write(connection, held, known, alarms))
         if written is None:
             return
+        self._term = held.term
         known, steps = written
         found = {alarm.alarm_id for alarm in alarms}
         self._known = {
@@ -87,10 +93,14 @@ class AlarmWatch:
         """Return all last steps that are known, and those written; None if we have been asleep since we looked."""
         with connection.begin():
             held = lease.hold(connection, LEASE, self._holder)
-            if held is None or held.taken:
+            if held is None or held.term != look.term:
                 return None
-            if known is None or look.taken:
-                known = journal.open_steps(connection)
+            if known is None:
+                known = {
+                    alarm_id: step
+                    for alarm_id, step in journal.open_steps(connection).items()
+                    if step.alarm.transition is msgspec.UNSET  # the others are not the site's, but our own
+                }
             # The look began before it was answered: what changed meanwhile is for the next.
             steps = transitions.steps(known, alarms, look.begun, look.now)
             # What seems to begin may be known to the journal, however long ago it was over.

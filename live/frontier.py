@@ -61,6 +61,17 @@ class Frontier:
             frontier.known = highest
         return frontier
 
+    @classmethod
+    def resume(cls, known: int, holes: Iterable[tuple[int, int]], patience_s: float, now: float) -> "Frontier":
+        """Go on at `known`, with the `holes` that another frontier had there; they are waited for anew."""
+        frontier = cls(known, patience_s)
+        frontier._holes = [Hole(low, high, now, now) for low, high in holes if high < known]
+        return frontier
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Return the holes that are still waited for, by id, ends included."""
+        return [(hole.low, hole.high) for hole in self._holes]
+
     @property
     def holes(self) -> int:
         """How many holes are still waited for."""

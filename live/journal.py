@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from ask import journal
-from ask.answers import Id
+from ask.answers import EVERYWHERE, Id
 from ask.journal import Transition
 from database import Database
 from errors import Unavailable
@@ -97,4 +97,4 @@ class Journal:
         told = [one for one in reached if one.transition_id <= self.cursor]
         last = told[-1].transition_id if told else cursor
         remembered = (one for one in self._remembered if one.transition_id > last)
-        return told + [one for one in remembered if one.alarm.store_house_id == store_house_id]
+        return told + [one for one in remembered if one.alarm.store_house_id in (store_house_id, EVERYWHERE)]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from ask.readings import Reading
 from errors import Unavailable
@@ -22,13 +22,22 @@ class Poller:
     """Asks one bounded question a tick, for all storehouses together, on the event loop it is run in.
 
     `ticked` is awaited after each tick: with True when all that is committed has been handed out, with False when
-    the database did not answer.
+    the database did not answer. `timed` goes around each tick, with what follows it.
     """
 
-    def __init__(self, source: Source, interval_s: float, ticked: Callable[[bool], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        interval_s: float,
+        ticked: Callable[[bool], Awaitable[None]],
+        timed: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self.interval_s = interval_s
+        self.answered = self.arrived = time.monotonic()
+        """When the database last answered, and when it last had new readings, by `time.monotonic`; at first, now."""
         self._source = source
-        self._interval_s = interval_s
         self._ticked = ticked
+        self._timed = timed
         self._consumers: list[Consumer] = []
         self._woken = asyncio.Event()
 
@@ -44,9 +53,10 @@ class Poller:
         """Tick until cancelled."""
         while True:
             start = time.monotonic()
-            answered = await self._tick()
-            await self._tell(answered)
-            interval_s = self._interval_s if answered else min(self._interval_s, RETRY_S)
+            with self._timed():
+                answered = await self._tick()
+                await self._tell(answered)
+            interval_s = self.interval_s if answered else min(self.interval_s, RETRY_S)
             await self._wait(start + interval_s - time.monotonic())
 
     async def _tick(self) -> bool:
@@ -54,7 +64,9 @@ class Poller:
         try:
             while more:
                 readings, more = await self._source.read()
+                self.answered = time.monotonic()
                 if readings:
+                    self.arrived = self.answered
                     await self._hand_out(readings)
         except Unavailable:
             return False

@@ -6,12 +6,13 @@ from typing import Protocol
 
 import msgspec
 
-from ask.answers import Alarms, AskError, Envs, Id
+from ask.answers import EVERYWHERE, Alarms, AskError, Envs, Id
 from ask.journal import Transition
 from ask.readings import Reading
 from errors import NotFound
 from globals import Clients
 from instants import Clock
+from live.audience import Audience
 from live.newest import Newest
 
 
@@ -26,10 +27,10 @@ def alarms(store_house_id: Id, transitions: Sequence[Transition]) -> Alarms:
 
 
 class Emit(Protocol):
-    """How an event gets into rooms."""
+    """How an event gets to an audience."""
 
-    async def __call__(self, event: str, data: object, rooms: list[str], key: Hashable = None) -> None:
-        """Send `data`, encoded once, to every connection in the rooms.
+    async def __call__(self, event: str, data: object, audience: Audience, key: Hashable = None) -> None:
+        """Send `data`, encoded once, to every connection of the audience.
 
         With a `key`, it takes the place of one with the same that a connection has not got yet.
         """
@@ -51,6 +52,7 @@ class Screens:
         self._clients = clients
         self._clock = clock
         self._different: set[Id] = set()
+        self._audiences: dict[Id, tuple[tuple[str, ...], Audience]] = {}  # with the watchers it was made for
 
     def envs(self, store_house_id: Id, *, reset: bool = False) -> Envs:
         """Return the storehouse as it stands; `reset`: the browser's cursor is not known."""
@@ -63,8 +65,12 @@ class Screens:
         of_place: dict[Id, list[Transition]] = defaultdict(list)
         for one in transitions:
             of_place[one.alarm.store_house_id].append(one)
-        for store_house_id in self._clients.watched() & of_place.keys():
-            await self._emit("alarms", alarms(store_house_id, of_place[store_house_id]), self._rooms(store_house_id))
+        everywhere = of_place.pop(EVERYWHERE, [])
+        watched = self._clients.watched()
+        for store_house_id in watched if everywhere else watched & of_place.keys():
+            here = sorted([*everywhere, *of_place[store_house_id]], key=lambda one: one.transition_id)
+            told = alarms(store_house_id, here)
+            await self._emit("alarms", told, self._audience(store_house_id))
         # Only now: an envs that counts alarms which a browser has not got would have it miss them when it comes back.
         self.cursor = transitions[-1].transition_id
 
@@ -99,17 +105,26 @@ class Screens:
 
     async def _push(self) -> None:
         different, self._different = self._different, set()
-        for store_house_id in different & self._clients.watched():
-            rooms = self._rooms(store_house_id)
-            await self._emit("envs", self.envs(store_house_id), rooms, ("envs", store_house_id))
+        watched = self._clients.watched()
+        for store_house_id in self._audiences.keys() - watched:
+            del self._audiences[store_house_id]
+        for store_house_id in different & watched:
+            audience = self._audience(store_house_id)
+            await self._emit("envs", self.envs(store_house_id), audience, ("envs", store_house_id))
 
     async def _leave(self, store_house_id: Id) -> None:
         gone = NotFound(f"the storehouse {store_house_id!r} is gone", "store_house_id")
-        rooms = self._rooms(store_house_id)
-        for sid in self._clients.watchers(store_house_id):
+        watchers = self._clients.watchers(store_house_id)
+        for sid in watchers:
             self._clients[sid] = None
-        if rooms:
-            await self._emit("ask_error", AskError("register", gone.code, gone.message, gone.field), rooms)
+        if watchers:
+            told = AskError("register", gone.code, gone.message, gone.field)
+            await self._emit("ask_error", told, Audience(map(room, watchers)))
 
-    def _rooms(self, store_house_id: Id) -> list[str]:
-        return [room(sid) for sid in self._clients.watchers(store_house_id)]
+    def _audience(self, store_house_id: Id) -> Audience:
+        """Return those who watch the storehouse: the same audience, while they are the same."""
+        watchers = self._clients.watchers(store_house_id)
+        known = self._audiences.get(store_house_id)
+        if known is None or known[0] is not watchers:
+            known = self._audiences[store_house_id] = watchers, Audience(map(room, watchers))
+        return known[1]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
+
 from ask import Ask
 from ask.readings import Key, Reading, Row
 from instants import Clock
@@ -16,15 +18,31 @@ log = logging.getLogger("live")
 
 MOST = 5_000
 """Rows in one answer; where there are more, the next question follows at once."""
+MOST_HOLES = 10_000
+"""Holes in a position."""
 RECENT_IDS = 10_000
 """How far below the highest id a transaction may still be open when we start."""
 
 
+class Position(msgspec.Struct, frozen=True):
+    """How far a table has been read: up to the id `known` but for `holes`, or up to a time."""
+
+    known: int | None = None
+    holes: list[tuple[int, int]] = []
+    time: datetime | None = None
+
+
 class Source(Protocol):
-    """Hands out every reading that is committed once, from `begin` on. Both raise `Unavailable`."""
+    """Hands out every reading that is committed once, from `begin` on. All but `position` raise `Unavailable`."""
 
     async def begin(self) -> None:
         """Count all that is there as seen."""
+
+    async def resume(self, position: Position) -> None:
+        """Count as seen what another source had handed out when this was its position; perhaps a little less."""
+
+    def position(self) -> Position:
+        """Return how far it has come."""
 
     async def read(self) -> tuple[list[Reading], bool]:
         """Return readings not handed out yet, and whether there may be more at once."""
@@ -56,6 +74,18 @@ class ByIds:
         lowest = max(0, highest - RECENT_IDS)
         recent = await self._ask.row_ids(lowest, highest)
         self._frontier = Frontier.begin(highest, lowest, recent, self._patience_s, time.monotonic())
+
+    async def resume(self, position: Position) -> None:
+        """Go on from there; where the table has begun anew since, from its beginning."""
+        self._began = self._clock()
+        known = -1 if position.known is None else position.known
+        if await self._ask.highest_row() < known:
+            known = -1
+        self._frontier = Frontier.resume(known, position.holes, self._patience_s, time.monotonic())
+
+    def position(self) -> Position:
+        """Return how far it has come; of very many holes the newest."""
+        return Position(self._frontier.known, self._frontier.spans()[-MOST_HOLES:])
 
     async def read(self) -> tuple[list[Reading], bool]:
         """Return readings not handed out yet, and whether there may be more at once."""
@@ -97,17 +127,30 @@ class ByTime:
     def __init__(self, ask: Ask, clock: Clock) -> None:
         self._ask = ask
         self._clock = clock
-        reading = ask.subjects.reading
-        self._window = Window(reading.late_window, clock(), reading.wall_span)
+        self._asked = clock()
+        self._window = self._since(self._asked)
+
+    def _since(self, time: datetime) -> Window:
+        reading = self._ask.subjects.reading
+        return Window(reading.late_window, time, reading.wall_span)
 
     async def begin(self) -> None:
         """Count all that is in the window as seen."""
         await self.read()
 
+    async def resume(self, position: Position) -> None:
+        """Go on from the window as it was then: what was in it is handed out again."""
+        self._window = self._since(position.time or self._clock())
+
+    def position(self) -> Position:
+        """Return when it last asked."""
+        return Position(time=self._asked)
+
     async def read(self) -> tuple[list[Reading], bool]:
         """Return readings not handed out yet; there are never more at once."""
         now = self._clock()
         rows = await self._all(self._window.question(now))
+        self._asked = now
         return [reading for row in self._window.take(rows, now) for reading in row.readings], False
 
     async def _all(self, spans: Sequence[Span]) -> Sequence[Row]:

@@ -6,6 +6,7 @@ caller's transaction ends: whatever else it writes, it writes as the only holder
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -25,21 +26,28 @@ class Held:
     """When anybody first held it."""
     done: datetime
     """Up to when the last holder had done its work."""
-    taken: bool
-    """Whether somebody else held it before: what we knew of the work may be out of date."""
+    term: int
+    """Counts the changes of holder: where it is not what it was, what we knew of the work may be out of date."""
 
 
 def hold(connection: sa.Connection, name: str, holder: str, lasts: timedelta = LASTS) -> Held | None:
     """Take the lease, or keep it; None while another holds it."""
     lease = tables.lease
     now = _now(connection)
-    _make(connection, name, now)
-    row = connection.execute(sa.select(lease).where(lease.c.lease_name == name).with_for_update()).one()
+    row = _lock(connection, name, now)
     if row.holder != holder and row.expires > now:
         return None
-    changed = sa.update(lease).where(lease.c.lease_name == name).values(holder=holder, expires=now + lasts)
-    connection.execute(changed)
-    return Held(now, row.begun, row.done, row.holder != holder)
+    term = row.term + (row.holder != holder)
+    changed = sa.update(lease).where(lease.c.lease_name == name)
+    connection.execute(changed.values(holder=holder, expires=now + lasts, term=term))
+    return Held(now, row.begun, row.done, term)
+
+
+def lock(connection: sa.Connection, name: str) -> datetime:
+    """Keep the lease's holder, whoever it is, from writing until the transaction ends; return the database's time."""
+    now = _now(connection)
+    _lock(connection, name, now)
+    return now
 
 
 def done(connection: sa.Connection, name: str, until: datetime) -> None:
@@ -54,12 +62,18 @@ def release(connection: sa.Connection, name: str, holder: str) -> None:
     connection.execute(mine.values(expires=lease.c.begun))
 
 
-def _make(connection: sa.Connection, name: str, now: datetime) -> None:
+def _lock(connection: sa.Connection, name: str, now: datetime) -> sa.Row[Any]:
+    # Before anything else is read: MySQL shows a transaction the state of things at its first unlocked reading, which
+    # would be that before the wait for the lock.
     lease = tables.lease
-    if connection.scalar(sa.select(lease.c.lease_name).where(lease.c.lease_name == name)) is None:
+    locked = sa.select(lease).where(lease.c.lease_name == name).with_for_update()
+    row = connection.execute(locked).first()
+    if row is None:
         ignoring = lease.insert().prefix_with("IGNORE", dialect="mysql").prefix_with("OR IGNORE", dialect="sqlite")
         values = {"lease_name": name, "holder": "", "expires": now - LASTS, "begun": now, "done": now}
         connection.execute(ignoring.values(values))
+        row = connection.execute(locked).one()
+    return row
 
 
 def _now(connection: sa.Connection) -> datetime:

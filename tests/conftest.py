@@ -2,12 +2,16 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
 
+from tests.browser import chromium
+from tests.scripted_site import ScriptedSite
 from tests.services.mariadb import MariaDB
 from tests.serving import ROOT, Serve, StorewatchServer, server_in
 
@@ -49,3 +53,17 @@ def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storewatch
     yield server
     assert server.stop() == 0
     assert "Traceback" not in server.log()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Debian's Chromium, one for all; a test that uses it is marked `in_one_loop`."""
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site() -> AsyncIterator[ScriptedSite]:
+    """A server that says what it is told to."""
+    with ScriptedSite().serving() as site:
+        yield site

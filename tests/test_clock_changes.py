@@ -45,7 +45,9 @@ class Watched:
         where = self.database.settings
         with self.database.engine.connect() as connection:
             found = subjects(where, settings.Source(None), connection)
-        self.source = ByTime(Ask(self.database, self.database, found, lambda: self.now), lambda: self.now)
+        self.source = ByTime(
+            Ask(self.database, self.database, found, lambda: self.now, self.database), lambda: self.now
+        )
 
     def commit(self, age: timedelta = timedelta(), rows: int = 1) -> list[Reading]:
         """Commit rows of that age, each of another value."""

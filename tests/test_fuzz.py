@@ -28,7 +28,8 @@ texts = st.one_of(
 long_texts = st.integers(0, 60_000).map("x".__mul__)
 scalars = st.one_of(st.none(), st.booleans(), numbers, texts, st.binary(max_size=50))
 keys = st.one_of(
-    st.sampled_from(["org_id", "store_house_id", "data_minute", "cursor", "_placeholder", "num"]), st.text(max_size=8)
+    st.sampled_from(["org_id", "store_house_id", "data_minute", "cursor", "start", "end", "_placeholder", "num"]),
+    st.text(max_size=8),
 )
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=5), max_leaves=12

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ask.answers import AskError, Envs, Id, Storehouse
+from ask.answers import EVERYWHERE, Alarm, Alarms, AskError, Envs, Id, Storehouse
+from ask.journal import Transition
 from ask.readings import Reading
 from ask.sensors import Sensor
 from globals import Clients
+from live.audience import Audience
 from live.newest import Newest
 from live.screens import Screens, room
 
@@ -23,7 +25,7 @@ class Hall:
 
     clients: Clients = field(default_factory=Clients)
     now: datetime = NOW
-    emitted: list[tuple[str, object, list[str]]] = field(default_factory=list)
+    emitted: list[tuple[str, object, Audience]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.newest = Newest()
@@ -40,13 +42,13 @@ class Hall:
 
     def pushed(self) -> list[tuple[Id, bool, list[str]]]:
         """Return storehouse, stale and rooms of each `envs` since the last look."""
-        found = [(data.store_house_id, data.stale, rooms) for _, data, rooms in self.emitted if isinstance(data, Envs)]
+        found = [(data.store_house_id, data.stale, to.rooms) for _, data, to in self.emitted if isinstance(data, Envs)]
         self.emitted.clear()
         return found
 
-    async def _emit(self, event: str, data: object, rooms: list[str], key: Hashable = None) -> None:
+    async def _emit(self, event: str, data: object, audience: Audience, key: Hashable = None) -> None:
         assert (event == "envs") == isinstance(data, Envs)
-        self.emitted.append((event, data, rooms))
+        self.emitted.append((event, data, audience))
 
 
 @pytest.fixture
@@ -99,8 +101,8 @@ async def test_a_failed_tick_alone_says_that_the_database_is_lost(hall: Hall) ->
 
 async def test_those_who_watch_a_storehouse_that_vanishes_are_told_and_watch_nothing_then(hall: Hall) -> None:
     await hall.screens.change(hall.know(SOUTH))
-    [(event, told, rooms)] = hall.emitted
-    assert (event, rooms) == ("ask_error", [room("a"), room("c")])
+    [(event, told, audience)] = hall.emitted
+    assert (event, audience.rooms) == ("ask_error", [room("a"), room("c")])
     assert isinstance(told, AskError)
     assert (told.event, told.code, told.field) == ("register", "not_found", "store_house_id")
     assert dict(hall.clients) == {"a": None, "b": SOUTH, "c": None, "d": None}
@@ -111,6 +113,38 @@ async def test_a_storehouse_that_looks_different_is_pushed_at_once(hall: Hall) -
     assert hall.pushed() == [(SOUTH, False, [room("b")])]
 
 
+async def test_the_audience_is_the_same_for_as_long_as_the_watchers_are(hall: Hall) -> None:
+    async def audience() -> Audience:
+        await hall.screens.change({NORTH})
+        return hall.emitted[-1][2]
+
+    first = await audience()
+    hall.clients["d"] = SOUTH
+    assert await audience() is first
+    hall.clients["b"] = NORTH
+    assert (await audience()).rooms == [room("a"), room("c"), room("b")]
+    del hall.clients["a"]
+    assert (await audience()).rooms == [room("c"), room("b")]
+
+
 async def test_an_unknown_cursor_is_reset_and_none_is_not(hall: Hall) -> None:
     assert hall.screens.envs(NORTH, reset=True).reset is True
     assert hall.screens.envs(NORTH).reset is not True
+
+
+async def test_an_alarm_about_all_storehouses_is_told_to_all_who_watch_and_in_its_place(hall: Hall) -> None:
+    await hall.screens.tell([step(7, NORTH), step(8, EVERYWHERE), step(9, NORTH)])
+    told = {
+        data.store_house_id: ([one.alarm_id for one in data.alarms], data.cursor, to.rooms)
+        for _, data, to in hall.emitted
+        if isinstance(data, Alarms)
+    }
+    assert told == {NORTH: ([7, 8, 9], 9, [room("a"), room("c")]), SOUTH: ([8], 8, [room("b")])}
+    assert hall.screens.cursor == 9
+
+
+def step(number: int, store_house_id: Id) -> Transition:
+    alarm = Alarm(
+        number, store_house_id, None, None, None, "no_data", "critical", "active", False, None, None, NOW, None
+    )
+    return Transition(number, alarm)

@@ -12,7 +12,19 @@ import pytest
 import settings
 from ask.subjects import FIELDS
 from errors import UsageError
-from settings import Database, DatabaseMap, ReadingMap, Redis, Section, Settings, SubjectMap, load
+from settings import (
+    Alarms,
+    Database,
+    DatabaseMap,
+    Notify,
+    ReadingMap,
+    Redis,
+    Section,
+    Settings,
+    SubjectMap,
+    Target,
+    load,
+)
 from tests.command import run
 from tests.services.mariadb import MariaDB
 from tests.services.private import HOST, free_port
@@ -106,9 +118,15 @@ REFUSED = {
     "database:\n  map:\n    reading:\n      wide: {1: a}": "FILE:4 database.map.reading.wide: Expected `str`",
     "database:\n  map:\n    sensor:": "FILE: access: must be set",
     "\nallowed_origins: [1]": "FILE:2 allowed_origins: Expected `str`, got `int`",
+    "trusted_proxies: [10.0.0.300]": "FILE:1 trusted_proxies: '10.0.0.300' does not appear to be an IPv4",
     "access: closed": "FILE:1 access: Invalid enum value 'closed'",
     "database: {}": "FILE: access: must be set for any database but the demo's; `access: open`",
     "access: open\ndatabase:\n  kind: mysql": "FILE:2 database.name: name the database",
+    "notify: {}": "FILE:1 notify.tiers: name at least one target",
+    "notify:\n  tiers: [[{name: a, url: u}], [{name: a, url: v}]]": "FILE:2 notify.tiers: there are two targets 'a'",
+    "notify:\n  tiers: [[{url: u}]]": "FILE:2 notify.tiers: each target needs a name",
+    "notify:\n  tiers: [[{name: a}]]": "FILE:2 notify.tiers: the target 'a' needs a url",
+    "notify:\n  repeat: soon": "FILE:2 notify.repeat: 'soon' is no duration",
     "- a": "FILE: must hold keys and values",
     "a: [": "FILE: not valid YAML: ",
     "a: b: c": "FILE: not valid YAML: ",
@@ -302,7 +320,9 @@ def default(field: msgspec.structs.FieldInfo) -> str:
     return "none" if value is None else '`""`' if value == "" else f"`{value}`"
 
 
-@pytest.mark.parametrize("section", [Settings, Database, DatabaseMap, SubjectMap, ReadingMap, Redis])
+@pytest.mark.parametrize(
+    "section", [Settings, Database, DatabaseMap, SubjectMap, ReadingMap, Redis, Alarms, Notify, Target]
+)
 def test_every_key_is_told_of_in_the_documentation(section: type[Section]) -> None:
     documented = set(re.findall(r"^\| `(\w+)` \|[^|]*\| (\S+) \| .+ \|$", DOCUMENTATION, re.MULTILINE))
     keys = {(field.name, default(field)) for field in msgspec.structs.fields(section)}

@@ -1,0 +1,1 @@
+"""Alarms judged: rules and readings in, episodes out. Pure: no socket, no clock, no database."""

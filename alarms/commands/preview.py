@@ -1,0 +1,132 @@
+"""`python -m alarms preview`: which alarms rules would have raised, against those in force."""
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+import ask.rules
+import database
+import instants
+import settings as settings_module
+from alarms import rules
+from alarms.commands.arguments import day
+from alarms.commands.score import read_rules
+from alarms.model import Episode
+from alarms.preview import Compared, Trial, preview
+from alarms.rules import Rule
+from ask import sensors, storehouses
+from ask.answers import Storehouse
+from ask.history import check_span
+from ask.past import Past
+from ask.subjects import subjects
+from errors import BadRequest, Unavailable, UsageError
+from settings import Settings, Source
+
+
+def add(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "preview",
+        help="would it have rung?",
+        description="Judge what a storehouse's sensors have measured by proposed rules and by those in force, and tell "
+        "how many alarms each would have raised, and how long they were.",
+    )
+    config = os.environ.get("STOREWATCH_CONFIG")
+    parser.add_argument("--config", metavar="FILE", default=config, help="the settings of the server")
+    parser.add_argument("--rules", metavar="RULES.yaml", type=Path, required=True, help="`rules:` as in the settings")
+    parser.add_argument("--store-house", metavar="NAME", required=True, help="whose readings are judged")
+    parser.add_argument("--from", metavar="DAY", dest="first", type=day, required=True, help="such as 2021-09-06")
+    parser.add_argument("--to", metavar="DAY", dest="last", type=day, required=True, help="this day is the last")
+    parser.add_argument("--alarms", action="store_true", help="tell of each alarm too")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what would have rung; raises `UsageError`."""
+    proposed = read_rules(options.rules)
+    settings, origin = settings_module.load(options.config)
+    try:
+        with (
+            closing(_open(settings.state_database)) as state,
+            closing(_open(settings.sensor_database)) as asked,
+            state.engine.connect() as kept,
+            asked.engine.connect() as connection,
+        ):
+            found = subjects(settings.sensor_database, origin, connection)
+            place = _place(storehouses.all_storehouses(connection, found), options.store_house)
+            zone, now = instants.zone(place.time_zone), instants.now()
+            start, end = (_midnight(each, zone) for each in (options.first, options.last + timedelta(days=1)))
+            check_span(start, end)
+            trial = Trial(
+                proposed,
+                _in_force(kept, settings, origin),
+                settings.own_alarms.default_rules,
+                start.timestamp(),
+                min(end, now).timestamp(),
+            )
+            here = sensors.sensors(connection, found, place.store_house_id)
+            rang = list(preview(trial, here, Past(connection, found, now)))
+    except (BadRequest, Unavailable) as error:
+        raise UsageError(f"preview: {error.message}") from None
+    except sa.exc.DBAPIError as error:
+        raise UsageError(f"database: {database.reason(error)}") from None
+    print("\n".join(report(rang, trial, zone, alarms=options.alarms)))
+    return 0
+
+
+def _open(where: settings_module.Database) -> database.Database:
+    if where.map is None:
+        database.migrate(where)
+    return database.Database(where, database.WORKING, 1)
+
+
+def _place(places: Sequence[Storehouse], name: str) -> Storehouse:
+    for place in places:
+        if name in (place.store_house_name, str(place.store_house_id)):
+            return place
+    known = ", ".join(sorted(place.store_house_name for place in places)) or "none"
+    raise UsageError(f"preview: there is no storehouse {name}; there are: {known}")
+
+
+def _in_force(kept: sa.Connection, settings: Settings, origin: Source) -> Sequence[Rule]:
+    saved = ask.rules.saved(kept)
+    try:
+        return rules.read(settings.rules if saved is None else saved)
+    except ValueError as error:
+        raise UsageError(f"{origin.where('rules')}: {error}") from None
+
+
+def _midnight(date: Any, zone: ZoneInfo) -> datetime:
+    return datetime.combine(date, datetime.min.time(), zone)
+
+
+def report(rang: Sequence[Compared], trial: Trial, zone: ZoneInfo, *, alarms: bool) -> Iterator[str]:
+    """Return the lines that say it, those that ring most first."""
+    for number, _ in enumerate(trial.proposed):
+        of_rule = [
+            episode for one in rang for episode, giver in zip(one.proposed, one.givers, strict=True) if giver == number
+        ]
+        yield f"rule {number + 1}: {_sum(of_rule, trial.end)}"
+    for one in sorted(rang, key=lambda one: -len(one.proposed)):
+        if not one.proposed and not one.in_force:
+            continue
+        sums = (_sum(episodes, trial.end) for episodes in (one.proposed, one.in_force))
+        yield "{}, {}: {}; by the rules in force {}".format(one.sensor.sensor_name, one.kind, *sums)
+        for episode in one.proposed if alarms else ():
+            yield f"  {_time(episode.raised, zone)} to {_time(episode.cleared, zone)}  {episode.severity}"
+
+
+def _sum(episodes: Sequence[Episode], end: float) -> str:
+    seconds = sum((end if one.cleared is None else one.cleared) - (one.raised or end) for one in episodes)
+    return f"{len(episodes):,} alarms, {seconds / 3600:,.1f} h"
+
+
+def _time(second: float | None, zone: ZoneInfo) -> str:
+    return "the end" if second is None else f"{datetime.fromtimestamp(second, zone):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,267 @@
+"""Readings in the order of their own time become episodes. Late ones are put in their place before (`alarms.judge`)."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from alarms.model import (
+    ACTIVE,
+    CLEARED,
+    DISMISSED,
+    HIGH,
+    LOW,
+    PENDING,
+    RAISED,
+    RATE,
+    REFRESHED,
+    REOPENED,
+    WORSENED,
+    Change,
+    Episode,
+    Limit,
+    Reading,
+)
+from alarms.rules import Terms
+from ask.answers import Id
+from ask.readings import Key
+
+EXACT = 9
+"""Digits after the point to which values are compared, so that 5 - 0.1 is 4.9."""
+TICK_S = 0.001
+"""Times are known to the millisecond."""
+
+Limits = tuple[Limit, ...]
+Origin = tuple[Id, Key]
+"""The storehouse and the sensor that an episode is one of."""
+Begins = tuple[float | None, ...]
+
+
+class Sort(NamedTuple):
+    """The alarms of one kind at one sensor, and what they are raised by."""
+
+    origin: Origin
+    kind: str
+    limits: Limits
+
+
+class Track(msgspec.Struct, frozen=True, array_like=True):
+    """Where one kind stands that is not simply normal.
+
+    `episode`: pending, open, or cleared so lately that a breach goes on with it; None: closed by hand, and quiet
+    until all is normal. `begins`: for each limit the time from which its delay counts, None where it is not broken.
+    `back`: the time from which the delay before clearing counts. Time without data moves both on.
+    """
+
+    episode: Episode | None
+    begins: Begins = ()
+    back: float | None = None
+
+
+class Fold(msgspec.Struct, frozen=True, array_like=True):
+    """What is known after some readings: the last good one, and each kind that is not simply normal.
+
+    `recent`: the readings in the span of a rate. `unknown`: since when a value that holds is not known any more.
+    """
+
+    time: float | None = None
+    value: float | None = None
+    tracks: Mapping[str, Track] = {}
+    recent: tuple[tuple[float, float], ...] = ()
+    unknown: float | None = None
+
+
+def take(terms: Terms, origin: Origin, fold: Fold, reading: Reading) -> tuple[Fold, list[Change]]:
+    """Take in a reading, later than all before. With a fault a value that holds is not known any more."""
+    time, value, _ = reading
+    if value is None:
+        fold, changes = hold(terms, fold, time)
+        return (fold if fold.unknown is not None else msgspec.structs.replace(fold, unknown=time)), changes
+    changes = []
+    if terms.holds:
+        fold, changes = hold(terms, fold, time)
+    uncounted = _uncounted(terms, fold, time)
+    recent = _recent(terms, fold, time, value)
+    tracks = {}
+    for kind, limits in terms.judged:
+        shown = value if kind != RATE else _change(recent)
+        track = fold.tracks.get(kind)
+        if track is None and not _beyond(kind, limits[0], shown):
+            continue
+        if track is not None and uncounted:
+            track = _moved_on(track, uncounted)
+        track, change = _step(Sort(origin, kind, limits), track, time, shown)
+        if track is not None:
+            tracks[kind] = track
+        if change is not None:
+            changes.append(change)
+    return Fold(time, value, tracks, recent), changes
+
+
+def hold(terms: Terms, fold: Fold, until: float) -> tuple[Fold, list[Change]]:
+    """Let time pass for a sensor whose value holds: what falls due happens at its own time."""
+    changes = []
+    tracks = dict(fold.tracks)
+    known = min(until, _known_until(terms, fold))
+    while True:
+        due, kind = min(((_due(track, terms.of(kind)), kind) for kind, track in tracks.items()), default=(math.inf, ""))
+        if due > known:
+            break
+        tracks[kind], change = _settle(tracks[kind], terms.of(kind), due)
+        if change is not None:
+            changes.append(change)
+    return (msgspec.structs.replace(fold, tracks=tracks) if changes else fold), changes
+
+
+def _known_until(terms: Terms, fold: Fold) -> float:
+    """Until when a value that holds is known."""
+    silent = math.inf if fold.time is None else fold.time + terms.silence_s
+    return silent if fold.unknown is None else min(silent, fold.unknown)
+
+
+def _uncounted(terms: Terms, fold: Fold, time: float) -> float:
+    """How much of the time since the last good reading was silence, which counts towards no delay."""
+    if fold.time is None:
+        return 0.0
+    if terms.holds:
+        return max(0.0, time - _known_until(terms, fold))
+    gap = time - fold.time
+    return gap if gap > terms.silence_s else 0.0
+
+
+def _moved_on(track: Track, by: float) -> Track:
+    begins = tuple(None if begin is None else begin + by for begin in track.begins)
+    return Track(track.episode, begins, None if track.back is None else track.back + by)
+
+
+def _recent(terms: Terms, fold: Fold, time: float, value: float) -> tuple[tuple[float, float], ...]:
+    if not terms.rate:
+        return ()
+    start = time - terms.rate[0].within - TICK_S
+    return (*(each for each in fold.recent if each[0] >= start), (time, value))
+
+
+def _change(recent: tuple[tuple[float, float], ...]) -> float:
+    """The largest change to the newest from any of the others, with its sign."""
+    newest = recent[-1][1]
+    furthest = max(recent, key=lambda each: abs(newest - each[1]))
+    return round(newest - furthest[1], EXACT)
+
+
+def _beyond(kind: str, limit: Limit, value: float, inward: float = 0.0) -> bool:
+    """Whether the value is out of the limit, or not yet so far inside."""
+    if kind == HIGH:
+        return value > (round(limit.limit - inward, EXACT) if inward else limit.limit)
+    if kind == LOW:
+        return value < (round(limit.limit + inward, EXACT) if inward else limit.limit)
+    if kind == RATE:
+        return abs(value) > (round(limit.limit - inward, EXACT) if inward else limit.limit)
+    return (value != 0) == (limit.limit != 0)
+
+
+def _further(kind: str, one: float | None, other: float) -> float:
+    """The one further out."""
+    if one is None:
+        return other
+    if kind == LOW:
+        return min(one, other)
+    return max(one, other, key=abs) if kind == RATE else max(one, other)
+
+
+def _step(sort: Sort, track: Track | None, time: float, value: float) -> tuple[Track | None, Change | None]:
+    """Take a reading to one kind that is out of limits, or lately was."""
+    kind, limits = sort.kind, sort.limits
+    if track is None:
+        return _begin(sort, time, value)
+    if track.episode is None:
+        return (track if _beyond(kind, limits[0], value, limits[0].hysteresis) else None), None
+    begins = tuple(
+        (time if begin is None else begin) if _beyond(kind, limit, value) else None
+        for limit, begin in zip(limits, track.begins, strict=True)
+    )
+    if track.episode.cleared is not None:
+        return _after(sort, track, begins, time, value)
+    seen, back = _seen(kind, track.episode, value), None
+    if seen.raised is None and begins[0] is None:
+        return None, Change(DISMISSED, time, seen)
+    if seen.raised is not None and _is_back(sort, seen, value):
+        back = time if track.back is None else track.back
+    return _settled(Track(seen, begins, back), limits, time, None if seen == track.episode else REFRESHED)
+
+
+def _begin(sort: Sort, time: float, value: float) -> tuple[Track, Change | None]:
+    begins = tuple(time if _beyond(sort.kind, limit, value) else None for limit in sort.limits)
+    episode = Episode(*sort.origin, sort.kind, time, sort.limits, 0, value, value)
+    return _settled(Track(episode, begins), sort.limits, time, PENDING)
+
+
+def _after(sort: Sort, track: Track, begins: Begins, time: float, value: float) -> tuple[Track | None, Change | None]:
+    """Take a reading after the end of an episode: a breach that begins soon goes on with it, once its delay is over.
+
+    Until then there is nothing to tell.
+    """
+    episode = track.episode
+    is_soon = episode is not None and time <= _until(episode, sort.limits) + TICK_S
+    if begins[0] is None:
+        return (Track(episode, begins) if is_soon else None), None
+    if episode is None or (track.begins[0] is None and not is_soon):
+        return _begin(sort, time, value)
+    return _settled(Track(_seen(sort.kind, episode, value), begins), sort.limits, time, None)
+
+
+def _until(episode: Episode, limits: Limits) -> float:
+    """Until when a breach goes on with an episode that is over."""
+    return math.inf if episode.cleared is None else episode.cleared + limits[episode.level].reopen
+
+
+def _is_back(sort: Sort, episode: Episode, value: float) -> bool:
+    broken = sort.limits[: episode.level + 1]
+    return not any(_beyond(sort.kind, limit, value, limit.hysteresis) for limit in broken)
+
+
+def _seen(kind: str, episode: Episode, value: float) -> Episode:
+    peak = _further(kind, episode.peak, value)
+    if value == episode.value and peak == episode.peak:
+        return episode
+    return msgspec.structs.replace(episode, value=value, peak=peak)
+
+
+def _settled(track: Track, limits: Limits, time: float, otherwise: str | None) -> tuple[Track, Change | None]:
+    track, change = _settle(track, limits, time)
+    if change is None and otherwise is not None and track.episode is not None:
+        change = Change(otherwise, time, track.episode)
+    return track, change
+
+
+def _settle(track: Track, limits: Limits, time: float) -> tuple[Track, Change | None]:
+    """Raise, worsen, reopen or clear, if that is due."""
+    episode = track.episode
+    if episode is None or _due(track, limits) > time + TICK_S:
+        return track, None
+    if track.back is not None:
+        what, episode = CLEARED, msgspec.structs.replace(episode, cleared=time)
+    else:
+        ripe = (level for level, due in _dues(track, limits) if due <= time + TICK_S)
+        what = RAISED if episode.raised is None else WORSENED if episode.cleared is None else REOPENED
+        raised = time if episode.raised is None else episode.raised
+        level = max(episode.level, *ripe)
+        episode = msgspec.structs.replace(episode, level=level, raised=raised, cleared=None)
+    return Track(episode, track.begins), Change(what, time, episode)
+
+
+def _due(track: Track, limits: Limits) -> float:
+    """When something happens next if the value stays as it is."""
+    if track.episode is None:
+        return math.inf
+    if track.back is not None:
+        return track.back + limits[track.episode.level].clear_delay
+    return min((due for _, due in _dues(track, limits)), default=math.inf)
+
+
+def _dues(track: Track, limits: Limits) -> Iterator[tuple[int, float]]:
+    """The limits that are broken and not yet told of, and when the delay of each is over."""
+    told = track.episode.level if track.episode is not None and track.episode.state == ACTIVE else -1
+    for level, (begin, limit) in enumerate(zip(track.begins, limits, strict=True)):
+        if begin is not None and level > told:
+            yield level, begin + limit.delay

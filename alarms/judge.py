@@ -1,0 +1,250 @@
+"""The judge: readings and the passing of time in, what has happened to episodes out.
+
+Each sensor has a state of its own. Whoever judges sends it the sensor's readings and, as time passes, the time up to
+which all readings have come; a reading whose time lies ahead of the clock is not to be sent, since its clock is wrong.
+Readings are judged by their own time: one that comes late is put in its place, and what this changes is told. So is
+one whose value was corrected; one that came before changes nothing. What is older than the history is not judged.
+"""
+
+import math
+import struct
+import sys
+from bisect import bisect_left
+from collections.abc import Iterator
+
+import msgspec
+
+from alarms.fold import Fold, Limits, Origin, Track, hold, take
+from alarms.late import differences, outcome
+from alarms.model import CLEARED, DISMISSED, NO_DATA, REFRESHED, Change, Episode, Reading
+from alarms.no_data import hear, miss
+from alarms.rules import Terms
+from ask.answers import Id
+from ask.readings import Key
+from ask.sensors import Sensor
+
+KEPT = 64
+"""Readings that are kept at least, and up to twice as many: of a sensor that reads each minute, an hour."""
+LONGEST_S = 7 * 86_400
+"""A reading so much older than the newest is not judged, however few are kept."""
+
+_PACKED = struct.Struct("<ddq")
+"""Time, value, rank: a history in one piece costs a tenth of one in objects."""
+_MOST_BYTES = 2 * KEPT * _PACKED.size
+
+Order = tuple[float, int]
+NEVER: Order = (-math.inf, 0)
+
+
+class State(msgspec.Struct, frozen=True, array_like=True):
+    """All that is known of a sensor. A snapshot of it is `msgspec.msgpack.encode`'s.
+
+    `mark`: that of the terms it was last judged by. `base`, `start`: what is known after the readings before the
+    history, and the last of them. `fold`, `end`: the same after all readings, and at the time `now`. `silence`: where
+    no data stands, which is about when readings come and so not part of the fold.
+    """
+
+    store_house_id: Id
+    key: Key
+    mark: int | None = None
+    base: Fold = Fold()
+    start: Order = NEVER
+    history: bytes = b""
+    fold: Fold = Fold()
+    end: Order = NEVER
+    now: float = -math.inf
+    silence: Track | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """What its episodes are episodes of."""
+        return self.store_house_id, self.key
+
+
+def begin(sensor: Sensor) -> State:
+    """Return the state of a sensor of which nothing is known."""
+    return State(sensor.store_house_id, sensor.key)
+
+
+def judge(terms: Terms, state: State, event: Reading | float) -> tuple[State, list[Change]]:
+    """Judge a reading, or that it is this time now and all readings up to it have come."""
+    if state.mark != terms.mark:
+        time = event.time if isinstance(event, Reading) else event
+        state, changes = _under(terms, state, time)
+        state, more = judge(terms, state, event)
+        return state, changes + more
+    if not isinstance(event, Reading):
+        return _pass(terms, state, event)
+    if event.value is None and not terms.holds:
+        return state, []
+    order = (event.time, event.rank)
+    if order <= state.end or (terms.holds and event.time < state.now):
+        return _insert(terms, state, event)
+    return _append(terms, state, event)
+
+
+def adopt(state: State, episode: Episode) -> State:
+    """Return the state with an open or pending episode of this sensor that the database knows, and the state does not.
+
+    What is adopted was judged: readings up to its beginning are not judged again.
+    """
+    begins = tuple(episode.since if level <= episode.level else None for level in range(len(episode.limits)))
+    end = max(state.end, (episode.since, sys.maxsize))
+    return _replaced(msgspec.structs.replace(state, end=end), episode.kind, Track(episode, begins))
+
+
+def close(state: State, kind: str, time: float) -> State:
+    """Return the state after the open episode of this kind was closed by hand: quiet until all is normal again."""
+    return _replaced(msgspec.structs.replace(state, now=max(state.now, time)), kind, Track(None))
+
+
+def _replaced(state: State, kind: str, track: Track) -> State:
+    if kind == NO_DATA:
+        return _rebased(msgspec.structs.replace(state, silence=track))
+    tracks = {**state.fold.tracks, kind: track}
+    return _rebased(msgspec.structs.replace(state, fold=msgspec.structs.replace(state.fold, tracks=tracks)))
+
+
+def _rebased(state: State) -> State:
+    """Forget the history: what was judged stays as it is, and the terms are compared anew."""
+    return msgspec.structs.replace(state, mark=None, base=state.fold, start=state.end, history=b"")
+
+
+def _under(terms: Terms, state: State, time: float) -> tuple[State, list[Change]]:
+    """Go on under other terms from `time` on: what is open stays open, by the new limits, if there still are any."""
+    changes = []
+    tracks = {}
+    for kind, track in state.fold.tracks.items():
+        renewed, change = _renewed(track, terms.of(kind), time)
+        if renewed is not None:
+            tracks[kind] = renewed
+        if change is not None:
+            changes.append(change)
+    silence = state.silence
+    if silence is not None:
+        silence, change = _renewed(silence, terms.no_data, time)
+        if change is not None:
+            changes.append(change)
+    fold = msgspec.structs.replace(state.fold, tracks=tracks)
+    if terms.holds and fold.time is not None and fold.unknown is None and time <= fold.time + terms.silence_s:
+        # The next reading may be long in coming.
+        judged, more = take(terms, state.origin, fold, Reading(max(time, fold.time), fold.value))
+        fold = msgspec.structs.replace(judged, time=fold.time)
+        changes += more
+    state = _rebased(msgspec.structs.replace(state, fold=fold, silence=silence))
+    return msgspec.structs.replace(state, mark=terms.mark), changes
+
+
+def _renewed(track: Track, limits: Limits, time: float) -> tuple[Track | None, Change | None]:
+    episode = track.episode
+    if not limits:
+        if episode is None or episode.cleared is not None:
+            return None, None
+        if episode.raised is None:
+            return None, Change(DISMISSED, time, episode)
+        ended = msgspec.structs.replace(episode, cleared=max(time, episode.raised))
+        return None, Change(CLEARED, time, ended)
+    if episode is None or episode.limits == limits:
+        return track, None
+    begins = (*track.begins, *(None for _ in limits))[: len(limits)]
+    episode = msgspec.structs.replace(episode, limits=limits, level=min(episode.level, len(limits) - 1))
+    return Track(episode, begins, track.back), Change(REFRESHED, time, episode) if episode.cleared is None else None
+
+
+def _pass(terms: Terms, state: State, now: float) -> tuple[State, list[Change]]:
+    changes: list[Change] = []
+    fold, silence = state.fold, state.silence
+    if terms.holds and fold.tracks:
+        fold, changes = hold(terms, fold, now)
+    if fold.time is not None and fold.time + terms.silence_s <= now:
+        silence, missed = miss(state.origin, terms.no_data, silence, fold.time)
+        changes += missed
+    if not changes and silence is None:
+        return state, changes
+    return msgspec.structs.replace(state, fold=fold, silence=silence, now=max(state.now, now)), changes
+
+
+def _append(terms: Terms, state: State, reading: Reading) -> tuple[State, list[Change]]:
+    """Judge a reading that is the newest."""
+    time, value, rank = reading
+    fold, silence = state.fold, state.silence
+    changes: list[Change] = []
+    quiet = silence is None and (fold.time is None or time - fold.time <= terms.silence_s)
+    lowest, highest = terms.calm
+    if quiet and value is not None and not fold.tracks and lowest <= value <= highest:
+        fold = Fold(time, value)
+    else:
+        fold, changes = take(terms, state.origin, fold, reading)
+        silence, more = _heard(terms, state, fold)
+        changes = more + changes
+    history = state.history + _packed(reading)
+    # In one piece and by position: this is done for each reading.
+    state = State(
+        state.store_house_id,
+        state.key,
+        state.mark,
+        state.base,
+        state.start,
+        history,
+        fold,
+        (time, rank),
+        state.now,
+        silence,
+    )
+    return (state if len(history) < _MOST_BYTES else _cut(terms, state)), changes
+
+
+def _heard(terms: Terms, state: State, fold: Fold) -> tuple[Track | None, list[Change]]:
+    """Where no data stands after a reading; in a gap that nobody has told of yet, it was there."""
+    last, time = state.fold.time, fold.time
+    if time is None or time == last or (last is not None and time < last):
+        return state.silence, []
+    silence = state.silence
+    changes: list[Change] = []
+    if last is not None and time - last > terms.silence_s:
+        silence, changes = miss(state.origin, terms.no_data, silence, last)
+    silence, more = hear(terms.no_data, silence, time, state.now)
+    return silence, changes + more
+
+
+def _cut(terms: Terms, state: State) -> State:
+    """Fold the older half of the history into its base."""
+    older, newer = state.history[: _MOST_BYTES // 2], state.history[_MOST_BYTES // 2 :]
+    readings = list(_unpacked(older))
+    base = state.base
+    for reading in readings:
+        base, _ = take(terms, state.origin, base, reading)
+    start = (readings[-1].time, readings[-1].rank)
+    return msgspec.structs.replace(state, base=base, start=start, history=newer)
+
+
+def _packed(reading: Reading) -> bytes:
+    time, value, rank = reading
+    return _PACKED.pack(time, math.nan if value is None else value, rank)
+
+
+def _unpacked(history: bytes) -> Iterator[Reading]:
+    for time, value, rank in _PACKED.iter_unpack(history):
+        yield Reading(time, None if math.isnan(value) else value, rank)
+
+
+def _insert(terms: Terms, state: State, reading: Reading) -> tuple[State, list[Change]]:
+    """Judge a reading that others of the same time or later came before."""
+    order = (reading.time, reading.rank)
+    if order <= state.start or reading.time < state.end[0] - LONGEST_S:
+        return state, []
+    readings = list(_unpacked(state.history))
+    place = bisect_left(readings, order, key=lambda each: (each.time, each.rank))
+    known = readings[place : place + 1]
+    same = bool(known) and (known[0].time, known[0].rank) == order
+    if same and known[0].value == reading.value:
+        return state, []
+    before = outcome(terms, state.origin, state.base, readings, state.now)
+    readings[place : place + same] = [reading]
+    after = outcome(terms, state.origin, state.base, readings, state.now)
+    silence, heard = _heard(terms, state, after.fold)
+    history = b"".join(map(_packed, readings))
+    state = msgspec.structs.replace(state, history=history, fold=after.fold, end=max(state.end, order), silence=silence)
+    if len(history) >= _MOST_BYTES:
+        state = _cut(terms, state)
+    return state, heard + differences(before.episodes, after, reading.time)

@@ -1,0 +1,95 @@
+"""The alarms that Storewatch judges itself, read back. They lie in `state`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+import tables
+from ask.answers import EVERYWHERE, Alarm, Id
+from ask.journal import key
+
+PREFIX = "sw-"
+"""Begins the ids of our alarms, which so never meet those of a site's own."""
+
+
+def alarm_id(episode_id: int) -> str:
+    """Return the id by which browsers know an episode."""
+    return f"{PREFIX}{episode_id}"
+
+
+def episode_id(alarm_id: Id) -> int | None:
+    """Return the episode that an alarm's id means; None where it is of another kind."""
+    if not isinstance(alarm_id, str):
+        return None
+    digits = alarm_id.removeprefix(PREFIX)
+    ours = digits != alarm_id and digits.isascii() and digits.isdigit() and len(digits) < 19
+    return int(digits) if ours else None
+
+
+def since(connection: sa.Connection, store_house_id: Id, time: datetime, most: int) -> list[Alarm]:
+    """Return at most `most` of the storehouse's alarms that were open, or raised, since then, newest first."""
+    episode = tables.episode.c
+    begun = sa.func.coalesce(episode.raised, episode.since)
+    statement = (
+        sa.select(tables.episode)
+        .where(
+            episode.store_house_key.in_([key(store_house_id), key(EVERYWHERE)]),
+            sa.or_(episode.is_open, episode.cleared >= time, episode.raised >= time),
+        )
+        .order_by(begun.desc(), episode.episode_id.desc())
+        .limit(most)
+    )
+    return [alarm(dict(row)) for row in connection.execute(statement).mappings()]
+
+
+def open_alarms(connection: sa.Connection) -> list[Alarm]:
+    """Return all that are open, of all storehouses."""
+    statement = sa.select(tables.episode).where(tables.episode.c.is_open).order_by(tables.episode.c.episode_id)
+    return [alarm(dict(row)) for row in connection.execute(statement).mappings()]
+
+
+def alarm(row: Mapping[str, Any]) -> Alarm:
+    """Return a row of `tables.episode` as browsers get it."""
+    limits = msgspec.json.decode(row["limits"])
+    limit = limits[row["level"]]
+    return Alarm(
+        alarm_id=alarm_id(row["episode_id"]),
+        store_house_id=msgspec.json.decode(row["store_house_key"]),
+        sensor_id=sensor_id(row["subject_key"]),
+        sensor_name=row["sensor_name"],
+        metric=row["metric"],
+        kind=row["kind"],
+        severity=limit["severity"],
+        state=row["state"],
+        acknowledged=row["acknowledged_at"] is not None,
+        value=row["value"],
+        limit=limit["limit"],
+        raised=row["raised"] or row["since"],
+        cleared=row["cleared"],
+        transition=row["transition"],
+        since=row["since"],
+        peak=row["peak"],
+        limits=limits,
+        acknowledged_by=_set(row["acknowledged_by"]),
+        acknowledged_at=_set(row["acknowledged_at"]),
+        comment=_set(row["comment"]),
+        closed_by=_set(row["closed_by"]),
+        reason=_set(row["reason"]),
+        cause=msgspec.UNSET if row["cause"] is None else alarm_id(row["cause"]),
+        late=row["late"],
+        silenced=row["silenced"],
+        drill=row["drill"],
+    )
+
+
+def sensor_id(subject_key: str) -> Id | None:
+    """Return the sensor that an alarm is about, None for a whole storehouse."""
+    subject: Sequence[Any] | Id = msgspec.json.decode(subject_key)
+    return subject[0] if isinstance(subject, list) else None
+
+
+def _set(value: Any) -> Any:
+    return msgspec.UNSET if value is None else value

@@ -1,0 +1,35 @@
+"""When nobody is to be disturbed. It lies in `state`."""
+
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+
+import tables
+from ask.answers import Id, Maintenance
+from ask.journal import key
+
+
+def version(connection: sa.Connection) -> int:
+    """Return a number that grows whenever maintenance is saved."""
+    return connection.scalar(sa.select(sa.func.max(tables.maintenance.c.maintenance_id))) or 0
+
+
+def after(connection: sa.Connection, time: datetime, store_house_id: Id | None = None) -> list[Maintenance]:
+    """Return what ends after this time, of one storehouse or of all, by its start."""
+    columns = tables.maintenance.c
+    statement = sa.select(tables.maintenance).where(columns.end > time)
+    if store_house_id is not None:
+        statement = statement.where(columns.store_house_key == key(store_house_id))
+    return [
+        Maintenance(
+            maintenance_id=row.maintenance_id,
+            store_house_id=msgspec.json.decode(row.store_house_key),
+            sensor_id=None if row.sensor_key is None else msgspec.json.decode(row.sensor_key),
+            start=row.start,
+            end=row.end,
+            reason=row.reason,
+            by=row.by,
+        )
+        for row in connection.execute(statement.order_by(columns.start))
+    ]

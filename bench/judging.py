@@ -1,0 +1,68 @@
+"""Judging: what it costs to judge a year of a real cold store on one core."""
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from alarms import rules, sheet
+from alarms.commands.score import read_rules
+from alarms.judge import begin, judge
+from alarms.model import Limit, Reading
+from alarms.replay import replay
+from alarms.rules import Rule, Scope, Terms
+from ask.sensors import Sensor
+from bench.child import ROOT
+from bench.peers import Yard
+from bench.report import Report, number
+
+TITLE = "what it costs to judge, on one core: a year of a real cold store (ten sensors) from its file, and each reading"
+FOLDER = Path(os.environ.get("STOREWATCH_COLDSTORE", ROOT.parent / "shared" / "coldstore"))
+RULES = ROOT / "docs" / "examples" / "coldstore-rules.yaml"
+OTHERS = ("freezer_1", "freezer_3", "freezer_4")
+"""Have no rules in the file; they are judged like `freezer_2`."""
+READINGS = 100_000
+SENSOR = Sensor(1, 1, "", "temperature", "°C", 60.0, (1, None))
+TERMS = Terms(high=(Limit(5.0, "warning", 300.0, hysteresis=0.5),), low=(Limit(0.0, "warning", 300.0),))
+
+
+def run(yard: Yard, report: Report) -> None:
+    """Judge a year, and readings of each sort."""
+    report.begin("judging", TITLE)
+    if FOLDER.is_dir():
+        _year(report)
+    else:
+        print(f"  the cold store is skipped: its folder is absent: {FOLDER} (STOREWATCH_COLDSTORE names another)")
+    report.tell("a reading within limits", f"{number(_each(3.0 for _ in range(READINGS)))} us")
+    report.tell("a reading of an open alarm", f"{number(_each(6.0 + n % 7 for n in range(READINGS)))} us")
+
+
+def _year(report: Report) -> None:
+    known = read_rules(RULES)
+    like = next(rule for rule in known if rule.scope.sensor_name == "freezer_2")
+    known += [Rule(Scope(sensor_name=name), high=like.high, low=like.low, no_data=like.no_data) for name in OTHERS]
+    start = time.process_time()
+    table = sheet.readings(FOLDER / "readings.csv", ZoneInfo("America/Chicago"), "temperature", _say)
+    read = time.process_time()
+    found = [replay(rules.terms(known, sensor), sensor, readings) for sensor, readings in table.items()]
+    end = time.process_time()
+    report.tell("readings", f"{sum(map(len, table.values())):,}")
+    report.tell("alarms", f"{sum(map(len, found)):,}")
+    report.tell("of this, reading the file", f"{number(read - start)} s")
+    report.below("the year, read and judged", end - start, 10, "s")
+
+
+def _each(values: Iterable[float]) -> float:
+    """Microseconds for each of these, a minute apart."""
+    state = begin(SENSOR)
+    events = [Reading(60.0 * minute, value) for minute, value in enumerate(values)]
+    start = time.process_time()
+    for event in events:
+        state, _ = judge(TERMS, state, event)
+    return (time.process_time() - start) / len(events) * 1e6
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

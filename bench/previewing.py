@@ -1,0 +1,130 @@
+"""Previewing: how long `previewAlarms` takes for a month, and whether browsers notice while it is made."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import Any
+
+from alarms import rules
+from alarms.model import Reading
+from alarms.replay import replay
+from ask.sensors import Sensor
+from bench.child import Failed
+from bench.peers import Yard
+from bench.pushing import late, pushes, spread
+from bench.report import Report, number
+from bench.site import Site, mariadb
+from tests.clients import Client, connected
+from tests.serving import StorewatchServer
+
+TITLE = "a month of 20 sensors, a reading each minute: `previewAlarms`, while a client watches another storehouse"
+SENSORS, DAYS = 20, 30
+MINUTES = (DAYS + 1) * 1440
+START = datetime(2026, 1, 2, tzinfo=UTC)
+END = START + timedelta(days=DAYS)
+TIMES = 7
+LIMIT_S = 2
+DELAYED_MS = 20
+"""More than this at the 95th percentile would be a delay that the preview makes."""
+POLL_S = 0.05
+IN_FORCE = [{"scope": {"metric": "temperature"}, "high": {"limit": 5, "delay": "20m", "hysteresis": 0.5}, "low": 0}]
+PROPOSED = [{"scope": {"metric": "temperature"}, "high": {"limit": 5, "delay": "45m", "hysteresis": 0.5}, "low": 0.5}]
+WATCHED = SENSORS + 1
+"""A sensor of another storehouse, which somebody watches."""
+SENSOR = Sensor(1, 1, "", "temperature", "°C", 60.0, (1, None))
+APART_S, PATIENCE_S = 10.0, 120.0
+OF_SENSOR = """
+    SELECT time, value FROM reading
+    WHERE sensor_id = {sensor_id} AND time < '2026-02-01' ORDER BY time, reading_id
+"""
+Raised = tuple[Any, ...]
+"""What tells one alarm from another: sensor, kind, its times and its peak."""
+
+# A defrost of 30 min a day, and of each eighth 50 min, lifts it by 3 K; two hours a month without a reading.
+READINGS = """
+    INSERT INTO reading (sensor_id, time, value)
+    SELECT 1 + seq % {sensors}, '{start}' + INTERVAL seq DIV {sensors} MINUTE,
+        ROUND(2.5 + SIN(seq DIV {sensors} / 400 + seq % {sensors}) + 0.6 * RAND(seq) + IF(
+            (seq DIV {sensors} + seq % {sensors} * 71) % 1440 < IF(seq DIV {sensors} DIV 1440 % 8, 30, 50), 3, 0), 2)
+    FROM seq_0_to_{last}
+    WHERE seq DIV {sensors} NOT BETWEEN 20000 AND 20120
+"""
+
+
+def run(yard: Yard, report: Report) -> None:
+    """Have a month previewed, beside pushes, and compare with the judge itself."""
+    report.begin("previewing", TITLE)
+    with mariadb() as database:
+        site = Site(database, "site")
+        site.fill(2, SENSORS, 0)
+        site.execute("UPDATE sensor SET interval_s = 60")
+        last = SENSORS * MINUTES - 1
+        start = START - timedelta(days=1)
+        site.execute(READINGS.format(sensors=SENSORS, start=f"{start:%Y-%m-%d}", last=last))
+        site.execute("UPDATE rollup_position SET reading_id = (SELECT MAX(reading_id) FROM reading)")
+        folder = yard.folder / "previewing"
+        folder.mkdir()
+        settings = {"database": site.settings, "rules": IN_FORCE, "poll_interval": POLL_S, "alarms": {}}
+        server = StorewatchServer(folder, settings).start()
+        try:
+            answer, times, apart, beside = asyncio.run(_measure(server.url, site))
+        finally:
+            server.stop()
+        judged = {which: _judged(site, found) for which, found in (("proposed", PROPOSED), ("in_force", IN_FORCE))}
+    report.tell("the first, which starts the process", f"{number(times[0])} s")
+    report.below(f"{SENSORS * DAYS * 1440:,} readings", median(times[1:]), LIMIT_S, "s")
+    for which, expected in judged.items():
+        different = len(_told(answer, which) ^ expected)
+        report.at_most(f"of {len(expected):,} alarms ({which}), other than the judge's", different, 0)
+    report.tell("from a reading to its push, p50, p95", spread(apart))
+    report.tell("the same while previews are made", spread(beside))
+    report.below("later because of them, p95", late(beside) - late(apart), DELAYED_MS, "ms")
+
+
+async def _measure(url: str, site: Site) -> tuple[Any, list[float], list[float], list[float]]:
+    """Return an answer, how long each took, and how long pushes took without and beside them."""
+    async with connected("python", url) as asker, connected("python", url) as watcher:
+        await watcher.call("register", {"store_house_id": 2})
+        apart = await pushes(watcher, site, WATCHED, asyncio.create_task(asyncio.sleep(APART_S)))
+        asking = asyncio.create_task(_ask(asker))
+        beside = await pushes(watcher, site, WATCHED, asking)
+        answer, times = await asking
+    return answer, times, apart, beside
+
+
+async def _ask(client: Client) -> tuple[Any, list[float]]:
+    question = {"store_house_id": 1, "rules": PROPOSED, "start": START.isoformat(), "end": END.isoformat()}
+    times = []
+    for _ in range(TIMES):
+        began = time.monotonic()
+        answer = await client.call("previewAlarms", question, timeout=PATIENCE_S)
+        times.append(time.monotonic() - began)
+        if not answer["ok"]:
+            raise Failed(f"refused: {answer['error']}")
+    return answer["data"], times
+
+
+def _judged(site: Site, found: Any) -> set[Raised]:
+    """The alarms that the judge makes of all readings, one by one."""
+    limits = rules.terms(rules.read(found), SENSOR)
+    raised = set()
+    for sensor_id in range(1, SENSORS + 1):
+        rows = site.execute(OF_SENSOR.format(sensor_id=sensor_id))
+        readings = [Reading(row[0].replace(tzinfo=UTC).timestamp(), row[1], rank) for rank, row in enumerate(rows)]
+        for one in replay(limits, SENSOR, readings, END.timestamp()):
+            if one.raised is not None and START.timestamp() <= one.raised < END.timestamp():
+                raised.add((sensor_id, one.kind, one.raised, one.cleared, one.peak))
+    return raised
+
+
+def _told(answer: Any, which: str) -> set[Raised]:
+    return {
+        (kind["sensor_id"], kind["kind"], _second(one["raised"]), _second(one["cleared"]), one["peak"])
+        for kind in answer["sensors"]
+        for one in kind[which]["alarms"]
+    }
+
+
+def _second(time: str | None) -> Any:
+    return None if time is None else datetime.fromisoformat(time).timestamp()

@@ -1,0 +1,42 @@
+"""The rules of the demo's alarms: the limits of its rooms, storehouse by storehouse."""
+
+import msgspec
+
+import settings
+from alarms.rules import Bound, Rule, Scope
+from database import WORKING, Database
+from demo.history import Installed, install
+from demo.rooms import Limit
+
+TERMS = {"delay": "5m", "hysteresis": 0.3}
+"""The room may be out of its limits for longer than a door is usually open."""
+DOOR_DELAY = "10m"
+
+
+def rules(database_settings: settings.Database) -> list[Rule]:
+    """Return the rules of the demo in this database, which is made already."""
+    database = Database(database_settings, WORKING, 1, writes=True)
+    try:
+        with database.engine.begin() as connection:
+            installed = install(connection)
+    finally:
+        database.close()
+    return [Rule(Scope(metric="door"), switch=Bound(1.0, "warning", delay=DOOR_DELAY))] + [
+        rule for each in installed for rule in _rules(each)
+    ]
+
+
+def _rules(installed: Installed) -> list[Rule]:
+    # Cold rooms are as damp as their goods want them; the default is for dry ones.
+    of_metric: dict[str, dict[str, Bound | None]] = {"humidity": {"high": None}}
+    for limit in installed.storehouse.room.limits:
+        of_metric.setdefault(limit.metric, {})[limit.kind] = _bound(limit)  # the ambient halls have one for damp
+    return [
+        msgspec.structs.replace(Rule(Scope(installed.store_house_id, metric=metric)), **bounds)
+        for metric, bounds in of_metric.items()
+    ]
+
+
+def _bound(limit: Limit) -> Bound:
+    bound = {"limit": 1.0} if limit.kind == "switch" else {"limit": limit.limit, **TERMS}
+    return msgspec.convert(bound | {"severity": limit.severity}, Bound)

@@ -1,0 +1,176 @@
+"""What the judge knows of every sensor, and what readings and the passing of time change in it. No clock, no socket."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+
+import msgspec
+
+from alarms import judge
+from alarms.judge import State
+from alarms.model import KINDS, NO_DATA, Change, Episode
+from alarms.model import Reading as Measured
+from alarms.rules import Rule, Terms, terms
+from ask.answers import Id
+from ask.readings import Key, Reading
+from ask.sensors import Sensor
+from instants import AHEAD
+from record.episodes import Closed, Identity, identity
+
+AHEAD_S = AHEAD.total_seconds()
+SAME_S = 0.001
+
+
+class States:
+    """The state of each sensor that has been judged; `defaults`: our rules fill in where no other speaks."""
+
+    def __init__(self, rules: Sequence[Rule], *, defaults: bool) -> None:
+        self._rules = rules
+        self._defaults = defaults
+        self._sensors: Mapping[Key, Sensor] = {}
+        self._terms: dict[Key, Terms] = {}
+        self._states: dict[Key, State] = {}
+        self._silent: dict[Key, float] = {}
+        """From when on each sensor is silent, if nothing comes; the past where that is not known."""
+        self._closed: dict[Identity, Closed] = {}
+        """Episodes that people have closed, and that are not known yet because their readings are judged again."""
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def learn(self, sensors: Iterable[Sensor]) -> None:
+        """Take over which sensors there are."""
+        found: dict[Key, Sensor] = {}
+        for sensor in sensors:
+            found.setdefault(sensor.key, sensor)
+        self._sensors = found
+        self._terms = {}
+
+    def rule(self, rules: Sequence[Rule]) -> None:
+        """Judge by these rules from now on."""
+        self._rules = rules
+        self._terms = {}
+
+    def sensor(self, key: Key) -> Sensor | None:
+        """Return a sensor."""
+        return self._sensors.get(key)
+
+    def sensors(self) -> list[Sensor]:
+        """Return the sensors that are judged."""
+        return [sensor for key, sensor in self._sensors.items() if key in self._states]
+
+    def silence_s(self, key: Key) -> float:
+        """Return how many seconds without a reading are too many; infinite where none are."""
+        found = self._terms_of(key)
+        return found.silence_s if found else math.inf
+
+    def is_current(self, key: Key, now: float) -> bool:
+        """Return whether the last reading of a sensor says how it is now."""
+        found = self._terms_of(key)
+        return found is not None and (found.holds or now < self._silent.get(key, 0.0))
+
+    def take(self, readings: Iterable[Reading], now: float) -> list[Change]:
+        """Judge readings that have come by `now`, in this order."""
+        changes: list[Change] = []
+        for reading in readings:
+            time = reading.time.timestamp()
+            if time <= now + AHEAD_S:
+                changes += self._judge(reading.key, Measured(time, reading.value, reading.rank))
+                if reading.value is not None:
+                    self._heard(reading.key, time)
+        return changes
+
+    def passed(self, keys: Iterable[Key], now: float) -> list[Change]:
+        """Judge that it is `now`, and that all readings up to then have come."""
+        return list(chain.from_iterable(self._judge(key, now) for key in keys if self._waits(key, now)))
+
+    def keys(self) -> list[Key]:
+        """Return what the readings of judged sensors are found by."""
+        return list(self._states)
+
+    def forgive(self, now: float) -> None:
+        """Begin to count silence only now: until now nobody could be heard."""
+        for key in self._states:
+            self._silent[key] = max(self._silent.get(key, 0.0), now + self.silence_s(key))
+
+    def silent(self) -> dict[Id, list[Episode]]:
+        """Return the open alarms of no data, by storehouse."""
+        found: dict[Id, list[Episode]] = {}
+        for state in self._states.values():
+            if state.silence is not None and (episode := state.silence.episode) and episode.cleared is None:
+                found.setdefault(state.store_house_id, []).append(episode)
+        return found
+
+    def watched(self, store_house_id: Id) -> int:
+        """Return how many of a storehouse's sensors are watched for silence."""
+        here = (key for key, sensor in self._sensors.items() if sensor.store_house_id == store_house_id)
+        return sum(key in self._states and math.isfinite(self.silence_s(key)) for key in here)
+
+    def close(self, closed: Closed) -> None:
+        """Take over that somebody has closed an episode: be quiet until its sensor is back to normal.
+
+        Where its readings are judged again, that is to come when they have brought it to where it was closed.
+        """
+        key = closed.episode.key if closed.episode.kind in KINDS else None
+        state = self._states.get(key) if key else None
+        if key and (state is None or max(state.end[0], state.now) < closed.judged - SAME_S):
+            self._closed[identity(closed.episode)] = closed
+        elif state is not None and _knows(state, closed.episode):
+            self._states[state.key] = judge.close(state, closed.episode.kind, closed.time)
+
+    def adopt(self, episode: Episode) -> None:
+        """Take over an episode that is open in the database, if it is not known."""
+        sensor = self._sensors.get(episode.key) if episode.key and episode.kind in KINDS else None
+        if sensor is not None:
+            state = self._states.get(sensor.key) or judge.begin(sensor)
+            if not _knows(state, episode):
+                self._states[sensor.key] = judge.adopt(state, episode)
+
+    def encode(self, keys: Iterable[Key]) -> bytes:
+        """Return the states of these sensors as a snapshot has them."""
+        return msgspec.msgpack.encode([self._states[key] for key in keys])
+
+    def decode(self, content: bytes) -> None:
+        """Take over states as a snapshot has them; raises msgspec's DecodeError."""
+        for state in msgspec.msgpack.decode(content, type=list[State]):
+            self._states[state.key] = state
+
+    def _judge(self, key: Key, event: Measured | float) -> Sequence[Change]:
+        state, found = self._states.get(key), self._terms_of(key)
+        if found is None:
+            return ()
+        if state is None:
+            if not any(found.of(kind) for kind in KINDS):
+                return ()
+            state = judge.begin(self._sensors[key])
+        self._states[key], changes = judge.judge(found, state, event)
+        if self._closed:
+            self._close_again(changes)
+        return changes
+
+    def _close_again(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            closed = self._closed.get(identity(change.episode))
+            if closed is not None and abs(closed.judged - change.time) < SAME_S:
+                del self._closed[identity(change.episode)]
+                self.close(closed)
+
+    def _terms_of(self, key: Key) -> Terms | None:
+        found = self._terms.get(key)
+        if found is None and key in self._sensors:
+            found = self._terms[key] = terms(self._rules, self._sensors[key], defaults=self._defaults)
+        return found
+
+    def _heard(self, key: Key, time: float) -> None:
+        self._silent[key] = max(self._silent.get(key, 0.0), time + self.silence_s(key))
+
+    def _waits(self, key: Key, now: float) -> bool:
+        """Whether the passing of time may change anything about this sensor."""
+        found = self._terms_of(key)
+        return found is not None and (found.holds or now >= self._silent.get(key, 0.0))
+
+
+def _knows(state: State, episode: Episode) -> bool:
+    track = state.silence if episode.kind == NO_DATA else state.fold.tracks.get(episode.kind)
+    # The database has times to the millisecond.
+    return track is not None and track.episode is not None and abs(track.episode.since - episode.since) < SAME_S

@@ -1,0 +1,1 @@
+"""From an alarm to a person: notices become messages, and messages go out."""

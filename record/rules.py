@@ -1,0 +1,24 @@
+"""The rules, and each change of them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+
+import tables
+from ask.answers import Data
+
+
+def save(connection: sa.Connection, before: Sequence[Data], after: Sequence[Data], by: str, now: datetime) -> None:
+    """Let these rules hold from now on, and write down who changed them from what."""
+    connection.execute(sa.delete(tables.rule))
+    if after:
+        connection.execute(sa.insert(tables.rule), [{"rule": _text(rule)} for rule in after])
+    connection.execute(
+        sa.insert(tables.rule_change).values(written=now, by=by, before=_text(before), after=_text(after))
+    )
+
+
+def _text(data: object) -> str:
+    return msgspec.json.encode(data).decode()

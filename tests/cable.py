@@ -1,0 +1,57 @@
+"""The cable between a browser and a server, which can be cut: nothing comes through, and neither end is told."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+
+class Cable:
+    """What relays to a port of this machine; what was connected when it was cut stays dead after `mend`."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._whole = asyncio.Event()
+        self._whole.set()
+        self._connections: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    @contextlib.asynccontextmanager
+    async def laid(self) -> AsyncIterator[str]:
+        """Relay for the length of a block; the address to come in by."""
+        server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        finally:
+            server.close()
+            self.cut()
+            for writer in self._writers:
+                writer.close()
+
+    def cut(self) -> None:
+        """Let nothing through any more, and keep both ends open: as for who sleeps, or whose router died."""
+        self._whole.clear()
+        for connection in self._connections:
+            connection.cancel()
+
+    def mend(self) -> None:
+        """Let new connections through."""
+        self._whole.set()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)  # kept, for a stream that nobody holds is closed
+        await self._whole.wait()
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers.append(back)
+        ways = (_pass_on(reader, back), _pass_on(there, writer))
+        tasks = [asyncio.create_task(way) for way in ways]
+        self._connections.update(tasks)
+        await asyncio.wait(tasks)
+        self._connections.difference_update(tasks)
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while piece := await reader.read(65536):
+            writer.write(piece)
+            await writer.drain()
+    writer.close()

@@ -1,0 +1,226 @@
+"""What browsers are told of the alarms that Storewatch judges, and what people can do about them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.clients import Client, connected
+from tests.judged import kept
+from tests.serving import Serve, StorewatchServer
+from tests.sites import Site, site
+from tests.test_cluster import beside
+
+RULES: list[dict[str, Any]] = [
+    {"scope": {"metric": "temperature"}, "high": {"limit": 5, "delay": 1}, "high_high": 8},
+    {"scope": {"metric": "door"}, "switch": {"limit": 1, "severity": "warning"}},
+]
+PERSON = "李 Li"
+
+
+@pytest.fixture
+def north(mariadb_database: dict[str, Any]) -> Iterator[Site]:
+    with site(mariadb_database) as built:
+        built.settings = {"database": mariadb_database, "poll_interval": 0.1, "rules": RULES, "rate_burst": 1000}
+        yield built
+
+
+@pytest.fixture
+async def server(north: Site, serve: Serve) -> AsyncIterator[StorewatchServer]:
+    async with serve(north.settings) as running:
+        yield running
+
+
+def ago(seconds: float) -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=seconds)
+
+
+class Watcher:
+    """A client that watches `north`, and what it is told of alarms."""
+
+    def __init__(self, client: Client, built: Site) -> None:
+        self.client = client
+        self._store_house_id = built.ids["north"]
+        self._told: list[dict[str, Any]] = []
+
+    async def register(self) -> None:
+        assert (await self.client.call("register", {"store_house_id": self._store_house_id}))["ok"]
+
+    async def next(self, transition: str) -> dict[str, Any]:
+        """Return the next alarm that it is told of; that must have come to it by this transition."""
+        if not self._told:
+            self._told += (await self.client.next("alarms"))["alarms"]
+        alarm = self._told.pop(0)
+        assert alarm["transition"] == transition
+        return alarm
+
+    async def asks(self, event: str, **question: Any) -> Any:
+        answer = await self.client.call(event, question)
+        assert answer["ok"], answer
+        return answer["data"]
+
+    async def refusal(self, event: str, **question: Any) -> tuple[str, str | None]:
+        answer = await self.client.call(event, question)
+        return answer["error"]["code"], answer["error"].get("field")
+
+    async def alarms(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self.asks(
+            "queryAlarms", store_house_id=self._store_house_id, data_minute=60
+        )
+        return found
+
+
+@asynccontextmanager
+async def watching(built: Site, *servers: StorewatchServer) -> AsyncIterator[list[Watcher]]:
+    async with AsyncExitStack() as running:
+        watchers = [
+            Watcher(await running.enter_async_context(connected("python", server.url)), built) for server in servers
+        ]
+        for watcher in watchers:
+            await watcher.register()
+        yield watchers
+
+
+async def test_a_watcher_is_told_what_becomes_of_an_alarm_in_order(north: Site, server: StorewatchServer) -> None:
+    async with watching(north, server, server) as watchers:
+        await a_whole_life(north, watchers)
+
+
+async def test_the_watchers_of_another_process_are_told_the_same(north: Site, serve: Serve) -> None:
+    async with serve(north.settings) as one, serve(north.settings) as other, watching(north, one, other) as watchers:
+        await a_whole_life(north, watchers)
+
+
+async def a_whole_life(north: Site, watchers: list[Watcher]) -> None:
+    """The last of the watchers acknowledges."""
+    north.add("temperature", 6.0, ago(3))
+    pending = [await watcher.next("pending") for watcher in watchers]
+    assert {(one["state"], one["value"], one["limit"]) for one in pending} == {("pending", 6.0, 5.0)}
+    north.add("temperature", 7.0, ago(1))
+    for watcher in watchers:
+        alarm = await watcher.next("raised")
+        assert (alarm["state"], alarm["severity"], alarm["acknowledged"]) == ("active", "warning", False)
+    asked = {"alarm_id": pending[0]["alarm_id"], "by": PERSON}
+    await watchers[-1].asks("ackAlarm", comment="on my way", **asked)
+    for watcher in watchers:
+        alarm = await watcher.next("acknowledged")
+        assert (alarm["acknowledged_by"], alarm["comment"], alarm["cleared"]) == (PERSON, "on my way", None)
+    north.add("temperature", 9.0)
+    for watcher in watchers:
+        alarm = await watcher.next("worsened")
+        assert (alarm["severity"], alarm["acknowledged"], alarm["limit"]) == ("critical", False, 8.0)
+        assert "acknowledged_by" not in alarm
+    await watchers[0].asks("ackAlarm", **asked)
+    north.add("temperature", 3.0)
+    for watcher in watchers:
+        assert (await watcher.next("acknowledged"))["acknowledged"] is True
+        alarm = await watcher.next("cleared")
+        assert (alarm["state"], alarm["peak"], alarm["acknowledged"]) == ("cleared", 9.0, True)
+        assert [one["alarm_id"] for one in await watcher.alarms()] == [pending[0]["alarm_id"]]
+
+
+async def test_an_acknowledgement_needs_a_person_and_counts_once(north: Site, server: StorewatchServer) -> None:
+    async with watching(north, server) as (watcher,):
+        north.add("door", 1.0)
+        alarm_id = (await watcher.next("raised"))["alarm_id"]
+        for by in (None, "", "  "):
+            assert await watcher.refusal("ackAlarm", alarm_id=alarm_id, by=by) == ("bad_request", "by")
+        first = await watcher.asks("ackAlarm", alarm_id=alarm_id, by=PERSON, comment="seen")
+        assert await watcher.asks("ackAlarm", alarm_id=alarm_id, by="somebody else") == first
+        await watcher.next("acknowledged")
+        assert (await watcher.alarms())[0]["acknowledged_by"] == PERSON
+        north.add("door", 0.0)
+        await watcher.next("cleared")
+
+
+async def test_what_is_closed_by_hand_is_quiet_until_it_is_back_to_normal(
+    north: Site, server: StorewatchServer
+) -> None:
+    async with watching(north, server) as (watcher,):
+        north.add("temperature", 9.0)
+        alarm_id = (await watcher.next("raised"))["alarm_id"]
+        assert await watcher.refusal("closeAlarm", alarm_id=alarm_id, by=PERSON, reason=" ") == (
+            "bad_request",
+            "reason",
+        )
+        await watcher.asks("closeAlarm", alarm_id=alarm_id, by=PERSON, reason="sensor faulty")
+        alarm = await watcher.next("closed")
+        assert (alarm["state"], alarm["closed_by"], alarm["reason"]) == ("cleared", PERSON, "sensor faulty")
+        assert alarm["cleared"] is not None
+        async with beside(coming_and_going(north)):
+            again = await watcher.next("raised")
+        assert again["alarm_id"] != alarm_id
+        assert (await watcher.asks("closeAlarm", alarm_id=alarm_id, by="Wu", reason="twice"))["closed_by"] == PERSON
+
+
+async def coming_and_going(built: Site) -> None:
+    """What happens before the judge has learnt of the closing belongs to what was closed."""
+    while True:
+        for value in (9.5, 12.0, 3.0):
+            await asyncio.to_thread(built.add, "temperature", value)
+            await asyncio.sleep(0.3)
+
+
+async def test_alarms_of_the_sites_own_system_are_listed_beside_ours_and_left_alone(
+    north: Site, server: StorewatchServer
+) -> None:
+    async with watching(north, server) as (watcher,):
+        north.raise_alarm("door", ago(600), kind="switch")
+        theirs = (await watcher.client.next("alarms"))["alarms"][0]
+        assert "transition" not in theirs
+        north.add("door", 1.0)
+        ours = await watcher.next("raised")
+        assert [one["alarm_id"] for one in await watcher.alarms()] == [ours["alarm_id"], theirs["alarm_id"]]
+        for event, more in (("ackAlarm", {}), ("closeAlarm", {"reason": "why"})):
+            code = await watcher.refusal(event, alarm_id=theirs["alarm_id"], by=PERSON, **more)
+            assert code == ("forbidden", "alarm_id")
+            for unknown in ("sw-999", 987654, "nonsense"):
+                code = await watcher.refusal(event, alarm_id=unknown, by=PERSON, **more)
+                assert code == ("not_found", "alarm_id")
+
+
+async def test_maintenance_silences_and_is_shown(north: Site, server: StorewatchServer) -> None:
+    async with watching(north, server) as (watcher,):
+        span = {"store_house_id": north.ids["north"], "start": ago(60).isoformat(), "end": ago(-600).isoformat()}
+        saved = await watcher.asks("saveMaintenance", **span, reason="defrosting", by=PERSON)
+        assert (await watcher.asks("queryRules", store_house_id=north.ids["north"]))["maintenance"] == [saved]
+        wrong = span | {"end": span["start"], "reason": "backwards", "by": PERSON}
+        assert await watcher.refusal("saveMaintenance", **wrong) == ("bad_request", "end")
+        while not (await a_breach(north, watcher))["silenced"]:
+            pass  # the judge learns of it at its next look
+
+
+async def a_breach(north: Site, watcher: Watcher) -> dict[str, Any]:
+    north.add("temperature", 9.0)
+    raised = (await watcher.client.next("alarms"))["alarms"][0]
+    north.add("temperature", 3.0)
+    await watcher.client.next("alarms")
+    return dict(raised)
+
+
+async def test_rules_are_told_saved_and_each_change_is_kept(north: Site, server: StorewatchServer) -> None:
+    async with watching(north, server) as (watcher,):
+        before = await watcher.asks("queryRules")
+        assert [one["scope"] for one in before["rules"]] == [one["scope"] for one in RULES]
+        assert before["profiles"]["frozen"]["temperature"]["high"]["limit"] == -18.0
+        wrong = [{"scope": {"metric": "temperature"}, "high": "warm"}]
+        assert await watcher.refusal("saveRules", rules=wrong, by=PERSON) == ("bad_request", "rules")
+        rules = [{"scope": {"store_house_id": north.ids["south"]}, "profile": "frozen"}]
+        after = await watcher.asks("saveRules", rules=rules, by=PERSON)
+        assert after["rules"] == rules
+        change = after["changes"][0]
+        assert (change["by"], change["before"], change["after"]) == (PERSON, before["rules"], rules)
+        assert (await watcher.asks("queryRules", store_house_id=north.ids["north"]))["rules"] == []
+        sensors = await watcher.asks("querySensors", store_house_id=north.ids["south"])
+        assert sensors[0]["limits"] == {"high": -18.0, "high_high": -15.0, "low": None, "low_low": None}
+
+
+async def test_without_the_judge_there_are_the_sites_alarms_alone(north: Site, serve: Serve) -> None:
+    async with serve(north.settings | {"alarms": {"judge": False}}) as server, watching(north, server) as (watcher,):
+        north.add("temperature", 9.0)
+        north.raise_alarm("door", ago(1))
+        assert (await watcher.client.next("alarms"))["alarms"][0]["kind"] == "high"
+        assert kept(north) == []

@@ -1,0 +1,180 @@
+"""Alarms that we judge, in the database: each step once, whatever the judge says again."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tables
+from alarms.model import (
+    CLEARED,
+    DISMISSED,
+    PENDING,
+    RAISED,
+    REFRESHED,
+    REOPENED,
+    WITHDRAWN,
+    WORSENED,
+    Change,
+    Episode,
+    Limit,
+)
+from errors import NotFound
+from record import episodes
+from record.episodes import Said, Written
+from tests.judged import steps
+from tests.sites import Site, site
+
+START = 1_780_000_000.123
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+LIMITS = (Limit(5.0, "warning"), Limit(8.0, "critical"))
+EPISODE = Episode(7, (3, None), "high", START, LIMITS, 0, 6.0, 6.0)
+LIFE = [
+    Change(PENDING, START, EPISODE),
+    Change(RAISED, START + 60, msgspec.structs.replace(EPISODE, raised=START + 60, value=7.0, peak=7.0)),
+    Change(WORSENED, START + 120, msgspec.structs.replace(EPISODE, raised=START + 60, level=1, value=9.0, peak=9.0)),
+    Change(CLEARED, START + 180, msgspec.structs.replace(EPISODE, raised=START + 60, level=1, cleared=START + 180)),
+    Change(REOPENED, START + 240, msgspec.structs.replace(EPISODE, raised=START + 60, level=1, value=8.5, peak=9.0)),
+    Change(CLEARED, START + 300, msgspec.structs.replace(EPISODE, raised=START + 60, level=1, cleared=START + 300)),
+]
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if request.param == "sqlite":
+        where: dict[str, Any] = {"path": str(tmp_path_factory.mktemp("site") / "site.db")}
+    else:
+        where = request.getfixturevalue("mariadb_database")
+    with site(where) as found:
+        yield found
+
+
+def write(built: Site, *changes: Change, **more: Any) -> Written:
+    with built.database.engine.begin() as connection:
+        return episodes.write(connection, [Said(change, "T", "temperature", **more) for change in changes], NOW)
+
+
+def rows(built: Site) -> Sequence[Any]:
+    with built.database.engine.connect() as connection:
+        return connection.execute(sa.select(tables.episode).order_by(tables.episode.c.episode_id)).all()
+
+
+def whats(changes: Sequence[Change]) -> list[str]:
+    return [change.what for change in changes]
+
+
+def test_a_life_is_written_step_by_step(built: Site) -> None:
+    for change in LIFE:
+        assert [alarm.transition for alarm in write(built, change).alarms] == [change.what]
+    assert steps(built) == {"sw-1": whats(LIFE)}
+    assert len(rows(built)) == 1
+    (row,) = rows(built)
+    assert (row.state, row.is_open, row.level, row.peak) == ("cleared", None, 1, 6.0)
+    assert row.since == datetime.fromtimestamp(START, UTC)
+
+
+def test_what_is_said_again_after_a_crash_is_not_written_again(built: Site) -> None:
+    write(built, *LIFE[:4])
+    assert [alarm.transition for alarm in write(built, *LIFE[1:]).alarms] == whats(LIFE[4:])
+    assert steps(built) == {"sw-1": whats(LIFE)}
+
+
+@given(st.lists(st.tuples(st.integers(0, len(LIFE)), st.integers(0, len(LIFE))), max_size=6))
+def test_however_often_it_crashes_every_step_is_news_once(crashes: list[tuple[int, int]]) -> None:
+    """Each time the snapshot knows of some changes, and the readings have brought it at least as far as before."""
+    row: episodes.Row | None = None
+    told: list[str] = []
+    for start, end in [*sorted(crashes, key=lambda crash: crash[1]), (0, len(LIFE))]:
+        said = [Said(change, "T", "temperature") for change in LIFE[min(start, len(told)) : end]]
+        news = episodes.news(row, said)
+        told += [str(one["transition"]) for one in news]
+        row = news[-1] if news else row
+    assert told == whats(LIFE)
+
+
+def test_what_was_pending_and_never_was_an_alarm_leaves_no_row(built: Site) -> None:
+    write(built, LIFE[0])
+    write(built, Change(DISMISSED, START + 30, EPISODE))
+    assert rows(built) == []
+    assert steps(built) == {"sw-1": [PENDING, DISMISSED]}
+    write(built, LIFE[0], Change(DISMISSED, START + 30, EPISODE))
+    assert steps(built) == {"sw-1": [PENDING, DISMISSED]}
+
+
+def test_one_that_a_late_reading_has_undone_stays_as_withdrawn(built: Site) -> None:
+    write(built, *LIFE[:2])
+    write(built, Change(WITHDRAWN, START + 90, LIFE[1].episode))
+    assert [(row.state, row.transition) for row in rows(built)] == [("cleared", WITHDRAWN)]
+    write(built, *LIFE[:2], Change(WITHDRAWN, START + 90, LIFE[1].episode))
+    assert steps(built) == {"sw-1": [PENDING, RAISED, WITHDRAWN]}
+
+
+def test_a_refreshment_is_no_step(built: Site) -> None:
+    write(built, *LIFE[:2])
+    seen = msgspec.structs.replace(LIFE[1].episode, value=7.5, peak=7.9)
+    assert write(built, Change(REFRESHED, START + 70, seen)).alarms == []
+    assert [(row.value, row.peak, row.step) for row in rows(built)] == [(7.5, 7.9, 2)]
+
+
+def test_one_that_came_late_is_told_again_when_it_is_up_to_date(built: Site) -> None:
+    write(built, *LIFE[:2], late=True)
+    again = write(built, Change(REFRESHED, START + 70, LIFE[1].episode))
+    assert [(alarm.late, alarm.transition) for alarm in again.current] == [(False, RAISED)]
+    assert steps(built) == {"sw-1": [PENDING, RAISED]}
+
+
+def test_an_acknowledgement_is_void_when_it_gets_worse_and_not_before(built: Site) -> None:
+    write(built, *LIFE[:2])
+    with built.database.engine.begin() as connection:
+        assert episodes.acknowledge(connection, 1, "Li", "seen", NOW).new
+        assert not episodes.acknowledge(connection, 1, "Wu", None, NOW).new
+        with pytest.raises(NotFound):
+            episodes.acknowledge(connection, 99, "Li", None, NOW)
+    write(built, Change(REFRESHED, START + 70, LIFE[1].episode))
+    assert rows(built)[0].acknowledged_by == "Li"
+    write(built, LIFE[2])
+    assert rows(built)[0].acknowledged_by is None
+
+
+def test_what_somebody_has_closed_the_judge_does_not_open_again(built: Site) -> None:
+    write(built, *LIFE[:2])
+    with built.database.engine.begin() as connection:
+        assert episodes.close(connection, 1, "Li", "removed", NOW).new
+    written = write(built, *LIFE)
+    assert written.alarms == []
+    assert [closed.judged for closed in written.closed] == [START + 60]
+    assert rows(built)[0].closed_by == "Li"
+
+
+def test_there_is_never_a_second_open_one_of_a_kind_at_a_sensor(built: Site) -> None:
+    write(built, *LIFE[:2])
+    other = msgspec.structs.replace(EPISODE, since=START + 500, raised=START + 500)
+    written = write(built, Change(RAISED, START + 500, other))
+    assert written.alarms == []
+    assert [episode.since for episode in written.other] == [START]
+    for changed in ({"since": NOW}, {"is_open": None}):
+        row = rows(built)[0]._asdict() | {"episode_id": 2} | changed
+        with built.database.engine.connect() as connection, pytest.raises(sa.exc.IntegrityError):
+            connection.execute(sa.insert(tables.episode).values(row))
+
+
+def test_one_may_end_and_the_next_begin_in_one_breath(built: Site) -> None:
+    write(built, *LIFE[:2])
+    other = msgspec.structs.replace(EPISODE, since=START + 500, raised=START + 500)
+    ended = msgspec.structs.replace(LIFE[1].episode, cleared=START + 400)
+    write(built, Change(CLEARED, START + 400, ended), Change(RAISED, START + 500, other))
+    assert [row.is_open for row in rows(built)] == [None, True]
+
+
+def test_steps_of_several_alarms_stand_in_the_order_of_what_happened(built: Site) -> None:
+    door = Episode(7, (4, None), "switch", START + 10, (Limit(1.0, "critical"),), 0, 1.0, 1.0, START + 10)
+    write(built, *LIFE[:2], Change(RAISED, START + 10, door))
+    with built.database.engine.connect() as connection:
+        journal = tables.alarm_journal.c
+        keys = connection.scalars(sa.select(journal.alarm_key).order_by(journal.transition_id)).all()
+    assert keys == ['"sw-1"', '"sw-2"', '"sw-1"']

@@ -1,0 +1,125 @@
+"""What comes in, byte by byte: the frames of a websocket (RFC 6455, 5), and the headers of a request."""
+
+import struct
+
+import pytest
+from tornado.httputil import HTTPHeaders, HTTPInputError
+
+from engine.headers import parse_headers
+from tests.bare_server import BINARY, CLOSE, TEXT, Bare, Raw, bare, frame
+
+CONTINUATION, PING, PONG = 0x0, 0x9, 0xA
+MORE = 0x00
+"""Instead of the flag of a last frame."""
+
+
+async def listening(server: Bare) -> tuple[Raw, list[str | bytes]]:
+    """Return a websocket, and the list that its messages come to."""
+    messages: list[str | bytes] = []
+    server.sio.eio.on("message", lambda _, message: messages.append(message))
+    raw = await server.websocket()
+    await raw.text()
+    return raw, messages
+
+
+@pytest.mark.parametrize("piece", [1, 7, 10**6])
+async def test_a_message_may_come_in_frames_and_these_in_pieces(piece: int) -> None:
+    text, data = "€" * 50, bytes(range(200))
+    sent = (
+        frame(TEXT, ("4" + text).encode()[:30], MORE)  # ends within a character
+        + frame(PING, "first")
+        + frame(CONTINUATION, "", MORE)
+        + frame(CONTINUATION, ("4" + text).encode()[30:])
+        + frame(BINARY, data[:130], MORE)
+        + frame(CONTINUATION, data[130:])
+        + frame(TEXT, "4end")
+        + frame(PING, "last")
+    )
+    async with bare() as server:
+        raw, messages = await listening(server)
+        for start in range(0, len(sent), piece):
+            await raw.send(sent[start : start + piece])
+        assert [await raw.hear(), await raw.hear()] == [(PONG, b"first"), (PONG, b"last")]
+        assert messages == [text, data, "end"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 124, 125, 65_534, 65_535, 200_000])
+async def test_a_message_may_have_any_size(size: int) -> None:
+    async with bare() as server:
+        raw, messages = await listening(server)
+        await raw.send(frame(TEXT, "4" + "x" * size) + frame(BINARY, b"x" * size) + frame(PING, ""))
+        assert await raw.hear() == (PONG, b"")
+        assert messages == ["x" * size, b"x" * size]
+
+
+BROKEN = {
+    "not masked": b"\x81\x024a",
+    "an extension's": frame(TEXT, "4a", 0xC0),
+    "of an unknown kind": frame(0x3, "4a"),
+    "of an unknown kind of control": frame(0xB, ""),
+    "a ping too large": frame(PING, "x" * 126),
+    "a ping in pieces": frame(PING, "x", MORE),
+    "the end of nothing": frame(CONTINUATION, "4a"),
+    "a message within a message": frame(TEXT, "4a", MORE) + frame(TEXT, "4a"),
+    "no UTF-8": frame(TEXT, b"4\xff"),
+    "a goodbye that is no UTF-8": frame(CLOSE, b"\x03\xe8\xff"),
+}
+
+
+@pytest.mark.parametrize("sent", BROKEN.values(), ids=BROKEN)
+async def test_a_frame_that_may_not_be_closes_the_connection(sent: bytes) -> None:
+    async with bare() as server:
+        raw, messages = await listening(server)
+        await raw.send(sent + frame(TEXT, "4after"))
+        assert await raw.is_closed()
+        assert not messages
+        assert not server.sio.eio.websockets
+
+
+async def test_a_message_in_frames_may_be_no_larger_than_one_in_one() -> None:
+    async with bare(max_http_buffer_size=1000) as server:
+        raw, messages = await listening(server)
+        await raw.send(frame(TEXT, "4" * 600, MORE) + frame(PING, "") + frame(CONTINUATION, "4" * 401))
+        assert await raw.hear() == (PONG, b"")
+        kind, content = await raw.hear()
+        assert (kind, content[:2]) == (CLOSE, struct.pack("!H", 1009))
+        assert await raw.is_closed()
+        assert not messages
+
+
+async def test_a_goodbye_is_answered_with_its_code() -> None:
+    async with bare() as server:
+        raw, _ = await listening(server)
+        await raw.frame(CLOSE, struct.pack("!H", 4001) + b"bye")
+        assert await raw.hear() == (CLOSE, struct.pack("!H", 4001))
+        assert await raw.is_closed()
+
+
+REQUESTS = [
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nuser-AGENT:  Mozilla/5.0 (X11)  \r\nEmpty: \r\n\r\n",
+    b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.1\nHost: a\n\n",
+    b"GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\na: 3\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA:1\r\nB:\t2\t\r\nC: a\tb\r\nD: \xe9\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: 1\r\n folded: 2\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA : 1\r\n\r\n",
+    b"GET / HTTP/1.1\r\n: 1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: 1\r2\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: \x00\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: \x7f\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_headers_are_read_as_tornado_reads_them(request_: bytes) -> None:
+    line, _, rest = request_.decode("latin1").lstrip("\r\n").partition("\n")
+    try:
+        expected = HTTPHeaders.parse(rest)
+    except HTTPInputError:
+        with pytest.raises(HTTPInputError):
+            parse_headers(request_)
+    else:
+        found = parse_headers(request_)
+        assert (found[0], list(found[1].get_all())) == (line.rstrip("\r"), list(expected.get_all()))

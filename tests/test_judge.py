@@ -1,0 +1,541 @@
+"""How readings and the passing of time become episodes. A minute is the unit of time here."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from alarms.judge import KEPT, LONGEST_S, State, adopt, begin, close, judge
+from alarms.model import Change, Episode, Limit, Reading
+from alarms.replay import replay
+from alarms.rules import Terms
+from ask.sensors import Sensor
+
+MINUTE = 60.0
+SENSOR = Sensor(1, 7, "T", "temperature", "°C", MINUTE, (1, None))
+Event = tuple[float, float | None] | float
+"""A value (None: a fault) at a minute, or that this minute has passed."""
+
+
+def limit(at: float, severity: str = "warning", **minutes: Any) -> Limit:
+    hysteresis = minutes.pop("hysteresis", 0.0)
+    spans = {name: span * MINUTE for name, span in minutes.items()}
+    return Limit(at, severity, hysteresis=hysteresis, **({"reopen": 0.0} | spans))
+
+
+def high(at: float = 5.0, **minutes: Any) -> Terms:
+    return Terms(high=(limit(at, **minutes),))
+
+
+def silence(minutes: float, **more: Any) -> tuple[Limit, ...]:
+    return (limit(minutes * MINUTE, **more),)
+
+
+def each_minute(*values: float | None, start: int = 0) -> list[Event]:
+    return [(float(minute), value) for minute, value in enumerate(values, start)]
+
+
+class Judged:
+    """A sensor, and all that was said of it."""
+
+    def __init__(self, terms: Terms, events: Iterable[Event] = (), state: State | None = None) -> None:
+        self.terms = terms
+        self.state = state or begin(SENSOR)
+        self.changes: list[Change] = []
+        self.take(events)
+
+    def take(self, events: Iterable[Event]) -> "Judged":
+        """Judge these, and keep what was said."""
+        for event in events:
+            timed = Reading(event[0] * MINUTE, event[1]) if isinstance(event, tuple) else event * MINUTE
+            self.state, changes = judge(self.terms, self.state, timed)
+            self.changes += changes
+        return self
+
+    def said(self, kind: str | None = None) -> list[tuple[str, float]]:
+        """What happened at which minute."""
+        return [
+            (what, time / MINUTE)
+            for what, time, episode in self.changes
+            if what != "refreshed" and kind in (None, episode.kind)
+        ]
+
+    def forget(self) -> "Judged":
+        """Begin to listen anew."""
+        self.changes = []
+        return self
+
+    @property
+    def last(self) -> Episode:
+        """The episode spoken of last."""
+        return self.changes[-1].episode
+
+
+# Limits
+
+
+def test_a_reading_out_of_limits_raises_at_once_where_there_is_no_delay() -> None:
+    assert Judged(high(), each_minute(4, 6)).said() == [("raised", 1)]
+
+
+def test_a_reading_at_the_limit_is_within() -> None:
+    assert Judged(Terms(high=(limit(5),), low=(limit(0),)), each_minute(5, 0, 5)).said() == []
+
+
+def test_below_the_lower_limit_is_another_kind() -> None:
+    judged = Judged(Terms(high=(limit(5),), low=(limit(0),)), each_minute(6, -1))
+    assert judged.said("high") == [("raised", 0), ("cleared", 1)]
+    assert judged.said("low") == [("raised", 1)]
+
+
+def test_it_is_over_with_the_first_reading_back_within_limits() -> None:
+    assert Judged(high(), each_minute(6, 7, 5, 4)).said() == [("raised", 0), ("cleared", 2)]
+
+
+def test_an_episode_tells_where_it_is_when_it_began_and_by_which_limits() -> None:
+    told = Judged(high(delay=1), each_minute(6, 7)).last
+    assert (told.store_house_id, told.key, told.kind, told.since) == (7, (1, None), "high", 0)
+    assert (told.limits, told.limit, told.severity, told.state) == ((limit(5, delay=1),), 5, "warning", "active")
+
+
+# Delay
+
+
+def test_with_a_delay_it_is_pending_first() -> None:
+    judged = Judged(high(delay=2), each_minute(6, 6, 6))
+    assert judged.said() == [("pending", 0), ("raised", 2)]
+    assert (judged.last.since, judged.last.raised) == (0, 2 * MINUTE)
+
+
+def test_one_reading_back_before_the_delay_is_over_and_it_never_was() -> None:
+    assert Judged(high(delay=2), each_minute(6, 6, 5, 6)).said() == [("pending", 0), ("dismissed", 2), ("pending", 3)]
+
+
+def test_a_delay_of_45_minutes_is_over_with_the_fourth_reading_of_a_quarter_hour() -> None:
+    judged = Judged(high(delay=45), [(0, 6), (15, 6), (30, 6), (45, 6)])
+    assert judged.said() == [("pending", 0), ("raised", 45)]
+
+
+def test_fractions_of_a_second_do_not_hold_a_delay_up() -> None:
+    start = 1_700_000_000.1 / MINUTE
+    judged = Judged(high(delay=45), [(start, 6), (start + 45 - 1e-5, 6)])
+    assert [what for what, _ in judged.said()] == ["pending", "raised"]
+
+
+def test_the_delay_before_clearing_must_pass_within_limits_without_a_break() -> None:
+    judged = Judged(high(clear_delay=2), each_minute(6, 4, 4, 6, 4, 4, 4))
+    assert judged.said() == [("raised", 0), ("cleared", 6)]
+
+
+# Hysteresis
+
+
+def test_with_hysteresis_it_is_back_only_so_far_inside() -> None:
+    assert Judged(high(hysteresis=0.5), each_minute(6, 4.9, 4.6, 4.5)).said() == [("raised", 0), ("cleared", 3)]
+    low = Terms(low=(limit(2, hysteresis=0.5),))
+    assert Judged(low, each_minute(1, 2.4, 2.5)).said() == [("raised", 0), ("cleared", 2)]
+
+
+def test_a_tenth_below_the_limit_is_a_tenth_in_spite_of_binary_numbers() -> None:
+    assert Judged(high(0.3, hysteresis=0.1), each_minute(1, 0.2)).said() == [("raised", 0), ("cleared", 1)]
+
+
+def test_hysteresis_does_not_keep_alive_what_is_only_pending() -> None:
+    assert Judged(high(delay=2, hysteresis=1), each_minute(6, 4.5, 4.5)).said() == [("pending", 0), ("dismissed", 1)]
+
+
+# Two levels
+
+TWO = Terms(high=(limit(5, delay=2), limit(8, "critical", delay=1)))
+
+
+def test_a_worse_limit_worsens_the_episode() -> None:
+    judged = Judged(TWO, each_minute(6, 6, 6, 9, 9))
+    assert judged.said() == [("pending", 0), ("raised", 2), ("worsened", 4)]
+    assert (judged.last.severity, judged.last.limit, judged.last.since) == ("critical", 8, 0)
+
+
+def test_a_worse_limit_may_raise_before_the_milder_one() -> None:
+    judged = Judged(TWO, each_minute(9, 9))
+    assert judged.said() == [("pending", 0), ("raised", 1)]
+    assert judged.last.severity == "critical"
+
+
+def test_an_episode_stays_as_bad_as_it_was_at_its_worst_until_it_is_over() -> None:
+    judged = Judged(TWO, each_minute(9, 9, 6, 5))
+    assert judged.said()[-1] == ("cleared", 3)
+    assert {change.episode.severity for change in judged.changes[1:]} == {"critical"}
+
+
+def test_it_is_back_when_it_is_back_from_each_limit_it_has_broken() -> None:
+    terms = Terms(high=(limit(5), limit(8, "critical", hysteresis=4)))
+    assert Judged(terms, each_minute(9, 4.5, 4)).said() == [("raised", 0), ("cleared", 2)]
+    assert Judged(terms, each_minute(6, 4.5)).said() == [("raised", 0), ("cleared", 1)]
+
+
+# Refreshed
+
+
+def test_an_open_episode_is_refreshed_with_its_last_value_and_its_peak() -> None:
+    judged = Judged(high(), each_minute(6, 9, 7))
+    assert [(change.what, change.episode.value, change.episode.peak) for change in judged.changes] == [
+        ("raised", 6, 6),
+        ("refreshed", 9, 9),
+        ("refreshed", 7, 9),
+    ]
+
+
+def test_the_peak_below_a_lower_limit_is_the_lowest() -> None:
+    assert Judged(Terms(low=(limit(2),)), each_minute(1, -3, 0)).last.peak == -3
+
+
+def test_the_same_value_again_is_nothing_to_tell() -> None:
+    assert len(Judged(high(), each_minute(6, 6, 6)).changes) == 1
+
+
+# Reopening
+
+
+def test_a_breach_that_returns_soon_goes_on_with_its_episode() -> None:
+    judged = Judged(high(reopen=3), each_minute(6, 9, 5, 5, 7, 4))
+    assert judged.said() == [("raised", 0), ("cleared", 2), ("reopened", 4), ("cleared", 5)]
+    assert (judged.last.since, judged.last.raised, judged.last.peak) == (0, 0, 9)
+
+
+def test_a_breach_that_returns_later_is_another() -> None:
+    judged = Judged(high(reopen=3), each_minute(6, 5, 5, 5, 5, 6))
+    assert judged.said() == [("raised", 0), ("cleared", 1), ("raised", 5)]
+    assert judged.last.since == 5 * MINUTE
+
+
+def test_an_episode_that_goes_on_is_as_bad_as_it_was() -> None:
+    terms = Terms(high=(limit(5, reopen=9), limit(8, "critical", reopen=9)))
+    judged = Judged(terms, each_minute(9, 4, 6))
+    assert judged.said()[-1] == ("reopened", 2)
+    assert judged.last.severity == "critical"
+
+
+def test_when_nothing_can_go_on_any_more_it_is_forgotten() -> None:
+    assert Judged(high(reopen=3), each_minute(6, 5, 5, 5, 5, 5)).state.fold.tracks == {}
+
+
+def test_a_breach_that_returns_must_last_for_the_delay_too() -> None:
+    judged = Judged(high(delay=2, reopen=4), each_minute(6, 6, 6, 5, 6, 5, 6, 6, 6))
+    assert judged.said() == [("pending", 0), ("raised", 2), ("cleared", 3), ("reopened", 8)]
+
+
+# Silence
+
+
+def test_time_alone_raises_no_limit_and_clears_none() -> None:
+    judged = Judged(high(delay=2, clear_delay=2), [(0, 6), 10, 600])
+    assert judged.said() == [("pending", 0)]
+    judged = Judged(high(clear_delay=2), [(0, 6), (1, 4), 10, 600])
+    assert judged.said() == [("raised", 0)]
+
+
+def test_a_fault_neither_raises_nor_clears() -> None:
+    judged = Judged(high(delay=1), each_minute(6, None, None, 6))
+    assert judged.said() == [("pending", 0), ("raised", 3)]
+    assert Judged(high(), each_minute(6, None, 6)).said() == [("raised", 0)]
+
+
+def test_a_silence_does_not_count_towards_a_delay() -> None:
+    terms = msgspec.structs.replace(high(delay=3), no_data=silence(5))
+    judged = Judged(terms, [(0, 6), (1, 6), (31, 6), (32, 6), (33, 6)])
+    assert judged.said("high") == [("pending", 0), ("raised", 33)]
+    assert judged.last.since == 0
+
+
+def test_a_silence_does_not_count_towards_the_delay_before_clearing() -> None:
+    terms = msgspec.structs.replace(high(clear_delay=3), no_data=silence(5))
+    judged = Judged(terms, [(0, 6), (1, 4), (31, 4), (32, 4), (33, 4), (34, 4)])
+    assert judged.said("high") == [("raised", 0), ("cleared", 34)]
+
+
+def test_a_shorter_gap_counts() -> None:
+    terms = msgspec.structs.replace(high(delay=3), no_data=silence(5))
+    assert Judged(terms, [(0, 6), (4, 6)]).said("high") == [("pending", 0), ("raised", 4)]
+
+
+NO_DATA = Terms(no_data=silence(3))
+
+
+def test_no_data_is_raised_after_its_span_and_cleared_by_the_next_good_reading() -> None:
+    judged = Judged(NO_DATA, [(0, 1), 2, 3, 9, (10, None), 10, (11, 1)])
+    assert judged.said() == [("raised", 3), ("cleared", 11)]
+    assert (judged.last.kind, judged.last.since, judged.last.raised) == ("no_data", 0, 3 * MINUTE)
+
+
+def test_faults_are_no_data() -> None:
+    assert Judged(NO_DATA, [*each_minute(1, None, None, None), 3]).said() == [("raised", 3)]
+
+
+def test_a_sensor_that_was_never_heard_is_not_missed() -> None:
+    assert Judged(NO_DATA, [3, 600]).said() == []
+
+
+def test_a_gap_that_is_noticed_only_afterwards_is_told_all_the_same() -> None:
+    assert Judged(NO_DATA, [(0, 1), (9, 1)]).said() == [("raised", 3), ("cleared", 9)]
+
+
+def test_a_late_reading_that_fills_the_gap_clears_no_data_and_does_not_undo_it() -> None:
+    judged = Judged(NO_DATA, [(0, 1), 3.5, (1, 1)])
+    assert judged.said() == [("raised", 3), ("cleared", 3)]
+    assert judged.last.cleared == 3 * MINUTE
+
+
+def test_a_late_reading_after_which_there_is_silence_too_does_not_clear() -> None:
+    assert Judged(NO_DATA, [(0, 1), 9, (1, 1)]).said() == [("raised", 3)]
+
+
+def test_a_sensor_that_comes_and_goes_is_one_episode() -> None:
+    judged = Judged(Terms(no_data=silence(3, reopen=10)), [(0, 1), 3, (4, 1), (5, 1), 8, (9, 1)])
+    assert judged.said() == [("raised", 3), ("cleared", 4), ("reopened", 8), ("cleared", 9)]
+
+
+def test_silence_that_returns_later_is_another() -> None:
+    heard: list[Event] = [(float(minute), 1) for minute in range(4, 20)]
+    judged = Judged(Terms(no_data=silence(3, reopen=10)), [(0, 1), 3, *heard, 22])
+    assert judged.said() == [("raised", 3), ("cleared", 4), ("raised", 22)]
+    rare = Judged(Terms(no_data=silence(20, reopen=10)), [(0, 1), 20, (21, 1), 41])
+    assert rare.said() == [("raised", 20), ("cleared", 21), ("raised", 41)]
+
+
+# Sensors that report changes only
+
+DOOR = Terms(switch=(limit(1, delay=5, clear_delay=1),), holds=True)
+
+
+def test_a_value_that_holds_raises_when_its_delay_is_over_and_at_that_time() -> None:
+    assert Judged(DOOR, [(0, 1), 4, 9]).said() == [("pending", 0), ("raised", 5)]
+
+
+def test_it_does_so_whenever_that_is_noticed() -> None:
+    assert Judged(DOOR, [(0, 1), (60, 0), 90]).said() == [("pending", 0), ("raised", 5), ("cleared", 61)]
+
+
+def test_a_door_that_is_closed_in_time_is_no_alarm() -> None:
+    assert Judged(DOOR, [(0, 1), (4, 0), 90]).said() == [("pending", 0), ("dismissed", 4)]
+
+
+def test_a_value_that_holds_is_not_known_after_a_fault() -> None:
+    assert Judged(DOOR, [(0, 1), (1, None), 90]).said() == [("pending", 0)]
+    assert Judged(DOOR, [(0, 1), (1, None), (60, 1), 90]).said() == [("pending", 0), ("raised", 64)]
+
+
+def test_nor_after_the_span_of_no_data() -> None:
+    terms = msgspec.structs.replace(DOOR, no_data=silence(3))
+    assert Judged(terms, [(0, 1), 90]).said("switch") == [("pending", 0)]
+
+
+def test_power_alarms_when_it_is_off() -> None:
+    assert Judged(Terms(switch=(limit(0),)), each_minute(1, 0, 1)).said() == [("raised", 1), ("cleared", 2)]
+
+
+def test_two_levels_of_a_value_that_holds_are_told_one_after_the_other() -> None:
+    terms = Terms(high=(limit(5, delay=2), limit(8, "critical", delay=4)), holds=True)
+    assert Judged(terms, [(0, 9), 60]).said() == [("pending", 0), ("raised", 2), ("worsened", 4)]
+
+
+# Rate
+
+RATE = Terms(rate=(limit(3, within=5),))
+
+
+def test_a_change_of_more_than_the_limit_within_the_span_is_too_fast() -> None:
+    judged = Judged(RATE, each_minute(20, 20, 22, 24, 24))
+    assert judged.said() == [("raised", 3)]
+    assert (judged.last.value, judged.last.peak) == (4, 4)
+
+
+def test_a_fall_is_as_fast_as_a_rise() -> None:
+    assert Judged(RATE, each_minute(20, 16)).last.peak == -4
+
+
+def test_a_slow_change_is_none() -> None:
+    assert Judged(RATE, each_minute(*(20 + minute / 2 for minute in range(30)))).said() == []
+
+
+def test_it_is_over_when_the_span_holds_no_such_change_any_more() -> None:
+    assert Judged(RATE, each_minute(20, 24, *[24] * 6)).said() == [("raised", 1), ("cleared", 6)]
+
+
+# Late readings, duplicates, corrections
+
+
+def test_a_late_reading_out_of_limits_makes_an_episode_after_the_fact() -> None:
+    judged = Judged(high(), each_minute(4, 4, 4)).take([(0.5, 6)])
+    assert judged.said() == [("cleared", 1)]
+    assert (judged.last.since, judged.last.raised, judged.last.cleared) == (0.5 * MINUTE, 0.5 * MINUTE, MINUTE)
+
+
+def test_a_late_reading_within_limits_withdraws_what_never_was() -> None:
+    judged = Judged(high(delay=2), [(0, 6), (2, 6)]).take([(1, 4)])
+    assert judged.said() == [("pending", 0), ("raised", 2), ("withdrawn", 1), ("pending", 2)]
+
+
+def test_a_late_reading_may_end_an_episode_earlier() -> None:
+    judged = Judged(high(), [(0, 6), (9, 4)]).take([(5, 4)])
+    assert judged.last.cleared == 5 * MINUTE
+
+
+def test_a_late_reading_may_worsen_an_episode() -> None:
+    judged = Judged(TWO, [*each_minute(6, 6, 6), (4, 9)]).forget().take([(3, 9)])
+    assert judged.said() == [("worsened", 3)]
+    assert judged.last.severity == "critical"
+
+
+def test_a_late_reading_before_an_episode_makes_it_another() -> None:
+    judged = Judged(high(), [(0, 4), (2, 6)]).take([(1, 7)])
+    assert judged.said() == [("raised", 2), ("withdrawn", 1), ("raised", 1)]
+    assert (judged.last.since, judged.last.peak, judged.last.value) == (MINUTE, 7, 6)
+
+
+def test_a_duplicate_changes_nothing() -> None:
+    judged = Judged(high(), each_minute(4, 6, 7))
+    state = judged.state
+    assert judged.forget().take(each_minute(4, 6, 7)).changes == []
+    assert judged.state == state
+
+
+def test_a_corrected_reading_is_judged_anew() -> None:
+    judged = Judged(high(), each_minute(4, 60, 4)).take([(1, 4.0)])
+    assert judged.said() == [("raised", 1), ("cleared", 2), ("withdrawn", 1)]
+
+
+def test_of_two_readings_of_the_same_time_the_later_row_counts() -> None:
+    state = begin(SENSOR)
+    for rank, value in enumerate((1.0, 0.0, 1.0)):
+        state, changes = judge(DOOR, state, Reading(0.0, value, rank))
+    assert [change.what for change in changes] == ["pending"]
+    assert judge(DOOR, state, Reading(0.0, 0.0, 1)) == (state, [])
+
+
+def test_a_late_report_of_a_door_undoes_what_its_silence_had_raised() -> None:
+    judged = Judged(DOOR, [(0, 1), 6]).take([(2, 0)])
+    assert judged.said() == [("pending", 0), ("raised", 5), ("withdrawn", 2)]
+
+
+def test_what_is_older_than_the_history_is_not_judged() -> None:
+    judged = Judged(high(), each_minute(*[4] * (3 * KEPT)))
+    state = judged.state
+    assert judged.take([(0.5, 6)]).changes == []
+    assert judged.state == state
+
+
+def test_at_least_so_many_readings_can_be_late() -> None:
+    judged = Judged(high(), each_minute(*[4] * (3 * KEPT))).take([(2 * KEPT + 0.5, 6)])
+    assert judged.said() == [("cleared", 2 * KEPT + 1)]
+
+
+def test_nor_is_what_is_very_old() -> None:
+    late = LONGEST_S / MINUTE + 1
+    assert Judged(high(), [(0, 4), (late + 1, 4)]).take([(0.5, 6)]).changes == []
+
+
+def test_the_history_does_not_grow_for_ever() -> None:
+    assert len(msgspec.msgpack.encode(Judged(high(), each_minute(*[4] * 1000)).state)) < 2 * KEPT * 24 + 300
+
+
+# A history
+
+
+def test_the_episodes_of_a_history_are_told_as_they_are_in_the_end() -> None:
+    values = [6, 4, 6, 6, 6, 7, 4, 6]
+    history = [Reading(minute * MINUTE, value) for minute, value in enumerate(values)]
+    found = replay(msgspec.structs.replace(high(delay=2), no_data=silence(3)), SENSOR, history, until=60 * MINUTE)
+    assert [(each.kind, each.since / MINUTE, each.state, each.peak) for each in found] == [
+        ("high", 2, "cleared", 7),
+        ("high", 7, "pending", 6),
+        ("no_data", 7, "active", None),
+    ]
+
+
+# Other terms, people, snapshots
+
+
+def test_an_open_episode_goes_on_by_new_limits() -> None:
+    judged = Judged(high(), each_minute(6)).forget()
+    judged.terms = high(8)
+    judged.take([(1, 9), (2, 7)])
+    assert judged.said() == [("cleared", 2)]
+    assert (judged.last.since, judged.last.limit) == (0, 8)
+
+
+def test_where_there_are_fewer_limits_an_open_episode_goes_on_by_the_worst_that_is_left() -> None:
+    judged = Judged(TWO, each_minute(9, 9)).forget()
+    judged.terms = msgspec.structs.replace(TWO, high=TWO.high[:1])
+    assert judged.take([(2, 9), (3, 4)]).said() == [("cleared", 3)]
+    assert judged.last.severity == "warning"
+
+
+def test_new_limits_are_no_sign_of_life() -> None:
+    judged = Judged(Terms(no_data=silence(60), holds=True), [(0, 1)])
+    judged.terms = msgspec.structs.replace(DOOR, no_data=silence(60))
+    assert judged.take([50, 61]).said("no_data") == [("raised", 60)]
+
+
+def test_where_a_kind_has_no_limits_any_more_its_episode_is_over() -> None:
+    judged = Judged(high(), each_minute(6)).forget()
+    judged.terms = Terms(low=(limit(0),))
+    assert judged.take([(1, 9)]).said() == [("cleared", 1)]
+    judged = Judged(NO_DATA, [(0, 1), 3]).forget()
+    judged.terms = high()
+    assert judged.take([4]).said() == [("cleared", 4)]
+
+
+def test_what_was_judged_is_not_judged_again_by_new_limits() -> None:
+    judged = Judged(high(8), each_minute(6, 6, 4))
+    judged.terms = high()
+    assert judged.take([(3, 4), (0.5, 6)]).said() == []
+
+
+def test_a_value_that_holds_is_judged_by_new_limits_at_once() -> None:
+    judged = Judged(Terms(holds=True), [(0, 1)])
+    judged.terms = DOOR
+    assert judged.take([10, 15]).said() == [("pending", 10), ("raised", 15)]
+
+
+def test_what_was_closed_by_hand_is_quiet_until_all_is_normal() -> None:
+    judged = Judged(high(hysteresis=1), each_minute(6, 7)).forget()
+    judged.state = close(judged.state, "high", 1.5 * MINUTE)
+    assert judged.take([(2, 8), (3, 4.5), (4, 8)]).changes == []
+    assert judged.take([(5, 4), (6, 8)]).said() == [("raised", 6)]
+
+
+def test_no_data_that_was_closed_by_hand_is_quiet_until_the_sensor_is_heard() -> None:
+    judged = Judged(NO_DATA, [(0, 1), 3]).forget()
+    judged.state = close(judged.state, "no_data", 4 * MINUTE)
+    assert judged.take([5, 600]).changes == []
+    assert judged.take([(601, 1), 604]).said() == [("raised", 604)]
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_an_episode_found_open_goes_on(levels: int) -> None:
+    terms = msgspec.structs.replace(TWO, high=TWO.high[:levels])
+    found = Judged(terms, each_minute(6, 6, 6)).last
+    judged = Judged(terms, state=adopt(begin(SENSOR), found)).take([(0, 4), (3, 6), (4, 4)])
+    assert judged.said() == [("cleared", 4)]
+    assert judged.last.since == found.since
+
+
+def test_no_data_found_open_goes_on() -> None:
+    found = Judged(NO_DATA, [(0, 1), 3]).last
+    judged = Judged(NO_DATA, [5, (6, 1)], adopt(begin(SENSOR), found))
+    assert judged.said() == [("cleared", 6)]
+
+
+EVENTS: Sequence[Event] = [*each_minute(4, 6, 6, 9, 9, 6), 6, (8, 6), (7, 4), 14, (15, 4)]
+
+
+@pytest.mark.parametrize("at", range(len(EVENTS) + 1))
+def test_a_snapshot_goes_on_as_if_nothing_had_happened(at: int) -> None:
+    terms = msgspec.structs.replace(TWO, no_data=silence(4), rate=RATE.rate)
+    whole = Judged(terms, EVENTS)
+    before = Judged(terms, EVENTS[:at])
+    state: Any = msgspec.msgpack.decode(msgspec.msgpack.encode(before.state), type=State)
+    after = Judged(terms, EVENTS[at:], state)
+    assert before.changes + after.changes == whole.changes
+    assert after.state == whole.state

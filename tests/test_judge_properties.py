@@ -1,0 +1,228 @@
+"""What must hold of the judge whatever comes, and in whatever order."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alarms.judge import State, begin, judge
+from alarms.model import (
+    ACTIVE,
+    CLEARED,
+    DISMISSED,
+    HIGH,
+    LOW,
+    NO_DATA,
+    PENDING,
+    RAISED,
+    RATE,
+    REOPENED,
+    SWITCH,
+    WITHDRAWN,
+    WORSENED,
+    Change,
+    Episode,
+    Limit,
+    Reading,
+)
+from alarms.rules import Terms
+from ask.sensors import Sensor
+
+MINUTE = 60.0
+QUICK = settings(derandomize=True, deadline=None, max_examples=200)
+
+SPANS = st.sampled_from([0.0, MINUTE, 3 * MINUTE, 10 * MINUTE])
+VALUES = st.one_of(st.none(), *[st.sampled_from([n / 2]) for n in range(-2, 20)])
+
+
+def limits(*at: float, rate: bool = False) -> st.SearchStrategy[tuple[Limit, ...]]:
+    one = st.tuples(SPANS, SPANS, st.sampled_from([0.0, 0.5, 2.0]), st.sampled_from([0.0, 5 * MINUTE]))
+    return st.tuples(*[one for _ in at]).map(
+        lambda terms: tuple(
+            Limit(limit, "warning", delay, clear_delay, hysteresis, reopen, 5 * MINUTE if rate else 0.0)
+            for limit, (delay, clear_delay, hysteresis, reopen) in zip(at, terms, strict=True)
+        )
+    )
+
+
+@st.composite
+def terms(draw: st.DrawFn, *, silence: bool = True) -> Terms:
+    """Limits around 0 and 6; a switch is on above 0."""
+    holds = draw(st.booleans())
+    return Terms(
+        high=draw(st.one_of(st.just(()), limits(6.0), limits(5.0, 8.0))),
+        low=draw(st.one_of(st.just(()), limits(0.0))),
+        rate=() if holds else draw(st.one_of(st.just(()), limits(4.0, rate=True))),
+        switch=draw(st.one_of(st.just(()), limits(1.0))),
+        no_data=draw(st.one_of(st.just(()), st.just((Limit(4 * MINUTE, "warning"),)))) if silence else (),
+        holds=holds,
+    )
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Reading]:
+    """Readings in order, mostly a minute apart, with gaps; some at the same time, told apart by their rank."""
+    steps = draw(st.lists(st.tuples(st.sampled_from([0, 1, 1, 1, 1, 1, 2, 9]), VALUES), max_size=40))
+    time, found = 1000 * MINUTE, []
+    for rank, (minutes, value) in enumerate(steps):
+        time += minutes * MINUTE
+        found.append(Reading(time, value, rank))
+    return found
+
+
+SENSOR = Sensor(1, 7, "T", "temperature", "", MINUTE, (1, None))
+Told = dict[tuple[str, float], Episode]
+
+
+def run(terms: Terms, state: State, events: Sequence[Reading | float], told: Told) -> tuple[State, list[Change]]:
+    """Judge, and keep what is told as a database would, which holds one open episode of a kind."""
+    said = []
+    for event in events:
+        state, changes = judge(terms, state, event)
+        for change in changes:
+            keep(told, change)
+        said += changes
+    return state, said
+
+
+def keep(told: Told, change: Change) -> None:
+    what, _, episode = change
+    identity = episode.kind, episode.since
+    before = told.get(identity)
+    match what:
+        case "dismissed":
+            assert before is not None
+            assert before.state == PENDING
+        case "withdrawn":
+            assert before is not None
+            assert before.state != PENDING
+        case "pending":
+            assert before is None
+            assert episode.state == PENDING
+        case "raised":
+            assert before is None or before.state == PENDING
+        case "cleared":
+            assert before is None or before.cleared is None
+        case "reopened":
+            assert before is not None
+            assert before.cleared is not None
+            assert episode.state == ACTIVE
+        case "worsened":
+            assert before is not None
+            assert episode.level > before.level
+        case _:
+            assert before is not None
+    if what in (DISMISSED, WITHDRAWN):
+        del told[identity]
+    else:
+        told[identity] = episode
+    opened = [each for (kind, _), each in told.items() if kind == episode.kind and each.cleared is None]
+    assert len(opened) <= 1
+
+
+def by_values(told: Told) -> Told:
+    return {identity: episode for identity, episode in told.items() if identity[0] != NO_DATA}
+
+
+@QUICK
+@given(terms(), histories(), st.randoms(use_true_random=False))
+def test_any_order_of_late_and_duplicate_readings_comes_to_the_same(
+    terms: Terms, history: list[Reading], random: Any
+) -> None:
+    in_order: Told = {}
+    run(terms, begin(SENSOR), history, in_order)
+    shuffled = history + random.choices(history, k=5) if history else []
+    random.shuffle(shuffled)
+    as_they_came: Told = {}
+    run(terms, begin(SENSOR), shuffled, as_they_came)
+    assert by_values(as_they_came) == by_values(in_order)
+
+
+@QUICK
+@given(terms(silence=False), histories(), st.lists(st.integers(0, 40)), st.randoms(use_true_random=False))
+def test_so_it_does_where_time_passes_in_between(
+    terms: Terms, history: list[Reading], ticks: list[int], random: Any
+) -> None:
+    end = history[-1].time + 60 * MINUTE if history else 0.0
+    in_order: Told = {}
+    run(terms, begin(SENSOR), [*history, end], in_order)
+    events: list[Reading | float] = [*history, *(1000 * MINUTE + tick * MINUTE for tick in ticks if history)]
+    random.shuffle(events)
+    as_they_came: Told = {}
+    run(terms, begin(SENSOR), [*events, end], as_they_came)
+    assert as_they_came == in_order
+
+
+@QUICK
+@given(terms(), histories(), st.data())
+def test_judging_again_from_a_snapshot_says_the_same_again(
+    terms: Terms, history: list[Reading], data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, len(history)))
+    early, _ = run(terms, begin(SENSOR), history[:at], {})
+    state, said = early, []
+    for reading in history[at:]:
+        state, changes = judge(terms, state, reading)
+        said += changes
+    snapshot = msgspec.msgpack.encode(early)
+    restored, said_again = msgspec.msgpack.decode(snapshot, type=State), []
+    for reading in history[max(0, at - 5) :]:
+        restored, changes = judge(terms, restored, reading)
+        said_again += changes
+    assert (restored, said_again) == (state, said)
+
+
+def plain(terms: Terms) -> Terms:
+    """The same limits, alone."""
+
+    def alone(limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
+        return tuple(Limit(each.limit, each.severity, reopen=0.0, within=each.within) for each in limits)
+
+    kinds = {kind: alone(terms.of(kind)) for kind in (HIGH, LOW, RATE, SWITCH)}
+    return msgspec.structs.replace(terms, **kinds)
+
+
+@QUICK
+@given(terms(), histories())
+def test_hysteresis_and_delays_never_raise_what_the_plain_limit_would_not(terms: Terms, history: list[Reading]) -> None:
+    end = history[-1].time + 60 * MINUTE if history else 0.0
+    _, said = run(terms, begin(SENSOR), [*history, end], {})
+    bare: Told = {}
+    run(plain(terms), begin(SENSOR), [*history, end], bare)
+    for what, time, episode in said:
+        if what in (RAISED, WORSENED, REOPENED) and episode.kind != NO_DATA:
+            assert any(
+                each.kind == episode.kind and each.since <= time and (each.cleared is None or time <= each.cleared)
+                for each in bare.values()
+            )
+
+
+@QUICK
+@given(terms(), histories(), st.lists(st.tuples(st.integers(0, 500), st.booleans())))
+def test_silence_never_clears(terms: Terms, history: list[Reading], silence: list[tuple[int, bool]]) -> None:
+    told: Told = {}
+    state, _ = run(terms, begin(SENSOR), history, told)
+    before = by_values(told)
+    start = history[-1].time if history else 0.0
+    last = next((each.value for each in reversed(history) if each.value is not None), None)
+    times = sorted((start + minutes * MINUTE, fault) for minutes, fault in silence)
+    events = [Reading(time, None, 100) if fault else time for time, fault in times]
+    _, said = run(terms, state, events, told)
+    cleared = [change for change in said if change.what == CLEARED and change.episode.kind != NO_DATA]
+    if terms.holds:
+        # Its last value goes on, and so may have been back for the delay.
+        assert all(not out(change.episode, last) for change in cleared)
+    else:
+        assert by_values(told) == before
+
+
+def out(episode: Episode, value: float | None) -> bool:
+    if value is None:
+        return True
+    if episode.kind == HIGH:
+        return value > episode.limits[0].limit
+    if episode.kind == LOW:
+        return value < episode.limits[0].limit
+    return value != 0

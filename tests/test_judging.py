@@ -1,0 +1,258 @@
+"""The running judge: one process judges at a time, and goes on where another had come to."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import record.sites
+import tables
+from ask.answers import Alarm
+from tests.clients import Client, connected
+from tests.judged import RULES, Course, holder, is_done, kept, outcome, steps, without
+from tests.serving import Serve
+from tests.serving_inside import until
+from tests.sites import Site, site
+from tests.test_cluster import beside
+
+FAST = {"poll_interval": 0.1}
+FROZEN_S = 10.0
+TAKEN_OVER_S = 5.0
+BREACHES = 20
+LONG_S = 60.0  # only what never happens takes so long
+QUICK: list[dict[str, Any]] = [
+    {
+        "scope": {"metric": "temperature"},
+        "high": {"limit": 5, "delay": 2, "reopen": 0},
+        "high_high": {"limit": 8, "reopen": 0},
+    },
+    {"scope": {"metric": "door"}, "switch": {"limit": 1, "delay": 1, "severity": "warning"}},
+]
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if request.param == "sqlite":
+        where: dict[str, Any] = {"path": str(tmp_path_factory.mktemp("site") / "site.db")}
+    else:
+        where = request.getfixturevalue("mariadb_database")
+    with site(where) as found:
+        found.settings = {"database": where, "rules": QUICK} | FAST
+        yield found
+
+
+@pytest.fixture
+async def north(mariadb_database: dict[str, Any]) -> AsyncIterator[Site]:
+    with site(mariadb_database) as found:
+        found.settings = {"database": mariadb_database, "rules": QUICK} | FAST
+        yield found
+
+
+def now() -> datetime:
+    """To the millisecond, as alarms have it."""
+    return datetime.fromtimestamp(round(datetime.now(UTC).timestamp(), 3), UTC)
+
+
+def ago(seconds: float) -> datetime:
+    return now() - timedelta(seconds=seconds)
+
+
+def transitions(built: Site) -> list[list[str]]:
+    """Those of each alarm, in the order of their beginnings."""
+    return list(steps(built).values())
+
+
+async def become(built: Site, wanted: list[list[str]]) -> None:
+    """Wait until the alarms have been through just these transitions."""
+    with suppress(TimeoutError):
+        await until(lambda: transitions(built) == wanted, LONG_S)
+    assert transitions(built) == wanted, kept(built)
+
+
+async def stands(built: Site, *wanted: str) -> Alarm:
+    """Wait until the newest alarm has been through just these transitions; return it."""
+    with suppress(TimeoutError):
+        await until(lambda: transitions(built)[-1:] == [list(wanted)], LONG_S)
+    assert transitions(built)[-1:] == [list(wanted)], kept(built)
+    return kept(built)[-1]
+
+
+async def judges(built: Site, other_than: str = "") -> str:
+    """Wait until a process judges; return it."""
+    await until(lambda: holder(built) not in ("", other_than), LONG_S)
+    return holder(built)
+
+
+async def test_one_frozen_for_ten_seconds_and_resumed_writes_nothing_twice_and_nothing_is_missing(
+    north: Site, serve: Serve
+) -> None:
+    course = Course(150, seed=3)
+    course.add_sensors(north)
+    settings = north.settings | {"rules": RULES}
+    async with serve(settings) as first, AsyncExitStack() as running:
+        judging = await judges(north)
+        await running.enter_async_context(serve(settings))
+        for step in range(course.length):
+            await asyncio.to_thread(north.add_all, course.rows(north, step))
+            await asyncio.sleep(0.1)
+            if step == 40:
+                first.freeze()
+                until_thawed = asyncio.create_task(asyncio.sleep(FROZEN_S))
+                await until(lambda: holder(north) != judging, TAKEN_OVER_S)
+        await until_thawed
+        first.thaw()
+        await until(lambda: is_done(north), LONG_S)
+        await until(lambda: without(outcome(north)) == course.episodes(), LONG_S)
+    assert len(kept(north)) == len({(one.sensor_name, one.kind, one.since) for one in kept(north)})
+    for told in transitions(north):
+        assert told[0] in ("pending", "raised")
+        assert told.count("raised") <= 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_delay_goes_on_through_a_restart(number: signal.Signals, built: Site, serve: Serve) -> None:
+    async with serve(built.settings) as server:
+        await judges(built)
+        built.add("door", 1.0, opened := now())
+        built.add("temperature", 6.0, ago(1))
+        await until(lambda: len(transitions(built)) == 2, LONG_S)
+        await asyncio.to_thread(server.kill if number == signal.SIGKILL else server.stop)
+        built.add("temperature", 6.5, warm := ago(-1.5))
+        await asyncio.to_thread(server.start)
+        await become(built, [["pending", "raised"]] * 2)
+        raised = {one.metric: one.raised for one in kept(built)}
+        assert raised == {"door": opened + timedelta(seconds=1), "temperature": warm}
+
+
+async def test_what_came_while_nobody_judged_is_judged_by_its_own_time(built: Site, serve: Serve) -> None:
+    async with serve(built.settings) as server:
+        await judges(built)
+        await snapshot_taken(built)
+        await server.terminate()
+        began = ago(9)
+        built.add("temperature", 9.0, began)
+        built.add("temperature", 3.0, ago(1))
+        await asyncio.to_thread(server.start)
+        alarm = await stands(built, "raised", "cleared")
+        assert abs(alarm.raised - began) < timedelta(milliseconds=1)
+        assert (alarm.severity, alarm.peak, alarm.late) == ("critical", 9.0, False)
+
+
+async def snapshot_taken(built: Site) -> None:
+    def heads() -> Any:
+        with built.database.engine.connect() as connection:
+            return connection.execute(sa.select(tables.judge_snapshot).where(tables.judge_snapshot.c.part == 0)).all()
+
+    await until(heads, LONG_S)
+
+
+async def test_a_snapshot_that_cannot_be_read_costs_no_alarm(built: Site, serve: Serve) -> None:
+    async with serve(built.settings) as server:
+        built.add("temperature", 9.0)
+        await stands(built, "raised")
+        await snapshot_taken(built)
+        await server.terminate()
+        built.execute("UPDATE judge_snapshot SET content = 'x'")
+        await asyncio.to_thread(server.start)
+        built.add("temperature", 3.0)
+        await stands(built, "raised", "cleared")
+
+
+async def test_a_rule_saved_in_one_process_holds_in_the_one_that_judges(north: Site, serve: Serve) -> None:
+    async with serve(north.settings) as one, serve(north.settings) as other:
+        await judges(north)
+        north.add("temperature", 6.0, ago(3))
+        north.add("temperature", 6.0, ago(1))
+        before = await stands(north, "pending", "raised")
+        for server, limit in ((one, 7.0), (other, 6.5)):  # whichever does not judge is among them
+            async with connected("python", server.url) as client:
+                await save_rules(client, limit)
+        async with beside(adding(north, 6.2)):
+            after = await stands(north, "pending", "raised", "cleared")
+        assert (before.alarm_id, before.limit) == (after.alarm_id, 5.0)
+        north.add("temperature", 6.7, ago(-3))
+        await until(lambda: transitions(north)[1:] == [["raised"]], LONG_S)
+        assert kept(north)[-1].limit == 6.5
+
+
+async def adding(built: Site, value: float) -> None:
+    """Read this value again and again."""
+    while True:
+        await asyncio.to_thread(built.add, "temperature", value)
+        await asyncio.sleep(0.2)
+
+
+async def save_rules(client: Client, limit: float) -> None:
+    rules = [{"scope": {"metric": "temperature"}, "high": {"limit": limit, "reopen": 0.0}}]
+    answer = await client.call("saveRules", {"rules": rules, "by": "Li"})
+    assert answer["ok"], answer
+    assert answer["data"]["rules"] == rules
+
+
+async def test_silence_is_raised_once_and_ends_with_a_reading(built: Site, serve: Serve) -> None:
+    rules = [{"scope": {"metric": "temperature"}, "no_data": 2, "high": 5}]
+    async with serve(built.settings | {"rules": rules}):
+        await judges(built)
+        built.add("temperature", 9.0, last := now())
+        await until(lambda: states(built).get(("no_data", last)) == "active", LONG_S)
+        built.add("temperature", 9.0)
+        await until(lambda: states(built)["no_data", last] == "cleared", LONG_S)
+        assert states(built)["high", last] == "active"
+
+
+async def test_a_storehouse_that_falls_silent_as_a_whole_is_one_alarm_with_the_single_ones_as_its_parts(
+    north: Site, serve: Serve
+) -> None:
+    names = [f"rack {number}" for number in range(5)]
+    with north.database.engine.begin() as connection:
+        for name in names:
+            sensor_id = record.sites.sensor(connection, north.ids["south"], name, "temperature", interval_s=60)
+            north.ids[name] = sensor_id
+    async with serve(north.settings | {"rules": [{"no_data": 3}]}):
+        await judges(north)
+        for name in names:
+            north.add(name, 4.0)
+        await until(lambda: len(silent(north)) == 6, LONG_S)
+        cause = next(one for one in silent(north) if one.sensor_id is None)
+        await until(lambda: sum(one.cause == cause.alarm_id for one in silent(north)) == 5, LONG_S)
+        assert (cause.kind, cause.severity, cause.state) == ("no_data", "critical", "active")
+        async with beside(keeping_on(north, names[:4])):
+            await until(lambda: cause_of(north).state == "cleared", LONG_S)
+
+
+def silent(built: Site) -> list[Alarm]:
+    return [one for one in kept(built) if one.store_house_id == built.ids["south"]]
+
+
+def cause_of(built: Site) -> Alarm:
+    return next(one for one in silent(built) if one.sensor_id is None)
+
+
+async def keeping_on(built: Site, names: list[str]) -> None:
+    """Have these sensors read again and again."""
+    while True:
+        for name in names:
+            await asyncio.to_thread(built.add, name, 4.0)
+        await asyncio.sleep(0.5)
+
+
+def states(built: Site) -> dict[tuple[str, Any], str]:
+    return {(one.kind, one.since): one.state for one in kept(built)}
+
+
+async def test_processes_that_take_the_lease_from_each_other_all_the_time_write_nothing_twice(
+    north: Site, serve: Serve
+) -> None:
+    async with serve(north.settings), serve(north.settings):
+        await judges(north)
+        for value in (9.0, 3.0) * BREACHES:
+            north.add("temperature", value)
+            north.execute("UPDATE lease SET expires = begun")
+            await asyncio.sleep(0.1)
+        await become(north, [["raised", "cleared"]] * BREACHES)
+        assert len(kept(north)) == BREACHES

@@ -1,0 +1,233 @@
+"""Who is told what of which alarm, and when: the plan, on a clock that is only a number."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from alarms import notices
+from alarms.notices import Case, Notice, Terms, Told
+from ask.answers import Alarm, Id
+from settings import Notify, Target
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DUTY, DESK, BOSS = Target(name="duty", url="x"), Target(name="desk", url="x"), Target(name="boss", url="x")
+TERMS = notices.terms(Notify(tiers=[[DUTY], [BOSS]]))
+ALARM = Alarm(
+    alarm_id="sw-1",
+    store_house_id=1,
+    sensor_id=7,
+    sensor_name="温度 1",
+    metric="temperature",
+    kind="high",
+    severity="warning",
+    state="active",
+    acknowledged=False,
+    value=9.0,
+    limit=8.0,
+    raised=START,
+    cleared=None,
+    transition="raised",
+    since=START - timedelta(minutes=5),
+    peak=9.5,
+)
+
+
+def but(alarm: Alarm = ALARM, **changes: Any) -> Alarm:
+    """The alarm with other values."""
+    return msgspec.structs.replace(alarm, **changes)
+
+
+CLEARED = but(state="cleared", cleared=START + timedelta(hours=1), transition="cleared")
+
+
+class Story:
+    """What happens to alarms, minute by minute, and what each target is told of it; all arrives at once."""
+
+    def __init__(self, terms: Terms = TERMS) -> None:
+        self.terms = terms
+        self.alarms: dict[Id, Alarm] = {}
+        self.told: dict[Id, dict[str, Told]] = {}
+        self.said: list[tuple[float, str, str]] = []
+        """Minute, target, what."""
+        self.minute = 0.0
+
+    @property
+    def now(self) -> datetime:
+        return START + timedelta(minutes=self.minute)
+
+    def happens(self, *alarms: Alarm) -> "Story":
+        """Alarms change."""
+        for alarm in alarms:
+            self.alarms[alarm.alarm_id] = alarm
+            self._tell(notices.news([self._case(alarm)], self.terms, self.now))
+        return self
+
+    def until(self, minute: float, step: float = 1.0) -> "Story":
+        """Time passes."""
+        while self.minute < minute:
+            self.minute += step
+            self._tell(notices.due([self._case(alarm) for alarm in self.alarms.values()], self.terms, self.now))
+        return self
+
+    def _case(self, alarm: Alarm) -> Case:
+        return Case(alarm, self.told.get(alarm.alarm_id, {}))
+
+    def _tell(self, found: list[Notice]) -> None:
+        for target, alarm, told in found:
+            self.told.setdefault(alarm.alarm_id, {})[target] = told._replace(time=self.now)
+            if told.what != notices.SILENT:
+                self.said.append((self.minute, target, told.what))
+
+
+def test_the_first_tier_is_told_that_an_alarm_was_raised_and_that_it_is_over() -> None:
+    story = Story().happens(ALARM).until(5).happens(CLEARED).until(60)
+    assert story.said == [(0, "duty", "raised"), (5, "duty", "cleared")]
+
+
+def test_an_alarm_is_told_again_every_ten_minutes_and_the_next_tier_after_twenty_until_it_is_acknowledged() -> None:
+    story = Story().happens(ALARM).until(35).happens(but(acknowledged=True)).until(120)
+    assert story.said == [
+        (0, "duty", "raised"),
+        (10, "duty", "reminded"),
+        (20, "duty", "reminded"),
+        (20, "boss", "escalated"),
+        (30, "duty", "reminded"),
+        (30, "boss", "reminded"),
+    ]
+
+
+def test_the_third_tier_is_told_after_twice_the_time() -> None:
+    story = Story(notices.terms(Notify(tiers=[[DUTY], [DESK], [BOSS]], repeat="1d"))).happens(ALARM).until(60)
+    assert story.said == [(0, "duty", "raised"), (20, "desk", "escalated"), (40, "boss", "escalated")]
+
+
+def test_an_acknowledged_alarm_is_told_of_no_more_but_that_it_is_over() -> None:
+    story = Story().happens(ALARM, but(acknowledged=True)).until(60).happens(CLEARED)
+    assert story.said == [(0, "duty", "raised"), (60, "duty", "cleared")]
+
+
+def test_getting_worse_is_told_at_once_voids_the_acknowledgement_and_begins_the_escalation_anew() -> None:
+    worse = but(severity="critical", limit=12.0, transition="worsened")
+    story = Story().happens(ALARM, but(acknowledged=True)).until(60).happens(worse).until(85)
+    assert story.said == [
+        (0, "duty", "raised"),
+        (60, "duty", "worsened"),
+        (70, "duty", "reminded"),
+        (80, "duty", "reminded"),
+        (80, "boss", "escalated"),
+    ]
+
+
+def test_the_time_before_an_acknowledgement_that_is_void_does_not_count_for_the_next_tier() -> None:
+    told = {"duty": Told(2, notices.SILENT, "warning", 8.0, START, START)}
+    found = notices.due([Case(but(severity="critical"), told)], TERMS, START + timedelta(hours=1))
+    assert [(one.target, one.told.what) for one in found] == [("duty", "worsened")]
+
+
+def test_getting_worse_does_not_put_off_the_next_tier() -> None:
+    story = Story().happens(ALARM).until(15).happens(but(severity="critical", limit=12.0)).until(20)
+    assert story.said[1:] == [(10, "duty", "reminded"), (15, "duty", "worsened"), (20, "boss", "escalated")]
+
+
+def test_a_worse_limit_of_the_same_severity_is_worse_too() -> None:
+    assert Story().happens(ALARM, but(limit=12.0)).said == [(0, "duty", "raised"), (0, "duty", "worsened")]
+
+
+def test_nobody_is_told_the_same_twice() -> None:
+    assert Story().happens(ALARM, ALARM, ALARM, CLEARED, CLEARED).said == [
+        (0, "duty", "raised"),
+        (0, "duty", "cleared"),
+    ]
+
+
+def test_an_alarm_that_returns_is_told_anew_and_escalates_from_then_on() -> None:
+    story = Story().happens(ALARM).until(25).happens(CLEARED).until(30).happens(ALARM).until(50)
+    assert story.said[3:] == [
+        (20, "boss", "escalated"),
+        (25, "duty", "cleared"),
+        (25, "boss", "cleared"),
+        (30, "duty", "raised"),
+        (40, "duty", "reminded"),
+        (50, "duty", "reminded"),
+        (50, "boss", "escalated"),
+    ]
+
+
+def test_one_that_was_raised_and_cleared_in_one_go_is_told_both() -> None:
+    assert [what for _, _, what in Story().happens(ALARM, CLEARED).said] == ["raised", "cleared"]
+
+
+def test_what_is_pending_refreshed_silenced_late_or_part_of_another_calls_nobody() -> None:
+    quiet = [
+        but(state="pending"),
+        but(silenced=True),
+        but(late=True),
+        but(cause="sw-9"),
+    ]
+    for alarm in quiet:
+        assert Story().happens(alarm, but(alarm, value=9.7)).until(60).said == []
+    assert Story().happens(but(silenced=True), but(CLEARED, silenced=True)).until(60).said == []
+
+
+def test_what_was_silenced_or_late_and_still_is_an_alarm_afterwards_is_told_then() -> None:
+    for quiet in (but(silenced=True), but(late=True)):
+        story = Story().happens(quiet).until(30)
+        story.alarms["sw-1"] = ALARM
+        assert story.until(41).said == [(31, "duty", "raised"), (41, "duty", "reminded")]
+
+
+def test_an_alarm_that_falls_into_maintenance_is_not_told_again_until_it_is_over() -> None:
+    story = Story().happens(ALARM).until(5).happens(but(silenced=True)).until(60).happens(ALARM).until(61)
+    assert story.said == [(0, "duty", "raised"), (61, "duty", "reminded"), (61, "boss", "escalated")]
+
+
+def test_nobody_is_reminded_of_what_has_not_even_reached_him() -> None:
+    told = {"duty": Told(1, "raised", "warning", 8.0, START)}
+    later = START + timedelta(minutes=15)
+    assert notices.due([Case(ALARM, told)], TERMS, later) == []
+    arrived = {"duty": told["duty"]._replace(time=START)}
+    assert [one.told.what for one in notices.due([Case(ALARM, arrived)], TERMS, later)] == ["reminded"]
+
+
+def test_alarms_of_a_storehouse_that_begin_one_by_one_are_told_again_together() -> None:
+    story = Story(notices.terms(Notify(tiers=[[DUTY]])))
+    for minute in range(8):
+        story.until(minute).happens(but(alarm_id=f"sw-{minute}"))
+    story.happens(but(alarm_id="sw-99", store_house_id=2)).until(30)
+    reminded = [minute for minute, _, what in story.said if what == "reminded"]
+    assert reminded == [10] * 8 + [17] + [20] * 8 + [27] + [30] * 8
+
+
+def test_when_one_is_escalated_all_that_nobody_has_acknowledged_there_goes_along() -> None:
+    story = Story().happens(ALARM).until(15).happens(but(alarm_id="sw-2"), but(alarm_id="sw-3", acknowledged=True))
+    story.until(20)
+    assert [one for one in story.said if one[1] == "boss"] == [(20, "boss", "escalated")] * 2
+
+
+def test_a_target_is_told_of_its_storehouses_and_severities_only() -> None:
+    tiers = [[Target(name="south", store_house_ids=[2]), Target(name="night", severity="critical"), DUTY]]
+    story = Story(notices.terms(Notify(tiers=tiers)))
+    story.happens(ALARM).happens(but(alarm_id="sw-2", store_house_id=2, severity="critical"))
+    assert [target for _, target, _ in story.said] == ["duty", "south", "night", "duty"]
+
+
+def test_where_nobody_of_the_first_tier_wants_to_know_the_next_is_told_at_once() -> None:
+    tiers = [[Target(name="night", severity="critical")], [DUTY], [BOSS]]
+    story = Story(notices.terms(Notify(tiers=tiers, repeat="1d"))).happens(ALARM).until(20)
+    assert story.said == [(0, "duty", "raised"), (20, "boss", "escalated")]
+
+
+def test_who_cannot_be_reached_is_not_told_that_he_cannot() -> None:
+    delivery = but(kind=notices.DELIVERY, sensor_id=None, sensor_name="duty")
+    assert Story().happens(delivery).said == [(0, "boss", "raised")]
+
+
+def test_a_target_that_is_gone_from_the_settings_is_told_nothing() -> None:
+    told = {"gone": Told(1, "raised", "warning", 8.0, START, START)}
+    assert notices.news([Case(CLEARED, told)], TERMS, START) == []
+
+
+def test_what_each_target_was_told_is_counted() -> None:
+    story = Story().happens(ALARM).until(10).happens(CLEARED, ALARM)
+    assert story.told["sw-1"]["duty"].number == 4

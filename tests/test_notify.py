@@ -1,0 +1,324 @@
+"""Notices, sent: by Apprise to webhooks of the test that fail, hang and recover, on an injected clock."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+import tables
+from alarms.model import CLEARED, RAISED, Change, Episode, Limit
+from ask.answers import Alarm, Storehouse
+from ask.episodes import open_alarms
+from ask.sensors import Sensor
+from database import KEEPING, Database
+from live.newest import Newest
+from notify.notifier import Notifier
+from notify.sender import MOST_STUCK, Sender
+from record import episodes, lease, notices
+from record.episodes import Said
+from settings import Notify, Target
+from tests.serving_inside import until
+from tests.sites import ZONE, Site, site
+from tests.webhook import PATIENCE, Webhook, webhook
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LEASE = "alarm journal"
+HANGING_S = 0.3  # how long a target that hangs is waited for; the others answer at once
+WARNING = (Limit(8.0, "warning"),)
+
+
+@dataclass
+class Scene:
+    """A notifier, its clock and its targets."""
+
+    site: Site
+    state: Database
+    notify: Notify
+    now: datetime = START
+    holder: str = "here"
+    notifiers: list[Notifier] = field(default_factory=list)
+    limit_s: float = 30.0
+
+    def notifier(self, holder: str = "here") -> Notifier:
+        newest = Newest()
+        ids = self.site.ids
+        places = [
+            Storehouse(ids["north"], "一号库", ids["owner"], ZONE),
+            Storehouse(ids["south"], "South", ids["owner"], "America/Chicago"),
+        ]
+        sensor = Sensor(ids["far"], ids["south"], "Far", "temperature", "°F", 60.0, (ids["far"], None))
+        newest.learn(places, [sensor], self.now)
+        return Notifier(self.notify, self.state, newest, Sender(self.limit_s), lambda: self.now, LEASE, holder)
+
+    def change(self, notifier: Notifier, *changes: Change, drill: bool = False) -> list[Alarm]:
+        """What the judge does: write changes, and have them told, in one transaction."""
+        said = [Said(change, f"温度 {change.episode.key}", "temperature", drill=drill) for change in changes]
+        with self.state.engine.begin() as connection:
+            lease.lock(connection, LEASE)
+            written = episodes.write(connection, said, self.now)
+            notifier.follow(connection, written.alarms)
+            return written.alarms
+
+    def episode(self, number: int = 1, place: str = "north", **other: Any) -> Episode:
+        since = self.now.timestamp() - 60
+        found = Episode(
+            self.site.ids[place], (number, None), "high", since, WARNING, 0, 9.0, 9.0, raised=self.now.timestamp()
+        )
+        return msgspec.structs.replace(found, **other)
+
+    def raised(self, episode: Episode) -> Change:
+        return Change(RAISED, self.now.timestamp(), episode)
+
+    def cleared(self, episode: Episode) -> Change:
+        time = self.now.timestamp()
+        return Change(CLEARED, time, msgspec.structs.replace(episode, cleared=time))
+
+    async def passes(self, notifier: Notifier, seconds: float, step: float = 5.0) -> None:
+        """Time passes, and the notifier looks again and again; each time all that it sends comes to an end."""
+        end = self.now + timedelta(seconds=seconds)
+        while True:
+            before = None
+            while before != (before := self.attempts()):
+                await notifier.look()
+                await notifier.settle()
+            if self.now >= end:
+                return
+            self.now = min(self.now + timedelta(seconds=step), end)
+
+    def attempts(self) -> int:
+        notice = tables.notice.c
+        with self.state.engine.connect() as connection:
+            return connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(notice.tries), 0))) or 0
+
+    def acknowledge(self, alarm: Alarm) -> None:
+        with self.state.engine.begin() as connection:
+            lease.lock(connection, LEASE)
+            episodes.acknowledge(connection, int(str(alarm.alarm_id).removeprefix("sw-")), "Li", None, self.now)
+
+    def open(self) -> list[Alarm]:
+        with self.state.engine.connect() as connection:
+            return open_alarms(connection)
+
+
+@pytest.fixture
+def hooks() -> Iterator[tuple[Webhook, Webhook]]:
+    with webhook() as duty, webhook() as boss:
+        yield duty, boss
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if request.param == "sqlite":
+        where: dict[str, Any] = {"path": str(tmp_path_factory.mktemp("site") / "site.db")}
+    else:
+        where = request.getfixturevalue("mariadb_database")
+    with site(where) as found:
+        yield found
+
+
+@pytest.fixture
+def scene(built: Site, hooks: tuple[Webhook, Webhook]) -> Iterator[Scene]:
+    duty, boss = hooks
+    state = Database(built.database.settings, KEEPING, 1, writes=True)
+    tiers = [[Target(name="duty", url=duty.url)], [Target(name="boss", url=boss.url, language="en")]]
+    yield Scene(built, state, Notify(tiers=tiers))
+    state.close()
+
+
+async def test_repeats_and_the_next_tier_come_when_they_are_due(scene: Scene, hooks: tuple[Webhook, Webhook]) -> None:
+    duty, boss = hooks
+    notifier = scene.notifier()
+    episode = scene.episode()
+    [alarm] = scene.change(notifier, scene.raised(episode))
+    await scene.passes(notifier, 4, step=1)
+    assert duty.messages == []
+    await scene.passes(notifier, 1, step=1)
+    assert [title.partition("】")[0] for title in duty.titles] == ["【警告"]
+    await scene.passes(notifier, 599, step=599)
+    assert len(duty.messages) == 1
+    await scene.passes(notifier, 1)
+    assert duty.texts[-1].splitlines()[1].startswith("未确认：温度 (1, None)")
+    await scene.passes(notifier, 594, step=594)
+    assert (len(duty.messages), len(boss.messages)) == (2, 0)
+    await scene.passes(notifier, 1, step=1)
+    assert len(boss.messages) == 1
+    assert "Escalated, not acknowledged" in boss.texts[0]
+    scene.acknowledge(alarm)
+    count = len(duty.messages), len(boss.messages)
+    await scene.passes(notifier, 7200, step=60)
+    assert (len(duty.messages), len(boss.messages)) == count
+    scene.change(notifier, scene.cleared(episode))
+    await scene.passes(notifier, 60)
+    assert duty.texts[-1].splitlines()[1].startswith("已恢复：")
+    assert boss.texts[-1].splitlines()[1].startswith("Back to normal: ")
+
+
+async def test_a_storm_makes_one_message_for_each_storehouse(scene: Scene, hooks: tuple[Webhook, Webhook]) -> None:
+    duty, _ = hooks
+    notifier = scene.notifier()
+    for number in range(150):
+        place = "north" if number % 2 else "south"
+        scene.change(notifier, scene.raised(scene.episode(number, place)))
+        scene.now += timedelta(milliseconds=25)
+    await scene.passes(notifier, 540)
+    assert sorted(title.partition("】")[2] for title in duty.titles) == ["South：75 条报警", "一号库：75 条报警"]
+    assert all("另有 55 条" in text for text in duty.texts)
+    await scene.passes(notifier, 120)
+    assert len(duty.messages) == 4
+
+
+async def test_a_storm_that_goes_on_makes_a_message_a_minute(scene: Scene, hooks: tuple[Webhook, Webhook]) -> None:
+    duty, _ = hooks
+    notifier = scene.notifier()
+    for number in range(60):
+        scene.change(notifier, scene.raised(scene.episode(number)))
+        await scene.passes(notifier, 5)
+    await scene.passes(notifier, 60)
+    assert len(duty.messages) <= 6
+    assert {f"({number}, None)" for number in range(60)} == {
+        line.partition("温度 ")[2].partition("（")[0] for text in duty.texts for line in text.splitlines()[1:]
+    }
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+async def test_a_target_that_is_away_gets_all_when_it_is_back_and_holds_up_no_other(
+    how: str, scene: Scene, hooks: tuple[Webhook, Webhook]
+) -> None:
+    duty, desk = hooks
+    scene.limit_s = HANGING_S
+    scene.notify = Notify(
+        tiers=[[Target(name="duty", url=duty.url), Target(name="desk", url=desk.url)]], repeat="1d", language="en"
+    )
+    notifier = scene.notifier()
+    setattr(duty, how, True)
+    one, other = scene.episode(1), scene.episode(2, "south")
+    scene.change(notifier, scene.raised(one))
+    await scene.passes(notifier, 10)
+    assert len(desk.messages) == 1
+    scene.change(notifier, scene.raised(other))
+    scene.change(notifier, scene.cleared(one))
+    await scene.passes(notifier, 120, step=20)
+    assert duty.messages == []
+    duty.recover()
+    await until(lambda: not any(thread.name == "notify duty" for thread in threading.enumerate()))
+    await scene.passes(notifier, 600, step=20)
+    told = [line for text in duty.texts for line in text.splitlines() if "温度" in line]
+    assert [line.partition(":")[0] for line in told if "(1, None)" in line] == ["Alarm", "Back to normal"]
+    assert [line.partition(":")[0] for line in told if "(2, None)" in line] == ["Alarm"]
+    assert "before" in duty.texts[0]
+    assert all("before" not in text for text in desk.texts)
+
+
+async def test_that_notices_do_not_arrive_is_an_alarm_until_they_do(
+    scene: Scene, hooks: tuple[Webhook, Webhook]
+) -> None:
+    duty, desk = hooks
+    scene.notify = Notify(tiers=[[Target(name="duty", url=duty.url), Target(name="desk", url=desk.url)]], repeat="1d")
+    notifier = scene.notifier()
+    duty.fails = True
+    episode = scene.episode()
+    scene.change(notifier, scene.raised(episode))
+    await scene.passes(notifier, 120)
+    [failing] = [alarm for alarm in scene.open() if alarm.kind == "delivery"]
+    assert (failing.severity, failing.sensor_name, failing.store_house_id) == (
+        "critical",
+        "duty",
+        episode.store_house_id,
+    )
+    assert "duty：通知未能送达" in desk.texts[-1]
+    duty.recover()
+    await scene.passes(notifier, 120)
+    assert [alarm.kind for alarm in scene.open()] == ["high"]
+    assert "已恢复：duty" in desk.texts[-1]
+    assert not any("未能送达" in text for text in duty.texts)
+
+
+async def test_what_began_and_ended_in_one_go_is_told_in_one_message(
+    scene: Scene, hooks: tuple[Webhook, Webhook]
+) -> None:
+    duty, _ = hooks
+    notifier = scene.notifier()
+    episode = scene.episode()
+    scene.change(notifier, scene.raised(episode), scene.cleared(episode))
+    await scene.passes(notifier, 60)
+    assert [line.partition("：")[0] for line in duty.texts[0].splitlines()[1:]] == ["报警", "已恢复"]
+    assert len(duty.messages) == 1
+
+
+async def test_only_the_holder_of_the_lease_sends_and_another_goes_on(
+    scene: Scene, hooks: tuple[Webhook, Webhook]
+) -> None:
+    duty, _ = hooks
+    here, there = scene.notifier("here"), scene.notifier("there")
+    await here.look()
+    scene.change(here, scene.raised(scene.episode()))
+    scene.now += timedelta(seconds=10)
+    await there.look()
+    await there.settle()
+    assert duty.messages == []
+    with scene.state.engine.begin() as connection:
+        lease.release(connection, LEASE, "here")
+    await there.look()
+    await there.settle()
+    await here.look()
+    await here.settle()
+    assert len(duty.messages) == 1
+
+
+async def test_what_another_was_sending_when_it_died_is_sent_again_and_says_so(
+    scene: Scene, hooks: tuple[Webhook, Webhook]
+) -> None:
+    duty, _ = hooks
+    dead, heir = scene.notifier("dead"), scene.notifier("heir")
+    scene.change(dead, scene.raised(scene.episode()))
+    scene.now += timedelta(seconds=5)
+    with scene.state.engine.begin() as connection:
+        [waiting] = notices.waiting(connection, ["duty"])
+        notices.begin(connection, waiting)
+    await heir.look()
+    await heir.settle()
+    assert duty.titles[0].endswith("（重复）")
+    assert duty.texts[0].splitlines()[-1] == "此消息曾发送过，您可能已经收到。"
+
+
+def test_the_database_refuses_to_have_the_same_notice_twice(scene: Scene) -> None:
+    notifier = scene.notifier()
+    scene.change(notifier, scene.raised(scene.episode()))
+    with scene.state.engine.begin() as connection:
+        row = dict(connection.execute(sa.select(tables.notice)).mappings().one())
+    row.pop("notice_id")
+    with pytest.raises(sa.exc.IntegrityError), scene.state.engine.begin() as connection:
+        connection.execute(sa.insert(tables.notice), [row])
+
+
+def test_what_is_not_committed_is_not_told(scene: Scene) -> None:
+    notifier = scene.notifier()
+    with scene.state.engine.connect() as connection:
+        connection.begin()
+        written = episodes.write(connection, [Said(scene.raised(scene.episode()), "a", None)], scene.now)
+        notifier.follow(connection, written.alarms)
+        assert len(notices.waiting(connection, ["duty"])) == 1
+        connection.rollback()
+        assert notices.waiting(connection, ["duty"]) == []
+
+
+async def test_a_target_that_hangs_for_ever_is_given_up_and_only_so_often(hooks: tuple[Webhook, Webhook]) -> None:
+    hanging, other = hooks
+    hanging.hangs = True
+    sender = Sender(HANGING_S)
+    target = Target(name="duty", url=f"{hanging.url}?rto=600")  # Apprise itself would wait so long
+    async with asyncio.timeout(PATIENCE):
+        for _ in range(MOST_STUCK + 2):
+            assert not await sender.send(target, "subject", "text", "critical")
+        assert await sender.send(Target(name="desk", url=other.url), "subject", "text", None)
+    assert hanging.attempts == MOST_STUCK
+    hanging.recover()
+    await until(lambda: not any(thread.name == "notify duty" for thread in threading.enumerate()))
+    assert await sender.send(target, "subject", "text", "critical")
+    assert [message["type"] for message in (*hanging.messages, *other.messages)] == ["failure", "success"]

@@ -1,0 +1,145 @@
+"""What the messages say, in both languages, whatever names hold."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from alarms.drill import DRILL
+from alarms.model import KINDS, SEVERITIES
+from alarms.notices import DELIVERY, WHATS
+from ask.answers import Alarm, Storehouse
+from ask.sensors import UNITS
+from notify import text
+from notify.words import LANGUAGES, WORDS
+from record.notices import Item, Message
+from settings import Notify
+from tests.test_notices import ALARM, CLEARED, START
+
+PLACE = Storehouse(1, "一号库", 1, "Asia/Shanghai")
+CELSIUS: text.Units = {(7, "temperature"): "°C"}
+
+
+def message(*items: tuple[str, Alarm], tries: int = 1) -> Message:
+    return Message(5, "duty", 1, tuple(Item(*item) for item in items), tries)
+
+
+def both(found: Message, language: str = "en", place: Storehouse = PLACE) -> tuple[str, list[str]]:
+    """The subject, and the lines of the text."""
+    return text.subject(found, place, CELSIUS, language), text.text(found, place, CELSIUS, language).split("\n")
+
+
+def but(**changes: Any) -> Alarm:
+    return msgspec.structs.replace(ALARM, **changes)
+
+
+def test_a_message_says_what_where_how_much_since_when_and_how_bad() -> None:
+    assert both(message(("raised", ALARM))) == (
+        "[Warning] 一号库: 温度 1 (temperature) too high: 9 °C, limit 8 °C",
+        [
+            "一号库 (times: Asia/Shanghai)",
+            "Alarm: 温度 1 (temperature): too high: 9 °C, limit 8 °C, since 2026-03-01 19:55. Warning.",
+        ],
+    )
+    assert both(message(("raised", ALARM)), "zh") == (
+        "【警告】一号库：温度 1（温度） 过高：9 °C，限值 8 °C",
+        [
+            "一号库（时区：Asia/Shanghai）",
+            "报警：温度 1（温度）：过高：9 °C，限值 8 °C，自 2026-03-01 19:55。警告。",
+        ],
+    )
+
+
+def test_one_that_is_over_says_what_it_came_to_and_when() -> None:
+    subject, lines = both(message(("cleared", CLEARED)))
+    assert subject.startswith("[cleared] 一号库: ")
+    assert lines[1].startswith("Back to normal: 温度 1 (temperature): too high: 9.5 °C, limit 8 °C, ")
+    assert lines[1].endswith(", 2026-03-01 19:55 to 2026-03-01 21:00. Warning.")
+
+
+def test_one_that_was_closed_by_hand_says_who_did_and_why() -> None:
+    closed = but(cleared=START, state="cleared", transition="closed", closed_by="Li\nMei", reason="sensor faulty")
+    assert both(message(("cleared", closed)))[1][1].startswith("Closed by Li Mei (sensor faulty): 温度 1")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("what", WHATS)
+@pytest.mark.parametrize("kind", [*KINDS, DELIVERY, DRILL, "the site's own"])
+def test_there_are_words_for_everything_that_can_be_told(language: str, what: str, kind: str) -> None:
+    for metric in (*UNITS, "smoke", "door", "water", "power", "their own", None):
+        for value in (0.0, 1.0, None):
+            alarm = but(kind=kind, metric=metric, value=value, peak=value)
+            subject, lines = both(message((what, alarm), tries=2), language)
+            assert "{" not in subject + "".join(lines)
+            assert len(lines) == 3
+
+
+def test_no_catalogue_lacks_a_word_that_another_has() -> None:
+    assert WORDS.keys() == set(LANGUAGES)
+    assert WORDS["en"].keys() == WORDS["zh"].keys()
+    assert set(SEVERITIES) | set(WHATS) | set(KINDS) | set(UNITS) <= WORDS["en"].keys()
+    fields = {word: {part.partition("}")[0] for part in form.split("{")[1:]} for word, form in WORDS["en"].items()}
+    assert fields == {
+        word: {part.partition("}")[0] for part in form.split("{")[1:]} for word, form in WORDS["zh"].items()
+    }
+
+
+def test_a_name_cannot_pass_for_a_line_a_direction_or_anything_but_a_name() -> None:
+    evil = "A\r\nBack to normal:\u2028all\u0085is\u202ewell\x07\t{limit}" + "x" * 500
+    alarm = but(sensor_name=evil, kind=evil, metric=evil, severity="info")
+    place = Storehouse(1, evil, 1, "Asia/Shanghai")
+    subject, lines = both(message(("raised", alarm)), place=place)
+    assert len(lines) == 2
+    assert all(each.isprintable() and len(each) < 500 for each in (subject, *lines))
+    assert "A Back to normal: all is well {limit}xxx" in subject
+
+
+def test_times_are_those_of_the_storehouse_also_when_its_clocks_have_changed() -> None:
+    chicago = Storehouse(1, "South", 1, "America/Chicago")
+    for month, local in ((1, "06:00"), (7, "07:00")):
+        alarm = but(since=datetime(2026, month, 1, 12, tzinfo=UTC))
+        assert f"since 2026-0{month}-01 {local}." in both(message(("raised", alarm)), place=chicago)[1][1]
+
+
+def test_many_alarms_are_counted_and_the_worst_come_first() -> None:
+    alarms = [but(alarm_id=f"sw-{number}", severity="info") for number in range(149)]
+    worst = but(alarm_id="sw-999", severity="critical", sensor_name="the worst")
+    subject, lines = both(message(*(("raised", alarm) for alarm in alarms), ("raised", worst)))
+    assert subject == "[Critical] 一号库: 150 alarms"
+    assert "the worst" in lines[1]
+    assert lines[-1] == f"and {150 - text.MOST_LINES} more"
+    assert len(lines) == text.MOST_LINES + 2
+
+
+def test_a_reminder_after_which_there_is_news_is_left_out() -> None:
+    _, lines = both(message(("raised", ALARM), ("reminded", ALARM), ("cleared", CLEARED)))
+    assert [line.partition(":")[0] for line in lines[1:]] == ["Alarm", "Back to normal"]
+
+
+def test_a_message_that_may_have_come_before_says_so() -> None:
+    subject, lines = both(message(("raised", ALARM), tries=2))
+    assert subject.endswith(" (repeat)")
+    assert lines[-1] == "This was sent before; it may have reached you already."
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_drill_says_so_in_both_languages(language: str) -> None:
+    subject, lines = both(message(("raised", but(kind=DRILL, drill=True, severity="critical"))), language)
+    assert "演练 DRILL" in subject
+    assert "演练 DRILL" in lines[1]
+
+
+def test_a_switch_says_its_state() -> None:
+    door = but(kind="switch", metric="door", value=1.0, limit=1.0, sensor_name="北门")
+    assert both(message(("raised", door)))[0] == "[Warning] 一号库: 北门 (door) open"
+
+
+def test_what_a_message_tells_of_as_open_decides_how_loud_it_is() -> None:
+    assert text.worst(message(("raised", ALARM), ("raised", but(alarm_id="sw-2", severity="critical")))) == "critical"
+    assert text.worst(message(("cleared", CLEARED))) is None
+
+
+def test_the_urls_of_targets_are_in_no_repr() -> None:
+    found = msgspec.convert({"tiers": [[{"name": "duty", "url": "json://user:secret@host/"}]]}, Notify)
+    assert "secret" not in f"{found!r} {found} {found.tiers} {timedelta()}"

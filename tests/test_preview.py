@@ -1,0 +1,330 @@
+"""Would it have rung? What rules would have raised equals what the judge has raised by them."""
+
+import asyncio
+import math
+import os
+import random
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from alarms import rules
+from alarms.__main__ import main
+from alarms.model import Reading
+from alarms.preview import HOUR_S, LEAD_S, Compared, Trial, preview, slot
+from alarms.replay import replay
+from ask.past import Hour, Measured, Past, Span
+from ask.readings import Key
+from ask.sensors import Sensor, sensors
+from ask.subjects import subjects
+from settings import Source
+from tests.clients import Client, connected
+from tests.judged import MARK, RULES, Course, kept, outcome
+from tests.serving import Serve
+from tests.serving_inside import until
+from tests.sites import ZONE, Site, site
+
+MINUTE = 60.0
+DAY = timedelta(days=1)
+LONG_S = 60.0  # only what never happens takes so long
+STRICT: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 4.5, "low": {"limit": 2, "delay": "2m"}}]
+SENSOR = Sensor(1, 1, "T", "temperature", "°C", MINUTE, (1, None))
+DOOR = Sensor(2, 1, "D", "door", "", None, (2, None))
+START = float(2 * LEAD_S)
+
+
+class Written:
+    """Readings in a list, in place of a database; it tells of what was read one by one."""
+
+    def __init__(self, readings: Mapping[Key, Sequence[Measured]]) -> None:
+        self._readings = readings
+        self.read: list[Measured] = []
+
+    def hours(self, wanted: Sequence[Sensor], slot_s: int, start: int, end: float) -> dict[Key, dict[int, Hour]]:
+        return {one.key: dict(self._hours(one.key, slot_s, start, end)) for one in wanted}
+
+    def readings(self, sensor: Sensor, spans: Sequence[Span]) -> Iterable[Measured]:
+        found = [one for one in self._readings[sensor.key] if any(start <= one[0] < end for start, end in spans)]
+        self.read += found
+        return found
+
+    def _hours(self, key: Key, slot_s: int, start: int, end: float) -> Iterable[tuple[int, Hour]]:
+        for second in range(start, int(end) - HOUR_S + 1, HOUR_S):
+            good = [
+                (time, value)
+                for time, value, _ in self._readings[key]
+                if value is not None and second <= time < second + HOUR_S
+            ]
+            if len({time // slot_s for time, _ in good}) == HOUR_S // slot_s:
+                values = [value for _, value in good]
+                yield second, Hour(min(values), max(values), good[-1][0])
+
+
+def ranked(readings: Iterable[tuple[float, float | None]]) -> list[Measured]:
+    return [(time, value, rank) for rank, (time, value) in enumerate(sorted(readings, key=lambda each: each[0]))]
+
+
+def compared(
+    sensor: Sensor, readings: Sequence[Measured], proposed: Any, in_force: Any = (), hours: float = 30
+) -> tuple[list[Compared], Written]:
+    written = Written({sensor.key: readings})
+    trial = Trial(rules.read(list(proposed)), rules.read(list(in_force)), True, START, START + hours * HOUR_S)
+    return list(preview(trial, [sensor], written)), written
+
+
+TERMS = st.fixed_dictionaries(
+    {"limit": st.sampled_from([1.0, 2.0, 3.0])},
+    optional={
+        "delay": st.sampled_from([60, 300, 3000]),
+        "clear_delay": st.sampled_from([60, 600, 7200]),
+        "hysteresis": st.sampled_from([0.5, 1.0]),
+        "reopen": st.sampled_from([0, 600, 10_000]),
+    },
+)
+RULE = st.fixed_dictionaries(
+    {},
+    optional={
+        "high": TERMS,
+        "high_high": st.just(3.5),
+        "low": st.sampled_from([-1.0, -3.0]),
+        "rate": st.just({"limit": 2.5, "within": "10m"}),
+        "no_data": st.sampled_from([None, 120, 600, 9000]),
+    },
+)
+STRETCH = st.tuples(
+    st.sampled_from([0.0, 0.0, 0.0, 2.2, 3.2, 4.0, -2.0, None]),  # mostly quiet
+    st.integers(1, 200),  # readings
+    st.sampled_from([60.0, 60.0, 59.5, 61.7, 300.0]),  # between two
+    st.sampled_from([0.0, 0.0, 0.0, 170.0, 4000.0, 30_000.0]),  # the gap after it
+)
+
+
+@examples(deadline=None, max_examples=200)
+@given(st.lists(STRETCH, max_size=20), RULE, RULE, st.sampled_from([SENSOR, DOOR]), st.integers(0, 3599))
+def test_hours_judged_at_once_give_the_same_alarms_as_every_reading(
+    stretches: list[tuple[float | None, int, float, float]],
+    proposed: dict[str, Any],
+    in_force: dict[str, Any],
+    sensor: Sensor,
+    offset: int,
+) -> None:
+    found, time = [], START - 2 * HOUR_S + offset
+    for value, count, step, gap in stretches:
+        for number in range(count):
+            found.append((time, None if value is None else value + 0.1 * (number % 3)))
+            time += step
+        time += gap
+    readings, end = ranked(found), START + 30 * HOUR_S
+    told, _ = compared(sensor, readings, [proposed], [in_force])
+    for which, rule in (("proposed", proposed), ("in_force", in_force)):
+        terms = rules.terms(rules.read([rule]), sensor)
+        expected = [
+            one
+            for one in replay(terms, sensor, [Reading(*each) for each in readings if each[0] < end], end)
+            if one.raised is not None and START <= one.raised < end
+        ]
+        raised = [one for kind in told for one in getattr(kind, which)]
+        assert sorted(raised, key=repr) == sorted(expected, key=repr)
+
+
+def test_a_quiet_day_is_not_read_one_by_one() -> None:
+    readings = ranked((START - LEAD_S + MINUTE * minute, 3.0) for minute in range(54 * 60))
+    (high, silence), written = compared(SENSOR, readings, [{"high": 5}])
+    assert (high.proposed, silence.proposed) == ([], [])
+    assert len(written.read) <= 120  # the first hour, and the next
+
+
+def test_a_silence_that_ends_where_a_quiet_hour_begins_is_not_overlooked() -> None:
+    minutes = [*range(-180, 30), *range(60, 300)]
+    (silence,), _ = compared(SENSOR, ranked((START + MINUTE * minute, 3.0) for minute in minutes), [{}], hours=5)
+    assert [one.raised for one in silence.proposed] == [START + 32 * MINUTE]
+
+
+def test_each_alarm_is_counted_for_the_rule_that_gave_its_limit() -> None:
+    values = {60: 6.0, 180: 9.0, 300: -5.0}
+    readings = ranked((START + MINUTE * minute, values.get(minute, 3.0)) for minute in range(600))
+    proposed = [
+        {"low": 0, "high": 4},
+        {"scope": {"sensor_id": 1}, "high": {"limit": 5, "reopen": 0}},
+        {"scope": {"metric": "temperature"}, "high_high": 8},
+    ]
+    found, _ = compared(SENSOR, readings, proposed)
+    assert {one.kind: one.givers for one in found} == {"high": [1, 2], "low": [0], "no_data": [None]}
+
+
+def test_two_slots_without_a_reading_between_are_never_silence() -> None:
+    for silence_s in (1.0, 120.0, 180.0, 200.0, 2700.0, 100_000.0):
+        terms = rules.terms(rules.read([{"no_data": silence_s}]), SENSOR)
+        width = slot([terms])
+        assert HOUR_S % max(width, 1) == 0
+        assert 2 * width <= silence_s
+    assert slot([rules.terms([], SENSOR)]) == 90
+    assert slot([rules.terms(rules.read([{"no_data": None}]), SENSOR)]) == HOUR_S
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+async def built(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
+    if request.param == "sqlite":
+        where: dict[str, Any] = {"path": str(tmp_path / "site.db")}
+    else:
+        where = request.getfixturevalue("mariadb_database")
+    with site(where) as found:
+        found.settings = {"database": where, "rules": RULES, "poll_interval": 0.1}
+        yield found
+
+
+async def ask(
+    client: Client, built: Site, proposed: Any, start: datetime, end: datetime, other: dict[str, Any] | None = None
+) -> Any:
+    question = {"store_house_id": built.ids["north"], "rules": proposed, "start": start, "end": end} | (other or {})
+    plain = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in question.items()}
+    return await client.call("previewAlarms", plain)
+
+
+def alarms(answer: Any, which: str) -> set[tuple[Any, ...]]:
+    assert answer["ok"], answer
+    return {
+        (kind["sensor_name"], kind["kind"], one["severity"], one["raised"], one["cleared"])
+        for kind in answer["data"]["sensors"]
+        for one in kind[which]["alarms"]
+        if kind["sensor_name"] != MARK
+    }
+
+
+def told(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat().replace("+00:00", "Z")
+
+
+async def test_its_alarms_are_those_that_a_running_server_has_raised(built: Site, serve: Serve) -> None:
+    course = Course(300, seed=11)
+    course.add_sensors(built)
+    async with serve(built.settings) as server:
+        built.add("temperature", 9.0)
+        await until(lambda: kept(built), LONG_S)
+        for step in range(course.length):
+            built.add_all(course.rows(built, step))
+        await until(lambda: outcome(built) >= course.episodes(), LONG_S)
+        live = {
+            (one.sensor_name, one.kind, one.severity, told(one.raised), told(one.cleared)) for one in outcome(built)
+        }
+        assert len(live) > 20
+        async with connected("python", server.url) as client:
+            answer = await ask(client, built, RULES, course.start, datetime.now(UTC))
+            other = await ask(client, built, STRICT, course.start, datetime.now(UTC))
+    assert alarms(answer, "in_force") == alarms(answer, "proposed") == alarms(other, "in_force") == live
+    assert alarms(other, "proposed") != live
+    counts = [kind["proposed"]["count"] for kind in other["data"]["sensors"]]
+    assert other["data"]["rules"] == [{"count": sum(counts), "duration_s": pytest.approx(durations(other))}]
+
+
+def durations(answer: Any) -> float:
+    return sum(float(kind["proposed"]["duration_s"]) for kind in answer["data"]["sensors"])
+
+
+async def test_a_database_tells_the_hours_and_the_readings_as_they_are(built: Site) -> None:
+    chance = random.Random(5)
+    end = datetime.now(UTC).replace(minute=20, second=0, microsecond=0) - DAY
+    rows: list[Any] = []
+    for minute in range(60 * 60):
+        if chance.random() > 0.002:
+            value = None if chance.random() < 0.002 else chance.uniform(2, 4)
+            time = end - timedelta(minutes=minute, milliseconds=chance.randrange(20_000))
+            rows.append((built.ids["temperature"], time, value))
+    chance.shuffle(rows)
+    built.add_all([*rows, rows[0]])
+    with built.database.engine.connect() as connection:
+        found = subjects(built.database.settings, Source(None), connection)
+        sensor = sensors(connection, found, built.ids["north"])[0]
+        past = Past(connection, found, datetime.now(UTC))
+        first = math.floor((end - 2 * DAY).timestamp()) // HOUR_S * HOUR_S
+        whole = [(float(first), end.timestamp())]
+        readings = list(past.readings(sensor, whole))
+        hours = past.hours([sensor], 90, first, end.timestamp())[sensor.key]
+    written = Written({sensor.key: [(time, value, 0) for time, value, _ in readings]})
+    assert hours == written.hours([sensor], 90, first, end.timestamp())[sensor.key]
+    assert 10 < len(hours) < 48
+    wanted = [row for row in [*rows, rows[0]] if first <= row[1].timestamp() < end.timestamp()]
+    inserted = sorted((round(row[1].timestamp(), 3), row[2] if row[2] is not None else -1.0) for row in wanted)
+    assert sorted((round(time, 3), -1.0 if value is None else value) for time, value, _ in readings) == inserted
+
+
+async def test_what_cannot_be_tried_is_refused_with_its_field(built: Site, serve: Serve) -> None:
+    now = datetime.now(UTC)
+    async with serve(built.settings) as server, connected("python", server.url) as client:
+        wrong: dict[str, dict[str, Any]] = {
+            "rules": {"rules": [{"high": 1, "high_high": 0}]},
+            "end": {"end": now - 500 * DAY},
+            "start": {"start": now + DAY, "end": now + 2 * DAY},
+            "store_house_id": {"store_house_id": 12345},
+        }
+        for field, question in wrong.items():
+            answer = await ask(client, built, [], now - DAY, now, question)
+            assert answer["error"]["field"] == field, answer
+        too_long = await ask(client, built, [], now - 400 * DAY, now)
+        assert too_long["error"]["field"] == "end"
+        assert (await ask(client, built, [], now - DAY, now))["ok"]
+
+
+async def test_of_many_at_once_some_are_told_to_come_again(built: Site, serve: Serve) -> None:
+    now = datetime.now(UTC)
+    async with serve(built.settings) as server, connected("python", server.url) as client:
+        # The first waits for a process to start, the others for the first.
+        answers = await asyncio.gather(*(ask(client, built, STRICT, now - DAY, now) for _ in range(6)))
+        codes = [answer["error"]["code"] for answer in answers if not answer["ok"]]
+        assert codes == ["rate_limited"] * 2
+        assert (await ask(client, built, STRICT, now - DAY, now))["ok"]
+
+
+def previewing(server: int) -> list[int]:
+    """The processes in which this server has previews made."""
+    found = subprocess.run(["pgrep", "-P", str(server), "-f", "live.previewing"], capture_output=True, check=False)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+async def test_the_process_that_previews_ends_with_the_server_and_is_replaced_when_it_is_killed(
+    built: Site, serve: Serve
+) -> None:
+    now = datetime.now(UTC)
+    async with serve(built.settings) as server, connected("python", server.url) as client:
+        assert (await ask(client, built, STRICT, now - DAY, now))["ok"]
+        first = previewing(server.pid)
+        assert len(first) == 1
+        os.kill(first[0], signal.SIGKILL)
+        await until(lambda: not previewing(server.pid), LONG_S)
+        answers = [await ask(client, built, STRICT, now - DAY, now) for _ in range(2)]
+        assert answers[-1]["ok"]
+        assert previewing(server.pid) != first
+        last = previewing(server.pid)
+    await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in last), LONG_S)
+
+
+def test_the_command_tells_of_each_rule_and_sensor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = {"path": str(tmp_path / "site.db")}
+    with site(where) as built:
+        day = datetime(2026, 3, 5, tzinfo=ZoneInfo(ZONE))
+        values = {100: 6.0, 101: 6.0, 102: 9.0}
+        rows = [(built.ids["temperature"], day + timedelta(minutes=n), values.get(n, 3.0)) for n in range(-60, 1500)]
+        built.add_all(rows)
+    config, proposed = tmp_path / "settings.yaml", tmp_path / "rules.yaml"
+    config.write_text(yaml.safe_dump({"access": "open", "database": where, "rules": [{"high": 8}]}), encoding="utf-8")
+    proposed.write_text("rules: [{high: {limit: 5, delay: 1m}}]", encoding="utf-8")
+    arguments = ["preview", "--config", str(config), "--rules", str(proposed), "--from", "2026-03-05", "--alarms"]
+    assert main([*arguments, "--to", "2026-03-05", "--store-house", "一号库"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "rule 1: 1 alarms, 0.0 h",
+        "温度 1, high: 1 alarms, 0.0 h; by the rules in force 1 alarms, 0.0 h",
+        "  2026-03-05 01:41:00 to 2026-03-05 01:43:00  warning",
+    ]
+    assert main([*arguments, "--to", "2026-03-04", "--store-house", "一号库"]) == 2
+    assert main([*arguments, "--to", "2026-03-05", "--store-house", "二号库"]) == 2
+    assert "there are: South, 一号库" in capsys.readouterr().err

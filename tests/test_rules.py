@@ -1,0 +1,188 @@
+"""Which limits hold for which sensor, and what is no rule."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from alarms.model import Limit
+from alarms.rules import DEFAULTS, PROFILES, Rule, check, read, terms
+from ask.sensors import Sensor
+
+
+def sensor(metric: str = "temperature", interval_s: float | None = 60.0, unit: str = "") -> Sensor:
+    return Sensor(3, 7, "冷库1 T", metric, unit, interval_s, (3, None))
+
+
+SCOPES: list[dict[str, Any]] = [
+    {},
+    {"metric": "temperature"},
+    {"store_house_id": 7},
+    {"store_house_id": 7, "metric": "temperature"},
+    {"sensor_name": "冷库1 T"},
+]
+
+
+@pytest.mark.parametrize("most", range(len(SCOPES)))
+def test_the_most_specific_rule_holds_whatever_the_order(most: int) -> None:
+    rules = [{"scope": scope, "high": place} for place, scope in enumerate(SCOPES[: most + 1])]
+    for order in (rules, rules[::-1]):
+        assert [limit.limit for limit in terms(read(order), sensor()).high] == [most]
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [{"sensor_id": 4}, {"sensor_name": "other"}, {"store_house_id": 8}, {"metric": "humidity"}, {"sensor_id": "x3"}],
+)
+def test_a_rule_for_others_does_not_hold(scope: dict[str, Any]) -> None:
+    assert terms(read([{"scope": scope, "high": 5}]), sensor()).high == ()
+
+
+def test_an_id_in_digits_finds_a_number() -> None:
+    rules = read([{"scope": {"store_house_id": "7", "sensor_id": "3"}, "high": 5}])
+    assert terms(rules, sensor()).high == (Limit(5.0, "warning"),)
+
+
+def test_each_kind_is_found_on_its_own() -> None:
+    rules = read([{"high": 8, "low": 2}, {"scope": {"sensor_id": 3}, "high": 9}])
+    found = terms(rules, sensor())
+    assert (found.high, found.low) == ((Limit(9.0, "warning"),), (Limit(2.0, "warning"),))
+
+
+def test_null_switches_a_kind_off_whatever_a_more_general_rule_says() -> None:
+    rules = read([{"high": 8, "no_data": "5m"}, {"scope": {"sensor_id": 3}, "high": None, "no_data": None}])
+    found = terms(rules, sensor())
+    assert (found.high, found.no_data) == ((), ())
+
+
+def test_a_site_rule_goes_before_the_defaults() -> None:
+    found = terms(read([{"high_high": None}]), sensor("co2"))
+    assert [limit.limit for limit in found.high] == [5_000.0]
+
+
+def test_the_defaults_can_be_left_out() -> None:
+    found = terms([], sensor("smoke"), defaults=False)
+    assert all(found.of(kind) == () for kind in ("high", "low", "rate", "switch", "no_data"))
+
+
+def test_a_profile_holds_for_the_sensors_of_its_metrics_only() -> None:
+    rules = read([{"scope": {"store_house_id": 7}, "profile": "pharma_2_8"}])
+    found = terms(rules, sensor())
+    assert [limit.limit for limit in found.low] == [2.0, 0.0]
+    assert [limit.limit for limit in found.high] == [8.0, 15.0]
+    assert [limit.limit for limit in terms(rules, sensor("humidity")).high] == [75.0]
+    assert terms(rules, sensor("light")).high == ()
+
+
+def test_what_a_rule_says_itself_goes_before_its_profile() -> None:
+    found = terms(read([{"profile": "chilled", "high": 6, "low": None}]), sensor())
+    assert ([limit.limit for limit in found.high], found.low) == ([6.0, 8.0], ())
+
+
+def test_a_cold_store_may_be_damp() -> None:
+    assert terms(read([{"profile": "frozen"}]), sensor("humidity")).high == ()
+    assert terms([], sensor("humidity")).high != ()
+
+
+def test_temperature_has_no_limits_before_somebody_says_what_is_stored() -> None:
+    found = terms([], sensor())
+    assert (found.high, found.low, found.rate) == ((), (), ())
+
+
+@pytest.mark.parametrize(("interval_s", "limit_s"), [(1.0, 180.0), (60.0, 180.0), (900.0, 2700.0)])
+def test_no_data_is_three_intervals_and_at_least_three_minutes(interval_s: float, limit_s: float) -> None:
+    assert terms([], sensor(interval_s=interval_s)).silence_s == limit_s
+
+
+def test_a_sensor_that_reports_changes_only_is_never_silent_unless_a_rule_says_how_long() -> None:
+    door = sensor("door", None)
+    assert terms([], door).no_data == ()
+    assert terms(read([{"no_data": {"severity": "info"}}]), door).no_data == ()
+    assert terms(read([{"no_data": "1d"}]), door).silence_s == 86_400.0
+
+
+def test_no_data_may_change_its_severity_and_keep_the_usual_span() -> None:
+    found = terms(read([{"no_data": {"severity": "critical"}}]), sensor())
+    assert found.no_data == (Limit(180.0, "critical"),)
+
+
+@pytest.mark.parametrize(("metric", "state"), [("smoke", 1.0), ("water", 1.0), ("door", 1.0), ("power", 0.0)])
+def test_a_switch_has_an_alarming_state(metric: str, state: float) -> None:
+    assert [limit.limit for limit in terms([], sensor(metric)).switch] == [state]
+
+
+def test_power_in_kilowatts_is_no_switch() -> None:
+    assert terms([], sensor("power", unit="kW")).switch == ()
+
+
+def test_a_rate_needs_readings_at_an_interval() -> None:
+    rules = read([{"rate": {"limit": 4, "within": "10m"}}])
+    assert [(limit.limit, limit.within) for limit in terms(rules, sensor()).rate] == [(4.0, 600.0)]
+    assert terms(rules, sensor(interval_s=None)).rate == ()
+
+
+def test_limits_of_several_rules_stand_the_mildest_first() -> None:
+    rules = read([{"high_high": 4, "low_low": 1}, {"scope": {"sensor_id": 3}, "high": 8, "low": 0}])
+    found = terms(rules, sensor())
+    assert [limit.limit for limit in found.high] == [4.0, 8.0]
+    assert [limit.limit for limit in found.low] == [1.0, 0.0]
+
+
+def test_spans_are_written_in_seconds_or_with_a_unit() -> None:
+    rules = read([{"high": {"limit": 5, "delay": "45m", "clear_delay": 30, "reopen": "1.5h"}}])
+    (limit,) = terms(rules, sensor()).high
+    assert (limit.delay, limit.clear_delay, limit.reopen) == (2700.0, 30.0, 5400.0)
+
+
+def test_a_rule_goes_through_json_and_back_unchanged() -> None:
+    data = [{"scope": {"sensor_id": 3}, "profile": "frozen", "high": {"limit": -17.0, "delay": "45m"}, "low": None}]
+    assert msgspec.json.decode(msgspec.json.encode(read(data))) == data
+
+
+def test_terms_that_differ_have_different_marks_in_every_process() -> None:
+    one, other = (terms(read([{"high": limit}]), sensor()) for limit in (5, 6))
+    assert one.mark != other.mark
+    assert one.mark == terms(read([{"high": 5}]), sensor()).mark
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ({"high": "5m"}, "rule 1, high: the limit must be a number, not '5m'"),
+        ({"high": {"delay": "45m"}}, "rule 1, high: a limit is missing"),
+        ({"high": {"limit": 5, "dely": "45m"}}, "rule 1: Object contains unknown field `dely`"),
+        ({"high": {"limit": 5, "delay": "45"}}, "rule 1, high: '45' is no duration; write one like 90s"),
+        ({"high": {"limit": 5, "delay": -1}}, "rule 1, high: spans must not be below 0"),
+        ({"high": {"limit": 5, "hysteresis": -1}}, "the hysteresis not below 0"),
+        ({"high": {"limit": 5, "severity": "bad"}}, "Invalid enum value 'bad'"),
+        ({"high": {"limit": 5, "within": 60}}, "`within` is for rate alone"),
+        ({"high": float("nan")}, "must be numbers"),
+        ({"high": 5, "high_high": 5}, "rule 1, high_high: must lie further out than high"),
+        ({"low": 5, "low_low": 6}, "rule 1, low_low: must lie further out than low"),
+        ({"rate": 4}, "rule 1, rate: give `within`"),
+        ({"switch": 2}, "rule 1, switch: the limit is the alarming state, 0 or 1"),
+        ({"no_data": 0}, "rule 1, no_data: the limit must be above 0"),
+        ({"profile": "icy"}, "Invalid enum value 'icy'"),
+        ({"hgih": 5}, "unknown field `hgih`"),
+        ({"scope": {"sensor": 5}}, "unknown field `sensor`"),
+    ],
+)
+def test_a_rule_that_is_none_is_refused_with_the_reason(rule: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match="rule 1") as refused:
+        read([rule])
+    assert why in str(refused.value)
+
+
+def test_two_rules_for_the_same_scope_are_refused() -> None:
+    with pytest.raises(ValueError, match="rule 1: another rule has the same scope"):
+        check([Rule(high=5.0), Rule(low=1.0)])
+
+
+def test_rules_are_a_list() -> None:
+    with pytest.raises(ValueError, match="must be a list"):
+        read({"high": 5})
+
+
+def test_the_defaults_and_the_profiles_are_rules_themselves() -> None:
+    for said in (*DEFAULTS.values(), *(bounds for profile in PROFILES.values() for bounds in profile.values())):
+        check([msgspec.structs.replace(Rule(), **said)])

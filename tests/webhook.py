@@ -1,0 +1,93 @@
+"""A target to tell of alarms: a JSON webhook in the test's own process, which can fail and hang."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.services.private import HOST
+
+PATIENCE = 60.0  # seconds; only what never happens takes so long
+
+
+class Webhook:
+    """Takes messages, or does with them what it is told to."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        """Those it has taken."""
+        self.attempts = 0
+        self.fails = False
+        self.hangs = False
+        self.on_message: Callable[[], None] = lambda: None
+        """Called with each message before it is answered."""
+        self._released = threading.Event()
+        self._server = ThreadingHTTPServer((HOST, 0), self._handler())
+
+    @property
+    def url(self) -> str:
+        """As Apprise wants it."""
+        return f"json://{HOST}:{self._server.server_port}/"
+
+    @property
+    def texts(self) -> list[str]:
+        return [str(message["message"]) for message in self.messages]
+
+    @property
+    def titles(self) -> list[str]:
+        return [str(message["title"]) for message in self.messages]
+
+    def recover(self) -> None:
+        """Take messages again; those that hang now are refused."""
+        self.fails = self.hangs = False
+        self._released.set()
+
+    def run(self) -> None:
+        self._server.serve_forever(poll_interval=0.05)
+
+    def stop(self) -> None:
+        self._released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        webhook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(webhook.take(json.loads(body)))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler
+
+    def take(self, message: dict[str, Any]) -> int:
+        """Return the status to answer with."""
+        self.attempts += 1
+        if self.hangs:
+            self._released.wait()
+            return 500
+        if self.fails:
+            return 500
+        self.messages.append(message)
+        self.on_message()
+        return 200
+
+
+@contextmanager
+def webhook() -> Iterator[Webhook]:
+    """Run one for the length of a block."""
+    found = Webhook()
+    thread = threading.Thread(target=found.run, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        found.stop()
+        thread.join()
