@@ -26,8 +26,8 @@ PAUSE_S = 10.0
 """Between two turns. What is not in the rollups yet, a question adds from the readings."""
 BREATH_S = 0.1
 """At least between two portions, and as long as the one before took: SQLite has one writer at a time."""
-MOST_LATE = 1_000
-"""Buckets computed again at once."""
+MOST_LATE = 500
+"""Buckets computed again at once: 0.2 s where each is a statement of its own."""
 RELEASE_S = 1.0
 """How long the database may take to let go of the lease when we stop: by itself it runs out soon after."""
 
@@ -91,7 +91,8 @@ class Rollups:
         self._late.clear()
         taken = await self._hold(rollups.take_over)
         if taken is not None:
-            self._term, self._claimed = taken
+            self._term, (self._claimed, missed) = taken
+            self._late |= missed
 
     async def _catch_up(self, until: int) -> None:
         # Before the first look at the table: what is handed out from here on may not have been there to be seen.
@@ -101,7 +102,8 @@ class Rollups:
             began = time.monotonic()
             late = sorted(self._late, key=_start)[:MOST_LATE]
             self._late.difference_update(late)
-            held = await self._hold(partial(_step, late=late, until=until))
+            # The position stays until nothing is late: who takes over from us must find where we were.
+            held = await self._hold(partial(_step, late=late, until=-1 if self._late else until))
             if held is None or held[0] != self._term:
                 self._claimed = None
                 return

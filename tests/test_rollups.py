@@ -226,6 +226,35 @@ async def test_one_process_keeps_them_and_the_next_makes_good_what_it_missed(tab
     assert table.is_right()
 
 
+async def test_one_that_stops_before_all_is_made_good_leaves_the_rest_to_the_next(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await table.commit(*(row(number, 5 * number, 2.0) for number in range(1, 10, 2)))
+    await table.keep()
+    # Committed late while nobody kept them, in many buckets, and more after the position.
+    late = [row(number, 5 * number, 7.0) for number in range(2, 10, 2)]
+    await table.commit(*late, row(20, 200, 3.0), row(21, 205, 3.0), handed_out=False)
+    monkeypatch.setattr("live.rollups.MOST_LATE", 1)
+    monkeypatch.setattr("record.rollups.RECENT_IDS", 8)
+    monkeypatch.setattr("record.rollups.MOST", 100)
+    steps = 0
+
+    async def killed(_: float) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            raise KeyboardInterrupt
+
+    table.restart()
+    with monkeypatch.context() as patched:
+        patched.setattr("live.rollups.asyncio.sleep", killed)
+        with pytest.raises(KeyboardInterrupt):
+            await table.keep()
+    table.restart()
+    await table.keep()
+    assert table.is_right()
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_in_whatever_order_rows_are_committed(table: Table, seed: int) -> None:
     dice = random.Random(seed)
