@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import time
+import uuid
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -104,7 +105,6 @@ class Office:
     looked: float = 0.0
     """When the database was last looked at, and below when a snapshot is due; on the monotonic clock."""
     snapshot_due: float = 0.0
-    snapshots: int = 0
 
 
 class Kept(NamedTuple):
@@ -226,6 +226,7 @@ class Judging:
                 self._find_causes(office)
         if office.said or is_due:
             self._learn(office.states)
+            await self._fold(office, office.states.recognised())
             await self._keep(office)
         if self._office is office and not office.said and time.monotonic() >= office.snapshot_due:
             await self._snapshot(office)
@@ -244,10 +245,11 @@ class Judging:
             await self._learn_rules(office)
             if head is None:
                 await self._adopt(office)
+            # Asked before all else is read: what comes after that would be judged before what came earlier.
+            newest = await self._ask.newest() if head is None else []
             await self._catch_up(office, self._first if head is None else head.position)
-            if head is None:
-                # Of most sensors nothing has come since we began.
-                await self._fold(office, await self._ask.newest())
+            # Of most sensors nothing has come since we began.
+            await self._fold(office, [one for one in newest if not office.states.has_heard(one.key)])
             await self._keep(office)
             if self._inbox is None:  # the lease was lost meanwhile
                 return
@@ -344,6 +346,7 @@ class Judging:
             if change.what == REFRESHED:
                 office.refreshed[identity(change.episode)] = change
             else:
+                office.refreshed.pop(identity(change.episode), None)  # it is older
                 office.said.append(change)
 
     def _find_causes(self, office: Office) -> None:
@@ -492,8 +495,8 @@ class Judging:
     async def _snapshot(self, office: Office) -> None:
         """Write down the states of all sensors, and how far the readings have been judged."""
         begun = time.monotonic()
-        office.snapshots += 1
-        snapshot_key = f"{office.term}-{office.snapshots}"
+        # Of no other: after finding out anew, the last one still stands there in the same term.
+        snapshot_key = uuid.uuid4().hex
         keys = office.states.keys()
         parts = [keys[start : start + PORTION] for start in range(0, len(keys), PORTION)]
         for number, part in enumerate(parts, 1):

@@ -1,6 +1,7 @@
 """What the judge knows of every sensor, and what readings and the passing of time change in it. No clock, no socket."""
 
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
@@ -19,6 +20,8 @@ from record.episodes import Closed, Identity, identity
 
 AHEAD_S = AHEAD.total_seconds()
 SAME_S = 0.001
+MOST_UNKNOWN = 10_000
+"""Readings that wait for their sensor to be known; those of one that is in no list may come for ever."""
 
 
 class States:
@@ -34,6 +37,8 @@ class States:
         """From when on each sensor is silent, if nothing comes; the past where that is not known."""
         self._closed: dict[Identity, Closed] = {}
         """Episodes that people have closed, and that are not known yet because their readings are judged again."""
+        self._unknown: deque[Reading] = deque(maxlen=MOST_UNKNOWN)
+        """Readings of sensors that are not known."""
 
     def __len__(self) -> int:
         return len(self._states)
@@ -64,21 +69,35 @@ class States:
         found = self._terms_of(key)
         return found.silence_s if found else math.inf
 
+    def has_heard(self, key: Key) -> bool:
+        """Return whether a good reading of a sensor has been judged here."""
+        return key in self._silent
+
     def is_current(self, key: Key, now: float) -> bool:
         """Return whether the last reading of a sensor says how it is now."""
         found = self._terms_of(key)
         return found is not None and (found.holds or now < self._silent.get(key, 0.0))
 
     def take(self, readings: Iterable[Reading], now: float) -> list[Change]:
-        """Judge readings that have come by `now`, in this order."""
+        """Judge readings that have come by `now`, in this order; those of an unknown sensor wait until it is known."""
         changes: list[Change] = []
         for reading in readings:
             time = reading.time.timestamp()
-            if time <= now + AHEAD_S:
+            if reading.key not in self._sensors:
+                self._unknown.append(reading)
+            elif time <= now + AHEAD_S:
                 changes += self._judge(reading.key, Measured(time, reading.value, reading.rank))
                 if reading.value is not None:
                     self._heard(reading.key, time)
         return changes
+
+    def recognised(self) -> list[Reading]:
+        """Return the readings whose sensors have become known since they came; they are not judged yet."""
+        waiting, self._unknown = self._unknown, deque(maxlen=MOST_UNKNOWN)
+        found: list[Reading] = []
+        for reading in waiting:
+            (found if reading.key in self._sensors else self._unknown).append(reading)
+        return found
 
     def passed(self, keys: Iterable[Key], now: float) -> list[Change]:
         """Judge that it is `now`, and that all readings up to then have come."""

@@ -114,6 +114,24 @@ def test_one_that_a_late_reading_has_undone_stays_as_withdrawn(built: Site) -> N
     assert steps(built) == {"sw-1": [PENDING, RAISED, WITHDRAWN]}
 
 
+def test_what_a_late_reading_corrects_in_one_that_is_over_is_written_and_is_no_step(built: Site) -> None:
+    write(built, *LIFE[:4])
+    corrected = {"raised": START + 30, "cleared": START + 150, "peak": 9.5, "level": 0}
+    write(built, Change(REFRESHED, START + 150, msgspec.structs.replace(LIFE[3].episode, **corrected)))
+    (row,) = rows(built)
+    found = row.raised.timestamp(), row.cleared.timestamp(), row.peak, row.level, row.is_open
+    assert found == (pytest.approx(START + 30), pytest.approx(START + 150), 9.5, 0, None)
+    assert steps(built) == {"sw-1": whats(LIFE[:4])}
+
+
+def test_what_was_corrected_and_is_said_again_after_a_crash_is_not_written_again(built: Site) -> None:
+    corrected = Change(REFRESHED, START + 150, msgspec.structs.replace(LIFE[3].episode, cleared=START + 150))
+    write(built, *LIFE[:4], corrected)
+    write(built, *LIFE[1:4], corrected)
+    assert [row.cleared.timestamp() for row in rows(built)] == [pytest.approx(START + 150)]
+    assert steps(built) == {"sw-1": whats(LIFE[:4])}
+
+
 def test_a_refreshment_is_no_step(built: Site) -> None:
     write(built, *LIFE[:2])
     seen = msgspec.structs.replace(LIFE[1].episode, value=7.5, peak=7.9)

@@ -2,21 +2,24 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
 import record.sites
 import tables
+from ask import Ask
 from ask.answers import Alarm
+from ask.readings import Reading
 from tests.clients import Client, connected
 from tests.judged import RULES, Course, holder, is_done, kept, outcome, steps, without
 from tests.serving import Serve
-from tests.serving_inside import until
+from tests.serving_inside import serving_inside, until
 from tests.sites import Site, site
 from tests.test_cluster import beside
 
@@ -143,12 +146,23 @@ async def test_what_came_while_nobody_judged_is_judged_by_its_own_time(built: Si
         assert (alarm.severity, alarm.peak, alarm.late) == ("critical", 9.0, False)
 
 
-async def snapshot_taken(built: Site) -> None:
-    def heads() -> Any:
+async def snapshot_taken(built: Site, other_than: Sequence[Any] = ()) -> Sequence[Any]:
+    def heads() -> Sequence[Any]:
         with built.database.engine.connect() as connection:
             return connection.execute(sa.select(tables.judge_snapshot).where(tables.judge_snapshot.c.part == 0)).all()
 
-    await until(heads, LONG_S)
+    await until(lambda: heads() not in ([], other_than), LONG_S)
+    return heads()
+
+
+async def test_one_that_finds_out_anew_goes_on_to_take_snapshots(built: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving_inside(built.settings):
+        first = await snapshot_taken(built)
+        monkeypatch.setattr("live.judging.MOST_WAITING", 0)
+        built.add("temperature", 9.0)
+        await stands(built, "raised")
+        monkeypatch.undo()
+        await snapshot_taken(built, first)
 
 
 async def test_a_snapshot_that_cannot_be_read_costs_no_alarm(built: Site, serve: Serve) -> None:
@@ -161,6 +175,73 @@ async def test_a_snapshot_that_cannot_be_read_costs_no_alarm(built: Site, serve:
         await asyncio.to_thread(server.start)
         built.add("temperature", 3.0)
         await stands(built, "raised", "cleared")
+
+
+async def test_readings_that_come_while_the_judge_begins_are_judged_in_order(
+    built: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course = Course(100, seed=2)
+    course.add_sensors(built)
+    rows = [row for step in range(course.length) for row in course.rows(built, step)]
+    halves = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
+    newest = Ask.newest
+
+    async def after_more_have_come(asking: Ask) -> list[Reading]:
+        # First it is asked for when the server has just begun to count readings, and then by the judge.
+        if halves:
+            await asyncio.to_thread(built.add_all, halves.pop(0))
+        return await newest(asking)
+
+    monkeypatch.setattr(Ask, "newest", after_more_have_come)
+    async with serving_inside(built.settings | {"rules": RULES}):
+        await until(lambda: is_done(built), LONG_S)
+        with suppress(TimeoutError):  # the passing of time clears a door's alarm a little later
+            await until(lambda: outcome(built) == course.episodes(), LONG_S)
+    assert outcome(built) == course.episodes()
+    assert last_told(built) >= {(one.sensor_name, one.kind, one.raised, one.cleared) for one in course.episodes()}
+
+
+def last_told(built: Site) -> set[tuple[Any, ...]]:
+    """What the last step of each alarm said, as the journal has it."""
+    journal = tables.alarm_journal.c
+    with built.database.engine.connect() as connection:
+        rows = connection.scalars(sa.select(journal.alarm).order_by(journal.transition_id)).all()
+    last = {one.alarm_id: one for one in (msgspec.json.decode(row, type=Alarm) for row in rows)}
+    return {(one.sensor_name, one.kind, one.raised, one.cleared) for one in last.values()}
+
+
+async def test_a_late_reading_moves_the_end_of_what_is_over(built: Site, serve: Serve) -> None:
+    async with serve(built.settings):
+        await judges(built)
+        built.add("temperature", 9.0, ago(9))
+        built.add("temperature", 3.0, ago(1))
+        await stands(built, "raised", "cleared")
+        built.add("temperature", 3.0, back := ago(5))
+        await until(lambda: [one.cleared for one in kept(built)] == [back], LONG_S)
+        assert transitions(built) == [["raised", "cleared"]]
+
+
+async def test_one_that_gets_worse_stays_so(built: Site, serve: Serve) -> None:
+    async with serve(built.settings):
+        await judges(built)
+        built.add("temperature", 6.0, ago(9))
+        built.add("temperature", 6.0, ago(6))
+        await stands(built, "pending", "raised")
+        rows = [(built.ids["temperature"], ago(3), 6.5), (built.ids["temperature"], ago(2), 9.0)]
+        built.add_all([*rows, (built.ids["door"], now(), 1.0)])
+        # When the door's is raised, what was to be refreshed has been.
+        await until(lambda: ["pending", "raised"] in transitions(built)[1:], LONG_S)
+        worse = next(one for one in kept(built) if one.kind == "high")
+        assert (worse.severity, worse.value, worse.peak) == ("critical", 9.0, 9.0)
+
+
+async def test_the_first_reading_of_a_new_sensor_is_judged(built: Site, serve: Serve) -> None:
+    async with serve(built.settings):
+        await judges(built)
+        with built.database.engine.begin() as connection:
+            built.ids["new"] = record.sites.sensor(connection, built.ids["south"], "new", "temperature", interval_s=60)
+        built.add("new", 9.0)
+        assert (await stands(built, "raised")).sensor_name == "new"
 
 
 async def test_a_rule_saved_in_one_process_holds_in_the_one_that_judges(north: Site, serve: Serve) -> None:
