@@ -42,7 +42,7 @@ test: setup services lint
 	python -m pytest
 
 faults: setup services
-	python -m pytest -m faults
+	python -m pytest -m faults -o faulthandler_timeout=3600
 
 lint: setup
 	ruff check .
