@@ -23,6 +23,7 @@ from bench import (
     scaling,
     stall,
     ticking,
+    watching,
 )
 from bench.child import Failed
 from bench.peers import Yard
@@ -39,6 +40,7 @@ SUBJECTS: dict[str, Callable[[Yard, Report], None]] = {
     "ticking": ticking.run,
     "committing": committing.run,
     "charting": charting.run,
+    "watching": watching.run,
     "judging": judging.run,
     "previewing": previewing.run,
     "ringing": ringing.run,

@@ -7,7 +7,18 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser import PHONE, fits, in_browser, in_one_loop, visit
-from tests.scripted_site import MARKUP, ScriptedSite, alarms, curve, env, organisation, own_alarm, sensor, storehouse
+from tests.scripted_site import (
+    MARKUP,
+    PATH,
+    ScriptedSite,
+    alarms,
+    curve,
+    env,
+    organisation,
+    own_alarm,
+    sensor,
+    storehouse,
+)
 from tests.serving import ROOT
 
 pytestmark = [in_browser, in_one_loop]
@@ -73,6 +84,26 @@ async def test_axe_finds_nothing_serious_on_any_page(
         await page.locator(".alarm button").first.click()
         await expect(page.get_by_role("dialog")).to_be_visible()
         assert await grave_findings(page) == []
+
+
+async def test_axe_finds_nothing_serious_on_the_wall(browser: Browser, site: ScriptedSite) -> None:
+    fill(site)
+    async with visit(browser, f"{site.url}?wall{PATH}", viewport={"width": 1920, "height": 1080}) as page:
+        await expect(page.locator(".wall-strip li")).to_have_count(7)
+        await expect(page.locator(".tile")).to_have_count(4)
+        assert await grave_findings(page) == []
+
+
+async def test_axe_finds_nothing_serious_on_a_phone(browser: Browser, site: ScriptedSite) -> None:
+    fill(site)
+    async with visit(browser, site.url, viewport=PHONE, has_touch=True) as page:
+        await expect(page.locator(".card")).to_have_count(7)
+        assert await grave_findings(page) == []
+        for view in VIEWS:
+            await page.goto(site.storehouse_url + view)
+            await expect(page.locator("h1")).to_have_text("North")
+            await page.wait_for_load_state("networkidle")
+            assert await grave_findings(page) == [], view
 
 
 async def test_by_keyboard_alone_one_finds_a_storehouse_and_acknowledges_its_alarm(

@@ -41,6 +41,7 @@ async def test_a_reading_out_of_limits_becomes_an_alarm_that_is_acknowledged_and
             await expect(tile.locator(".marks")).to_have_text("Good")
             await page.get_by_role("link", name="Alarms").click()
             await expect(row).to_contain_text("Cleared")
+            await expect(row).to_contain_text("too high: 11.0")
             await row.locator(".name").click()
             await expect(page.locator(".course")).to_contain_text("Acknowledged by 李 Li")
 

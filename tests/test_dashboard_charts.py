@@ -43,7 +43,7 @@ async def test_a_curve_is_drawn_with_its_limits_and_its_alarm_leads_to_its_page(
         await expect(page.locator(".plot")).to_have_attribute(
             "aria-label", "<img src=x onerror=alert(1)>: −1.0\u202f°C to 30.0\u202f°C"
         )
-        await expect(page.locator(".chart-foot")).to_contain_text("1 alarms")
+        await expect(page.locator(".chart-foot")).to_contain_text("Alarms: 1")
         over = page.locator(".u-over")
         box = await over.bounding_box()
         assert box

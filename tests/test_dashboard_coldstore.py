@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -19,12 +17,12 @@ import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
 from tests.browser import in_browser, in_one_loop, visit
-from tests.serving import ROOT, StorewatchServer, clean_environment
+from tests.coldstore import SENSORS, ZONE, with_year
+from tests.serving import StorewatchServer
 
 pytestmark = [in_browser, in_one_loop]
 
-CHICAGO = ZoneInfo("America/Chicago")
-SENSORS = 10
+CHICAGO = ZoneInfo(ZONE)
 BEGIN, END = datetime(2021, 6, 24, 21, tzinfo=UTC), datetime(2022, 5, 20, 14, tzinfo=UTC)
 STABLE = "2021-09"
 """From this month on its own system's alarms follow limits that stay."""
@@ -45,11 +43,7 @@ Band = tuple[list[float | None], list[float | None]]
 @pytest.fixture(scope="module")
 def year(coldstore: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorewatchServer]:
     """A server that has all of it."""
-    folder = tmp_path_factory.mktemp("year")
-    server = StorewatchServer(folder, {"database": {"path": str(folder / "year.db")}})
-    command = [sys.executable, "-m", "ingest", "csv", str(coldstore / "readings.csv"), "--config", str(server.config)]
-    options = ["--store-house", "Cold store", "--time-zone", CHICAGO.key]
-    subprocess.run([*command, *options], cwd=ROOT, env=clean_environment(), check=True, capture_output=True)
+    server = with_year(coldstore, tmp_path_factory.mktemp("year"))
     yield server.start()
     assert server.stop() == 0
 

@@ -12,7 +12,9 @@ import { inWords, measured } from "./values.js";
  * @param {string | null | undefined} unit
  */
 export function whatIsWrong(alarm, unit) {
-  const parts = { kind: alarm.kind, value: figure(alarm, alarm.value, unit), limit: figure(alarm, alarm.limit, unit) };
+  // What it cleared with is within limits: an alarm that is over says how bad it was.
+  const value = alarm.state === "cleared" ? (alarm.peak ?? alarm.value) : alarm.value;
+  const parts = { kind: alarm.kind, value: figure(alarm, value, unit), limit: figure(alarm, alarm.limit, unit) };
   switch (alarm.kind) {
     case "high":
     case "low":
@@ -21,7 +23,7 @@ export function whatIsWrong(alarm, unit) {
     case "no_data":
       return say("kind_no_data");
     case "switch":
-      return measured(alarm.metric ?? "", alarm.value, unit).value;
+      return measured(alarm.metric ?? "", value, unit).value;
     default:
       return say("otherKind", parts); // the site's own word
   }

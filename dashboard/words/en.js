@@ -171,7 +171,7 @@ export const EN = {
   chooseSensors: "Choose a sensor.",
   chartEmpty: "{name}: nothing measured",
   chartSummary: "{name}: {low} to {high}",
-  bucketIs: "{count} alarms · each point: {span}, with its lowest and highest value",
+  bucketIs: "Alarms: {count} · each point: {span}, with its lowest and highest value",
   exportCsv: "Save as CSV",
   exportPicture: "Save as picture",
 

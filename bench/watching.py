@@ -1,0 +1,191 @@
+"""Watching: how quick and how smooth the dashboard is in a real browser, and whether it stays so."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+from urllib.parse import urlencode
+
+from playwright.async_api import Browser, Page
+
+from bench.child import ROOT, Failed
+from bench.peers import Yard
+from bench.report import Report, number
+from bench.site import Site, mariadb
+from tests.browser import chromium, visit
+from tests.coldstore import SENSORS as COLDSTORE_SENSORS
+from tests.coldstore import with_year
+from tests.serving import StorewatchServer
+
+TITLE = "the dashboard in headless Chromium, on the same machine as its server and database"
+STOREHOUSES, SENSORS = 200, 20
+WATCH_S = float(os.environ.get("STOREWATCH_BENCH_WATCH_S", "120"))
+"""How long the overview is watched; 600 for what was promised."""
+SETTLE_S = 20
+"""Until everything has been drawn once, and what is compiled is."""
+WRITE_S = 1
+TIMES = 5
+USABLE_MS, PAINT_MS = 1500, 1000
+FRAMES = 50
+GROWTH = 1.1
+
+# Promises of times. Of two frames that are asked for, the second comes when what was there before the first is painted.
+WHEN_PAINTED = """
+    const painted = (selector) => new Promise((resolve) => {
+        new MutationObserver((_, observer) => {
+            if (!document.querySelector(selector)) return;
+            observer.disconnect();
+            requestAnimationFrame(() => requestAnimationFrame(() => resolve(performance.now())));
+        }).observe(document, {childList: true, subtree: true});
+    });
+    window.readable = painted(".card .number");
+    window.drawn = painted(".plot canvas");
+    window.opened = new Promise((resolve) => {
+        window.WebSocket = class extends WebSocket {
+            constructor(...given) {
+                super(...given);
+                this.addEventListener("open", resolve);
+                this.addEventListener("message", ({data}) => {
+                    if (String(data).includes("bucket_s")) window.answered ??= performance.now();
+                });
+            }
+        };
+    });
+"""
+COUNT_FRAMES = """
+    () => {
+        window.counted = [];
+        const count = (time) => {
+            window.counted.push(time);
+            requestAnimationFrame(count);
+        };
+        requestAnimationFrame(count);
+    }
+"""
+
+
+def run(yard: Yard, report: Report) -> None:
+    """Look at many storehouses that all change, and at the year of a real cold store."""
+    report.begin("watching", TITLE)
+    with mariadb() as database:
+        site = Site(database, "site")
+        site.fill(STOREHOUSES, SENSORS, STOREHOUSES * SENSORS)
+        server = StorewatchServer(_folder(yard, "overview"), {"database": site.settings}).start()
+        try:
+            asyncio.run(_overview(report, site, server.url))
+        finally:
+            server.stop()
+    data = Path(os.environ.get("STOREWATCH_COLDSTORE", ROOT.parent / "shared" / "coldstore"))
+    if not data.is_dir():
+        report.tell(f"a year of a real cold store: {data} is absent", "")
+        return
+    server = with_year(data, _folder(yard, "coldstore")).start()
+    try:
+        asyncio.run(_year(report, server.url))
+    finally:
+        server.stop()
+
+
+async def _overview(report: Report, site: Site, url: str) -> None:
+    case = f"{STOREHOUSES} storehouses with {SENSORS} sensors"
+    async with chromium() as browser:
+        usable = [await _first(browser, url, _readable) for _ in range(TIMES)]
+        report.below(f"{case}: from navigation to the first value, cold cache", median(usable), USABLE_MS, "ms")
+        writing = asyncio.create_task(_write(site))
+        try:
+            async with visit(browser, url) as page:
+                await _watch(report, page, f"{case}, all changing each second")
+        finally:
+            writing.cancel()
+            await asyncio.wait([writing])
+    if not writing.cancelled():
+        writing.result()
+
+
+async def _write(site: Site) -> None:
+    """Commit a reading of every sensor each second; raises what goes wrong."""
+    everywhere = list(range(1, STOREHOUSES * SENSORS + 1))
+    while True:
+        began = time.monotonic()
+        await asyncio.to_thread(site.write, everywhere)
+        await asyncio.sleep(max(0.0, began + WRITE_S - time.monotonic()))
+
+
+async def _watch(report: Report, page: Page, case: str) -> None:
+    values = page.locator(".card .number")
+    await values.first.wait_for()
+    await asyncio.sleep(SETTLE_S)
+    before = await _heap_mb(page)
+    known = await values.all_text_contents()
+    await page.evaluate(COUNT_FRAMES)
+    await asyncio.sleep(WATCH_S)
+    frames: list[float] = await page.evaluate("window.counted")
+    await page.evaluate("window.counted = []")  # which would count as memory of the page
+    after = await _heap_mb(page)
+    if await values.all_text_contents() == known:
+        raise Failed("nothing has changed on the page")
+    seconds = _by_second(frames)
+    report.above(f"{case}: frames a second", mean(seconds), FRAMES)
+    report.tell(f"{case}: frames in the worst second", number(min(seconds)))
+    report.tell(f"{case}: the page's heap at the beginning", f"{number(before)} MB")
+    report.below(f"{case}: the heap {WATCH_S:.0f} s later, times that", after / before, GROWTH)
+
+
+def _by_second(frames: list[float]) -> list[int]:
+    """Return how many frames there were in each whole second, of their times in milliseconds."""
+    found = [0] * int((frames[-1] - frames[0]) / 1000)
+    for frame in frames:
+        second = int((frame - frames[0]) / 1000)
+        if second < len(found):
+            found[second] += 1
+    return found
+
+
+async def _heap_mb(page: Page) -> float:
+    """Return the memory that the page's scripts hold, after what they do not is collected."""
+    session = await page.context.new_cdp_session(page)
+    await session.send("HeapProfiler.collectGarbage")
+    used: dict[str, Any] = await session.send("Runtime.getHeapUsage")
+    await session.detach()
+    return float(used["usedSize"]) / 1e6
+
+
+async def _year(report: Report, url: str) -> None:
+    async with chromium() as browser:
+        times = [await _first(browser, f"{url}#/storehouse/1", _painted) for _ in range(TIMES)]
+    what = f"a year of a real cold store, {COLDSTORE_SENSORS} sensors: from the answer to the first paint"
+    report.below(what, median(times), PAINT_MS, "ms")
+
+
+async def _first(browser: Browser, url: str, found: Callable[[Page], Awaitable[float]]) -> float:
+    """Return what is found, in milliseconds, by a browser without a past."""
+    async with visit(browser, "about:blank") as page:
+        await page.add_init_script(WHEN_PAINTED)
+        await page.goto(url)
+        return await found(page)
+
+
+async def _readable(page: Page) -> float:
+    return float(await page.evaluate("window.readable"))
+
+
+async def _painted(page: Page) -> float:
+    """By websocket, as soon as there is one: an answer by polling would not be seen coming."""
+    await page.evaluate("window.opened.then(() => null)")
+    await page.locator(".tile").first.wait_for()
+    await page.wait_for_load_state("networkidle")
+    sensors = ";".join(f'[{sensor},"temperature"]' for sensor in range(1, COLDSTORE_SENSORS + 1))
+    options = {"from": "2021-06-24T21:00:00Z", "to": "2022-05-20T14:00:00Z", "sensor": sensors}
+    # What was answered before is the tiles' last hour.
+    go = "(hash) => ((window.answered = undefined), (location.hash = hash))"
+    await page.evaluate(go, f"#/storehouse/1/charts?{urlencode(options)}")
+    return float(await page.evaluate("window.drawn.then((time) => time - window.answered)"))
+
+
+def _folder(yard: Yard, name: str) -> Path:
+    folder = yard.folder / f"watching-{name}"
+    folder.mkdir()
+    return folder
