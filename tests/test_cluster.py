@@ -49,6 +49,8 @@ def size(rounds: int, websocket: int, polling: int, upgrade: int, node_each: int
     )
 
 
+CONNECTIONS = 2_048  # of nginx: its usual 512 are not enough for 200 browsers of which some poll
+
 SHORT = size(rounds=1, websocket=12, polling=8, upgrade=4, node_each=1)
 FULL = size(rounds=2, websocket=90, polling=60, upgrade=35, node_each=5)
 
@@ -162,7 +164,7 @@ async def test_after_all_that_can_befall_the_processes_and_redis_every_browser_w
     with Redis() as redis:
         settings = north.settings | {"redis": redis.settings()}
         async with serve(settings) as one, serve(settings) as other:
-            with Nginx([one.port, other.port]) as nginx:
+            with Nginx([one.port, other.port], CONNECTIONS) as nginx:
                 watchers = followers(size.followers, nginx.url, north.ids["north"])
                 async with beside(*(watcher.run() for watcher in watchers)):
                     await together(watchers)
@@ -196,7 +198,7 @@ async def disturb(servers: Sequence[StorewatchServer], redis: Redis, watchers: S
 async def test_a_request_that_nobody_answers_turns_nobody_else_away(north: Site, serve: Serve) -> None:
     """Else whoever can send one could do so again and again."""
     async with serve(north.settings) as one, serve(north.settings) as other, aiohttp.ClientSession() as http:
-        with Nginx([one.port, other.port]) as nginx:
+        with Nginx([one.port, other.port], CONNECTIONS) as nginx:
             async with http.get(nginx.url, headers={f"Too-Large-{n}": "x" * 6_000 for n in range(4)}) as refused:
                 assert refused.status == 502
             for tab in range(20):
