@@ -14,7 +14,7 @@ from ask.readings import Reading
 from settings import Settings, Source
 from tests.serving import with_defaults
 
-SOON = 10.0  # seconds; only what never happens takes so long
+SOON = 60.0  # seconds; only what never happens takes so long
 GLANCE = 0.02  # seconds between two looks
 
 
