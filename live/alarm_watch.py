@@ -12,7 +12,7 @@ from ask import Ask
 from ask.answers import Alarm, Id
 from database import Database
 from errors import Unavailable
-from live import transitions
+from live import leases, transitions
 from live.journal import Journal
 from record import journal, lease
 from record.journal import Step
@@ -26,9 +26,6 @@ LATE = timedelta(days=1)
 """How long after the fact a change may be committed and still be noticed."""
 MOST_BETWEEN_S = 1.0
 """Between two looks, however long the interval: so soon is a lease taken over that has run out."""
-
-RELEASE_S = 1.0
-"""How long the database may take to let go of the lease when we stop: by itself it runs out soon after."""
 
 
 class AlarmWatch:
@@ -113,12 +110,4 @@ class AlarmWatch:
             return {**known, **{step.alarm.alarm_id: step for step in steps}}, steps
 
     async def _release(self) -> None:
-        def release(connection: sa.Connection) -> None:
-            with connection.begin():
-                lease.release(connection, LEASE, self._holder)
-
-        try:
-            async with asyncio.timeout(RELEASE_S):
-                await self._state.run(release)
-        except (Unavailable, TimeoutError):
-            log.debug("the lease runs out by itself")
+        await leases.release(self._state, LEASE, self._holder)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from ask.readings import Reading
 from database import Database, Limits
 from errors import Unavailable
+from live import leases
 from record import lease, rollups
 from record.rollups import NARROWEST_S, Bucket
 
@@ -28,9 +29,6 @@ BREATH_S = 0.1
 """At least between two portions, and as long as the one before took: SQLite has one writer at a time."""
 MOST_LATE = 500
 """Buckets computed again at once: 0.2 s where each is a statement of its own."""
-RELEASE_S = 1.0
-"""How long the database may take to let go of the lease when we stop: by itself it runs out soon after."""
-
 PATIENT = Limits(statement=30.0, read=31.0, answer=32.0, silence=20)
 """For what the rollups take: nobody waits for it."""
 
@@ -125,15 +123,7 @@ class Rollups:
         return await self._database.run(hold)
 
     async def _release(self) -> None:
-        def release(connection: sa.Connection) -> None:
-            with connection.begin():
-                lease.release(connection, LEASE, self._holder)
-
-        try:
-            async with asyncio.timeout(RELEASE_S):
-                await self._database.run(release)
-        except (Unavailable, TimeoutError):
-            log.debug("the lease runs out by itself")
+        await leases.release(self._database, LEASE, self._holder)
 
 
 def _start(bucket: Bucket) -> int:

@@ -1,6 +1,7 @@
 """What the commands' arguments have in common."""
 
 import argparse
+import os
 from datetime import date
 from typing import NoReturn
 from zoneinfo import ZoneInfo
@@ -15,6 +16,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError`."""
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Let the settings be named, as they are for the server."""
+    config = os.environ.get("STOREWATCH_CONFIG")
+    parser.add_argument("--config", metavar="FILE", default=config, help="the settings of the server")
 
 
 def zone(text: str) -> ZoneInfo:

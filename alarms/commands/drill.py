@@ -1,7 +1,6 @@
 """`python -m alarms drill`: a test alarm on its whole way, from a reading to a person and back."""
 
 import argparse
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 import database
 import instants
 import settings as settings_module
+from alarms.commands.arguments import add_config
 from ask import sensors, storehouses
 from ask.answers import Storehouse
 from ask.sensors import Sensor
@@ -48,8 +48,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
         description="Have the running server raise a marked test alarm, and tell what becomes of it. It ends when "
         "somebody acknowledges it. The exit status is 0 if that happened.",
     )
-    config = os.environ.get("STOREWATCH_CONFIG")
-    parser.add_argument("--config", metavar="FILE", default=config, help="the settings of the server")
+    add_config(parser)
     parser.add_argument("--store-house", metavar="NAME", help="where it is raised")
     parser.add_argument("--sensor", metavar="NAME", help="whose test reading it is (default: the storehouse's first)")
     parser.add_argument("--for", metavar="SPAN", dest="span", default="30m", help="it ends then anyway (%(default)s)")

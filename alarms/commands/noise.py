@@ -1,7 +1,6 @@
 """`python -m alarms noise`: which alarms of the past weeks nobody needed, and what would have silenced them."""
 
 import argparse
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -14,6 +13,8 @@ import sqlalchemy as sa
 import database
 import instants
 import settings as settings_module
+from alarms.commands.arguments import add_config
+from alarms.commands.site import readable
 from alarms.model import DISMISSED, HIGH, LOW, NO_DATA, PENDING, WITHDRAWN, Limit
 from alarms.noise import Advice, Noise, Rung, noise
 from ask import episodes, sensors, storehouses
@@ -38,8 +39,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
         description="Tell which sensors ring most, which of their alarms nobody needed (short, never acknowledged), "
         "and what delay or hysteresis would have silenced these without missing a longer one.",
     )
-    config = os.environ.get("STOREWATCH_CONFIG")
-    parser.add_argument("--config", metavar="FILE", default=config, help="the settings of the server")
+    add_config(parser)
     parser.add_argument("--days", type=_positive, default=30, help="how far to look back (%(default)s)")
     parser.add_argument("--minutes", type=_positive, default=10, help="what is short (%(default)s)")
     parser.set_defaults(run=run)
@@ -50,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
     settings, origin = settings_module.load(options.config)
     try:
         with (
-            closing(_open(settings.state_database)) as state,
-            closing(_open(settings.sensor_database)) as asked,
+            closing(readable(settings.state_database)) as state,
+            closing(readable(settings.sensor_database)) as asked,
             state.engine.connect() as kept,
             asked.engine.connect() as connection,
         ):
@@ -71,12 +71,6 @@ def _positive(text: str) -> float:
     if not 0 < number <= 3660:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return number
-
-
-def _open(where: settings_module.Database) -> database.Database:
-    if where.map is None:
-        database.migrate(where)
-    return database.Database(where, database.WORKING, 1)
 
 
 def _rungs(kept: sa.Connection, connection: sa.Connection, found: Subjects, since: datetime) -> Iterator[Rung]:

@@ -1,7 +1,6 @@
 """`python -m alarms preview`: which alarms rules would have raised, against those in force."""
 
 import argparse
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -16,8 +15,9 @@ import database
 import instants
 import settings as settings_module
 from alarms import rules
-from alarms.commands.arguments import day
+from alarms.commands.arguments import add_config, day
 from alarms.commands.score import read_rules
+from alarms.commands.site import readable
 from alarms.model import Episode
 from alarms.preview import Compared, Trial, preview
 from alarms.rules import Rule
@@ -38,8 +38,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
         description="Judge what a storehouse's sensors have measured by proposed rules and by those in force, and tell "
         "how many alarms each would have raised, and how long they were.",
     )
-    config = os.environ.get("STOREWATCH_CONFIG")
-    parser.add_argument("--config", metavar="FILE", default=config, help="the settings of the server")
+    add_config(parser)
     parser.add_argument("--rules", metavar="RULES.yaml", type=Path, required=True, help="`rules:` as in the settings")
     parser.add_argument("--store-house", metavar="NAME", required=True, help="whose readings are judged")
     parser.add_argument("--from", metavar="DAY", dest="first", type=day, required=True, help="such as 2021-09-06")
@@ -54,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
     settings, origin = settings_module.load(options.config)
     try:
         with (
-            closing(_open(settings.state_database)) as state,
-            closing(_open(settings.sensor_database)) as asked,
+            closing(readable(settings.state_database)) as state,
+            closing(readable(settings.sensor_database)) as asked,
             state.engine.connect() as kept,
             asked.engine.connect() as connection,
         ):
@@ -79,12 +78,6 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"database: {database.reason(error)}") from None
     print("\n".join(report(rang, trial, zone, alarms=options.alarms)))
     return 0
-
-
-def _open(where: settings_module.Database) -> database.Database:
-    if where.map is None:
-        database.migrate(where)
-    return database.Database(where, database.WORKING, 1)
 
 
 def _place(places: Sequence[Storehouse], name: str) -> Storehouse:
