@@ -20,13 +20,15 @@ define NO_PAGE
 The browser's libraries are not installed: the server starts, its page stays empty. Install npm and run make again.
 endef
 
-.PHONY: help setup run test faults lint services bench screenshots clean
+.PHONY: help setup run test faults soak lint audit services bench screenshots clean
 
 help:
 	@echo "make run [PORT=8000]  set up what is missing, then start the server"
 	@echo "make test             set up for development, then check and test everything"
 	@echo "make faults           test for minutes what happens when everything goes wrong"
+	@echo "make soak             have browsers come and go for 20 minutes; SOAK=SECONDS: for so long"
 	@echo "make lint             ruff, mypy and tsc alone"
+	@echo "make audit            ask the internet what is known to be unsafe in what is installed"
 	@echo "make bench            measure the server and its peers; BENCH=SUBJECT: one subject alone"
 	@echo "make screenshots      take the pictures in docs/screenshots; LOOKS=all: every view in every look"
 	@echo "make setup            set up for development"
@@ -44,11 +46,24 @@ test: setup services lint
 faults: setup services
 	python -m pytest -m faults -o faulthandler_timeout=3600
 
+# With SOAK=SECONDS for so long.
+soak: setup services
+	python -m tests.soak $(SOAK)
+
 lint: setup
 	ruff check .
 	ruff format --check .
 	mypy
 	npm --prefix dashboard run --silent check
+
+# All are asked, whatever the first one finds. Strict: what cannot be looked up is no good news. Of the browser's side
+# what is served: an old socket.io-client that the tests try has holes which are known, and talks to our server alone.
+audit: setup
+	@failed=0; \
+	python -m pip_audit --strict --progress-spinner off || failed=1; \
+	npm --prefix dashboard audit --omit=dev || failed=1; \
+	npm --prefix bench/node audit || failed=1; \
+	exit $$failed
 
 # What the tests need from the system: they skip what is not there.
 services:

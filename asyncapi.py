@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from ask.answers import Alarms, AskError, Envs, Overview, Refusal
+from ask.answers import Alarms, AskError, Ended, Envs, Overview, Refusal, Who
 from server import EVENTS, Event
 
 PATH = Path(__file__).parent / "docs" / "asyncapi.yaml"
@@ -16,7 +16,9 @@ PUSHED: dict[str, tuple[Any, str]] = {
     "envs": (Envs, "A storehouse as it stands: at register, then whenever a reading is new or a quality has changed."),
     "alarms": (Alarms, "Alarm transitions of the watched storehouse, in their order, none left out."),
     "overview": (Overview, "To those who watch the overview: the organisations that look different, each whole."),
+    "whoami": (Who, "To somebody who may do, or see, something else from now on."),
     "ask_error": (AskError, "A question was refused."),
+    "ended": (Ended, "The server ends the connection, for who it is may not come in any more."),
 }
 
 

@@ -172,7 +172,10 @@ def _engine(settings: DatabaseSettings, limits: Limits, workers: int, writes: bo
         max_overflow=0,
         pool_timeout=limits.connect,
         pool_pre_ping=True,
-        **({} if writes else {"isolation_level": "AUTOCOMMIT"}),
+        # Each transaction is ended where it began, and a look has none. One more rollback for each would have who is
+        # answered already wait for a database that hangs since.
+        pool_reset_on_return=None,
+        **({} if writes else {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}),
     )
     if settings.kind == "sqlite":
         _prepare_sqlite(engine, settings, writes)

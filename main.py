@@ -13,7 +13,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, nullcontext
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, ParamSpec, TypeVar
 
@@ -23,6 +23,8 @@ import tornado.netutil
 import tornado.routing
 import tornado.web
 
+import access.pages
+import access.policy
 import alarms.rules
 import check
 import dashboard.pages
@@ -37,15 +39,20 @@ import logger
 import probes
 import settings as settings_module
 import transport
+from access.asker import Asker
+from access.following import Following
+from access.gate import Gate
 from alarms.rules import Rule
 from ask import Ask
 from ask.answers import Alarm
 from ask.journal import Transition
 from ask.subjects import Subjects, subjects
 from errors import Unavailable, UsageError
+from headers import Secured
 from health import Health
 from live import cluster, fanout
 from live.alarm_watch import LEASE, AlarmWatch
+from live.audit import Audit
 from live.directory import Directory
 from live.drills import Drills
 from live.heartbeat import Heartbeat
@@ -53,15 +60,18 @@ from live.journal import Journal
 from live.judging import Judging
 from live.newest import Newest
 from live.overview import Overview
+from live.owned import Owned
 from live.people import People
 from live.poller import Poller
 from live.previews import Previews
 from live.rollups import PATIENT, Rollups
 from live.screens import Screens
 from live.source import source
+from live.standing import Standing
 from metrics import Metrics, Parts
 from notify import sender
 from notify.notifier import Notifier
+from record.audit import Entry
 from server import Browsers, socket_server
 from settings import Settings, Source
 
@@ -87,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.configure(settings.log_level, settings.log_format)
         if settings.rules:
             _rules(settings, origin)
+        access.policy.policy(settings.restricted, origin)
         if options.check:
             return check.run(settings, origin)
         asyncio.run(serve(settings, origin, options.port))
@@ -155,6 +166,7 @@ class House(NamedTuple):
 async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterator[House]:
     """Build every part, start them, and stop them in reverse; raises `UsageError`."""
     async with AsyncExitStack() as running:
+        certificate = _certificate(settings, origin)
         sockets = _listen(settings.host, port)
         for one in sockets:
             running.callback(one.close)
@@ -168,30 +180,38 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         found = await _aside(_subjects, patient, origin)
         rules = await _aside(_rules, settings, origin)
 
+        gate = Gate(access.policy.policy(settings.restricted, origin), instants.now)
+        running.callback(gate.stop)
         metrics = Metrics()
         ask = Ask(asking, patient, found, instants.now, reading_state, metrics.query)
         manager = _manager(settings)
         sio = socket_server(settings, manager)
         newest = Newest()
-        screens = Screens(newest, manager.push, globals.clients, instants.now)
-        directory = Directory(ask, newest, instants.now, screens.change)
-        readings = source(ask, instants.now)
-        overview = Overview(ask, reading_state, newest, manager.push, instants.now, lambda: screens.stale)
+        askers: dict[str, Asker] = {}
+        screens = Screens(newest, manager.push, globals.clients, instants.now, lambda sid: askers[sid].user.sight)
+        directory = Directory(ask, newest, instants.now, screens.change, lambda: gate.restricted)
+        readings = Owned(source(ask, instants.now), directory.own)
+        overview = Overview(
+            ask, reading_state, newest, manager.push, instants.now, lambda: screens.stale, directory.own
+        )
 
         async def ticked(answered: bool) -> None:
             judging.ticked(answered)
             await screens.ticked(answered)
             await overview.push()
 
-        poller = Poller(readings, settings.poll_interval, ticked, metrics.ticks.time)
+        async def lost() -> None:
+            await screens.lost()
+            await overview.push()
+
+        poller = Poller(readings, settings.poll_interval, ticked, lost, metrics.ticks.time)
         poller.subscribe(screens.take)
         poller.subscribe(directory.take)
 
         async def beat(answering: bool) -> None:
             if not answering:
                 judging.ticked(False)
-                await screens.lost()
-                await overview.push()
+                await lost()
             # After a loss too: a tick that was answered just before it must not have the last word.
             poller.wake()
 
@@ -201,7 +221,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             await overview.follow(transitions)
 
         holder = uuid.uuid4().hex
-        journal = Journal(reading_state, settings.poll_interval, tell)
+        journal = Journal(reading_state, settings.poll_interval, tell, directory.own)
         alarm_watch = AlarmWatch(ask, keeping_state, journal, holder, settings.poll_interval)
         notifier = _notifier(settings, keeping_state, newest, holder)
         follow = notifier.follow if notifier else _tell_nobody
@@ -219,19 +239,44 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             defaults=defaults,
             tell=follow,
         )
-        people = People(ask, keeping_state, journal, instants.now, rules, defaults=defaults, tell=follow)
+        people = People(
+            ask,
+            newest,
+            directory.own,
+            keeping_state,
+            journal,
+            instants.now,
+            rules,
+            defaults=defaults,
+            tell=follow,
+        )
         previews = Previews(ask, people, where, instants.now, defaults=defaults)
         running.callback(previews.stop)
         drills = Drills(keeping_state, follow, instants.now, LEASE, holder)
+        audit = Audit(keeping_state, instants.now)
+        audit.note_news(Entry("access_changed", "", "", after=gate.policy.described()))
         heartbeat = Heartbeat(pulse, [asking, patient], beat)
         browsers = Browsers(
-            settings, ask, newest, screens, directory, journal, people, previews, overview, globals.clients
+            settings,
+            ask,
+            newest,
+            screens,
+            directory,
+            journal,
+            people,
+            previews,
+            overview,
+            globals.clients,
+            gate,
+            askers,
+            audit,
         )
+        standing = Standing(gate, askers, browsers.review, browsers.end)
         sio.register_namespace(browsers)
         judge = judging if settings.own_alarms.judge else None
         redis = manager if isinstance(manager, cluster.Cluster | cluster.LibraryCluster) else None
         health = Health(asking, poller, redis, judge)
-        metrics.read(Parts(globals.clients, browsers, manager, poller, overview, judge, health))
+        metrics.read(Parts(globals.clients, browsers, sio.refusals, manager, poller, overview, judge, health))
 
         await readings.begin()
         await directory.refresh()
@@ -239,6 +284,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         screens.cursor = journal.cursor
         await overview.begin()
         works: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "audit": audit.run,  # ends after whatever it is told of
             "heartbeat": heartbeat.run,
             "poller": poller.run,
             "directory": directory.run,
@@ -248,6 +294,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             "drills": drills.run,
             "overview": overview.run,
             "sweep": manager.sweep,
+            "standing": standing.run,
         }
         poller.subscribe(judging.take)
         if ask.subjects.ours:
@@ -256,15 +303,20 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             works["rollups"] = rollups.run
         works |= {"notifier": notifier.run} if notifier else {}
         works |= {"cluster": redis.listen} if redis else {}
+        works |= {"access": Following(gate, origin.path, audit.note_news).run} if origin.path else {}
         for name, work in works.items():
             await running.enter_async_context(_task(name, work()))
         if settings.is_demo:
             await running.enter_async_context(_task("demo", demo.live.run(where)))
         handler = transport.get_tornado_handler(sio, per_address=settings.max_per_address)
-        pages = probes.routes(health, metrics)
-        await running.enter_async_context(_http(sio, manager.handler(handler), pages, settings, sockets))
+        pages = [
+            *probes.routes(health, metrics, gate),
+            *access.pages.routes(gate, audit),
+            *dashboard.pages.routes(partial(access.pages.elsewhere, gate)),
+        ]
+        await running.enter_async_context(_http(sio, manager.handler(handler), pages, settings, sockets, certificate))
         garbage.tame()
-        url = f"http://{_address(settings.host)}:{sockets[0].getsockname()[1]}/"
+        url = f"http{'s' * bool(certificate)}://{_address(settings.host)}:{sockets[0].getsockname()[1]}/"
         yield House(url, sio, browsers, poller, directory, overview)
 
 
@@ -276,7 +328,9 @@ def _notifier(settings: Settings, state: database.Database, newest: Newest, hold
 
 
 def _rules(settings: Settings, origin: Source) -> list[Rule]:
-    """Return the rules of the settings; raises `UsageError` where one is wrong."""
+    """Return the rules of the settings, else those of the demo; raises `UsageError` where one is wrong."""
+    if settings.is_demo and not settings.rules:
+        return demo.rules.rules(settings.sensor_database)
     try:
         return alarms.rules.read(settings.rules)
     except ValueError as error:
@@ -300,6 +354,15 @@ def _listen(host: str, port: int) -> list[socket.socket]:
         return tornado.netutil.bind_sockets(0, host)[:1]
     except OSError as error:
         raise UsageError(f"cannot listen on {host} port {port}: {error.strerror}; choose another port") from None
+
+
+def _certificate(settings: Settings, origin: Source) -> transport.Certificate | None:
+    if settings.tls is None:
+        return None
+    try:
+        return transport.Certificate(settings.tls.certificate, settings.tls.key)
+    except OSError as error:
+        raise UsageError(f"{origin.where('tls')}: cannot use the certificate: {error}") from None
 
 
 def _address(host: str) -> str:
@@ -361,13 +424,20 @@ async def _http(
     pages: list[tornado.routing.Rule],
     settings: Settings,
     sockets: list[socket.socket],
+    certificate: transport.Certificate | None,
 ) -> AsyncIterator[None]:
-    application = tornado.web.Application([(r"/socket\.io/", handler), *pages, *dashboard.pages.routes()])
+    application = tornado.web.Application([(r"/socket\.io/", handler), *pages], transforms=[Secured])
     door = transport.Door(application, "/socket.io/", handler, settings.trusted_proxies)
-    http = door.server(max_body_size=max(MAX_BODY, settings.max_payload), max_header_size=MAX_HEADER)
+    http = door.server(
+        max_body_size=max(MAX_BODY, settings.max_payload),
+        max_header_size=MAX_HEADER,
+        ssl_options=certificate.context if certificate else None,
+    )
+    transport.end_stuck(sockets, settings.max_stuck)
     http.add_sockets(sockets)
     try:
-        yield
+        async with _task("certificate", certificate.follow(http)) if certificate else nullcontext():
+            yield
     finally:
         await transport.close_all(sio, DRAIN_S)
         http.stop()

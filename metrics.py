@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+import transport
 from alarms import model
 from ask.journal import Transition
 from errors import StorewatchError, Unavailable
@@ -24,6 +25,8 @@ from live.poller import Poller
 from live.wire import STUCK, UNSENT
 from server import Browsers
 
+FLOOD = "flood"
+"""Why a connection is closed that goes on asking too much."""
 ANSWERED, REFUSED, UNAVAILABLE, FAILED = "answered", "refused", "unavailable", "failed"
 """How a question to the database ends; refused: what it asked for is not there, or too much."""
 SITE = "site"
@@ -46,10 +49,11 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 
 
 class Parts(NamedTuple):
-    """What is read when somebody asks; `judging` is None where nothing is judged."""
+    """What is read when somebody asks; `door`: how many it refused; `judging` is None where nothing is judged."""
 
     clients: Sized
     browsers: Browsers
+    door: Mapping[str, int]
     fanout: Fanout | Library
     poller: Poller
     overview: Overview
@@ -135,14 +139,16 @@ class _Read(Collector):
         yield _counters("disconnects", "Connections that ended, by why.", "reason", browsers.disconnects)
         refusals = _from_zero(CODES, browsers.refusals)
         yield _counters("refusals", "Questions that were refused, by what was said.", "code", refusals)
+        told = "Requests and clients refused or closed at the door, by why."
+        yield _counters("door_refusals", told, "reason", _from_zero(transport.REASONS, self._parts.door))
 
     def _pushes(self) -> Iterable[Metric]:
         fanout = self._parts.fanout
         yield CounterMetricFamily("storewatch_pushes", "Messages pushed, once for each connection.", fanout.pushed)
         told = "Pushed messages not sent, because a newer one took their place."
         yield CounterMetricFamily("storewatch_conflations", told, fanout.conflated)
-        closed = _from_zero((UNSENT, STUCK), fanout.closed)
-        yield _counters("cutoffs", "Connections closed because they did not read, by what showed it.", "reason", closed)
+        closed = {UNSENT: 0.0, STUCK: 0.0, **fanout.closed, FLOOD: self._parts.browsers.floods}
+        yield _counters("cutoffs", "Connections closed for how they behaved, by what they did.", "reason", closed)
 
     def _data(self) -> Iterable[Metric]:
         age_s = time.monotonic() - self._parts.poller.arrived

@@ -4,19 +4,17 @@ import msgspec
 from tornado.routing import Rule, URLSpec
 from tornado.web import RequestHandler
 
+from access.gate import Gate
 from health import Health
 from metrics import Metrics
 
 
 class Probe(RequestHandler):
-    """What the pages have in common; a check of who asks belongs in `prepare`."""
+    """What the pages have in common."""
 
     def set_default_headers(self) -> None:
         """Every answer is for now only, and no page."""
-        self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Content-Security-Policy", "default-src 'none'")
         self.set_header("Content-Type", "text/plain; charset=utf-8")
 
     def compute_etag(self) -> None:
@@ -51,11 +49,25 @@ class Ready(Probe):
 
 
 class Figures(Probe):
-    """Tells Prometheus the figures."""
+    """Tells Prometheus the figures, which are of everything: so they are for who may see that."""
 
-    def initialize(self, metrics: Metrics) -> None:
+    def initialize(self, metrics: Metrics, gate: Gate) -> None:
         """Take whom to ask."""
         self._metrics = metrics
+        self._gate = gate
+
+    def prepare(self) -> None:
+        """Look who asks."""
+        user = self._gate.of_request(self)
+        if user is None:
+            self.set_header("WWW-Authenticate", "Bearer")
+            self._refuse(401, "say who you are, by a bearer token or a session\n")
+        elif not user.sight.everything:
+            self._refuse(403, "these figures are of everything, and you may not see that\n")
+
+    def _refuse(self, status: int, message: str) -> None:
+        self.set_status(status)
+        self.finish(message)
 
     def get(self) -> None:
         """Send them all."""
@@ -66,10 +78,10 @@ class Figures(Probe):
     head = get
 
 
-def routes(health: Health, metrics: Metrics) -> list[Rule]:
+def routes(health: Health, metrics: Metrics, gate: Gate) -> list[Rule]:
     """Return the rules of the three pages, ready for a Tornado application."""
     return [
         URLSpec(r"/healthz", Alive),
         URLSpec(r"/readyz", Ready, {"health": health}),
-        URLSpec(r"/metrics", Figures, {"metrics": metrics}),
+        URLSpec(r"/metrics", Figures, {"metrics": metrics, "gate": gate}),
     ]

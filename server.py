@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,15 @@ import socketio
 
 import logger
 import transport
+from access.asker import Asker
+from access.gate import Gate
+from access.refusal import Refused
+from access.user import Role
 from ask import Ask
 from ask.answers import (
     Alarm,
     AskError,
+    Ended,
     Envs,
     History,
     Id,
@@ -27,6 +33,7 @@ from ask.answers import (
     Rules,
     SensorAnswer,
     Storehouse,
+    Who,
 )
 from ask.answers import Overview as OverviewAnswer
 from ask.questions import (
@@ -43,7 +50,9 @@ from ask.questions import (
     SaveRules,
     Storehouses,
 )
-from errors import BadRequest, NotFound, RateLimited, StorewatchError, Unavailable, UnknownEvent
+from ask.sight import Sight
+from errors import BadRequest, Forbidden, NotFound, RateLimited, StorewatchError, Unavailable, UnknownEvent
+from live.audit import Audit
 from live.directory import Directory
 from live.journal import Journal
 from live.newest import Newest
@@ -51,6 +60,7 @@ from live.overview import Overview
 from live.people import People
 from live.previews import Previews
 from live.screens import Screens, alarms, room
+from record.audit import Entry
 from settings import Settings
 
 log = logging.getLogger("server")
@@ -68,6 +78,8 @@ class Event:
     question: type[Any]
     answer: Any
     handler: Callable[..., Awaitable[Any]]
+    needs: Role = "watch"
+    """The role that may ask it."""
     bare: str | None = None
     """The key that a payload which is no object stands for."""
     emitted_as: str | None = None
@@ -86,7 +98,7 @@ class Connection:
 
 
 class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
-    """All that browsers can do. `clients` is `globals.clients`."""
+    """All that browsers can do. `clients` is `globals.clients`, `askers` is who is connected, by sid."""
 
     def __init__(
         self,
@@ -100,6 +112,9 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         previews: Previews,
         overview: Overview,
         clients: MutableMapping[str, Id | None],
+        gate: Gate,
+        askers: MutableMapping[str, Asker],
+        audit: Audit,
     ) -> None:
         super().__init__("/")
         self.connects = 0
@@ -108,6 +123,8 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         """Connections that ended, by the library's word for why."""
         self.refusals: Counter[str] = Counter()
         """Questions refused, by code."""
+        self.floods = 0
+        """Connections closed because they went on asking too much."""
         self._settings = settings
         self._ask = ask
         self._newest = newest
@@ -118,42 +135,54 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         self._previews = previews
         self._overview = overview
         self._clients = clients
+        self._gate = gate
+        self._askers = askers
+        self._audit = audit
         self._connections: dict[str, Connection] = {}
 
-    async def on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
-        """Let a browser in."""
+    async def on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
+        """Let a browser in, or tell it why not."""
+        address = transport.remote_address(environ)
+        try:
+            user = await self._gate.admit(environ, auth)
+        except Refused as refused:
+            self._audit.count(Entry("connect_refused", "", address, refused.code))
+            told = {"code": refused.code, "message": refused.message}
+            raise socketio.exceptions.ConnectionRefusedError(refused.message, told) from None
+        finally:
+            transport.forget_handshake(environ)
         self._connections[sid] = Connection(self._settings.rate_burst, time.monotonic())
+        self._askers[sid] = Asker(sid, user, address)
         self._clients[sid] = None
         await self.enter_room(sid, room(sid))
         self.connects += 1
-        log.debug("connected from %s", transport.remote_address(environ))
-        transport.forget_handshake(environ)
+        log.debug("connected from %s", address)
 
     async def on_disconnect(self, sid: str, reason: str) -> None:
         """Forget a browser."""
-        self._clients.pop(sid, None)
-        self._connections.pop(sid, None)
-        self._overview.leave(sid)
+        self._forget(sid)
         self.disconnects[reason] += 1
         log.debug("disconnected: %s", reason)
 
-    async def orgs(self, _sid: str, _question: Nothing) -> list[Organisation]:
+    async def orgs(self, asker: Asker, _question: Nothing) -> list[Organisation]:
         """List the organisations."""
-        return await self._ask.organisations()
+        return await self._ask.organisations(asker.user.sight)
 
-    async def storehouses(self, _sid: str, question: Storehouses) -> list[Storehouse]:
+    async def storehouses(self, asker: Asker, question: Storehouses) -> list[Storehouse]:
         """List an organisation's storehouses."""
-        return await self._ask.storehouses(question.org_id)
+        return await self._ask.storehouses(question.org_id, asker.user.sight)
 
-    async def register(self, sid: str, question: Register) -> Envs:
+    async def register(self, asker: Asker, question: Register) -> Envs:
         """Watch a storehouse, and leave the one watched before."""
-        cursor = question.cursor
+        sid, cursor = asker.sid, question.cursor
         async with self._turn(sid):
-            store_house_id = await self._find(question.store_house_id)
+            store_house_id = await self._find(question.store_house_id, asker.user.sight)
             reached = [] if cursor is None else await self._journal.reach(store_house_id, cursor)
-            if self._newest.storehouse(store_house_id) is None:
-                # It vanished while we asked; who watched it by now would never be told.
+            known = self._newest.storehouse(store_house_id)
+            if known is None or not asker.user.sight.storehouse(known):
+                # It vanished, for all or for this one, while we asked; who watched it by now would never be told.
                 raise NotFound(f"there is no storehouse {store_house_id!r}", "store_house_id")
+            self._stays(asker)
             if sid in self._clients:
                 self._clients[sid] = store_house_id
         # From the watching on, nothing may be awaited before the answer is on its way: a push in between would come
@@ -164,65 +193,105 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
                 await self._tell(sid, "alarms", alarms(store_house_id, missed))
         return self._screens.envs(store_house_id, reset=reached is None)
 
-    async def unregister(self, sid: str, _question: Nothing) -> None:
+    async def unregister(self, asker: Asker, _question: Nothing) -> None:
         """Stop watching."""
-        async with self._turn(sid):
-            if sid in self._clients:
-                self._clients[sid] = None
+        async with self._turn(asker.sid):
+            if asker.sid in self._clients:
+                self._clients[asker.sid] = None
 
-    async def query_alarms(self, _sid: str, question: QueryAlarms) -> list[Alarm]:
+    async def query_alarms(self, asker: Asker, question: QueryAlarms) -> list[Alarm]:
         """List a storehouse's alarms."""
-        return await self._ask.alarms(question)
+        return await self._ask.alarms(question, asker.user.sight)
 
-    async def query_envs(self, _sid: str, question: QueryEnvs) -> History:
+    async def query_envs(self, asker: Asker, question: QueryEnvs) -> History:
         """Tell the history of a storehouse's sensors."""
-        return await self._ask.history(question)
+        return await self._ask.history(question, asker.user.sight)
 
-    async def overview(self, sid: str, _question: Nothing) -> OverviewAnswer:
+    async def overview(self, asker: Asker, _question: Nothing) -> OverviewAnswer:
         """Watch all storehouses at a glance."""
-        async with self._turn(sid):
+        async with self._turn(asker.sid):
             await self._overview.learn()
-            if sid in self._clients:
-                self._overview.watch(sid)
+            with suppress(Unavailable):  # then the last that is known is told
+                await self._directory.own()
+            self._stays(asker)
+            if asker.sid in self._clients:
+                self._overview.watch(asker.sid, asker.user.sight)
         # As with `register`, nothing may be awaited from the watching on.
-        return self._overview.answer()
+        return self._overview.answer(asker.user.sight)
 
-    async def leave_overview(self, sid: str, _question: Nothing) -> None:
+    async def leave_overview(self, asker: Asker, _question: Nothing) -> None:
         """Stop watching all storehouses."""
-        async with self._turn(sid):
-            self._overview.leave(sid)
+        async with self._turn(asker.sid):
+            self._overview.leave(asker.sid)
 
-    async def ack_alarm(self, _sid: str, question: AckAlarm) -> Alarm:
+    async def whoami(self, asker: Asker, _question: Nothing) -> Who:
+        """Say who asks."""
+        return Who(asker.user.name, asker.user.role, asker.user.expires)
+
+    async def alive(self, _asker: Asker, _question: Nothing) -> None:
+        """Say that we are there, to a browser that has heard nothing for a while."""
+
+    async def ack_alarm(self, asker: Asker, question: AckAlarm) -> Alarm:
         """Acknowledge an alarm of ours."""
-        return await self._people.acknowledge(question)
+        return await self._people.acknowledge(question, asker)
 
-    async def close_alarm(self, _sid: str, question: CloseAlarm) -> Alarm:
+    async def close_alarm(self, asker: Asker, question: CloseAlarm) -> Alarm:
         """Clear an alarm of ours by hand."""
-        return await self._people.close(question)
+        return await self._people.close(question, asker)
 
-    async def query_sensors(self, _sid: str, question: QuerySensors) -> list[SensorAnswer]:
+    async def query_sensors(self, asker: Asker, question: QuerySensors) -> list[SensorAnswer]:
         """List a storehouse's sensors."""
-        return await self._people.sensors(question.store_house_id)
+        return await self._people.sensors(question.store_house_id, asker.user.sight, question.since)
 
-    async def query_rules(self, _sid: str, question: QueryRules) -> Rules:
+    async def query_rules(self, asker: Asker, question: QueryRules) -> Rules:
         """Tell the rules of our alarms."""
-        return await self._people.rules(question.store_house_id)
+        return await self._people.rules(question.store_house_id, asker.user.sight)
 
-    async def save_rules(self, _sid: str, question: SaveRules) -> Rules:
+    async def save_rules(self, asker: Asker, question: SaveRules) -> Rules:
         """Change the rules of our alarms."""
-        return await self._people.save_rules(question)
+        return await self._people.save_rules(question, asker)
 
-    async def save_maintenance(self, _sid: str, question: SaveMaintenance) -> Maintenance:
+    async def save_maintenance(self, asker: Asker, question: SaveMaintenance) -> Maintenance:
         """Take note of when nobody is to be disturbed."""
-        return await self._people.save_maintenance(question)
+        return await self._people.save_maintenance(question, asker)
 
-    async def preview_alarms(self, _sid: str, question: PreviewAlarms) -> Preview:
+    async def preview_alarms(self, asker: Asker, question: PreviewAlarms) -> Preview:
         """Tell which alarms other rules would have raised."""
-        return await self._previews.preview(question)
+        return await self._previews.preview(question, asker.user.sight)
+
+    async def review(self, asker: Asker) -> None:
+        """Take in that somebody may do, or see, something else from now on."""
+        self._askers[asker.sid] = asker
+        await self._tell(asker.sid, "whoami", await self.whoami(asker, Nothing()))
+        await self._screens.review(asker.sid)
+        await self._overview.review(asker.sid, asker.user.sight)
+
+    async def end(self, asker: Asker, refused: StorewatchError) -> None:
+        """Send somebody away who may not stay, and say why."""
+        self._forget(asker.sid)
+        self._audit.note(Entry("ended", asker.user.name, asker.address, refused.code))
+        await self._tell(asker.sid, "ended", Ended(refused.code, refused.message))
+        await self.disconnect(asker.sid)
 
     async def _tell(self, sid: str, event: str, data: Any) -> None:
         # A tuple, or null would be emitted as no argument at all. The connection is ours: no other process need know.
         await self.emit(event, (data,), to=sid, ignore_queue=True)
+
+    def _forget(self, sid: str) -> None:
+        self._clients.pop(sid, None)
+        self._connections.pop(sid, None)
+        self._askers.pop(sid, None)
+        self._overview.leave(sid)
+
+    def _asker(self, sid: str) -> Asker:
+        asker = self._askers.get(sid)
+        if asker is None:  # it does not wait to be let in, or was sent away
+            raise Refused("unauthorized", "this connection has not been let in")
+        return asker
+
+    def _stays(self, asker: Asker) -> None:
+        if self._asker(asker.sid) is not asker:
+            raise Unavailable("what you may do or see has changed meanwhile; ask again")
 
     def _turn(self, sid: str) -> asyncio.Lock:
         connection = self._connections.get(sid)
@@ -231,13 +300,14 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         connection.turn = connection.turn or asyncio.Lock()
         return connection.turn
 
-    async def _find(self, store_house_id: Id) -> Id:
+    async def _find(self, store_house_id: Id, sight: Sight) -> Id:
         """Return the id as its column has it; raises `NotFound`."""
         try:
-            found = (await self._ask.storehouse(store_house_id)).store_house_id
+            found = (await self._ask.storehouse(store_house_id, sight)).store_house_id
+            await self._directory.own()
         except Unavailable:
             known = self._newest.storehouse(store_house_id)
-            if known is None:
+            if known is None or not sight.storehouse(known):
                 raise
             # The last that is known, marked stale, is more use in front of a cold store than an error.
             return known.store_house_id
@@ -256,17 +326,25 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
     async def _answer(self, event: str, sid: str, payload: list[Any]) -> dict[str, Any]:
         """Answer an event, and return its acknowledgement: here errors become answers."""
         try:
-            with _Admission(self._connections.get(sid), self._settings):
+            asker = self._asker(sid)
+            with _Admission(self._connections[sid], self._settings):
                 spec = EVENTS.get(event)
                 if spec is None:
                     raise UnknownEvent(f"there is no event {event[:80]!r}")
-                data = await spec.handler(self, sid, decode(spec, payload))
+                if not asker.user.may(spec.needs):
+                    raise Forbidden(f"this is for the role {spec.needs}; yours is {asker.user.role}")
+                data = await spec.handler(self, asker, decode(spec, payload))
+                self._stays(asker)
                 await self._tell(sid, spec.emitted_as or event, data)
         except Exception as error:
             refusal = refuse(error, event)
-            self.refusals[refusal.code] += 1
+            if sid in self._askers:  # else nobody is there to be refused
+                self.refusals[refusal.code] += 1
             told = AskError(event, refusal.code, refusal.message, refusal.field)
             await self._tell(sid, "ask_error", told)
+            if isinstance(error, Flooding):
+                self.floods += 1
+                await self.end(asker, error)
             return {"ok": False, "error": refusal}
         return {"ok": True, "data": data}
 
@@ -279,16 +357,18 @@ EVENTS: dict[str, Event] = {
     "register": Event(Register, Envs, Browsers.register, emitted_as="envs"),
     "unregister": Event(Nothing, None, Browsers.unregister),
     "queryAlarms": Event(QueryAlarms, list[Alarm], Browsers.query_alarms),
-    "ackAlarm": Event(AckAlarm, Alarm, Browsers.ack_alarm),
-    "closeAlarm": Event(CloseAlarm, Alarm, Browsers.close_alarm),
+    "ackAlarm": Event(AckAlarm, Alarm, Browsers.ack_alarm, needs="operate"),
+    "closeAlarm": Event(CloseAlarm, Alarm, Browsers.close_alarm, needs="operate"),
     "querySensors": Event(QuerySensors, list[SensorAnswer], Browsers.query_sensors, bare="store_house_id"),
     "queryRules": Event(QueryRules, Rules, Browsers.query_rules),
-    "saveRules": Event(SaveRules, Rules, Browsers.save_rules),
-    "saveMaintenance": Event(SaveMaintenance, Maintenance, Browsers.save_maintenance),
-    "previewAlarms": Event(PreviewAlarms, Preview, Browsers.preview_alarms),
+    "saveRules": Event(SaveRules, Rules, Browsers.save_rules, needs="configure"),
+    "saveMaintenance": Event(SaveMaintenance, Maintenance, Browsers.save_maintenance, needs="operate"),
+    "previewAlarms": Event(PreviewAlarms, Preview, Browsers.preview_alarms, needs="configure"),
     "queryEnvs": Event(QueryEnvs, History, Browsers.query_envs),
     "overview": Event(Nothing, OverviewAnswer, Browsers.overview),
     "leaveOverview": Event(Nothing, None, Browsers.leave_overview),
+    "whoami": Event(Nothing, Who, Browsers.whoami),
+    "alive": Event(Nothing, None, Browsers.alive),
 }
 
 
@@ -322,29 +402,32 @@ def refuse(error: Exception, event: str) -> Refusal:
     return Refusal("internal", "this is a defect of the server; its log says more")
 
 
+class Flooding(RateLimited):
+    """Too many events, and it goes on after it was told so."""
+
+
 class _Admission:
     """Bounds what one connection may ask: events a second, and events at once. Raises `RateLimited`."""
 
-    def __init__(self, connection: Connection | None, settings: Settings) -> None:
+    def __init__(self, connection: Connection, settings: Settings) -> None:
         self._connection = connection
         self._settings = settings
 
     def __enter__(self) -> None:
         connection = self._connection
-        if connection is None:
-            return
         now = time.monotonic()
         earned = (now - connection.at) * self._settings.rate_limit
         connection.allowance = min(connection.allowance + earned, self._settings.rate_burst)
         connection.at = now
-        if connection.allowance < 1 or connection.in_flight >= IN_FLIGHT:
+        connection.allowance -= 1  # whatever is said to it
+        if connection.allowance < -self._settings.rate_burst:
+            raise Flooding("too many events, and no pause: this connection is closed")
+        if connection.allowance < 0 or connection.in_flight >= IN_FLIGHT:
             raise RateLimited(f"more than {self._settings.rate_limit:g} events a second, or {IN_FLIGHT} at once")
-        connection.allowance -= 1
         connection.in_flight += 1
 
     def __exit__(self, *_: object) -> None:
-        if self._connection is not None:
-            self._connection.in_flight -= 1
+        self._connection.in_flight -= 1
 
 
 def socket_server(settings: Settings, manager: socketio.AsyncManager) -> socketio.AsyncServer:

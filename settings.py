@@ -22,15 +22,22 @@ NOT_SETTINGS = {"STOREWATCH_CONFIG", "STOREWATCH_COLDSTORE"}
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
-LISTS = {"allowed_origins", "trusted_proxies"}
+LISTS = {"allowed_origins", "trusted_proxies", "revoked"}
 """Keys that are lists with commas in the environment."""
+SECRETS = {"password_file": "password", "url_file": "url", "secret_file": "secret", "public_key_file": "public_key"}
+"""Keys that name a file, and the key whose value stands in it."""
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
+QUOTED = re.compile(r" (['\"])(?!<[a-z ]+>).{2,}\1", re.DOTALL)
+"""What an error of YAML says in the file's own words; the kinds of its tokens are the library's."""
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 LONGEST = timedelta(days=366)
 MOST_NAME = 64
-"""Characters in the name of a target."""
+"""Characters in the name of a target, or of a user."""
+LEAST_SECRET = 32
+"""Bytes of a secret that things are signed with; fewer can be found by trying."""
+LONG_SECRET = f"at least {LEAST_SECRET} bytes, such as `openssl rand -hex 32` prints"
 
 
 def duration(text: str) -> timedelta:
@@ -122,6 +129,15 @@ class Redis(Section, frozen=True):
         return f"redis {self.host}:{self.port}"
 
 
+class Tls(Section, frozen=True):
+    """Files of PEM with which we answer https instead of http; read again when they change."""
+
+    certificate: str = ""
+    """The certificate, and those between it and one that browsers know."""
+    key: str = ""
+    """Its private key, without a password."""
+
+
 class Target(Section, frozen=True):
     """Somebody who is told of alarms, by a service that Apprise knows."""
 
@@ -163,6 +179,74 @@ class Notify(Section, frozen=True):
         return [target for tier in self.tiers for target in tier]
 
 
+class AccessUser(Section, frozen=True):
+    """Somebody who comes in with a name and a password."""
+
+    name: str = ""
+    """What they are called, here and in the audit."""
+    password_hash: str = ""
+    """What `python -m access password` makes of their password."""
+    role: Literal["watch", "operate", "configure"] = "watch"
+    """What they may do."""
+    organisations: list[int | str] | None = None
+    """The organisations they may see, whole. With neither list: everything."""
+    storehouses: list[int | str] | None = None
+    """The storehouses they may see, besides."""
+
+    def __repr__(self) -> str:
+        """Name them without their hash."""
+        return f"user {self.name}"
+
+
+class TokenKey(Section, frozen=True):
+    """A key by which tokens (JWT) are believed."""
+
+    algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
+    """Of its tokens; whatever a token says of itself."""
+    secret: str = ""
+    """HS256: the secret, at least 32 bytes."""
+    public_key: str = ""
+    """RS256, ES256: the public key, PEM."""
+    issuer: str | None = None
+    """The `iss` that its tokens must have."""
+    audience: str | None = None
+    """The `aud` that its tokens must have."""
+
+    def __repr__(self) -> str:
+        """Name it without its secret."""
+        return f"{self.algorithm} key of {self.issuer or 'any issuer'}"
+
+
+class Session(Section, frozen=True):
+    """How long who has logged in stays so."""
+
+    secret: str = ""
+    """What session cookies are signed with, at least 32 bytes; the same in all processes."""
+    hours: Annotated[float, msgspec.Meta(gt=0, le=8784)] = 12.0
+    """Hours from a login to the end of its session."""
+
+    def __repr__(self) -> str:
+        """Describe it without its secret."""
+        return f"sessions of {self.hours:g} h"
+
+
+class Access(Section, frozen=True):
+    """Who may come in."""
+
+    users: list[AccessUser] = []
+    """Those who log in."""
+    tokens: list[TokenKey] = []
+    """The keys by which the tokens of programs are believed."""
+    session: Session | None = None
+    """The sessions of users."""
+    revoked: list[str] = []
+    """Names of those who may not come in any more, whatever they show; ids of single tokens (`jti`) and sessions."""
+
+    def __repr__(self) -> str:
+        """Count without secrets."""
+        return f"access of {len(self.users)} users and {len(self.tokens)} keys"
+
+
 class Alarms(Section, frozen=True):
     """Whether Storewatch judges readings itself."""
 
@@ -187,12 +271,14 @@ class Settings(Section, frozen=True):
     """Our own tables: alarm journal, leases. Default: the database itself where its tables are ours, else SQLite."""
     poll_interval: Seconds = 1.0
     """Seconds between two looks for new readings."""
-    access: Literal["open"] | None = None
-    """Who may come in; must be set for any database but the demo's. Until there is access control, open."""
+    access: Literal["open"] | Access | None = None
+    """Who may come in: open, or users and tokens. It must be set for any database but the demo's."""
     allowed_origins: list[str] = []
     """Origins of pages, besides our own, that may connect: scheme://host[:port]."""
     trusted_proxies: list[str] = []
     """Addresses, or networks such as 10.0.0.0/8, of proxies that are believed when they say who asks, and how."""
+    tls: Tls | None = None
+    """The certificate to answer https with; without it, http."""
     max_per_address: Positive = 10000
     """Connections that one address may have at once."""
     redis: Redis | None = None
@@ -235,6 +321,11 @@ class Settings(Section, frozen=True):
         return self.alarms or Alarms()
 
     @property
+    def restricted(self) -> Access | None:
+        """Who may come in; None: everybody."""
+        return self.access if isinstance(self.access, Access) else None
+
+    @property
     def is_demo(self) -> bool:
         """No database was named: the embedded demo."""
         return self.database is None
@@ -274,15 +365,15 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> tuple[Set
     try:
         source = Source(path, text)
         tree = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"{path}: not valid YAML: {_fault(error)}") from None
     if not isinstance(tree, dict):
         raise UsageError(f"{path}: must hold keys and values, such as `poll_interval: 1.0`")
-    settings = _convert(tree, source.where, strict=True)
+    settings = _convert(_with_secrets(tree, source.where), source.where, strict=True)
     overrides = _overrides(environ)
     if overrides:
         # The file alone is right, so what is wrong now came from the environment.
-        settings = _convert(_merged(tree, overrides), _variable, strict=False)
+        settings = _convert(_with_secrets(_merged(tree, overrides), _variable), _variable, strict=False)
     _check(settings, source)
     return settings, source
 
@@ -292,6 +383,48 @@ def _read(path: str) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the settings {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with YAML, and where; not its text, as the library has it, for that may be a secret."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())
+    mark = error.problem_mark or error.context_mark
+    place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    problem = error.problem or error.context or "it cannot be read"
+    return QUOTED.sub("", problem) + place
+
+
+def _with_secrets(tree: Any, where: Callable[[str], str], place: str = "") -> Any:
+    """Return a part of the settings, at `place`, with the secrets that stand in files; raises `UsageError`."""
+    if isinstance(tree, list):
+        return [_with_secrets(part, where, place) for part in tree]
+    if not isinstance(tree, dict):
+        return tree
+    found = {}
+    for name, value in tree.items():
+        key = f"{place}.{name}" if place else str(name)
+        secret = SECRETS.get(name)
+        if secret is None:
+            found[name] = _with_secrets(value, where, key)
+        elif tree.get(secret):
+            raise UsageError(f"{where(key)}: give either {secret} or {name}, not both")
+        else:
+            found[secret] = _secret(value, where(key))
+    return found
+
+
+def _secret(path: object, where: str) -> str:
+    try:
+        text = Path(str(path)).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{where}: {path} holds no text in UTF-8") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{where}: cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    secret = text.removesuffix("\n").removesuffix("\r")
+    if not secret:
+        raise UsageError(f"{where}: {path} holds nothing")
+    return secret
 
 
 def _variable(key: str) -> str:
@@ -343,25 +476,33 @@ def _check(settings: Settings, source: Source) -> None:
     """The rules that reach over several keys."""
     if settings.state is not None and settings.state.map is not None:
         raise UsageError(f"{source.where('state.map')}: these tables are ours, so there is nothing to map")
-    for proxy in settings.trusted_proxies:
-        try:
-            ipaddress.ip_network(proxy)
-        except ValueError as error:
-            raise UsageError(f"{source.where('trusted_proxies')}: {error}") from None
+    _check_door(settings, source)
     if settings.notify is not None:
         _check_notify(settings.notify, source)
+    if settings.restricted is not None:
+        _check_access(settings.restricted, source)
     database = settings.database
     if database is None:
         return
     if settings.access is None:
         raise UsageError(
             f"{source.where('access')}: must be set for any database but the demo's; "
-            "`access: open` lets everybody in who reaches the port"
+            "`access: open` lets everybody in who reaches the port; docs/access.md tells how to let in some"
         )
     if database.kind == "mysql" and not database.name:
         raise UsageError(f"{source.where('database.name')}: name the database to read")
     if database.map is not None:
         _check_map(database.map, source)
+
+
+def _check_door(settings: Settings, source: Source) -> None:
+    for proxy in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise UsageError(f"{source.where('trusted_proxies')}: {error}") from None
+    if settings.tls is not None and not (settings.tls.certificate and settings.tls.key):
+        raise UsageError(f"{source.where('tls')}: name the file of the certificate, and that of its key")
 
 
 def _check_notify(notify: Notify, source: Source) -> None:
@@ -381,6 +522,31 @@ def _check_notify(notify: Notify, source: Source) -> None:
             raise UsageError(f"{where}: the target {target.name!r} needs a url, one that Apprise knows")
         if names.count(target.name) > 1:
             raise UsageError(f"{where}: there are two targets {target.name!r}; give each a name of its own")
+
+
+def _check_access(access: Access, source: Source) -> None:
+    if not access.users and not access.tokens:
+        raise UsageError(
+            f"{source.where('access')}: name users or tokens, or nobody can come in; docs/access.md has both"
+        )
+    where = source.where("access.users")
+    names = [user.name for user in access.users]
+    for user in access.users:
+        if not 0 < len(user.name) <= MOST_NAME:
+            raise UsageError(f"{where}: each user needs a name, of at most {MOST_NAME} characters")
+        if names.count(user.name) > 1:
+            raise UsageError(f"{where}: there are two users {user.name!r}")
+        if not user.password_hash.startswith("$argon2id$"):
+            raise UsageError(f"{where}: {user.name!r} needs a password_hash; `python -m access password` makes one")
+    if access.users and (access.session is None or len(access.session.secret.encode()) < LEAST_SECRET):
+        raise UsageError(f"{source.where('access.session')}: users need a session.secret, {LONG_SECRET}")
+    for key in access.tokens:
+        where = source.where("access.tokens")
+        needed, other = ("secret", "public_key") if key.algorithm == "HS256" else ("public_key", "secret")
+        if not getattr(key, needed) or getattr(key, other):
+            raise UsageError(f"{where}: {key.algorithm} needs a {needed}, or a {needed}_file, and nothing else")
+        if key.secret and len(key.secret.encode()) < LEAST_SECRET:
+            raise UsageError(f"{where}: this secret can be found by trying; take {LONG_SECRET}")
 
 
 def _check_map(maps: DatabaseMap, source: Source) -> None:

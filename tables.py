@@ -244,3 +244,32 @@ rollup_position = sa.Table(
     mysql_engine="InnoDB",
     mysql_charset="utf8mb4",
 )
+
+# Who did what, in a chain of hashes. Times as text: what is hashed is what stands there, to the byte.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("entry_id", _Id, primary_key=True, autoincrement=False),  # from 1, without a hole
+    sa.Column("time", sa.String(32), nullable=False),
+    sa.Column("action", sa.String(32), nullable=False),
+    sa.Column("who", sa.String(255), nullable=False),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("subject", sa.String(255), nullable=False),
+    sa.Column("before", _Long),  # JSON, as is `after`
+    sa.Column("after", _Long),
+    sa.Column("previous", sa.String(64), nullable=False),  # the hash of the entry before
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Index(None, "action", "entry_id"),
+    mysql_engine="InnoDB",
+    mysql_charset="utf8mb4",
+)
+
+audit_head = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("head_id", sa.Integer, primary_key=True, autoincrement=False),  # 1: there is but one
+    sa.Column("entry_id", _Id, nullable=False),  # the last entry
+    sa.Column("hash", sa.String(64), nullable=False),
+    mysql_engine="InnoDB",
+    mysql_charset="utf8mb4",
+)

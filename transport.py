@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
@@ -22,17 +23,22 @@ from engineio.packet import Packet as EnginePacket
 from socketio.packet import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 from tornado import httpserver
 from tornado.http1connection import HTTP1Connection
+from tornado.tcpserver import TCPServer
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
+from engine.certificates import Certificate
 from engine.deadlines import Deadlines
-from engine.door import Door
+from engine.door import Door, end_stuck
 from engine.environ import Environ
 from engine.handler import Handler
+from engine.requests import MALFORMED, NO_HANDSHAKE, REASONS
 from engine.sessions import Engine
 
 __all__ = [
+    "REASONS",
     "UNREADABLE",
     "AsyncServer",
+    "Certificate",
     "Door",
     "EventName",
     "ForgivingJson",
@@ -40,6 +46,7 @@ __all__ = [
     "Json",
     "TextPacket",
     "close_all",
+    "end_stuck",
     "forget_handshake",
     "get_tornado_handler",
     "missing",
@@ -81,6 +88,7 @@ PRIVATE: Mapping[Callable[..., Any], set[str]] = {
     WebSocketProtocol13._challenge_response: {"compute_accept_value"},
     WebSocketHandler.get: {"get_websocket_protocol", "ws_connection"},
     httpserver.HTTPServer.initialize: {"conn_params"},
+    TCPServer.add_sockets: {"_handle_connection"},
     httpserver._HTTPRequestContext.__init__: {"address", "remote_ip", "protocol"},
 }
 
@@ -249,6 +257,8 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         self._held: dict[str, list[EnginePacket]] = {}
         self._entering: Deadlines[str] = Deadlines(ENTER_S, lambda eio_sid, _: self._release(eio_sid))
         super().__init__(*arguments, serializer=HardenedPacket if serializer == "default" else serializer, **options)
+        self.refusals: Counter[str] = Counter() if gaps else self.eio.refusals
+        """Requests and clients that were refused or closed at the door, by one of `REASONS`."""
 
     def _engineio_server_class(self) -> type[engineio.AsyncServer]:
         return self._engine
@@ -271,6 +281,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             # Nothing that a client of ours would send, and no defect of ours.
             log.info("%s sent a malformed packet: %s", eio_sid, error)
+            self.refusals[MALFORMED.reason] += 1
             await self._break_off(eio_sid)
             return
         if packet is None:
@@ -418,6 +429,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
                 self._strangers.add(eio_sid)
 
     def _turn_away(self, eio_sid: str, _: float) -> None:
+        self.refusals[NO_HANDSHAKE] += 1
         self.start_background_task(self._break_off, eio_sid)
 
     async def _break_off(self, eio_sid: str) -> None:

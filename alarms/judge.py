@@ -9,7 +9,7 @@ one whose value was corrected; one that came before changes nothing. What is old
 import math
 import struct
 import sys
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 import msgspec
@@ -93,16 +93,42 @@ def adopt(state: State, episode: Episode) -> State:
     return _replaced(msgspec.structs.replace(state, end=end), episode.kind, Track(episode, begins))
 
 
-def close(state: State, kind: str, time: float) -> State:
-    """Return the state after the open episode of this kind was closed by hand: quiet until all is normal again."""
-    return _replaced(msgspec.structs.replace(state, now=max(state.now, time)), kind, Track(None))
+def close(terms: Terms, state: State, kind: str, time: float) -> tuple[State, list[Change]]:
+    """Go on after the episode of this kind was closed by hand at `time`: quiet until all is normal again.
+
+    What came later may have been judged already, as of that episode: a breach since it was normal again is another.
+    """
+    now = max(state.now, time)
+    if kind == NO_DATA or state.mark != terms.mark:  # by other terms nothing is judged again
+        track = state.silence if kind == NO_DATA else state.fold.tracks.get(kind)
+        return _replaced(msgspec.structs.replace(state, now=now), kind, _closed(track)), []
+    readings = list(_unpacked(state.history))
+    place = bisect_right(readings, time, key=lambda each: each.time)
+    before = outcome(terms, state.origin, state.base, readings[:place], min(state.now, time)).fold
+    base = _with(before, kind, _closed(before.tracks.get(kind)))
+    after = outcome(terms, state.origin, base, readings[place:], state.now)
+    start = (readings[place - 1].time, readings[place - 1].rank) if place else state.start
+    history = b"".join(map(_packed, readings[place:]))
+    state = msgspec.structs.replace(state, base=base, start=start, history=history, fold=after.fold, now=now)
+    return state, [change for change in after.changes if change.episode.kind == kind]
 
 
-def _replaced(state: State, kind: str, track: Track) -> State:
+def _closed(track: Track | None) -> Track | None:
+    """What is left of a track whose episode was closed by hand: nothing, where all is normal already."""
+    is_over = track is None or (track.episode is not None and track.episode.cleared is not None)
+    return None if is_over else Track(None)
+
+
+def _replaced(state: State, kind: str, track: Track | None) -> State:
     if kind == NO_DATA:
         return _rebased(msgspec.structs.replace(state, silence=track))
-    tracks = {**state.fold.tracks, kind: track}
-    return _rebased(msgspec.structs.replace(state, fold=msgspec.structs.replace(state.fold, tracks=tracks)))
+    return _rebased(msgspec.structs.replace(state, fold=_with(state.fold, kind, track)))
+
+
+def _with(fold: Fold, kind: str, track: Track | None) -> Fold:
+    """Return the fold with this track of a kind; None: it is normal."""
+    tracks = {each: other for each, other in fold.tracks.items() if each != kind}
+    return msgspec.structs.replace(fold, tracks=tracks if track is None else {**tracks, kind: track})
 
 
 def _rebased(state: State) -> State:

@@ -15,6 +15,7 @@ from ask.answers import Alarm, History, Id, Organisation, Storehouse
 from ask.questions import QueryAlarms, QueryEnvs
 from ask.readings import Key, Reading, Row, Spans
 from ask.sensors import Sensor
+from ask.sight import Sight
 from ask.subjects import Subjects
 from database import Database
 from errors import BadRequest, Unavailable
@@ -49,46 +50,63 @@ class Ask:
         self._clock = clock
         self._timed = timed
 
-    async def organisations(self) -> list[Organisation]:
-        """Return all organisations."""
-        return await self._put(organisations.organisations)
+    async def organisations(self, sight: Sight) -> list[Organisation]:
+        """Return the organisations of which one may see anything."""
+        found = await self._put(organisations.organisations)
+        if sight.everything:
+            return found
+        places = await self._put(storehouses.all_storehouses) if sight.storehouses else []
+        seen = {one.org_id for one in places if sight.storehouse(one)}
+        return [one for one in found if one.org_id in seen or sight.organisation(one.org_id)]
 
-    async def storehouses(self, org_id: Id) -> list[Storehouse]:
+    async def storehouses(self, org_id: Id, sight: Sight) -> list[Storehouse]:
         """Return an organisation's storehouses; raises `NotFound`."""
-        return await self._put(storehouses.storehouses, org_id)
+        return await self._put(storehouses.storehouses, org_id, sight)
 
-    async def storehouse(self, store_house_id: Id) -> Storehouse:
+    async def storehouse(self, store_house_id: Id, sight: Sight) -> Storehouse:
         """Return one storehouse; raises `NotFound`."""
-        return await self._put(storehouses.storehouse, store_house_id)
+        return await self._put(storehouses.storehouse, store_house_id, sight)
 
-    async def alarms(self, question: QueryAlarms) -> list[Alarm]:
+    async def stays(self, store_house_id: Id, sight: Sight) -> None:
+        """Raise `NotFound` where a storehouse has moved out of sight while it was asked about."""
+        if not sight.everything:
+            await self.storehouse(store_house_id, sight)
+
+    async def owners(self) -> dict[Id, Id]:
+        """Return the organisation of each storehouse, both by their ids."""
+        return await self._put(storehouses.owners)
+
+    async def alarms(self, question: QueryAlarms, sight: Sight) -> list[Alarm]:
         """Return a storehouse's alarms, the site's own and ours, newest first; raises `NotFound`, `BadRequest`."""
         now = self._clock()
-        place = await self.storehouse(question.store_house_id)
+        place = await self.storehouse(question.store_house_id, sight)
         since = alarms.since_minute(question.data_minute, place, now)
         theirs = await self._put(alarms.alarms, place, since, now)
         with self._timed("episodes.since"):
             ours = await self._state.run(lambda c: episodes.since(c, place.store_house_id, since, alarms.MOST + 1))
+        await self.stays(place.store_house_id, sight)
         if len(theirs) + len(ours) > alarms.MOST:
             raise BadRequest(f"that is more than {alarms.MOST} alarms; ask for a shorter time", "data_minute")
         return sorted(theirs + ours, key=lambda alarm: alarm.raised, reverse=True)
 
-    async def has_alarm(self, alarm_id: Id) -> bool:
-        """Return whether the site's own system has an alarm of this id."""
-        return await self._put(alarms.exists, alarm_id)
+    async def alarm_subject(self, alarm_id: Id) -> tuple[Id | None, Id | None] | None:
+        """Return the storehouse and the sensor of an alarm of the site's own; None where there is no such alarm."""
+        return await self._put(alarms.subject, alarm_id)
 
-    async def sensors(self, store_house_id: Id) -> list[Sensor]:
+    async def sensors(self, store_house_id: Id, sight: Sight) -> list[Sensor]:
         """Return the sensors of a storehouse, by id; raises `NotFound`."""
-        place = await self.storehouse(store_house_id)
+        place = await self.storehouse(store_house_id, sight)
         return await self._put(sensors.sensors, place.store_house_id)
 
     async def recent_alarms(self, since: datetime) -> list[Alarm]:
         """Return the alarms of all storehouses open, or raised, since then."""
         return await self._put(alarms.recent, since, self._clock())
 
-    async def history(self, question: QueryEnvs) -> History:
+    async def history(self, question: QueryEnvs, sight: Sight) -> History:
         """Return the history of a storehouse's sensors; raises `NotFound`, `BadRequest`."""
-        return await self._put(history.history, question, self._clock())
+        found = await self._put(history.history, question, self._clock(), sight)
+        await self.stays(found.store_house_id, sight)
+        return found
 
     async def sparks(self, wanted: Sequence[Sensor]) -> dict[Key, list[float | None]]:
         """Return the hourly means of the last 24 hours of each of these sensors."""

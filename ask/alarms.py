@@ -48,15 +48,20 @@ def alarms(
     return [_alarm(alarm, row, place.store_house_id, of_place, now) for row in rows]
 
 
-def exists(connection: sa.Connection, subjects: Subjects, alarm_id: Id) -> bool:
-    """Return whether the site's own system has an alarm of this id."""
+def subject(connection: sa.Connection, subjects: Subjects, alarm_id: Id) -> tuple[Id | None, Id | None] | None:
+    """Return the storehouse and the sensor of an alarm of the site's own, as far as they are written there.
+
+    None where there is no such alarm.
+    """
     alarm = subjects.alarm
     if alarm is None:
-        return False
-    return (
-        connection.execute(alarm.select("alarm_id").where(alarm.equals("alarm_id", alarm_id)).limit(1)).first()
-        is not None
-    )
+        return None
+    wanted = alarm.select("store_house_id", "sensor_id").where(alarm.equals("alarm_id", alarm_id)).limit(1)
+    found = connection.execute(wanted).first()
+    if found is None:
+        return None
+    store_house_id, sensor_id = (None if one is None else identity(one) for one in found)
+    return store_house_id, sensor_id
 
 
 def recent(connection: sa.Connection, subjects: Subjects, since: datetime, now: datetime) -> list[Alarm]:

@@ -1,7 +1,7 @@
 """What a browser is told: the answers, and what the server pushes."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -113,8 +113,18 @@ class Drawn(msgspec.Struct, frozen=True):
     low_low: float | None
 
 
+class PastDrawn(Drawn, frozen=True):
+    """The limits that were in force from `start` to `end`."""
+
+    start: datetime
+    end: datetime
+
+
 class SensorAnswer(msgspec.Struct, frozen=True):
-    """A sensor. `interval_s`: null where it reports changes only. `position`: on the floor plan, 0 to 1 each."""
+    """A sensor. `interval_s`: null where it reports changes only. `position`: on the floor plan, 0 to 1 each.
+
+    `past_limits` stands there for who has asked since when: those before the last change of the rules.
+    """
 
     sensor_id: Id
     sensor_name: str
@@ -123,6 +133,7 @@ class SensorAnswer(msgspec.Struct, frozen=True):
     interval_s: float | None
     position: tuple[float, float] | None
     limits: Drawn
+    past_limits: list[PastDrawn] | msgspec.UnsetType = msgspec.UNSET
 
 
 class RuleChange(msgspec.Struct, frozen=True):
@@ -147,13 +158,17 @@ class Maintenance(msgspec.Struct, frozen=True):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """The rules in force, as people wrote them; what counts where none says otherwise; and the newest changes."""
+    """The rules in force, as people wrote them; what counts where none says otherwise; and the newest changes.
+
+    `revision` grows with each change.
+    """
 
     rules: list[Data]
     defaults: dict[str, Data]
     profiles: dict[str, Data]
     changes: list[RuleChange]
     maintenance: list[Maintenance]
+    revision: int
 
 
 class PreviewedAlarm(msgspec.Struct, frozen=True):
@@ -275,6 +290,21 @@ class Alarms(msgspec.Struct, frozen=True):
     store_house_id: Id
     cursor: int
     alarms: list[Alarm]
+
+
+class Who(msgspec.Struct, frozen=True):
+    """Who asks: without a name, anybody, for access is open; `expires` null: never."""
+
+    name: str
+    role: Literal["watch", "operate", "configure"]
+    expires: datetime | None
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The event `ended`: why the server ends the connection."""
+
+    code: str
+    message: str
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -51,6 +51,13 @@ def open_alarms(connection: sa.Connection) -> list[Alarm]:
     return [alarm(dict(row)) for row in connection.execute(statement).mappings()]
 
 
+def place(connection: sa.Connection, episode_id: int) -> Id | None:
+    """Return the storehouse of an alarm; None where there is no such alarm."""
+    episode = tables.episode.c
+    found = connection.scalar(sa.select(episode.store_house_key).where(episode.episode_id == episode_id))
+    return None if found is None else msgspec.json.decode(found)
+
+
 def alarm(row: Mapping[str, Any]) -> Alarm:
     """Return a row of `tables.episode` as browsers get it."""
     limits = msgspec.json.decode(row["limits"])

@@ -16,6 +16,7 @@ from ask.questions import QueryEnvs
 from ask.readings import Key
 from ask.rows import bounded, number
 from ask.sensors import Sensor, sensors
+from ask.sight import Sight
 from ask.storehouses import storehouse
 from ask.subjects import Subject, Subjects, identity
 from errors import BadRequest, NotFound, Unavailable
@@ -58,9 +59,9 @@ Buckets = dict[Key, dict[int, Bucket]]
 """By sensor, and by the second at which they begin; those without a good reading are left out."""
 
 
-def history(connection: sa.Connection, subjects: Subjects, question: QueryEnvs, now: datetime) -> History:
+def history(connection: sa.Connection, subjects: Subjects, question: QueryEnvs, now: datetime, sight: Sight) -> History:
     """Return the storehouse's curves; raises `NotFound`, `BadRequest`, and `Unavailable` where it takes too long."""
-    place = storehouse(connection, subjects, question.store_house_id)
+    place = storehouse(connection, subjects, question.store_house_id, sight)
     check_span(question.start, question.end)
     shown = _shown(sensors(connection, subjects, place.store_house_id), question.sensor_id)
     most = min(question.points, MOST_POINTS // max(len(shown), 1))

@@ -1,6 +1,7 @@
 """When nobody is to be disturbed. It lies in `state`."""
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 import tables
 from ask.answers import Id, Maintenance
 from ask.journal import key
+from errors import NotFound
 
 
 def version(connection: sa.Connection) -> int:
@@ -21,15 +23,26 @@ def after(connection: sa.Connection, time: datetime, store_house_id: Id | None =
     statement = sa.select(tables.maintenance).where(columns.end > time)
     if store_house_id is not None:
         statement = statement.where(columns.store_house_key == key(store_house_id))
-    return [
-        Maintenance(
-            maintenance_id=row.maintenance_id,
-            store_house_id=msgspec.json.decode(row.store_house_key),
-            sensor_id=None if row.sensor_key is None else msgspec.json.decode(row.sensor_key),
-            start=row.start,
-            end=row.end,
-            reason=row.reason,
-            by=row.by,
-        )
-        for row in connection.execute(statement.order_by(columns.start))
-    ]
+    return [_maintenance(row) for row in connection.execute(statement.order_by(columns.start))]
+
+
+def one(connection: sa.Connection, maintenance_id: int, store_house_id: Id) -> Maintenance:
+    """Return one of a storehouse; raises `NotFound`."""
+    columns = tables.maintenance.c
+    wanted = columns.maintenance_id == maintenance_id, columns.store_house_key == key(store_house_id)
+    row = connection.execute(sa.select(tables.maintenance).where(*wanted)).first()
+    if row is None:
+        raise NotFound(f"there is no maintenance {maintenance_id} of that storehouse", "maintenance_id")
+    return _maintenance(row)
+
+
+def _maintenance(row: sa.Row[Any]) -> Maintenance:
+    return Maintenance(
+        maintenance_id=row.maintenance_id,
+        store_house_id=msgspec.json.decode(row.store_house_key),
+        sensor_id=None if row.sensor_key is None else msgspec.json.decode(row.sensor_key),
+        start=row.start,
+        end=row.end,
+        reason=row.reason,
+        by=row.by,
+    )

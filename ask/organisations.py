@@ -16,8 +16,9 @@ def organisations(connection: sa.Connection, subjects: Subjects) -> list[Organis
     return [Organisation(identity(org_id), text(org_name) or "") for org_id, org_name in rows if org_id is not None]
 
 
-def organisation_exists(connection: sa.Connection, subjects: Subjects, org_id: Id) -> bool:
-    """Return whether there is such an organisation."""
+def known_id(connection: sa.Connection, subjects: Subjects, org_id: Id) -> Id | None:
+    """Return the id as its column has it; None where there is no such organisation."""
     organisation = subjects.organisation
     wanted = organisation.select("org_id").where(organisation.equals("org_id", org_id)).limit(1)
-    return connection.execute(wanted).first() is not None
+    found = connection.execute(wanted).scalar()
+    return None if found is None else identity(found)

@@ -59,9 +59,10 @@ class CloseAlarm(msgspec.Struct, frozen=True):
 
 
 class QuerySensors(msgspec.Struct, frozen=True):
-    """The sensors of a storehouse, with their places and limits."""
+    """The sensors of a storehouse, with their places and limits; the limits that were, too, back to `since`."""
 
     store_house_id: Id
+    since: Time | None = None
 
 
 class QueryRules(msgspec.Struct, frozen=True):
@@ -71,9 +72,10 @@ class QueryRules(msgspec.Struct, frozen=True):
 
 
 class SaveRules(msgspec.Struct, frozen=True):
-    """Let these rules hold from now on, instead of all that there are."""
+    """Let these rules hold from now on, instead of all that there are; only if those are still of that `revision`."""
 
     rules: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=2_000)]
+    revision: int | None = None
     by: Person | None = None
 
 
@@ -87,13 +89,17 @@ class PreviewAlarms(msgspec.Struct, frozen=True):
 
 
 class SaveMaintenance(msgspec.Struct, frozen=True):
-    """From `start` to `end` nobody is to be disturbed by a storehouse, or by one of its sensors."""
+    """From `start` to `end` nobody is to be disturbed by a storehouse, or by one of its sensors.
+
+    With `maintenance_id` this holds instead of that one, which may so be ended early.
+    """
 
     store_house_id: Id
     start: Time
     end: Time
     reason: Comment
     sensor_id: Id | None = None
+    maintenance_id: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
     by: Person | None = None
 
 

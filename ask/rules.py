@@ -1,10 +1,21 @@
 """The rules as people have saved them, and who changed them when. They lie in `state`."""
 
+from datetime import datetime
+from typing import NamedTuple
+
 import msgspec
 import sqlalchemy as sa
 
 import tables
 from ask.answers import Data, RuleChange
+
+
+class Held(NamedTuple):
+    """Rules that held from `start` on, and no longer than `end`."""
+
+    start: datetime
+    end: datetime
+    rules: list[Data]
 
 
 def version(connection: sa.Connection) -> int:
@@ -29,3 +40,18 @@ def changes(connection: sa.Connection, most: int) -> list[RuleChange]:
         RuleChange(written, by, msgspec.json.decode(before), msgspec.json.decode(after))
         for written, by, before, after in rows
     ]
+
+
+def held(connection: sa.Connection, since: datetime, most: int) -> list[Held]:
+    """Return the rules that held from `since` until the last change, in order of time.
+
+    Of more than `most` changes, only what was between the newest of them.
+    """
+    change = tables.rule_change.c
+    statement = sa.select(change.written, change.before).where(change.written > since)
+    newest = connection.execute(statement.order_by(change.change_id.desc()).limit(most + 1)).all()
+    starts = [row.written for row in newest[1:]] + ([since] if len(newest) <= most else [])
+    found = [
+        Held(start, row.written, msgspec.json.decode(row.before)) for row, start in zip(newest, starts, strict=False)
+    ]
+    return found[::-1]

@@ -5,8 +5,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ask.answers import Id, Storehouse
-from ask.organisations import organisation_exists
+from ask.organisations import known_id
 from ask.rows import bounded, text
+from ask.sight import Sight
 from ask.subjects import Subjects, identity
 from errors import NotFound
 from instants import zone
@@ -14,20 +15,29 @@ from instants import zone
 MOST = 10_000
 
 
-def storehouses(connection: sa.Connection, subjects: Subjects, org_id: Id) -> list[Storehouse]:
-    """Return the organisation's storehouses, by id; raises `NotFound` where there is no such organisation."""
-    found = _select(connection, subjects, subjects.storehouse.equals("org_id", org_id))
-    if not found and not organisation_exists(connection, subjects, org_id):
-        raise NotFound(f"there is no organisation {org_id!r}", "org_id")
+def storehouses(connection: sa.Connection, subjects: Subjects, org_id: Id, sight: Sight) -> list[Storehouse]:
+    """Return the organisation's storehouses that `sight` has, by id; raises `NotFound` where it has nothing of it."""
+    here = _select(connection, subjects, subjects.storehouse.equals("org_id", org_id))
+    found = [one for one in here if sight.storehouse(one)]
+    if not found:
+        known = known_id(connection, subjects, org_id)
+        if known is None or not sight.organisation(known):
+            raise NotFound(f"there is no organisation {org_id!r}", "org_id")
     return found
 
 
-def storehouse(connection: sa.Connection, subjects: Subjects, store_house_id: Id) -> Storehouse:
-    """Return this storehouse; raises `NotFound`."""
+def storehouse(connection: sa.Connection, subjects: Subjects, store_house_id: Id, sight: Sight) -> Storehouse:
+    """Return this storehouse; raises `NotFound`, also where `sight` has it not."""
     found = _select(connection, subjects, subjects.storehouse.equals("store_house_id", store_house_id))
-    if not found:
+    if not found or not sight.storehouse(found[0]):
         raise NotFound(f"there is no storehouse {store_house_id!r}", "store_house_id")
     return found[0]
+
+
+def owners(connection: sa.Connection, subjects: Subjects) -> dict[Id, Id]:
+    """Return the organisation of each storehouse, both by their ids."""
+    rows = bounded(connection, subjects.storehouse.select("store_house_id", "org_id"), MOST)
+    return {identity(store_house_id): identity(org_id) for store_house_id, org_id in rows if store_house_id is not None}
 
 
 def all_storehouses(connection: sa.Connection, subjects: Subjects) -> list[Storehouse]:

@@ -1,10 +1,7 @@
 """Charting: how long the history of a year takes, from the question to its acknowledgement."""
 
 import asyncio
-import os
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -13,12 +10,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.child import ROOT, Failed
+from bench.child import Failed
 from bench.peers import Yard
 from bench.report import Report, number
 from bench.site import Site, mariadb
 from tests.clients import connected
-from tests.serving import StorewatchServer, clean_environment
+from tests.coldstore import FOLDER as COLDSTORE
+from tests.coldstore import READINGS as COLDSTORE_READINGS
+from tests.coldstore import with_year, year_in
+from tests.serving import StorewatchServer
 
 TITLE = "from `queryEnvs` to its acknowledgement at a client, the server as the command starts it"
 SENSORS, MINUTES = 20, 365 * 1440
@@ -27,7 +27,6 @@ END = START + timedelta(minutes=MINUTES)
 PORTION = 500_000
 """Rows in one statement."""
 POSITION = "SELECT reading_id FROM rollup_position"
-COLDSTORE_READINGS = 316_480
 TIMES = 15
 YEAR_LIMIT_MS, COLDSTORE_LIMIT_MS = 500, 300
 PATIENCE_S = 900
@@ -107,18 +106,13 @@ def _check(answer: dict[str, Any]) -> None:
 
 
 def _coldstore(yard: Yard, report: Report) -> None:
-    data = Path(os.environ.get("STOREWATCH_COLDSTORE", ROOT.parent / "shared" / "coldstore"))
-    if not data.is_dir():
-        report.tell(f"a year of a real cold store: {data} is absent", "")
+    if not COLDSTORE.is_dir():
+        report.tell(f"a year of a real cold store: {COLDSTORE} is absent", "")
         return
     folder = _folder(yard, "coldstore")
-    server = StorewatchServer(folder, {"database": {"path": str(folder / "own.db")}})
-    command = [sys.executable, "-m", "ingest", "csv", str(data / "readings.csv"), "--config", str(server.config)]
-    options = ["--store-house", "Cold store", "--time-zone", "America/Chicago"]
-    subprocess.run([*command, *options], cwd=ROOT, env=clean_environment(), check=True, capture_output=True)
-    server.start()
+    server = with_year(COLDSTORE, folder).start()
     try:
-        with closing(sqlite3.connect(folder / "own.db")) as own:
+        with closing(sqlite3.connect(year_in(folder)["path"])) as own:
             _rolled_up(lambda: own.execute(POSITION).fetchall(), COLDSTORE_READINGS)
         start = datetime(2021, 6, 24, tzinfo=UTC)
         times = asyncio.run(_ask(server.url, start, start + timedelta(days=365)))

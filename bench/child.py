@@ -52,7 +52,7 @@ class Child:
         self._log = folder / f"{time.monotonic_ns()}.log"
         pipe = subprocess.PIPE
         with self._log.open("wb") as errors, _on_core(core):
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - a server of the bench
                 command, bufsize=0, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=errors, env=environment()
             )
         self._answers = selectors.DefaultSelector()

@@ -1,10 +1,8 @@
 """Judging: what it costs to judge a year of a real cold store on one core."""
 
-import os
 import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from alarms import rules, sheet
@@ -17,9 +15,9 @@ from ask.sensors import Sensor
 from bench.child import ROOT
 from bench.peers import Yard
 from bench.report import Report, number
+from tests.coldstore import FOLDER, ZONE
 
 TITLE = "what it costs to judge, on one core: a year of a real cold store (ten sensors) from its file, and each reading"
-FOLDER = Path(os.environ.get("STOREWATCH_COLDSTORE", ROOT.parent / "shared" / "coldstore"))
 RULES = ROOT / "docs" / "examples" / "coldstore-rules.yaml"
 OTHERS = ("freezer_1", "freezer_3", "freezer_4")
 """Have no rules in the file; they are judged like `freezer_2`."""
@@ -44,7 +42,7 @@ def _year(report: Report) -> None:
     like = next(rule for rule in known if rule.scope.sensor_name == "freezer_2")
     known += [Rule(Scope(sensor_name=name), high=like.high, low=like.low, no_data=like.no_data) for name in OTHERS]
     start = time.process_time()
-    table = sheet.readings(FOLDER / "readings.csv", ZoneInfo("America/Chicago"), "temperature", _say)
+    table = sheet.readings(FOLDER / "readings.csv", ZoneInfo(ZONE), "temperature", _say)
     read = time.process_time()
     found = [replay(rules.terms(known, sensor), sensor, readings) for sensor, readings in table.items()]
     end = time.process_time()

@@ -105,7 +105,8 @@ def _path(command: str) -> str | None:
 def _told(command: str) -> str:
     """Return the version that a program tells."""
     option = "-dumpfullversion" if command == "gcc" else "--version"
-    told = subprocess.run([_path(command) or command, option], capture_output=True, text=True, check=False).stdout
+    line = [_path(command) or command, option]
+    told = subprocess.run(line, capture_output=True, text=True, check=False).stdout  # noqa: S603 - a compiler, or Node
     words = [word.strip("v,") for word in told.split()]
     return next((word.split("-")[0] for word in words if word[:1].isdigit()), "?")
 

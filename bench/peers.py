@@ -156,7 +156,7 @@ class Yard:
 
 
 def _run(command: list[str], folder: Path | None = None) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     if done.returncode:
         raise Failed(f"{' '.join(command)}: {done.stdout}{done.stderr}")
 

@@ -1,4 +1,8 @@
-"""Ringing: a server that judges very many readings while it pushes, against one that leaves the judging out."""
+"""Ringing: a server that judges very many readings while it pushes, against one that leaves the judging out.
+
+MariaDB makes the readings itself, 1,000 in a statement and a commit. A site has many more and smaller commits; here the
+two cores are to be left to the server, for which these are readings like any other.
+"""
 
 import asyncio
 import time
@@ -15,21 +19,24 @@ from tests.clients import connected
 from tests.serving import StorewatchServer
 
 TITLE = (
-    "10,000 readings a second for 20 s, 50 of them out of limits, 200 clients that watch; with the judge and without"
+    "11,000 readings a second for 20 s, 55 of them out of limits, 200 clients that watch; with the judge and without"
 )
 STOREHOUSES, SENSORS = 200, 50
 EVERYWHERE = STOREHOUSES * SENSORS
 WATCHED = EVERYWHERE - 1
 """A sensor whose storehouse one client watches alone."""
 CLIENTS = 200
-SECONDS, PORTIONS = 20, 10
+ROUNDS, PORTIONS = 22, 10
+"""In each round every sensor is read once, in so many statements."""
+APART_S = 1 / 11
+"""Between two statements. At 10,000 a second a writer that is held up once could not reach what is promised."""
 BREACHES = 50
-"""New ones a second, each of another sensor."""
+"""New ones a round, each of another sensor."""
 LAG_S, DELAYED_MS = 2, 20
 PATIENCE_S = 60
 RULES = [{"scope": {"metric": "temperature"}, "high": 50}]
 
-# Sensor by sensor, spread over the storehouses; in each second others are out of limits.
+# Sensor by sensor, spread over the storehouses; in each round others are out of limits.
 READINGS = """
     INSERT INTO reading (sensor_id, time, value)
     SELECT seq * {portions} + {portion} + 1, UTC_TIMESTAMP(3),
@@ -53,10 +60,9 @@ def run(yard: Yard, report: Report) -> None:
     report.begin("ringing", TITLE)
     peers.allow_files(CLIENTS)
     without, judging = (_run(yard, judge) for judge in (False, True))
-    readings = EVERYWHERE * SECONDS
-    report.above("readings written a second", readings / judging.written_s, 9_500)
+    report.above("readings written a second", EVERYWHERE * ROUNDS / judging.written_s, 10_000)
     report.below("behind the last reading, when all is judged", judging.lag_s, LAG_S, "s")
-    report.at_most(f"of {BREACHES * SECONDS:,} alarms, not raised", judging.missing, 0)
+    report.at_most(f"of {BREACHES * ROUNDS:,} alarms, not raised", judging.missing, 0)
     report.tell("CPU of the server for a reading, with the judge", f"{number(judging.cpu_us)} us")
     report.tell("without", f"{number(without.cpu_us)} us")
     report.tell("from a reading to its push, p50, p95, with the judge", spread(judging.times))
@@ -88,34 +94,35 @@ async def _measure(server: StorewatchServer, site: Site, judge: bool) -> Run:
         times = await pushes(watcher, site, WATCHED, writing)
         written_s = await writing
         lag_s = await _lag(site) if judge else 0.0
-        cpu_us = (cpu_ns(server.pid) - before) / 1000 / (EVERYWHERE * SECONDS)
-    missing = BREACHES * SECONDS - _raised(site) if judge else 0
+        cpu_us = (cpu_ns(server.pid) - before) / 1000 / (EVERYWHERE * ROUNDS)
+    missing = BREACHES * ROUNDS - _raised(site) if judge else 0
     return Run(times, cpu_us, written_s, lag_s, missing)
 
 
 async def _write(site: Site) -> float:
     """Write at an even pace; return how long it took."""
     began = time.monotonic()
-    for portion_of_all in range(SECONDS * PORTIONS):
-        second, portion = divmod(portion_of_all, PORTIONS)
-        await asyncio.sleep(max(0.0, began + portion_of_all / PORTIONS - time.monotonic()))
+    for statement in range(ROUNDS * PORTIONS):
+        turn, portion = divmod(statement, PORTIONS)
+        await asyncio.sleep(max(0.0, began + statement * APART_S - time.monotonic()))
         await asyncio.to_thread(
             site.execute,
             READINGS.format(
                 portions=PORTIONS,
                 portion=portion,
-                first=second * BREACHES,
+                first=turn * BREACHES,
                 breaches=BREACHES,
                 last=EVERYWHERE // PORTIONS - 1,
             ),
         )
-    return max(time.monotonic() - began, SECONDS)
+    # The last statement has its time to itself, too.
+    return max(time.monotonic() - began, ROUNDS * PORTIONS * APART_S)
 
 
 async def _lag(site: Site) -> float:
     """Return after how many seconds all alarms are written down."""
     began = time.monotonic()
-    while await asyncio.to_thread(_raised, site) < BREACHES * SECONDS:
+    while await asyncio.to_thread(_raised, site) < BREACHES * ROUNDS:
         if time.monotonic() - began > PATIENCE_S:
             break
         await asyncio.sleep(0.05)

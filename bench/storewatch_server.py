@@ -17,11 +17,16 @@ import globals
 import logger
 import server
 import transport
+from access.asker import Asker
+from access.gate import Gate
+from access.policy import OPEN
 from ask import Ask
 from ask.answers import Id, Organisation, Storehouse
+from ask.sight import Sight
 from bench import control, message
 from database import Database
 from live import fanout
+from live.audit import Audit
 from live.directory import Directory
 from live.journal import Journal
 from live.overview import Overview
@@ -37,11 +42,11 @@ SETTINGS = Settings(host="127.0.0.1", access="open", rate_limit=1e9, rate_burst=
 class Known:
     """Stands for `Ask`, without a database."""
 
-    async def organisations(self) -> list[Organisation]:
+    async def organisations(self, _sight: Sight) -> list[Organisation]:
         """Return the constant answer."""
         return message.ORGANISATIONS
 
-    async def storehouse(self, store_house_id: Id) -> Storehouse:
+    async def storehouse(self, store_house_id: Id, _sight: Sight) -> Storehouse:
         """Return one storehouse."""
         return message.STOREHOUSES[int(store_house_id) - 1]
 
@@ -55,14 +60,17 @@ async def serve(ping_s: int, library: bool, patient: bool) -> None:
     stuck_s = FOREVER_S if patient else SETTINGS.max_stuck
     manager = fanout.Library() if library else fanout.manager(SETTINGS.max_unsent, stuck_s)
     sio = server.socket_server(SETTINGS, manager)
-    screens = Screens(newest, manager.push, globals.clients, control.clock)
-    directory = Directory(ask, newest, control.clock, screens.change)
+    askers: dict[str, Asker] = {}
+    screens = Screens(newest, manager.push, globals.clients, control.clock, lambda sid: askers[sid].user.sight)
+    directory = Directory(ask, newest, control.clock, screens.change, lambda: False)
     journal = cast(Journal, None)  # nobody brings a cursor along
-    overview = Overview(ask, cast(Database, None), newest, manager.push, control.clock, lambda: False)
+    overview = Overview(ask, cast(Database, None), newest, manager.push, control.clock, lambda: False, directory.own)
     people = cast(People, None)  # nobody acts on an alarm
     previews = cast(Previews, None)  # nor tries rules
     parts = newest, screens, directory, journal, people, previews, overview
-    browsers = server.Browsers(SETTINGS, ask, *parts, globals.clients)
+    gate = Gate(OPEN, control.clock)
+    audit = cast(Audit, None)  # nobody is refused
+    browsers = server.Browsers(SETTINGS, ask, *parts, globals.clients, gate, askers, audit)
     sio.register_namespace(browsers)
     handler: Any = manager.handler(transport.get_tornado_handler(sio))
     application = tornado.web.Application([(r"/socket\.io/", handler)])
@@ -71,7 +79,7 @@ async def serve(ping_s: int, library: bool, patient: bool) -> None:
     sweep = asyncio.create_task(manager.sweep())
 
     async def push() -> None:
-        await screens.change(globals.clients.watched())
+        await screens.show(globals.clients.watched())
 
     garbage.tame()
     control.say(port=sockets[0].getsockname()[1])

@@ -9,7 +9,7 @@ import { say } from "./words/say.js";
 export function showBadge() {
   const icon = /** @type {HTMLLinkElement} */ (document.getElementById("icon"));
   effect(() => {
-    // A server without an overview tells only of the storehouse that is watched.
+    // The storehouse that is watched may tell sooner than the overview.
     const count = Math.max(openAlarms.value.open, activeAlarms.value.length);
     const name = watchedPlace.value?.storehouse.store_house_name;
     const title = name ? `${name} · Storewatch` : "Storewatch";

@@ -7,13 +7,6 @@ export interface Organisation {
   org_name: string;
 }
 
-export interface Storehouse {
-  store_house_id: Id;
-  store_house_name: string;
-  org_id: Id;
-  time_zone: string;
-}
-
 export interface Env {
   sensor_id: Id;
   sensor_name: string;
@@ -35,7 +28,7 @@ export interface Envs {
 
 export type Severity = "info" | "warning" | "critical";
 
-export type State = Severity | "stale" | "good" | "empty" | "unknown";
+export type State = Severity | "stale" | "good" | "empty";
 
 export interface Overview {
   time: string;
@@ -65,6 +58,7 @@ export interface Sensor {
   interval_s: number | null;
   position: [number, number] | null;
   limits: Limits;
+  past_limits?: (Limits & { start: string; end: string })[];
 }
 
 export interface Limits {
@@ -140,12 +134,21 @@ export interface Refusal {
   field?: string;
 }
 
+export type Role = "watch" | "operate" | "configure";
+
+/** Without a name: anybody, for access is open. */
+export interface Who {
+  name: string;
+  role: Role;
+  expires: string | null;
+}
+
 /** What each question is answered with. */
 export interface Answers {
-  orgs: Organisation[];
-  storehouses: Storehouse[];
+  whoami: Who | null;
   overview: Overview;
   leaveOverview: null;
+  alive: null;
   register: Envs;
   unregister: null;
   querySensors: Sensor[];
@@ -156,10 +159,12 @@ export interface Answers {
   queryRules: RuleBook;
   saveRules: RuleBook;
   previewAlarms: Preview;
+  saveMaintenance: Maintenance;
 }
 
 /** What the server sends unasked. */
 export interface Pushes {
+  whoami: Who | null;
   overview: Overview;
   envs: Envs;
   alarms: Alarms;
@@ -173,7 +178,7 @@ export interface Scope {
 }
 
 export interface Terms {
-  limit?: number;
+  limit?: number | string;
   severity?: Severity;
   delay?: number | string;
   clear_delay?: number | string;
@@ -188,8 +193,21 @@ export type Rule = { scope?: Scope; profile?: string | null } & {
   [kind in RuleKind]?: Terms | number | string | null;
 };
 
+export interface Maintenance {
+  maintenance_id: number;
+  store_house_id: Id;
+  sensor_id: Id | null;
+  start: string;
+  end: string;
+  reason: string;
+  by: string;
+}
+
 export interface RuleBook {
   rules: Rule[];
+  profiles: Record<string, unknown>;
+  maintenance: Maintenance[];
+  revision?: number;
   changes: { written: string; by: string; before: Rule[]; after: Rule[] }[];
 }
 

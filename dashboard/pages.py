@@ -7,11 +7,13 @@ reaches the disk.
 import base64
 import gzip
 import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urljoin
 
 from tornado.routing import Rule, URLSpec
 from tornado.web import HTTPError, RequestHandler
@@ -46,12 +48,17 @@ MODULES = {
 # Of uPlot the small file is a script, and the module is twice as large: with this line, the script is a module.
 ENDINGS = {"modules/uplot.js": b"\nexport default uPlot;\n"}
 
-# What only a chart needs is fetched when one is opened.
-LATE = {"modules/uplot.js", "static/parts/chart.js", "static/views/charts.js"}
+ENTRY = "static/main.js"
 
-# Comments and types are for who reads the sources: a fifth of what a phone would load.
-_COMMENT = re.compile(rb"^[ \t]*(?:/\*\*(?:[^*]|\*(?!/))*\*/|//.*)[ \t]*$", re.MULTILINE)
+# Comments, types and the indent are for who reads the sources: a fifth of what a phone would load.
+_COMMENT = re.compile(rb"/\*\*(?:[^*]|\*(?!/))*\*/ ?|^[ \t]*//.*$", re.MULTILINE)
+_INDENT = re.compile(rb"^[ \t]+", re.MULTILINE)
+_IMPORT = re.compile(r'\b(?:from|import)\s*"([^"\s]+)"')  # not `import("...")`: that is fetched when it is wanted
+_IMPORT_MAP = re.compile(rb'<script type="importmap">(.+?)</script>', re.DOTALL)
 _INLINE_SCRIPT = re.compile(rb"<script[^>]*>(.+?)</script>", re.DOTALL)
+
+
+Elsewhere = Callable[[RequestHandler], str | None]
 
 
 @dataclass(frozen=True)
@@ -71,20 +78,17 @@ class Asset:
 class Page(RequestHandler):
     """Answers GET and HEAD for the assets it was given by name, 404 for all else."""
 
-    def initialize(self, assets: Mapping[str, Asset], policy: str) -> None:
+    def initialize(self, assets: Mapping[str, Asset], policy: str, elsewhere: Elsewhere) -> None:
         """Take what `routes` has read."""
         self._assets = assets
+        self._elsewhere = elsewhere
         # Tornado calls set_default_headers before initialize, and again, without it, when it writes an error.
         self._policy = policy
         self.set_header("Content-Security-Policy", policy)
 
     def set_default_headers(self) -> None:
-        """Every answer, errors too, carries the security headers."""
-        self.clear_header("Server")
+        """Every answer, errors too, says what the page may load."""
         self.set_header("Content-Security-Policy", getattr(self, "_policy", "default-src 'none'"))
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("X-Frame-Options", "DENY")
-        self.set_header("Referrer-Policy", "no-referrer")
         self.set_header("Cache-Control", "no-cache")
 
     def get(self, name: str) -> None:
@@ -92,6 +96,10 @@ class Page(RequestHandler):
         asset = self._assets.get(name)
         if asset is None:
             raise HTTPError(404)
+        first = self._elsewhere(self) if name == "" else None
+        if first is not None:
+            self.redirect(first, status=303)
+            return
         self.set_status(asset.status)
         self.set_header("Content-Type", asset.content_type)
         self.set_header("Vary", "Accept-Encoding")
@@ -104,11 +112,15 @@ class Page(RequestHandler):
     head = get
 
 
-def routes() -> list[Rule]:
-    """Return the rules for `/`, `/static/...` and `/modules/...`, ready for a Tornado application."""
+def routes(elsewhere: Elsewhere = lambda _: None) -> list[Rule]:
+    """Return the rules for `/`, `/static/...` and `/modules/...`, ready for a Tornado application.
+
+    `elsewhere` tells where somebody must go first who asks for `/`. All else is the same for everybody, and holds
+    nothing of the site.
+    """
     found = assets()
     page = _page(found)
-    arguments = {"assets": {**found, "": page}, "policy": content_security_policy(page.content)}
+    arguments = {"assets": {**found, "": page}, "policy": content_security_policy(page.content), "elsewhere": elsewhere}
     return [URLSpec(r"/(|static/.*|modules/.*)", Page, arguments)]
 
 
@@ -150,7 +162,7 @@ def _static(path: Path) -> Asset:
     content = path.read_bytes()
     if path.suffix == ".js":
         # As many lines as before: what a browser says of an error is true of the source.
-        content = _COMMENT.sub(lambda found: b"\n" * found[0].count(b"\n"), content)
+        content = _INDENT.sub(b"", _COMMENT.sub(lambda found: b"\n" * found[0].count(b"\n"), content))
     return Asset(content, TYPES[path.suffix])
 
 
@@ -170,10 +182,24 @@ def _page(assets: Mapping[str, Asset]) -> Asset:
 
 
 def _with_preloads(page: bytes, assets: Mapping[str, Asset]) -> bytes:
-    """Name all modules in the page: found one import after the other, each layer would cost a round trip."""
-    names = sorted(name for name in assets if name.endswith(".js") and name not in LATE)
-    links = "".join(f'    <link rel="modulepreload" href="/{name}">\n' for name in names)
+    """Name the first modules in the page: found one import after the other, each layer would cost a round trip."""
+    links = "".join(f'    <link rel="modulepreload" href="/{name}">\n' for name in sorted(_first(page, assets)))
     return page.replace(b"  </head>", f"{links}  </head>".encode())
+
+
+def _first(page: bytes, assets: Mapping[str, Asset]) -> set[str]:
+    """Return the scripts that the page needs whatever it shows: those that its first one imports, and what they do."""
+    found = _IMPORT_MAP.search(page)
+    named = json.loads(found[1])["imports"] if found else {}
+    first: set[str] = set()
+    wanted = [ENTRY]
+    while wanted:
+        name = wanted.pop()
+        if name not in first and name in assets:
+            first.add(name)
+            texts = _IMPORT.findall(assets[name].content.decode())
+            wanted += [urljoin(f"/{name}", named.get(text, text)).removeprefix("/") for text in texts]
+    return first
 
 
 def _digest(script: bytes) -> str:

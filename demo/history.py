@@ -62,10 +62,10 @@ def _prepare(connection: sa.Connection, now_s: int, seed: int) -> None:
     for installed, last_s in last_of.items():
         if last_s is None:
             courses = past.month(installed.storehouse, now_s, seed)
-            raised += _alarms(installed, courses)
+            raised += past_alarms(installed, courses)
         else:
             courses = past.since(installed.storehouse, last_s, now_s, seed)
-        _write(connection, installed, courses)
+        write(connection, installed, courses)
     alarms.add(connection, sorted(raised, key=lambda row: row["raised"]))
 
 
@@ -94,7 +94,8 @@ def _last_s(connection: sa.Connection, installed: Installed) -> int | None:
     return None if last is None else int(last.timestamp())
 
 
-def _write(connection: sa.Connection, installed: Installed, courses: dict[Sensor, Course]) -> None:
+def write(connection: sa.Connection, installed: Installed, courses: dict[Sensor, Course]) -> None:
+    """Write down what sensors of the storehouse reported."""
     # Sensor by sensor and in order of time, as the index has them: so each row goes to its end.
     instants_s = set[int]().union(*(course.instants_s for course in courses.values()))
     texts = {instant: readings.text(_time(instant)) for instant in instants_s}
@@ -106,7 +107,8 @@ def _write(connection: sa.Connection, installed: Installed, courses: dict[Sensor
         readings.add_bulk(connection, rows)
 
 
-def _alarms(installed: Installed, courses: dict[Sensor, Course]) -> Iterator[Row]:
+def past_alarms(installed: Installed, courses: dict[Sensor, Course]) -> Iterator[Row]:
+    """Return the alarms that its watched sensors raised meanwhile."""
     storehouse = installed.storehouse
     for limit in storehouse.room.limits:
         sensor = storehouse.watched(limit.metric)

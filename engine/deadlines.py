@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -34,6 +34,9 @@ class Deadlines(Generic[Key]):
     def discard(self, key: Key) -> None:
         """Stop its time."""
         self._ends.pop(key, None)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._ends)
 
     def is_late(self, key: Key) -> bool:
         """Return whether its time is up, though the timer may not have rung."""

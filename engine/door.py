@@ -1,17 +1,21 @@
 """Before the application: who asks, and the short way for websockets."""
 
 import ipaddress
+import socket
+from collections import Counter
 from collections.abc import Awaitable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import tornado.web
 from tornado import httputil
-from tornado.httpserver import HTTPServer
+from tornado.iostream import StreamClosedError
 
+from engine.arrivals import Server
 from engine.deadlines import Deadlines
 from engine.handler import Handler
 from engine.headers import parse_headers
-from engine.requests import UNAUTHORIZED, Request, is_upgrade
+from engine.requests import SLOW, UNAUTHORIZED, Request, is_upgrade
 
 SLOW_S = 10.0
 """How long the headers of a request may take to arrive, and its body."""
@@ -35,22 +39,53 @@ class Door(httputil.HTTPServerConnectionDelegate):
         slow_s: float = SLOW_S,
     ) -> None:
         self.application = application
-        self._slow_s = slow_s
-        self.silent: Deadlines[Any] = Deadlines(slow_s, lambda connection, _: connection.close())
-        self.prefix = f"{path}?"
+        self.slow: Deadlines[Any] = Deadlines(slow_s, lambda connection, _: self._turn_away(connection))
+        """Connections that we wait for: first for the headers of a request, then for its body."""
+        self.beginning = f"GET {path}?".encode()
+        """Of a request that may ask for a websocket."""
+        self._prefix = f"{path}?"
         self.handler: type[Handler] | None = handler if issubclass(handler, Handler) else None
+        self.refusals: Counter[str] = self.handler.engine.refusals if self.handler else Counter()
         self.trusted = networks(trusted_proxies)
 
-    def server(self, **options: Any) -> HTTPServer:
+    def server(self, **options: Any) -> Server:
         """Return an HTTP server before which the door stands; takes what Tornado's does."""
-        server = HTTPServer(self, body_timeout=self._slow_s, **options)
-        # It would make a timer and three futures for each request.
-        server.conn_params.header_timeout = None
+        server = Server(self, **options)
+        server.begin(self)
         return server
+
+    def admit(self, connection: Any, line: httputil.RequestStartLine, headers: httputil.HTTPHeaders) -> Handler | None:
+        """Return the handler of a request for a websocket; None for all others, and where it is refused."""
+        if self.handler is None or not line.path.startswith(self._prefix) or not is_upgrade(headers):
+            return None
+        if self.trusted:
+            identify(connection.context, headers, self.trusted)
+        request = Request(connection, line, headers)
+        if not request.host or self.handler.refusal(request) is not None:
+            return None
+        return self.handler(self.application, request)
+
+    async def let_in(self, handler: Handler, connection: Any) -> bool:
+        """Make a websocket of a connection; return False, and close it, where a handler of `connect` refuses it."""
+        if await handler.accept():
+            return True
+        self.refusals[UNAUTHORIZED.reason] += 1
+        body = UNAUTHORIZED.body()
+        head = f"HTTP/1.1 {UNAUTHORIZED.status} Unauthorized\r\nContent-Type: application/json\r\n"
+        stream = connection.detach()
+        with suppress(StreamClosedError):
+            await stream.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        stream.close()
+        return False
+
+    def _turn_away(self, connection: Any) -> None:
+        if not (connection.stream.closed() or getattr(connection.context, "is_idle", False)):
+            self.refusals[SLOW] += 1
+        connection.close()
 
     def start_request(self, server_conn: object, request_conn: Any) -> httputil.HTTPMessageDelegate:
         """See Tornado."""
-        self.silent.add(request_conn)
+        self.slow.add(request_conn)
         request_conn._parse_headers = parse_headers
         return _Visitor(self, server_conn, request_conn)
 
@@ -66,39 +101,46 @@ class _Visitor(httputil.HTTPMessageDelegate):
         self, start_line: httputil.RequestStartLine | httputil.ResponseStartLine, headers: httputil.HTTPHeaders
     ) -> Awaitable[None] | None:
         door = self._door
-        door.silent.discard(self._connection)
+        door.slow.discard(self._connection)
+        self._connection.context.is_idle = False
+        if isinstance(start_line, httputil.RequestStartLine):
+            handler = door.admit(self._connection, start_line, headers)
+            if handler is not None:
+                return self._let_in(handler)
         if door.trusted:
             identify(self._connection.context, headers, door.trusted)
-        if (
-            door.handler is not None
-            and isinstance(start_line, httputil.RequestStartLine)
-            and start_line.path.startswith(door.prefix)
-            and is_upgrade(headers)
-        ):
-            request = Request(self._connection, start_line, headers)
-            if request.host and door.handler.refusal(request) is None:
-                return self._let_in(door.handler(door.application, request))
+        door.slow.add(self._connection)
         self._delegate = door.application.start_request(self._server_connection, self._connection)
         return self._delegate.headers_received(start_line, headers)
 
     async def _let_in(self, handler: Handler) -> None:
-        if not await handler.accept():
-            body = UNAUTHORIZED.body()
-            headers = httputil.HTTPHeaders({"Content-Type": "application/json", "Content-Length": str(len(body))})
-            line = httputil.ResponseStartLine("HTTP/1.1", UNAUTHORIZED.status, "Unauthorized")
-            self._connection.write_headers(line, headers, body)
-            self._connection.finish()
+        if await self._door.let_in(handler, self._connection):
+            # In a task of its own: this one would hold on to all that was read with.
+            handler.engine.start(handler.receive())
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         return self._delegate.data_received(chunk) if self._delegate is not None else None
 
     def finish(self) -> None:
+        self._door.slow.discard(self._connection)
+        self._connection.context.is_idle = True  # to let a browser's spare connection go is no refusal
         if self._delegate is not None:
             self._delegate.finish()
 
     def on_connection_close(self) -> None:
+        self._door.slow.discard(self._connection)
         if self._delegate is not None:
             self._delegate.on_connection_close()
+
+
+def end_stuck(listening: Collection[socket.socket], stuck_s: float) -> None:
+    """Have the system end connections that take nothing of what is sent to them for so long, whoever sends it.
+
+    Nothing of ours waits for one who asked for a page and does not read it. Only Linux can do that.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        for one in listening:  # what comes in by them inherits it
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(stuck_s * 1000))
 
 
 def networks(addresses: Collection[str]) -> Networks:

@@ -20,6 +20,7 @@ from engine.requests import (
     BAD_REQUEST,
     BAD_VERSION,
     FORBIDDEN,
+    MALFORMED,
     STOPPING,
     TOO_LARGE,
     TOO_MANY,
@@ -152,7 +153,16 @@ class Handler(WebSocketHandler):
         if body is not None and len(body) <= self.engine.max_http_buffer_size:
             body += chunk
 
+    def on_connection_close(self) -> None:
+        """Wait no more for the rest of a body; the library's handler of websockets would, for ever."""
+        super().on_connection_close()
+        tornado.web.RequestHandler.on_connection_close(self)
+
     def _refuse(self, refusal: Refusal) -> None:
+        self.engine.refusals[refusal.reason] += 1
+        self._close_after(refusal)
+
+    def _close_after(self, refusal: Refusal) -> None:
         # What follows on this connection may be the rest of a body: it must not be read as a request.
         connection: Any = self.request.connection
         self.session = None
@@ -181,7 +191,9 @@ class Handler(WebSocketHandler):
     async def get(self, *_arguments: Any, **_named: Any) -> None:
         """Upgrade to a websocket, begin a session, or wait for what there is to send."""
         if is_upgrade(self.request.headers):
-            if not await self.accept():
+            if await self.accept():
+                self.engine.start(self.receive())
+            else:
                 self._refuse(UNAUTHORIZED)
             return
         if self.session is None:
@@ -223,7 +235,7 @@ class Handler(WebSocketHandler):
             await self._break_off()
             return
         if session.closing and packet.packet_type != CLOSE:
-            self._refuse(BAD_REQUEST)
+            self._close_after(BAD_REQUEST)  # counted where it was closed
         else:
             self._answer("text/plain; charset=UTF-8", b"ok")
 
@@ -235,7 +247,7 @@ class Handler(WebSocketHandler):
         """Refuse a request that ends its session."""
         if self.session is not None:
             await self.session.close(abort=True, reason=self.engine.reason.TRANSPORT_ERROR)
-        self._refuse(BAD_REQUEST)
+        self._refuse(MALFORMED)
 
     # From here on: websockets.
 
@@ -247,7 +259,7 @@ class Handler(WebSocketHandler):
             session = await self.engine.open(self)
         if session is None:
             return False
-        protocol = self._switch(opened)
+        self._switch(opened)
         if opened:
             self.session, session.websocket, session.upgraded = session, self, True
             await session.send(self.engine.greeting(session))
@@ -257,11 +269,10 @@ class Handler(WebSocketHandler):
             self.session, session.probing = session, self
             self.engine.upgrades.add(session)
             self.forget_request()
-        self.engine.start(self._receive(protocol))
         return True
 
-    def _switch(self, more: bool) -> Any:
-        """Answer that we switch protocols; return that of websockets. With `more`, a message follows at once."""
+    def _switch(self, more: bool) -> None:
+        """Answer that we switch protocols. With `more`, a message follows at once."""
         protocol: Any = self.get_websocket_protocol()
         connection: Any = self.request.connection
         proof = protocol.compute_accept_value(self.request.headers["Sec-WebSocket-Key"])
@@ -272,10 +283,10 @@ class Handler(WebSocketHandler):
         with suppress(StreamClosedError, OSError):  # reading takes note of it
             protocol.stream.set_nodelay(True)
             _answer(protocol.stream, _SWITCHED + proof.encode() + b"\r\n\r\n", more)
-        return protocol
 
-    async def _receive(self, protocol: Any) -> None:
+    async def receive(self) -> None:
         """Take what the client sends, until the websocket is closed."""
+        protocol: Any = self.ws_connection
         frames = Frames(self.max_message_size)
         work = 0
         try:
@@ -285,8 +296,12 @@ class Handler(WebSocketHandler):
                     work = 0
                     await asyncio.sleep(0)
         except TooLarge:
+            self.engine.refusals[TOO_LARGE.reason] += 1
             protocol.close(1009, "message too big")
-        except (Broken, StreamClosedError) as error:
+        except Broken as error:
+            self.engine.refusals[MALFORMED.reason] += 1
+            log.debug("a websocket was closed: %s", error)
+        except StreamClosedError as error:
             log.debug("a websocket was closed: %s", error)
         except Exception:
             log.exception("a message could not be taken")
@@ -339,6 +354,7 @@ class Handler(WebSocketHandler):
             await self.get_next_message()
 
     async def _give_up(self) -> None:
+        self.engine.refusals[MALFORMED.reason] += 1
         session = self.session
         if session is not None and session.websocket is self:
             await session.close(abort=True, reason=self.engine.reason.TRANSPORT_ERROR)

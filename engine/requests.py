@@ -10,27 +10,48 @@ from tornado.escape import parse_qs_bytes
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """What is answered to a request that cannot be served, spelled as Engine.IO does."""
+    """What is answered to a request that cannot be served, spelled as Engine.IO does; `reason` is what it counts as."""
 
     status: int
     code: int
     message: str
+    reason: str
 
     def body(self) -> bytes:
-        """Return it as JSON."""
+        """Return it as JSON, as the client is told."""
         return msgspec.json.encode({"code": self.code, "message": self.message})
 
 
-UNKNOWN_TRANSPORT = Refusal(400, 0, "Transport unknown")
-UNKNOWN_SESSION = Refusal(400, 1, "Session ID unknown")
-BAD_METHOD = Refusal(400, 2, "Bad handshake method")
-BAD_REQUEST = Refusal(400, 3, "Bad request")
-FORBIDDEN = Refusal(403, 4, "Forbidden")
-BAD_VERSION = Refusal(400, 5, "Unsupported protocol version")
-UNAUTHORIZED = Refusal(401, 4, "Unauthorized")
-TOO_LARGE = Refusal(413, 3, "Payload too large")
-TOO_MANY = Refusal(429, 4, "Too many connections from this address")
-STOPPING = Refusal(503, 3, "The server is stopping")
+NO_HANDSHAKE, SLOW = "no_handshake", "slow"
+"""What else is refused: clients that join no namespace in time, and requests that do not arrive in time."""
+
+UNKNOWN_TRANSPORT = Refusal(400, 0, "Transport unknown", "transport")
+UNKNOWN_SESSION = Refusal(400, 1, "Session ID unknown", "session")
+BAD_METHOD = Refusal(400, 2, "Bad handshake method", "method")
+BAD_REQUEST = Refusal(400, 3, "Bad request", "request")
+MALFORMED = Refusal(400, 3, "Bad request", "malformed")
+FORBIDDEN = Refusal(403, 4, "Forbidden", "origin")
+BAD_VERSION = Refusal(400, 5, "Unsupported protocol version", "version")
+UNAUTHORIZED = Refusal(401, 4, "Unauthorized", "unauthorized")
+TOO_LARGE = Refusal(413, 3, "Payload too large", "payload_size")
+TOO_MANY = Refusal(429, 4, "Too many connections from this address", "per_address")
+STOPPING = Refusal(503, 3, "The server is stopping", "stopping")
+
+REASONS = (
+    UNKNOWN_TRANSPORT.reason,
+    UNKNOWN_SESSION.reason,
+    BAD_METHOD.reason,
+    BAD_REQUEST.reason,
+    MALFORMED.reason,
+    FORBIDDEN.reason,
+    BAD_VERSION.reason,
+    UNAUTHORIZED.reason,
+    TOO_LARGE.reason,
+    TOO_MANY.reason,
+    STOPPING.reason,
+    NO_HANDSHAKE,
+    SLOW,
+)
 
 
 class Request:

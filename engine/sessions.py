@@ -185,6 +185,7 @@ class Session(BaseSocket):  # type: ignore[misc]
             self._pump.cancel()
         if self.websocket is not None:
             self.websocket.close()
+            self.websocket = None  # which keeps the session: neither should have to wait for the garbage collector
 
 
 class Engine(engineio.AsyncServer):  # type: ignore[misc]
@@ -195,6 +196,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self.stopping = False
         self.addresses: Counter[str] = Counter()
         """Sessions by the client's address."""
+        self.refusals: Counter[str] = Counter()
+        """Requests and clients that were refused or closed, by one of `requests.REASONS`."""
         self.websockets: set[Websocket] = set()
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself does not hold on to them
         self._pings: Deadlines[Session] = Deadlines(self.ping_interval, self._ping)

@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from live import fanout
@@ -77,7 +77,14 @@ class _Cluster(AsyncPubSubManager):  # type: ignore[misc]
             await channel.subscribe(self.channel)
             asked = False
             while True:
-                message = await channel.get_message(timeout=PATIENCE_S)
+                try:
+                    message = await channel.get_message(timeout=PATIENCE_S)
+                except ResponseError:
+                    if not asked:
+                        raise
+                    # With its disk full it refuses to say that it is there, and carries messages all the same.
+                    asked = False
+                    continue
                 if message is None and asked:
                     raise TimeoutError("it does not answer")
                 asked = message is None

@@ -110,8 +110,8 @@ class KeyedPacket(EnginePacket):  # type: ignore[misc]
 class Fanout(socketio.AsyncManager):  # type: ignore[misc]
     """Delivers to the connections of this process.
 
-    A connection with more than `limit` unsent bytes, or from which none has left for `drain_s` seconds while some
-    waited, is closed.
+    A connection with more than `limit` unsent bytes besides answers, or from which none has left for `drain_s` seconds
+    while some waited, is closed.
     """
 
     def __init__(self, limit: int, drain_s: float) -> None:
@@ -142,7 +142,7 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         encoded = packet.encode()
         for part in encoded if isinstance(encoded, list) else [encoded]:
             if isinstance(part, str):
-                self._deliver(part, _message(part), eio_sid, None)
+                self._answer(part, _message(part), eio_sid)
             else:
                 self._queue(KeyedPacket(part, None), eio_sid)
 
@@ -180,7 +180,7 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
             members.pop(sid, None)
         message = _message(encoded)
         for eio_sid in members.values():
-            self._deliver(encoded, message, eio_sid, None)
+            self._answer(encoded, message, eio_sid)
 
     async def push(self, event: str, data: Any, audience: Audience, key: Hashable = None) -> None:
         """Send an event to an audience, once to each connection.
@@ -252,6 +252,13 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
             self._queue(KeyedPacket(encoded, key), eio_sid)
         else:
             wire.put(message, key)
+
+    def _answer(self, encoded: str, message: bytes, eio_sid: str) -> None:
+        wire = self._wires.get(eio_sid)
+        if wire is None or wire.queue.pending:
+            self._queue(KeyedPacket(encoded, None), eio_sid)
+        else:
+            wire.answer(message)
 
     def _queue(self, packet: KeyedPacket, eio_sid: str) -> None:
         socket = self.server.eio.sockets.get(eio_sid)

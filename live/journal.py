@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import takewhile
 
 from ask import journal
 from ask.answers import EVERYWHERE, Id
@@ -22,16 +23,24 @@ MOST_MISSED = 10_000
 
 
 class Journal:
-    """Follows the journal in `state`, every `interval_s`; `push` is awaited with what is new, in order."""
+    """Follows the journal in `state`, every `interval_s`; `push` is awaited with what is new, in order.
+
+    `own` is awaited before, to learn whose the storehouses are; it raises `Unavailable`.
+    """
 
     def __init__(
-        self, state: Database, interval_s: float, push: Callable[[Sequence[Transition]], Awaitable[None]]
+        self,
+        state: Database,
+        interval_s: float,
+        push: Callable[[Sequence[Transition]], Awaitable[None]],
+        own: Callable[[], Awaitable[None]],
     ) -> None:
         self.cursor = 0
         """The id of the last transition pushed."""
         self._state = state
         self._interval_s = interval_s
         self._push = push
+        self._own = own
         self._floor = 0
         """The last transition that is not remembered."""
         self._remembered: deque[Transition] = deque(maxlen=REMEMBERED)
@@ -58,10 +67,19 @@ class Journal:
             more = True
             while more:
                 found = await self._state.run(lambda connection: journal.after(connection, self.cursor, MOST))
-                more = len(found) == MOST
-                if found:
-                    self._remember(found)
-                    await self._push(found)
+                tellable = await self._tellable(found) if found else found
+                more = len(tellable) == MOST
+                if tellable:
+                    self._remember(tellable)
+                    await self._push(tellable)
+
+    async def _tellable(self, found: Sequence[Transition]) -> Sequence[Transition]:
+        """All of them; while nobody can say whose a storehouse is, those that are about all and come first."""
+        try:
+            await self._own()
+        except Unavailable:
+            return list(takewhile(lambda one: one.alarm.store_house_id == EVERYWHERE, found))
+        return found
 
     def _remember(self, found: Sequence[Transition]) -> None:
         self._remembered.extend(found)

@@ -74,6 +74,8 @@ class Head(msgspec.Struct, frozen=True):
     position: Position
     cursor: int
     """The last transition of the journal that the states know of."""
+    unknown: Sequence[Reading] = ()
+    """Those of sensors that were not known yet: they lie before the position, and in no state."""
 
 
 class Portion(NamedTuple):
@@ -215,7 +217,11 @@ class Judging:
         """Judge what has come and write it down, if it is ours to do; raises `Unavailable`."""
         if self._office is None and time.monotonic() - self._tried >= LOOK_S:
             self._tried = time.monotonic()
-            await self._enter()
+            try:
+                await self._enter()
+            except Unavailable:
+                await self._tell_of_loss()
+                raise
         office = self._office
         if office is None:
             return
@@ -247,6 +253,7 @@ class Judging:
                 await self._adopt(office)
             # Asked before all else is read: what comes after that would be judged before what came earlier.
             newest = await self._ask.newest() if head is None else []
+            await self._fold(office, head.unknown if head else [])
             await self._catch_up(office, self._first if head is None else head.position)
             # Of most sensors nothing has come since we began.
             await self._fold(office, [one for one in newest if not office.states.has_heard(one.key)])
@@ -291,6 +298,11 @@ class Judging:
             return None
         office.cursor = found.cursor
         return found
+
+    async def _tell_of_loss(self) -> None:
+        """Have an alarm for a readings' database that has been lost since before anybody took over."""
+        if self._lost_since is not None and await self._state.run(self._write_loss):
+            await self._journal.read()
 
     async def _learn_rules(self, office: Office) -> None:
         self._take_over(office, await self._state.run(lambda connection: self._look(connection, office)))
@@ -425,8 +437,9 @@ class Judging:
                 office.late.pop(identity(episode), None)
 
     def _take_over(self, office: Office, kept: Kept) -> None:
-        for closed in (*kept.closed, *kept.written.closed):
-            office.states.close(closed)
+        # First those of which more was said since than their closing knows of.
+        for closed in (*kept.written.closed, *kept.closed):
+            self._hear(office, office.states.close(closed))
         for episode in kept.written.other:
             office.states.adopt(episode)
         office.cursor, office.versions = kept.cursor, kept.versions
@@ -461,6 +474,20 @@ class Judging:
             if written.alarms or written.current:
                 self._tell(connection, [*written.alarms, *written.current])
             return self._look(connection, office)._replace(written=written)
+
+    def _write_loss(self, connection: sa.Connection) -> bool:
+        """Write down that the readings' database is lost, if that is so and new."""
+        with connection.begin():
+            held = lease.hold(connection, LEASE, self._holder)
+            if held is None:
+                return False
+            opened = episodes.open_episodes(connection)
+            known = next((one for one in opened if (one.store_house_id, one.kind) == (EVERYWHERE, NO_DATA)), None)
+            changes = silence.lost(known, self._lost_since, self._clock().timestamp()) if self._lost_since else []
+            alarms = episodes.write(connection, [Said(change, None, None) for change in changes], held.now).alarms
+            if alarms:
+                self._tell(connection, alarms)
+            return bool(alarms)
 
     def _look(self, connection: sa.Connection, office: Office) -> Kept:
         """Find out what people have done since the last look."""
@@ -502,7 +529,7 @@ class Judging:
         for number, part in enumerate(parts, 1):
             states = office.states.encode(part)
             await self._state.run(partial(_add_part, snapshot_key=snapshot_key, number=number, states=states))
-        head = msgspec.json.encode(Head(len(parts), office.position, office.cursor))
+        head = msgspec.json.encode(Head(len(parts), office.position, office.cursor, office.states.unknown))
         if not await self._state.run(lambda connection: self._finish(connection, office, snapshot_key, head)):
             self._leave()
         took = time.monotonic() - begun

@@ -2,12 +2,15 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from ask.answers import Env, Id, Storehouse
+import msgspec
+
+from ask.answers import EVERYWHERE, Env, Id, Storehouse
 from ask.readings import Key, Reading
 from ask.sensors import Sensor
+from ask.sight import Sight
 from instants import AHEAD
 
 INTERVALS = 3
@@ -41,6 +44,11 @@ class Newest:
         """Return all storehouses, by id."""
         return list(self._storehouses.values())
 
+    def sees(self, sight: Sight, store_house_id: Id) -> bool:
+        """Return whether `sight` has this storehouse; what is about all of them, everybody may see."""
+        found = self.storehouse(store_house_id)
+        return sight.everything or store_house_id == EVERYWHERE or (found is not None and sight.storehouse(found))
+
     def sensors(self, store_house_id: Id) -> Sequence[Sensor]:
         """Return the storehouse's sensors, by id."""
         return self._sensors.get(store_house_id, ())
@@ -70,9 +78,21 @@ class Newest:
         changed = {one for one in self._sensors if before[1].get(one) != self._sensors[one]}
         for key in {sensor.key for one in changed for sensor in self._sensors[one]}:
             self._watch_age(key, now)
-        changed |= set(before[0]) - set(self._storehouses)
+        of_now = {one: known.org_id for one, known in self._storehouses.items()}
+        changed |= {one for one, known in before[0].items() if of_now.get(one) != known.org_id}
         self._looks.update(changed)
         return changed
+
+    def own(self, owners: Mapping[Id, Id]) -> set[Id]:
+        """Take over the organisation of each storehouse there is; return those that have moved, or are gone."""
+        moved = {one for one, known in self._storehouses.items() if owners.get(one) != known.org_id}
+        if moved:
+            self._storehouses = {
+                one: msgspec.structs.replace(known, org_id=owners[one])
+                for one, known in self._storehouses.items()
+                if one in owners
+            }
+        return moved
 
     def take(self, readings: Iterable[Reading], now: datetime) -> set[Id]:
         """Take over readings; of each sensor the newest by time counts, of equally new ones that of the highest rank.
@@ -85,6 +105,9 @@ class Newest:
             if reading.time > now + AHEAD:
                 continue
             before = self._readings.get(reading.key)
+            # One from the future was taken over before the clock was set back.
+            if before is not None and before.time > now + AHEAD:
+                before = None
             if before is not None and (_order(reading) < _order(before) or reading == before):
                 continue
             self._readings[reading.key] = reading
@@ -109,6 +132,11 @@ class Newest:
         readings = self._readings
         return [one.env(readings.get(one.sensor.key), now) for one in self._shown.get(store_house_id, ())]
 
+    def encoded(self, store_house_id: Id, now: datetime) -> list[msgspec.Raw]:
+        """Return the same, each as JSON."""
+        readings = self._readings
+        return [one.encoded(readings.get(one.sensor.key), now) for one in self._shown.get(store_house_id, ())]
+
     def _watch_age(self, key: Key, now: datetime) -> None:
         reading = self._readings.get(key)
         if reading is None:
@@ -127,21 +155,29 @@ class _Shown:
     Where one sensor of a storehouse has changed, to make anew what is told of the others was half of a push.
     """
 
-    __slots__ = ("_env", "_reading", "_until", "sensor")
+    __slots__ = ("_encoded", "_env", "_reading", "_until", "sensor")
 
     def __init__(self, sensor: Sensor) -> None:
         self.sensor = sensor
         self._reading: Reading | None = None
         self._env: Env | None = None
+        self._encoded: msgspec.Raw | None = None
         self._until: datetime | None = None
 
     def env(self, reading: Reading | None, now: datetime) -> Env:
         """Return the sensor with this reading."""
         if self._env is None or reading is not self._reading or (self._until is not None and now > self._until):
-            self._env = self._make(reading, now)
+            self._env, self._encoded = self._make(reading, now), None
             self._reading = reading
             self._until = _goes_stale(reading, self.sensor) if reading and self._env.quality == GOOD else None
         return self._env
+
+    def encoded(self, reading: Reading | None, now: datetime) -> msgspec.Raw:
+        """Return the sensor with this reading, as JSON."""
+        env = self.env(reading, now)
+        if self._encoded is None:
+            self._encoded = msgspec.Raw(msgspec.json.encode(env))
+        return self._encoded
 
     def _make(self, reading: Reading | None, now: datetime) -> Env:
         sensor = self.sensor

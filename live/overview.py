@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from ask.answers import Alarm, Id, Organisation, OverviewOrganisation, Storehous
 from ask.history import SPARK_HOURS
 from ask.journal import Transition
 from ask.readings import Key
+from ask.sight import EVERYTHING, Sight
 from database import Database
 from errors import Unavailable
 from instants import Clock
@@ -31,24 +33,47 @@ SPARKS = timedelta(minutes=5)
 """How old the means of the last hours may be."""
 
 
+@dataclass(slots=True)
+class Group:
+    """Those who watch and may see the same: one message serves all of them."""
+
+    sids: dict[str, None] = field(default_factory=dict)
+    audience: Audience = field(default_factory=lambda: Audience(()))
+    told: set[Id] = field(default_factory=set)
+    """The organisations that they have been told of."""
+
+    def gather(self) -> None:
+        """Find the audience anew."""
+        self.audience = Audience(map(room, self.sids))
+
+
 class Overview:
     """Keeps each storehouse's part as it was encoded, and makes anew only those that look different.
 
-    `state` has the alarm journal; `is_lost` tells whether the sensor database is lost.
+    `state` has the alarm journal; `is_lost` tells whether the sensor database is lost; `own` is awaited between
+    reading what is told of a storehouse and telling it, to learn whose it is.
     """
 
     def __init__(
-        self, ask: Ask, state: Database, newest: Newest, emit: Emit, clock: Clock, is_lost: Callable[[], bool]
+        self,
+        ask: Ask,
+        state: Database,
+        newest: Newest,
+        emit: Emit,
+        clock: Clock,
+        is_lost: Callable[[], bool],
+        own: Callable[[], Awaitable[None]],
     ) -> None:
         self._ask = ask
+        self._own = own
         self._state = state
         self._newest = newest
         self._emit = emit
         self._clock = clock
         self._is_lost = is_lost
         self._was_lost = False
-        self._watchers: dict[str, None] = {}
-        self._audience = Audience(())
+        self._watchers: dict[str, Sight] = {}
+        self._groups: dict[Sight, Group] = {}
         self._watched = asyncio.Event()
         self._organisations: dict[Id, Organisation] = {}
         self._open: dict[Id, dict[Id, Alarm]] = defaultdict(dict)  # by storehouse
@@ -84,7 +109,7 @@ class Overview:
     async def learn(self) -> None:
         """Learn which organisations there are; raises `Unavailable` where nothing is known of them."""
         try:
-            found = {one.org_id: one for one in await self._ask.organisations()}
+            found = {one.org_id: one for one in await self._ask.organisations(EVERYTHING)}
         except Unavailable:
             if not self._organisations:
                 raise
@@ -92,27 +117,45 @@ class Overview:
         self._different |= {one for one in found if self._organisations.get(one) != found[one]}
         self._organisations = found
 
-    def watch(self, sid: str) -> None:
-        """Push the overview to this connection, whatever is not in the answer that it gets now."""
+    def watch(self, sid: str, sight: Sight) -> None:
+        """Push to this connection what `sight` has of the overview, whatever is not in the answer that it gets now."""
+        self.leave(sid)
+        self._look()
         if not self._watchers:
-            self._look()
             self._different.clear()  # nobody else waits for it
-        self._watchers[sid] = None
+        self._watchers[sid] = sight
         self._watched.set()
-        self._audience = Audience(map(room, self._watchers))
+        group = self._groups.setdefault(sight, Group())
+        group.sids[sid] = None
+        group.gather()
+        group.told.update(self._seen(sight))
 
     def leave(self, sid: str) -> None:
         """Push nothing more to this connection, whether or not it watches."""
-        if sid in self._watchers:
-            del self._watchers[sid]
-            self._audience = Audience(map(room, self._watchers))
+        sight = self._watchers.pop(sid, None)
+        if sight is not None:
+            group = self._groups[sight]
+            del group.sids[sid]
+            group.gather()
+            if not group.sids:
+                del self._groups[sight]
         if not self._watchers:
             self._watched.clear()
 
-    def answer(self) -> answers.Overview:
-        """Return all organisations as they stand."""
+    async def review(self, sid: str, sight: Sight) -> None:
+        """Have a connection that watches see this from now on, and no more of what it saw before."""
+        before = self._watchers.get(sid)
+        if before is None or before == sight:
+            return
+        told = self._groups[before].told
+        self.watch(sid, sight)
+        both = {**self._seen(sight), **dict.fromkeys(told)}
+        await self._emit("overview", self._overview(both, sight), Audience([room(sid)]))
+
+    def answer(self, sight: Sight) -> answers.Overview:
+        """Return all organisations of which one may see anything, as they stand."""
         self._look()
-        return self._overview([*self._organisations, *(self._shown.keys() - self._organisations.keys())])
+        return self._overview(self._seen(sight), sight)
 
     async def follow(self, transitions: Sequence[Transition]) -> None:
         """Take over what has happened to alarms, and push it."""
@@ -127,7 +170,12 @@ class Overview:
         self._look()
         different, self._different = self._different, set()
         for org_id in different:
-            await self._emit("overview", self._overview([org_id]), self._audience, ("overview", org_id))
+            for sight, group in list(self._groups.items()):
+                is_seen = self._sees(sight, org_id)
+                if is_seen or org_id in group.told:
+                    (group.told.add if is_seen else group.told.discard)(org_id)
+                    told = self._overview([org_id], sight)
+                    await self._emit("overview", told, group.audience, ("overview", org_id))
 
     async def run(self) -> None:
         """Keep what the poller does not bring while anybody watches, until cancelled."""
@@ -151,6 +199,7 @@ class Overview:
             one.store_house_id: spark_of(self._newest.sensors(one.store_house_id)) for one in self._newest.storehouses()
         }
         found = await self._ask.sparks([one for one in places.values() if one is not None])
+        await self._own()
         for store_house_id, sensor in places.items():
             if sensor is not None and found.get(sensor.key) != self._sparks.get(sensor.key):
                 self._looks.pop(store_house_id, None)
@@ -193,10 +242,23 @@ class Overview:
         alarms = self._open[store_house_id].values()
         return msgspec.Raw(msgspec.json.encode(glance(storehouse, envs, alarms, spark or [None] * SPARK_HOURS)))
 
-    def _overview(self, org_ids: Sequence[Id]) -> answers.Overview:
-        return answers.Overview(self._clock(), self._is_lost(), [self._organisation(org_id) for org_id in org_ids])
+    def _seen(self, sight: Sight) -> dict[Id, None]:
+        """The organisations of which one may see anything, in their order."""
+        known = {**self._organisations, **self._shown}
+        return {org_id: None for org_id in known if self._sees(sight, org_id)}
 
-    def _organisation(self, org_id: Id) -> OverviewOrganisation:
-        known = self._organisations.get(org_id)
-        parts: Any = [self._parts[one] for one in self._shown.get(org_id, ())]
+    def _sees(self, sight: Sight, org_id: Id) -> bool:
+        return sight.organisation(org_id) or any(self._newest.sees(sight, one) for one in self._shown.get(org_id, ()))
+
+    def _overview(self, org_ids: Iterable[Id], sight: Sight) -> answers.Overview:
+        told = [self._organisation(org_id, sight) for org_id in org_ids]
+        return answers.Overview(self._clock(), self._is_lost(), told)
+
+    def _organisation(self, org_id: Id, sight: Sight) -> OverviewOrganisation:
+        """An organisation of which one may see nothing is told like one that is gone: nameless and empty."""
+        known = self._organisations.get(org_id) if self._sees(sight, org_id) else None
+        places = self._shown.get(org_id, ())
+        if not sight.organisation(org_id):
+            places = [one for one in places if self._newest.sees(sight, one)]
+        parts: Any = [self._parts[one] for one in places]
         return OverviewOrganisation(org_id, known.org_name if known else "", parts)

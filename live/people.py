@@ -1,33 +1,43 @@
 """What people do about alarms: they acknowledge and close them, save rules, and tell of maintenance."""
 
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import msgspec
 import sqlalchemy as sa
 
+import ask.episodes
 import ask.maintenance
 import ask.rules
 import record.maintenance
 import record.rules
+from access.asker import Asker
 from alarms import rules
-from alarms.rules import Rule, Terms
+from alarms.drawn import Former, drawn, past
+from alarms.rules import Rule
 from ask import Ask
-from ask.answers import Alarm, Data, Drawn, Id, Maintenance, Rules, SensorAnswer
+from ask.answers import EVERYWHERE, Alarm, Data, Id, Maintenance, Rules, SensorAnswer
 from ask.episodes import episode_id
 from ask.questions import AckAlarm, CloseAlarm, SaveMaintenance, SaveRules
 from ask.sensors import Sensor
+from ask.sight import Sight
 from database import Database
 from errors import BadRequest, Forbidden, NotFound
 from instants import Clock
+from live import bounded
 from live.alarm_watch import LEASE
 from live.journal import Journal
 from live.judging import Tell
-from record import episodes, lease
+from live.newest import Newest
+from record import audit, episodes, lease
+from record.audit import Entry
 from record.episodes import Done
 
 CHANGES = 20
 """The newest changes of the rules, in an answer."""
+STEPS = 50
+"""As many changes of the rules, at most, are looked back for the limits that were."""
 LONGEST = timedelta(days=366)
 """Of maintenance."""
 
@@ -35,12 +45,15 @@ LONGEST = timedelta(days=366)
 class People:
     """Does what people ask for, in any process; the judge, in whichever, learns of it at its next look.
 
-    `begun` are the rules until people save others, `tell` is called with each alarm that has changed.
+    `own` is awaited for `newest` to know whose the storehouses are. `begun` are the rules until people save others,
+    `tell` is called with each alarm that has changed.
     """
 
     def __init__(
         self,
         asking: Ask,
+        newest: Newest,
+        own: Callable[[], Awaitable[None]],
         state: Database,
         followed: Journal,
         clock: Clock,
@@ -50,6 +63,8 @@ class People:
         tell: Tell,
     ) -> None:
         self._ask = asking
+        self._newest = newest
+        self._own = own
         self._state = state
         self._journal = followed
         self._clock = clock
@@ -57,20 +72,22 @@ class People:
         self._defaults = defaults
         self._tell = tell
 
-    async def acknowledge(self, question: AckAlarm) -> Alarm:
+    async def acknowledge(self, question: AckAlarm, asker: Asker) -> Alarm:
         """Write down that somebody has seen an alarm; raises `NotFound`, `Forbidden`, `BadRequest`."""
-        number, by = await self._ours(question.alarm_id), _person(question.by)
-        return await self._do(lambda c: episodes.acknowledge(c, number, by, question.comment, lease.lock(c, LEASE)))
+        number, by = await self._ours(question.alarm_id, asker.user.sight), _person(question.by, asker)
+        entry = Entry("acknowledged", by, asker.address, str(question.alarm_id))
+        return await self._do(asker, entry, lambda c, now: episodes.acknowledge(c, number, by, question.comment, now))
 
-    async def close(self, question: CloseAlarm) -> Alarm:
+    async def close(self, question: CloseAlarm, asker: Asker) -> Alarm:
         """Clear an alarm by hand; raises `NotFound`, `Forbidden`, `BadRequest`."""
-        number, by = await self._ours(question.alarm_id), _person(question.by)
+        number, by = await self._ours(question.alarm_id, asker.user.sight), _person(question.by, asker)
         reason = _said(question.reason, "reason", "say why, such as that the sensor is faulty, or was removed")
-        return await self._do(lambda c: episodes.close(c, number, by, reason, lease.lock(c, LEASE)))
+        entry = Entry("closed", by, asker.address, str(question.alarm_id))
+        return await self._do(asker, entry, lambda c, now: episodes.close(c, number, by, reason, now))
 
-    async def rules(self, store_house_id: Id | None) -> Rules:
+    async def rules(self, store_house_id: Id | None, sight: Sight) -> Rules:
         """Return the rules; of one storehouse those that may hold there. Raises `NotFound`."""
-        place = None if store_house_id is None else (await self._ask.storehouse(store_house_id)).store_house_id
+        place = None if store_house_id is None else (await self._ask.storehouse(store_house_id, sight)).store_house_id
 
         def read(connection: sa.Connection) -> Rules:
             saved = self._saved(connection)
@@ -80,81 +97,150 @@ class People:
                 profiles=msgspec.to_builtins(rules.PROFILES),
                 changes=ask.rules.changes(connection, CHANGES),
                 maintenance=ask.maintenance.after(connection, self._clock(), place),
+                revision=ask.rules.version(connection),
             )
 
-        return await self._state.run(read)
+        found = await self._state.run(read)
+        return found if sight.everything else bounded.shown(found, await self._bounds(sight))
 
     async def in_force(self) -> Sequence[Rule]:
         """Return the rules in force."""
         return await self._state.run(self._in_force)
 
-    async def save_rules(self, question: SaveRules) -> Rules:
-        """Let these rules hold instead of all others; raises `BadRequest`, `NotFound`."""
-        by = _person(question.by)
+    async def save_rules(self, question: SaveRules, asker: Asker) -> Rules:
+        """Let these rules hold instead of all others that one may change.
+
+        Raises `BadRequest`, `NotFound`, `Forbidden`.
+        """
+        sight = asker.user.sight
+        by = _person(question.by, asker)
         try:
             found = rules.read(question.rules)
         except ValueError as error:
             raise BadRequest(str(error), "rules") from None
-        after: list[Data] = msgspec.to_builtins(found)
+        wanted: list[Data] = msgspec.to_builtins(found)
+        seen = None if sight.everything else await self._bounds(sight)
 
         def save(connection: sa.Connection) -> None:
             with connection.begin():
-                now = lease.lock(connection, LEASE)
-                record.rules.save(connection, self._saved(connection), after, by, now)
+                now = _lock(connection)
+                if question.revision not in (None, ask.rules.version(connection)):
+                    raise BadRequest("somebody has saved other rules since: ask for these, and change them", "revision")
+                before = self._saved(connection)
+                after = wanted if seen is None else bounded.merged(before, wanted, seen)
+                record.rules.save(connection, before, after, by, now)
+                entry = Entry("rules_saved", by, asker.address, before=before, after=after)
+                audit.append(connection, entry, now)
 
         await self._state.run(save)
-        return await self.rules(None)
+        return await self.rules(None, sight)
 
-    async def save_maintenance(self, question: SaveMaintenance) -> Maintenance:
-        """Write down when nobody is to be disturbed; raises `BadRequest`, `NotFound`."""
-        by = _person(question.by)
+    async def save_maintenance(self, question: SaveMaintenance, asker: Asker) -> Maintenance:
+        """Write down when nobody is to be disturbed, or another time for that; raises `BadRequest`, `NotFound`."""
+        by = _person(question.by, asker)
         reason = _said(question.reason, "reason", "say what is done meanwhile")
-        place = (await self._ask.storehouse(question.store_house_id)).store_house_id
+        sight = asker.user.sight
+        place = (await self._ask.storehouse(question.store_house_id, sight)).store_house_id
         if question.end <= question.start:
             raise BadRequest("must lie after the start", "end")
         if question.end - question.start > LONGEST:
             raise BadRequest(f"must lie at most {LONGEST.days} days after the start", "end")
-        sensor_id = None if question.sensor_id is None else await self._sensor_id(place, question.sensor_id)
+        sensor_id = None if question.sensor_id is None else await self._sensor_id(place, question.sensor_id, sight)
 
         def save(connection: sa.Connection) -> Maintenance:
             with connection.begin():
-                now = lease.lock(connection, LEASE)
-                span = question.start, question.end
-                return record.maintenance.add(connection, place, sensor_id, *span, reason, by, now)
+                now = _lock(connection)
+                span, other = (question.start, question.end), question.maintenance_id
+                before = None if other is None else ask.maintenance.one(connection, other, place)
+                if other is not None:
+                    record.maintenance.remove(connection, other)
+                made = record.maintenance.add(connection, place, sensor_id, *span, reason, by, now)
+                entry = Entry("maintenance_saved", by, asker.address, str(place), before=before, after=made)
+                audit.append(connection, entry, now)
+                return made
 
         return await self._state.run(save)
 
-    async def sensors(self, store_house_id: Id) -> list[SensorAnswer]:
-        """Return a storehouse's sensors, with the limits in force; raises `NotFound`."""
-        found = await self._ask.sensors(store_house_id)
-        saved = [] if not found else await self._state.run(self._in_force)
-        return [_answer(sensor, rules.terms(saved, sensor, defaults=self._defaults)) for sensor in found]
+    async def sensors(self, store_house_id: Id, sight: Sight, since: datetime | None = None) -> list[SensorAnswer]:
+        """Return a storehouse's sensors, with the limits in force, and those since then; raises `NotFound`."""
+        found = await self._ask.sensors(store_house_id, sight)
 
-    async def _ours(self, alarm_id: Id) -> int:
+        def read(connection: sa.Connection) -> list[SensorAnswer]:
+            in_force = self._in_force(connection)
+            former = None if since is None else _former(connection, since)
+            return [self._sensor(sensor, in_force, former) for sensor in found]
+
+        told = await self._state.run(read) if found else []
+        await self._ask.stays(store_house_id, sight)
+        return told
+
+    def _sensor(self, sensor: Sensor, in_force: Sequence[Rule], former: Sequence[Former] | None) -> SensorAnswer:
+        return SensorAnswer(
+            sensor_id=sensor.sensor_id,
+            sensor_name=sensor.sensor_name,
+            metric=sensor.metric,
+            unit=sensor.unit,
+            interval_s=sensor.interval_s,
+            position=sensor.position,
+            limits=drawn(rules.terms(in_force, sensor, defaults=self._defaults)),
+            past_limits=msgspec.UNSET if former is None else past(former, sensor, defaults=self._defaults),
+        )
+
+    async def _ours(self, alarm_id: Id, sight: Sight) -> int:
+        """Return the number of an alarm on which one may act; raises `NotFound`, `Forbidden`."""
         number = episode_id(alarm_id)
-        if number is not None:
+        if number is None:
+            if await self._sees_theirs(alarm_id, sight):
+                raise Forbidden(f"the alarm {alarm_id!r} belongs to the site's own system; do it there", "alarm_id")
+        elif sight.everything:
             return number
-        if await self._ask.has_alarm(alarm_id):
-            raise Forbidden(f"the alarm {alarm_id!r} belongs to the site's own system; do it there", "alarm_id")
+        else:
+            place = await self._state.run(lambda connection: ask.episodes.place(connection, number))
+            await self._own()
+            if place == EVERYWHERE:
+                raise Forbidden("an alarm about all storehouses is for those who see all of them", "alarm_id")
+            if place is not None and self._newest.sees(sight, place):
+                return number
         raise NotFound(f"there is no alarm {alarm_id!r}", "alarm_id")
 
-    async def _sensor_id(self, store_house_id: Id, sensor_id: Id) -> Id:
-        for sensor in await self._ask.sensors(store_house_id):
+    async def _sees_theirs(self, alarm_id: Id, sight: Sight) -> bool:
+        """Return whether the site's own system has such an alarm, of what one sees."""
+        subject = await self._ask.alarm_subject(alarm_id)
+        if sight.everything:
+            return subject is not None
+        seen = await self._bounds(sight)
+        if subject is None:
+            return False
+        store_house_id, sensor_id = subject
+        return str(sensor_id) in seen.sensors if store_house_id is None else str(store_house_id) in seen.storehouses
+
+    async def _bounds(self, sight: Sight) -> bounded.Bounds:
+        await self._own()
+        return bounded.bounds(self._newest, sight)
+
+    async def _sensor_id(self, store_house_id: Id, sensor_id: Id, sight: Sight) -> Id:
+        for sensor in await self._ask.sensors(store_house_id, sight):
             if str(sensor.sensor_id) == str(sensor_id):
                 return sensor.sensor_id
         raise NotFound(f"there is no sensor {sensor_id!r} in that storehouse", "sensor_id")
 
-    async def _do(self, work: Callable[[sa.Connection], Done]) -> Alarm:
+    async def _do(self, asker: Asker, entry: Entry, work: Callable[[sa.Connection, datetime], Done]) -> Alarm:
         def write(connection: sa.Connection) -> Done:
             with connection.begin():
-                done = work(connection)
+                now = _lock(connection)
+                done = work(connection, now)
                 if done.new:
                     self._tell(connection, [done.alarm])
+                    audit.append(connection, replace(entry, before=done.before, after=done.alarm), now)
                 return done
 
         done = await self._state.run(write)
         if done.new:
             await self._journal.read()
+        if not asker.user.sight.everything:
+            await self._own()
+        if not self._newest.sees(asker.user.sight, done.alarm.store_house_id):
+            raise NotFound(f"there is no alarm {done.alarm.alarm_id!r}", "alarm_id")  # it has moved meanwhile
         return done.alarm
 
     def _saved(self, connection: sa.Connection) -> list[Data]:
@@ -167,8 +253,22 @@ class People:
         return rules.read(self._saved(connection))
 
 
-def _person(by: str | None) -> str:
+def _former(connection: sa.Connection, since: datetime) -> list[Former]:
+    held = ask.rules.held(connection, since, STEPS)
+    return [(start, end, rules.read(data)) for start, end, data in held]
+
+
+def _lock(connection: sa.Connection) -> datetime:
+    """Keep the judge and the audit trail from moving on until the transaction ends; return the database's time."""
+    now = lease.lock(connection, LEASE)
+    audit.lock(connection)
+    return now
+
+
+def _person(by: str | None, asker: Asker) -> str:
     """Who it is; while access is open, who says so."""
+    if asker.user.means != "open":
+        return asker.user.name
     return _said(by, "by", "say who you are: alarms are answered by people")
 
 
@@ -181,16 +281,3 @@ def _said(text: str | None, field: str, otherwise: str) -> str:
 def _may_hold(rule: Data, store_house_id: Id) -> bool:
     scope = rule.get("scope", {}).get("store_house_id")
     return scope is None or str(scope) == str(store_house_id)
-
-
-def _answer(sensor: Sensor, terms: Terms) -> SensorAnswer:
-    high, low = ([limit.limit for limit in limits] + [None, None] for limits in (terms.high, terms.low))
-    return SensorAnswer(
-        sensor_id=sensor.sensor_id,
-        sensor_name=sensor.sensor_name,
-        metric=sensor.metric,
-        unit=sensor.unit,
-        interval_s=sensor.interval_s,
-        position=sensor.position,
-        limits=Drawn(high=high[0], high_high=high[1], low=low[0], low_low=low[1]),
-    )

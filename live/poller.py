@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 
 from ask.readings import Reading
 from errors import Unavailable
@@ -14,6 +15,8 @@ log = logging.getLogger("live")
 
 RETRY_S = 1.0
 """Between two looks while the database does not answer, where the interval is longer."""
+LATE_S = 0.8
+"""An answer that takes longer may never come: one behind a lock does not, while the heartbeat finds nothing wrong."""
 
 Consumer = Callable[[Sequence[Reading]], Awaitable[None]]
 
@@ -22,7 +25,8 @@ class Poller:
     """Asks one bounded question a tick, for all storehouses together, on the event loop it is run in.
 
     `ticked` is awaited after each tick: with True when all that is committed has been handed out, with False when
-    the database did not answer. `timed` goes around each tick, with what follows it.
+    the database did not answer. `late` is awaited when a question is not answered after `LATE_S`. `timed` goes around
+    each tick, with what follows it.
     """
 
     def __init__(
@@ -30,6 +34,7 @@ class Poller:
         source: Source,
         interval_s: float,
         ticked: Callable[[bool], Awaitable[None]],
+        late: Callable[[], Awaitable[None]],
         timed: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.interval_s = interval_s
@@ -37,6 +42,7 @@ class Poller:
         """When the database last answered, and when it last had new readings, by `time.monotonic`; at first, now."""
         self._source = source
         self._ticked = ticked
+        self._late = late
         self._timed = timed
         self._consumers: list[Consumer] = []
         self._woken = asyncio.Event()
@@ -55,7 +61,7 @@ class Poller:
             start = time.monotonic()
             with self._timed():
                 answered = await self._tick()
-                await self._tell(answered)
+                await self._tell(partial(self._ticked, answered))
             interval_s = self.interval_s if answered else min(self.interval_s, RETRY_S)
             await self._wait(start + interval_s - time.monotonic())
 
@@ -63,7 +69,7 @@ class Poller:
         more = True
         try:
             while more:
-                readings, more = await self._source.read()
+                readings, more = await self._read()
                 self.answered = time.monotonic()
                 if readings:
                     self.arrived = self.answered
@@ -76,6 +82,17 @@ class Poller:
             return False
         return True
 
+    async def _read(self) -> tuple[list[Reading], bool]:
+        """Ask, and wait for the answer; where it is late, that is told meanwhile."""
+        asked = asyncio.create_task(self._source.read())
+        try:
+            done, _ = await asyncio.wait([asked], timeout=LATE_S)
+            if not done:
+                await self._tell(self._late)
+            return await asked
+        finally:
+            asked.cancel()
+
     async def _hand_out(self, readings: Sequence[Reading]) -> None:
         for consumer in self._consumers:
             try:
@@ -83,9 +100,9 @@ class Poller:
             except Exception:
                 log.exception("a consumer failed on %d readings", len(readings))
 
-    async def _tell(self, answered: bool) -> None:
+    async def _tell(self, what: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self._ticked(answered)
+            await what()
         except Exception:
             log.exception("what follows a tick failed")
 

@@ -17,6 +17,7 @@ from ask import Ask
 from ask.answers import Preview
 from ask.history import check_span
 from ask.questions import PreviewAlarms
+from ask.sight import Sight
 from errors import BadRequest, RateLimited, Unavailable
 from instants import Clock
 from live.people import People
@@ -44,7 +45,7 @@ class Previews:
         self._turn = asyncio.Lock()
         self._waiting = 0
 
-    async def preview(self, question: PreviewAlarms) -> Preview:
+    async def preview(self, question: PreviewAlarms, sight: Sight) -> Preview:
         """Return which alarms rules would have raised.
 
         Raises `BadRequest`, `NotFound`, `RateLimited`, `Unavailable`.
@@ -57,10 +58,10 @@ class Previews:
         now = self._clock()
         if question.start >= now:
             raise BadRequest("must lie in the past", "start")
-        place = await self._ask.storehouse(question.store_house_id)
+        place = await self._ask.storehouse(question.store_house_id, sight)
         task = Task(
             store_house_id=place.store_house_id,
-            sensors=await self._ask.sensors(place.store_house_id),
+            sensors=await self._ask.sensors(place.store_house_id, sight),
             proposed=proposed,
             in_force=list(await self._people.in_force()),
             defaults=self._defaults,
@@ -73,11 +74,13 @@ class Previews:
         self._waiting += 1
         try:
             async with asyncio.timeout(ANSWER_S), self._turn:
-                return await self._make(task)
+                made = await self._make(task)
         except TimeoutError:
             raise Unavailable("that takes too long; try a shorter span") from None
         finally:
             self._waiting -= 1
+        await self._ask.stays(place.store_house_id, sight)
+        return made
 
     def stop(self) -> None:
         """Kill the process."""

@@ -113,10 +113,11 @@ class Rollups:
         """Return the term of the lease and what `work` returns; None while another has it."""
 
         def hold(connection: sa.Connection) -> tuple[int, T] | None:
-            if connection.dialect.name == "mysql":
-                # Or else each look at the readings would lock them, and see what was there before the lease was ours.
-                connection.execution_options(isolation_level="READ COMMITTED")
             with connection.begin():
+                if connection.dialect.name == "mysql":
+                    # Or else each look at the readings would lock them, and see what was there before the lease was
+                    # ours. For this transaction alone: to be undone, it would have to be asked of the database again.
+                    connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
                 held = lease.hold(connection, LEASE, self._holder, LASTS)
                 return None if held is None else (held.term, work(connection))
 

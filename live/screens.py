@@ -1,14 +1,15 @@
 """The screens: what is pushed to those who watch a storehouse."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from ask.answers import EVERYWHERE, Alarms, AskError, Envs, Id
 from ask.journal import Transition
 from ask.readings import Reading
+from ask.sight import Sight
 from errors import NotFound
 from globals import Clients
 from instants import Clock
@@ -39,10 +40,12 @@ class Emit(Protocol):
 class Screens:
     """Pushes an `envs` to those who watch a storehouse that looks different.
 
-    `clients` is `globals.clients`.
+    `clients` is `globals.clients`, `sight` tells what a connection may see.
     """
 
-    def __init__(self, newest: Newest, emit: Emit, clients: Clients, clock: Clock) -> None:
+    def __init__(
+        self, newest: Newest, emit: Emit, clients: Clients, clock: Clock, sight: Callable[[str], Sight]
+    ) -> None:
         self.stale = False
         """The database is lost: what the screens show is the last that was known."""
         self.cursor = 0
@@ -51,13 +54,15 @@ class Screens:
         self._emit = emit
         self._clients = clients
         self._clock = clock
+        self._sight = sight
         self._different: set[Id] = set()
         self._audiences: dict[Id, tuple[tuple[str, ...], Audience]] = {}  # with the watchers it was made for
 
     def envs(self, store_house_id: Id, *, reset: bool = False) -> Envs:
         """Return the storehouse as it stands; `reset`: the browser's cursor is not known."""
         now = self._clock()
-        newest = self._newest.envs(store_house_id, now)
+        # Mostly one sensor has changed: what is told of the others need not be encoded again.
+        newest: Any = self._newest.encoded(store_house_id, now)
         return Envs(store_house_id, self.cursor, now, self.stale, newest, reset or msgspec.UNSET)
 
     async def tell(self, transitions: Sequence[Transition]) -> None:
@@ -79,12 +84,20 @@ class Screens:
         self._different |= self._newest.take(readings, self._clock())
 
     async def change(self, store_house_ids: set[Id]) -> None:
-        """Push these storehouses; those who watch one that is gone are told, and watch nothing then."""
+        """Push these storehouses; who watches one that is gone, or hidden, is told so, and watches nothing then."""
+        await self._leave([(sid, one) for one in store_house_ids for sid in self._clients.watchers(one)])
+        await self.show(store_house_ids)
+
+    async def show(self, store_house_ids: set[Id]) -> None:
+        """Push these storehouses."""
         self._different |= store_house_ids
-        for store_house_id in store_house_ids:
-            if self._newest.storehouse(store_house_id) is None:
-                await self._leave(store_house_id)
         await self._push()
+
+    async def review(self, sid: str) -> None:
+        """Have a connection leave what it may not see any more."""
+        store_house_id = self._clients.get(sid)
+        if store_house_id is not None:
+            await self._leave([(sid, store_house_id)])
 
     async def ticked(self, answered: bool) -> None:
         """Push what the tick has changed; `answered`: whether the database did."""
@@ -112,14 +125,18 @@ class Screens:
             audience = self._audience(store_house_id)
             await self._emit("envs", self.envs(store_house_id), audience, ("envs", store_house_id))
 
-    async def _leave(self, store_house_id: Id) -> None:
-        gone = NotFound(f"the storehouse {store_house_id!r} is gone", "store_house_id")
-        watchers = self._clients.watchers(store_house_id)
-        for sid in watchers:
-            self._clients[sid] = None
-        if watchers:
+    async def _leave(self, watching: Iterable[tuple[str, Id]]) -> None:
+        leaving: dict[Id, list[str]] = defaultdict(list)
+        for sid, store_house_id in watching:
+            place = self._newest.storehouse(store_house_id)
+            if place is None or not self._sight(sid).storehouse(place):
+                leaving[store_house_id].append(sid)
+                self._clients[sid] = None
+        # Only when all have left may anything be awaited, or one of them might be pushed something meanwhile.
+        for store_house_id, sids in leaving.items():
+            gone = NotFound(f"the storehouse {store_house_id!r} is gone", "store_house_id")
             told = AskError("register", gone.code, gone.message, gone.field)
-            await self._emit("ask_error", told, Audience(map(room, watchers)))
+            await self._emit("ask_error", told, Audience(map(room, sids)))
 
     def _audience(self, store_house_id: Id) -> Audience:
         """Return those who watch the storehouse: the same audience, while they are the same."""

@@ -91,6 +91,11 @@ class States:
                     self._heard(reading.key, time)
         return changes
 
+    @property
+    def unknown(self) -> Sequence[Reading]:
+        """The readings of sensors that are not known."""
+        return list(self._unknown)
+
     def recognised(self) -> list[Reading]:
         """Return the readings whose sensors have become known since they came; they are not judged yet."""
         waiting, self._unknown = self._unknown, deque(maxlen=MOST_UNKNOWN)
@@ -125,17 +130,19 @@ class States:
         here = (key for key, sensor in self._sensors.items() if sensor.store_house_id == store_house_id)
         return sum(key in self._states and math.isfinite(self.silence_s(key)) for key in here)
 
-    def close(self, closed: Closed) -> None:
+    def close(self, closed: Closed) -> list[Change]:
         """Take over that somebody has closed an episode: be quiet until its sensor is back to normal.
 
         Where its readings are judged again, that is to come when they have brought it to where it was closed.
         """
         key = closed.episode.key if closed.episode.kind in KINDS else None
-        state = self._states.get(key) if key else None
+        state, found = (self._states.get(key), self._terms_of(key)) if key else (None, None)
         if key and (state is None or max(state.end[0], state.now) < closed.judged - SAME_S):
             self._closed[identity(closed.episode)] = closed
-        elif state is not None and _knows(state, closed.episode):
-            self._states[state.key] = judge.close(state, closed.episode.kind, closed.time)
+        elif state is not None and found is not None and _knows(state, closed.episode):
+            self._states[state.key], changes = judge.close(found, state, closed.episode.kind, closed.time)
+            return changes
+        return []
 
     def adopt(self, episode: Episode) -> None:
         """Take over an episode that is open in the database, if it is not known."""
@@ -163,16 +170,16 @@ class States:
                 return ()
             state = judge.begin(self._sensors[key])
         self._states[key], changes = judge.judge(found, state, event)
-        if self._closed:
-            self._close_again(changes)
-        return changes
+        return changes + self._close_again(changes) if self._closed else changes
 
-    def _close_again(self, changes: Iterable[Change]) -> None:
+    def _close_again(self, changes: Iterable[Change]) -> list[Change]:
+        more: list[Change] = []
         for change in changes:
             closed = self._closed.get(identity(change.episode))
             if closed is not None and abs(closed.judged - change.time) < SAME_S:
                 del self._closed[identity(change.episode)]
-                self.close(closed)
+                more += self.close(closed)
+        return more
 
     def _terms_of(self, key: Key) -> Terms | None:
         found = self._terms.get(key)

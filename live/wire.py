@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from tornado.iostream import IOStream, StreamClosedError
 
 TEXT, BINARY = 0x81, 0x82
+MOST_ASKED = 16_777_216
+"""Bytes of answers that may wait for one browser: the largest twice, as an event and as an acknowledgement."""
 UNSENT, STUCK = "unsent", "stuck"
 """Why a connection is closed: too much waits for it, or it has taken nothing for too long."""
 
@@ -84,11 +86,13 @@ class Sender(Protocol):
 class Wire:
     """The way to one browser. `cut` is called with `UNSENT` and what to log once more than `limit` bytes are unsent.
 
+    What the browser itself has asked for does not count towards the limit, but for what exceeds `MOST_ASKED`.
     It keeps itself among the `busy` while bytes are unsent, and among those `behind` while anything at all must leave
     before the next frame.
     """
 
     __slots__ = (
+        "_asked",
         "_behind",
         "_busy",
         "_closed",
@@ -122,6 +126,7 @@ class Wire:
         """While there are any: when a frame last left, by `time.monotonic`."""
         self._stream = stream
         self._limit = limit
+        self._asked = 0  # bytes that it has asked for since nothing was unsent
         self._busy = busy
         self._behind = behind
         self._cut = cut
@@ -148,6 +153,13 @@ class Wire:
             self._wait(message, key)
         else:
             self._try(message)
+
+    def answer(self, message: bytes) -> None:
+        """Send a frame that the browser has asked for."""
+        self._asked = min(self._asked + len(message), MOST_ASKED)
+        self.put(message)
+        if not self.unsent:
+            self._asked = 0
 
     def fail(self, message: bytes, error: OSError) -> None:
         """Take note that sending a frame raised `error`."""
@@ -184,6 +196,8 @@ class Wire:
         if self._closed:
             return
         self._closed = True
+        # Else each would keep the other, and the stream's 64 KiB, until the garbage is collected.
+        self.queue.changed = _nothing
         self._waiting.clear()
         self._busy.discard(self)
         self._behind.add(self)
@@ -212,7 +226,7 @@ class Wire:
         self._waiting[key] = message
         self._count(len(message))
         self.settle()
-        if self.unsent > self._limit:
+        if self.unsent > self._limit + self._asked:
             self._cut(self, UNSENT, f"{self.unsent} bytes are unsent")
 
     def _count(self, size: int) -> None:
@@ -232,5 +246,6 @@ class Wire:
             self.unsent -= len(message)
             self._try(message)
         if not self.unsent:
+            self._asked = 0
             self._busy.discard(self)
         self.settle()

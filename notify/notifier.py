@@ -29,6 +29,10 @@ LOOK_S = 1.0
 """Between two looks, where nothing calls for one."""
 REMINDING = timedelta(seconds=1)
 """Between two looks at all open alarms: where a message goes out after the other, there are many more."""
+KEPT = timedelta(days=366)
+"""How long what was sent stays written down."""
+FORGETTING = timedelta(minutes=1)
+"""Between two deletions of what is older, a portion each."""
 RETRIES_S = (1, 2, 4, 8, 16, 32, 60)
 """How long after its first failures a message is tried again; from then on always after the last of these."""
 FAILING_TRIES = 3
@@ -65,6 +69,7 @@ class Notifier:
         self._sending: dict[str, asyncio.Task[None]] = {}
         """By target: each is sent one message at a time."""
         self._reminded: datetime | None = None
+        self._forgot: datetime | None = None
         self._woken = asyncio.Event()
 
     def follow(self, connection: sa.Connection, alarms: Sequence[Alarm]) -> None:
@@ -102,6 +107,9 @@ class Notifier:
         for message in messages:
             task = asyncio.create_task(self._tell(message), name=f"notify {message.target}")
             self._sending[message.target] = task
+        if self._forgot is None or now - self._forgot >= FORGETTING:
+            await self._state.run(lambda connection: self._forget(connection, now))
+            self._forgot = now
 
     async def settle(self) -> None:
         """Wait until everything that is being sent has arrived or failed."""
@@ -123,6 +131,11 @@ class Notifier:
                 if one.target not in found and not behind and self._is_due(connection, one, now):
                     found[one.target] = notices.begin(connection, one)
             return list(found.values())
+
+    def _forget(self, connection: sa.Connection, now: datetime) -> None:
+        with connection.begin():
+            if lease.hold(connection, self._lease_name, self._holder) is not None:
+                notices.forget(connection, now - KEPT)
 
     def _is_due(self, connection: sa.Connection, one: Waiting, now: datetime) -> bool:
         if one.due > now or one.message_id is not None:

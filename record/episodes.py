@@ -62,7 +62,10 @@ class Said(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """An episode that somebody has closed at a `time`; `judged`: the time of what the judge had last said of it."""
+    """An episode that somebody has closed; `judged`: the time of what the judge had last said of it.
+
+    `time`: when that was, or the time of what was said since and ends it as well.
+    """
 
     episode: Episode
     judged: float
@@ -92,10 +95,15 @@ class Written(NamedTuple):
 
 
 class Done(NamedTuple):
-    """An alarm after somebody has done something about it; `new`: it was not so before."""
+    """An alarm before and after somebody has done something about it."""
 
+    before: Alarm
     alarm: Alarm
-    new: bool
+
+    @property
+    def new(self) -> bool:
+        """It was not so before."""
+        return self.alarm != self.before
 
 
 def moment(seconds: float) -> datetime:
@@ -169,7 +177,7 @@ def write(connection: sa.Connection, said: Sequence[Said], now: datetime) -> Wri
     for which, group in groups.items():
         row = before.get(which)
         if row is not None and row["reason"] is not None:
-            written.closed.append(_closed(row))
+            written.closed.append(_closed(row, group))
         elif changed := _After.of(row, group):
             after.append(changed)
     after = _without_others(connection, after, written)
@@ -394,20 +402,20 @@ def acknowledge(connection: sa.Connection, episode_id: int, by: str, comment: st
     """Write down that somebody has seen an alarm; raises `NotFound`, and `BadRequest` where it is not raised yet."""
     row = _row(connection, episode_id)
     if row["acknowledged_at"] is not None:
-        return Done(alarm(row), False)
+        return Done(alarm(row), alarm(row))
     if row["state"] == "pending":
         raise BadRequest("it is pending: not an alarm yet", "alarm_id")
     seen = {"acknowledged_by": by, "acknowledged_at": now, "comment": comment}
-    return _step(connection, row | seen | {"transition": ACKNOWLEDGED}, now)
+    return _step(connection, row, seen | {"transition": ACKNOWLEDGED}, now)
 
 
 def close(connection: sa.Connection, episode_id: int, by: str, reason: str, now: datetime) -> Done:
     """Clear an alarm by hand; raises `NotFound`."""
     row = _row(connection, episode_id)
     if row["is_open"] is None:
-        return Done(alarm(row), False)
+        return Done(alarm(row), alarm(row))
     over = {"state": "cleared", "is_open": None, "cleared": now, "closed_by": by, "reason": reason}
-    return _step(connection, row | over | {"transition": CLOSED}, now)
+    return _step(connection, row, over | {"transition": CLOSED}, now)
 
 
 def _row(connection: sa.Connection, episode_id: int) -> Row:
@@ -417,10 +425,10 @@ def _row(connection: sa.Connection, episode_id: int) -> Row:
     return found[0]
 
 
-def _step(connection: sa.Connection, row: Row, now: datetime) -> Done:
-    row["step"] += 1
+def _step(connection: sa.Connection, before: Row, changed: Row, now: datetime) -> Done:
+    row = before | changed | {"step": before["step"] + 1}
     _update(connection, [row])
-    done = Done(alarm(row), True)
+    done = Done(alarm(before), alarm(row))
     _journal(connection, [(row["step"], done.alarm)], now)
     return done
 
@@ -449,8 +457,11 @@ def _select(connection: sa.Connection, *wanted: sa.ColumnElement[bool]) -> list[
     return [dict(row) for row in connection.execute(sa.select(tables.episode).where(*wanted)).mappings()]
 
 
-def _closed(row: Row) -> Closed:
-    return Closed(_episode(row), row["judged"].timestamp(), row["cleared"].timestamp())
+def _closed(row: Row, group: Sequence[Said] = ()) -> Closed:
+    since = (change.time for change, *_ in group if change.what in OVER and moment(change.time) > row["judged"])
+    judged = row["judged"].timestamp()
+    # The sensor's clock may be ahead of ours.
+    return Closed(_episode(row), judged, max(judged, min([row["cleared"].timestamp(), *since])))
 
 
 def _episode(row: Row) -> Episode:

@@ -11,10 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
+import instants
 import tables
 
 LASTS = timedelta(seconds=3.5)
 """How long a holder that has gone silent is waited for. Whoever asks each second takes over within 5 s."""
+LONGEST = timedelta(minutes=1)
+"""No lease is to last longer."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ def hold(connection: sa.Connection, name: str, holder: str, lasts: timedelta = L
     lease = tables.lease
     now = _now(connection)
     row = _lock(connection, name, now)
-    if row.holder != holder and row.expires > now:
+    # What expires later than any lease may was taken before the clock was set back.
+    if row.holder != holder and now < row.expires <= now + LONGEST:
         return None
     term = row.term + (row.holder != holder)
     changed = sa.update(lease).where(lease.c.lease_name == name)
@@ -66,18 +70,21 @@ def _lock(connection: sa.Connection, name: str, now: datetime) -> sa.Row[Any]:
     # Before anything else is read: MySQL shows a transaction the state of things at its first unlocked reading, which
     # would be that before the wait for the lock.
     lease = tables.lease
-    locked = sa.select(lease).where(lease.c.lease_name == name).with_for_update()
-    row = connection.execute(locked).first()
-    if row is None:
-        ignoring = lease.insert().prefix_with("IGNORE", dialect="mysql").prefix_with("OR IGNORE", dialect="sqlite")
-        values = {"lease_name": name, "holder": "", "expires": now - LASTS, "begun": now, "done": now}
-        connection.execute(ignoring.values(values))
-        row = connection.execute(locked).one()
-    return row
+    connection.execute(_made(connection, name, now))
+    return connection.execute(sa.select(lease).where(lease.c.lease_name == name).with_for_update()).one()
+
+
+def _made(connection: sa.Connection, name: str, now: datetime) -> sa.Insert:
+    """Return what makes the lease where there is none yet, and else locks it."""
+    # Not after a look: two who have both locked that it is not there wait for each other to make it.
+    values = {"lease_name": name, "holder": "", "expires": now - LASTS, "begun": now, "done": now}
+    if connection.dialect.name == "mysql":
+        return mysql.insert(tables.lease).values(values).on_duplicate_key_update(lease_name=name)
+    return tables.lease.insert().prefix_with("OR IGNORE").values(values)
 
 
 def _now(connection: sa.Connection) -> datetime:
     if connection.dialect.name == "sqlite":
-        return datetime.now(UTC)  # one machine, one clock
+        return instants.now()  # one machine, one clock
     found: datetime = connection.execute(sa.select(sa.func.utc_timestamp(3, type_=mysql.DATETIME(fsp=3)))).scalar_one()
     return found.replace(tzinfo=UTC)

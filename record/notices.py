@@ -17,7 +17,7 @@ from ask.episodes import alarm_id, episode_id, open_alarms
 from ask.journal import key
 
 MOST_IDS = 1_000
-"""Alarms in one question."""
+"""Alarms or notices in one question."""
 
 
 class Item(NamedTuple):
@@ -178,6 +178,16 @@ def _update(connection: sa.Connection, message: Message, values: dict[str, Any])
     notice = tables.notice
     mine = notice.c.message_id == message.message_id, notice.c.sent.is_(None)
     connection.execute(sa.update(notice).where(*mine).values(values))
+
+
+def forget(connection: sa.Connection, before: datetime) -> None:
+    """Delete some of what was sent before then; not of alarms that are open, or they would be told of again."""
+    notice, episode = tables.notice.c, tables.episode.c
+    is_open = sa.exists().where(episode.episode_id == notice.episode_id, episode.is_open)
+    old = sa.select(notice.notice_id).where(notice.sent < before, sa.not_(is_open)).order_by(notice.sent)
+    ids = connection.scalars(old.limit(MOST_IDS)).all()
+    if ids:
+        connection.execute(sa.delete(tables.notice).where(notice.notice_id.in_(ids)))
 
 
 def are_failing(connection: sa.Connection, store_house_id: Id, targets: Collection[str], tries: int) -> bool:

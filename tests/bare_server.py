@@ -8,6 +8,7 @@ import asyncio
 import gc
 import json
 import os
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ import tornado.netutil
 import tornado.web
 
 import transport
+from tests.pem import believing_anybody, name_of
 from tests.serving_inside import until
 
 HANG = 60.0  # seconds; only what hangs takes so long
@@ -43,10 +45,12 @@ class Bare:
 
     sio: transport.AsyncServer
     port: int
+    tls: ssl.SSLContext | None = None
+    """What clients connect with."""
 
     async def connect(self) -> "Raw":
         """Open a connection, and say nothing."""
-        return Raw(*await asyncio.open_connection("127.0.0.1", self.port))
+        return Raw(*await asyncio.open_connection("127.0.0.1", self.port, ssl=self.tls))
 
     async def ask(self, method: str, query: str, body: bytes | str = b"", **headers: str) -> "Answer":
         """Send a request on a connection of its own."""
@@ -221,6 +225,11 @@ class Raw:
         await self.is_closed()
         return told
 
+    @property
+    def certificate(self) -> str:
+        """The name on the certificate that the server has shown."""
+        return name_of(self._writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+
     async def is_closed(self) -> bool:
         """Wait until the server has closed the connection."""
         async with asyncio.timeout(HANG):
@@ -238,9 +247,15 @@ class Raw:
 
 
 @asynccontextmanager
-async def bare(door: bool = False, on_connect: Connected | None = None, **options: Any) -> AsyncIterator[Bare]:
-    """Serve, with a `transport.Door` or without one."""
+async def bare(
+    door: bool = False,
+    on_connect: Connected | None = None,
+    certificate: transport.Certificate | None = None,
+    **options: Any,
+) -> AsyncIterator[Bare]:
+    """Serve, with a `transport.Door` or without one; what has a certificate has a door."""
     limits = {name: options.pop(name) for name in ("per_address",) if name in options}
+    stuck_s = options.pop("stuck_s", None)
     before = {name: options.pop(name) for name in ("trusted_proxies", "slow_s") if name in options}
     times = {"ping_interval": QUIET, "ping_timeout": QUIET, "connect_timeout": QUIET}
     sio = transport.AsyncServer(async_mode="tornado", namespaces=list(NAMESPACES), **(times | options))
@@ -249,15 +264,22 @@ async def bare(door: bool = False, on_connect: Connected | None = None, **option
         _serve(sio, namespace, on_connect)
     handler = transport.get_tornado_handler(sio, **limits)
     application = tornado.web.Application([(r"/socket\.io/", handler)])
-    if door:
-        server = transport.Door(application, "/socket.io/", handler, **before).server()
+    context = certificate.context if certificate else None
+    server: tornado.httpserver.HTTPServer
+    if door or certificate:
+        server = transport.Door(application, "/socket.io/", handler, **before).server(ssl_options=context)
     else:
         server = tornado.httpserver.HTTPServer(application)
     (socket,) = tornado.netutil.bind_sockets(0, "127.0.0.1")
+    if stuck_s is not None:
+        transport.end_stuck([socket], stuck_s)
     server.add_sockets([socket])
+    following = asyncio.create_task(certificate.follow(server)) if certificate else None
     try:
-        yield Bare(sio, socket.getsockname()[1])
+        yield Bare(sio, socket.getsockname()[1], believing_anybody() if certificate else None)
     finally:
+        if following:
+            following.cancel()
         server.stop()
         await transport.close_all(sio, 0.0)
         await sio.shutdown()

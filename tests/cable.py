@@ -33,6 +33,10 @@ class Cable:
         for connection in self._connections:
             connection.cancel()
 
+    def lead_to(self, port: int) -> None:
+        """Relay new connections to another port."""
+        self._port = port
+
     def mend(self) -> None:
         """Let new connections through."""
         self._whole.set()

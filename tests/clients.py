@@ -19,6 +19,8 @@ import aiohttp
 import socketio
 from engineio.payload import Payload
 
+from tests import planted
+
 Kind = Literal["python", "node3", "node4"]
 KINDS: tuple[Kind, ...] = ("python", "node3", "node4")
 TRANSPORTS: dict[str, Sequence[str]] = {
@@ -35,7 +37,11 @@ LINE_LIMIT = 64 * 1024 * 1024  # bytes; one answer is one line
 
 
 class Refused(ConnectionError):
-    """The server did not let the client in, or could not be reached."""
+    """The server did not let the client in, or could not be reached; `data` is what it said besides."""
+
+    def __init__(self, message: str, data: Any = None) -> None:
+        super().__init__(message)
+        self.data = data
 
 
 class Client(ABC):
@@ -107,8 +113,14 @@ class Client(ABC):
         """Return the payloads of all such events so far, those returned by `next` too."""
         return list(self._received[event])
 
+    def last(self, event: str) -> Any:
+        """Return the payload of the last such event; None if there was none."""
+        arrived = self._received[event]
+        return arrived[-1] if arrived else None
+
     def _arrived(self, event: str, *args: Any) -> None:
         payload = _payload(args)
+        planted.look(str(payload), f"the event {event}")
         self._received[event].append(payload)
         self._waiting[event].put_nowait(payload)
 
@@ -122,7 +134,7 @@ class PythonClient(Client):
 
     def __init__(self, *, reconnection: bool = False) -> None:
         super().__init__()
-        self._refusal: Any = None
+        self._refusal: Refused | None = None
         # Ours to close: the client may leave one of its own open.
         self._http = aiohttp.ClientSession()
         self._socket = socketio.AsyncClient(reconnection=reconnection, http_session=self._http)
@@ -148,7 +160,7 @@ class PythonClient(Client):
         try:
             await self._socket.connect(address, transports=list(transports), auth=auth, wait_timeout=HANG)
         except socketio.exceptions.ConnectionError as error:
-            raise Refused(self._refusal or str(error)) from None
+            raise self._refusal or Refused(str(error)) from None
 
     async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109
         """See Client. This client upgrades before it connects."""
@@ -165,11 +177,16 @@ class PythonClient(Client):
             answer = await self._socket.call(event, args, timeout=timeout)
         except socketio.exceptions.TimeoutError:
             raise _unanswered(event, timeout) from None
+        planted.look(str(answer), f"the acknowledgement of {event}")
         return list(answer) if isinstance(answer, tuple) else answer
 
     async def raw(self, text: str) -> None:
         """See Client."""
         await self._socket.eio.send(text)
+
+    async def cut(self) -> None:
+        """Lose the connection without a word, as a browser does that crashes."""
+        await self._http.close()
 
     async def close(self) -> None:
         """See Client."""
@@ -181,9 +198,12 @@ class PythonClient(Client):
             await self._socket.eio.disconnect(abort=True)
         finally:
             await self._http.close()
+            if self._socket.eio.http is not None:  # one of its own, after a cut
+                await self._socket.eio.http.close()
 
     def _refuse(self, error: Any) -> None:
-        self._refusal = error.get("message") if isinstance(error, dict) else error
+        told = error if isinstance(error, dict) else {"message": str(error)}
+        self._refusal = Refused(told.get("message", ""), told.get("data"))
 
 
 class NodeClient(Client):
@@ -242,7 +262,9 @@ class NodeClient(Client):
         self._calls[number] = asyncio.get_running_loop().create_future()
         await self._command("call", event=event, args=args, id=number)
         try:
-            return await asyncio.wait_for(self._calls[number], timeout)
+            answer = await asyncio.wait_for(self._calls[number], timeout)
+            planted.look(str(answer), f"the acknowledgement of {event}")
+            return answer
         except TimeoutError:
             raise _unanswered(event, timeout) from None
         finally:
@@ -291,7 +313,7 @@ class NodeClient(Client):
                 self._ended(reason)
             case {"type": "connect_error", "message": text}:
                 if not self._admitted.done():
-                    self._admitted.set_exception(Refused(text))
+                    self._admitted.set_exception(Refused(text, message.get("data")))
 
     def _connected(self, transport: str) -> None:
         self.disconnected.clear()

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from tests import planted
 from tests.serving import ROOT, clean_environment, with_defaults
 
 
@@ -14,7 +15,9 @@ def run(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> "subpr
     """`python main.py ARGUMENTS` in this folder."""
     command = [sys.executable, str(ROOT / "main.py"), *arguments]
     environment = clean_environment() | (env or {})
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    planted.look(done.stdout + done.stderr, "what main.py prints")
+    return done
 
 
 def check(cwd: Path, settings: dict[str, Any]) -> tuple[int, str]:

@@ -1,6 +1,5 @@
 """The fixtures that tests of every subject share."""
 
-import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,10 +9,20 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from tests import planted
 from tests.browser import chromium
+from tests.coldstore import FOLDER
 from tests.scripted_site import ScriptedSite
 from tests.services.mariadb import MariaDB
-from tests.serving import ROOT, Serve, StorewatchServer, server_in
+from tests.serving import Serve, StorewatchServer, server_in
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_tells_a_secret(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No log of a server, answer, push or error of the whole run shows any of the secrets in the tests' settings."""
+    with planted.listening():
+        yield
+    assert [*planted.told, *planted.in_logs(tmp_path_factory.getbasetemp())] == []
 
 
 @pytest.fixture(scope="session")
@@ -34,10 +43,9 @@ def mariadb_database(mariadb: MariaDB) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def coldstore() -> Path:
     """A site's real records, where they are at hand."""
-    folder = Path(os.environ.get("STOREWATCH_COLDSTORE", ROOT.parent / "shared" / "coldstore"))
-    if not folder.is_dir():
-        pytest.skip(f"the cold-store data folder is absent: {folder} (STOREWATCH_COLDSTORE names another)")
-    return folder
+    if not FOLDER.is_dir():
+        pytest.skip(f"the cold-store data folder is absent: {FOLDER} (STOREWATCH_COLDSTORE names another)")
+    return FOLDER
 
 
 @pytest.fixture

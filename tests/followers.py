@@ -1,6 +1,7 @@
 """Browsers that come back whenever they are cut off, and say up to where they have been told."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ class Follower:
         self.watching = False
         self.times = 0
         """How often it has begun to watch."""
+        self.ended = 0.0
+        """When its connection last ended, by `time.monotonic`."""
         self.first_cursor: int | None = None
         self._kind: Kind = kind
         self._transports = TRANSPORTS[transport]
@@ -35,6 +38,17 @@ class Follower:
     def told(self) -> list[dict[str, Any]]:
         """Every transition it was told, in the order of arrival."""
         return [alarm for message in self._messages() for alarm in message["alarms"]]
+
+    @property
+    def shown(self) -> dict[str, Any] | None:
+        """What it was last shown; None while it is not connected."""
+        return self._client.last("envs") if self._client and self.watching else None
+
+    @property
+    def last_told(self) -> dict[str, Any] | None:
+        """The last transition it was told on this connection."""
+        told = self._client.last("alarms") if self._client else None
+        return told["alarms"][-1] if told else None
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -56,6 +70,7 @@ class Follower:
             with suppress(TimeoutError):
                 self._take(await self._register(client))
                 await client.disconnected.wait()
+                self.ended = time.monotonic()
             self.watching = False
             if self._kind == "python":
                 return

@@ -2,9 +2,11 @@
 
 import asyncio
 import io
+import json
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -12,12 +14,22 @@ from urllib.parse import urlencode
 from PIL import Image
 from playwright.async_api import Browser, Page, expect
 
+import database
+import demo.history
+import instants
+from demo import simulation
+from demo.past import MONTH_S, Course
+from record import alarms
+from settings import Database
 from tests.browser import DESK, PHONE, chromium, visit
 from tests.serving import ROOT, StorewatchServer
 
 FOLDER = ROOT / "docs" / "screenshots"
 STOREHOUSE = "#/storehouse/4"
-SENSORS = urlencode({"sensor": '[37,"temperature"];[38,"temperature"];[43,"humidity"]'})
+WITH_YEAR = "柏林冷藏库 Berlin Cooler"
+STEP_S, YEAR_S = 900, 365 * 86_400
+UNTIL_MS = 600_000
+"""A year can be told once it has been rolled up."""
 WALL = {"width": 1920, "height": 1080}
 LOOKS: Mapping[str, Mapping[str, Any]] = {
     "en-light": {"locale": "en-GB", "color_scheme": "light"},
@@ -40,13 +52,13 @@ VIEWS: Mapping[str, View] = {
     "storehouse": View(STOREHOUSE, ".tile .spark path", DESK, ["zh-dark"]),
     "plan": View(f"{STOREHOUSE}/plan", ".spot", DESK, ["zh-light"]),
     "table": View(f"{STOREHOUSE}/table", ".readings .state", DESK, []),
-    "chart": View(f"{STOREHOUSE}/charts?span=month&{SENSORS}", ".chart-foot", DESK, ["en-light"]),
     "alarms": View(f"{STOREHOUSE}/alarms?days=30", ".alarm", DESK, []),
     "alarm": View(f"{STOREHOUSE}/alarms?days=30", ".alarm", DESK, ["en-dark"]),
     "rules": View(f"{STOREHOUSE}/rules", ".kind", DESK, []),
     "wall": View("?wall", ".tile .spark path", WALL, ["zh-dark"]),
     "phone": View(STOREHOUSE, ".tile", PHONE, ["en-light", "zh-dark"]),
     "overview": View("#/", "text=/sec ago|秒前/", DESK, ["en-light"]),
+    "chart": View("{with_year}/charts?span=year&{sensors}", ".chart-foot", DESK, [*LOOKS]),
 }
 
 
@@ -54,13 +66,35 @@ async def main(everything: bool) -> None:
     """Serve the demo, and keep the pictures in FOLDER."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
+        year = await asyncio.to_thread(with_year, Path(folder))
         server = await asyncio.to_thread(StorewatchServer(Path(folder)).start)
         try:
             async with chromium() as browser:
                 for name, view in VIEWS.items():
-                    await take(browser, server.url, name, view, LOOKS if everything else view.kept)
+                    there = view._replace(address=view.address.format_map(year))
+                    await take(browser, server.url, name, there, LOOKS if everything else view.kept)
         finally:
             await server.terminate()
+
+
+def with_year(folder: Path) -> dict[str, str]:
+    """Make the demo, one of its storehouses with a year of past instead of a month; parts of that one's address."""
+    where = Database(path=str(folder / "var" / "storewatch.db"))
+    Path(where.path).parent.mkdir()
+    database.migrate(where)
+    now = instants.now()
+    demo.history.prepare(where, now)
+    opened = database.Database(where, database.WORKING, 1, writes=True)
+    with closing(opened), opened.engine.begin() as connection:
+        made = next(one for one in demo.history.install(connection) if one.storehouse.name == WITH_YEAR)
+        seconds = range(int(now.timestamp()) - YEAR_S, int(now.timestamp()) - MONTH_S, STEP_S)
+        values = simulation.values(made.storehouse, seconds)
+        courses = {sensor: Course(seconds, values[sensor]) for sensor in made.storehouse.reporting}
+        demo.history.write(connection, made, courses)
+        alarms.add(connection, list(demo.history.past_alarms(made, courses)))
+    shown = [sensor for sensor in made.storehouse.reporting if sensor.metric in ("temperature", "humidity")]
+    sensors = ";".join(json.dumps([made.sensor_ids[one], one.metric], separators=(",", ":")) for one in shown[:5:2])
+    return {"with_year": f"#/storehouse/{made.store_house_id}", "sensors": urlencode({"sensor": sensors})}
 
 
 async def take(browser: Browser, url: str, name: str, view: View, looks: Iterable[str]) -> None:
@@ -68,7 +102,7 @@ async def take(browser: Browser, url: str, name: str, view: View, looks: Iterabl
     for look in looks:
         options = {**LOOKS[look], "viewport": view.screen}
         async with visit(browser, url + view.address, **options) as page:
-            await expect(page.locator(view.complete).first).to_be_visible()
+            await expect(page.locator(view.complete).first).to_be_visible(timeout=UNTIL_MS)
             if name == "alarm":
                 await page.locator(".alarm .name").last.click()
                 await expect(page.locator(".plot canvas")).to_be_visible()

@@ -11,6 +11,7 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
 from dashboard import pages
+from headers import Secured
 
 MARKUP = "<img src=x onerror=alert(1)>"
 STOREHOUSE = "冷 1%"
@@ -34,6 +35,9 @@ class ScriptedSite:
         self.bucket_s = 60
         self.organisations: list[dict[str, Any]] | None = None
         self.rules: list[dict[str, Any]] = []
+        self.who: dict[str, Any] | None = None
+        self.revision = 1
+        self.maintenance: list[dict[str, Any]] = []
         self._websockets: list[Any] = []
         self._socket = socketio.AsyncServer(async_mode="tornado")
         self._socket.on("*", self._answer)
@@ -43,7 +47,7 @@ class ScriptedSite:
         """Serve at a free port for the length of a block."""
         listener, port = bind_unused_port()
         rules: list[Any] = [(r"/socket.io/", self._handler()), *pages.routes()]
-        server = HTTPServer(tornado.web.Application(rules))
+        server = HTTPServer(tornado.web.Application(rules, transforms=[Secured]))
         server.add_socket(listener)
         self.url = f"http://127.0.0.1:{port}/"
         try:
@@ -98,11 +102,8 @@ class ScriptedSite:
 
     def _ask(self, event: str, data: Any) -> Any:
         match event:
-            case "orgs":
-                return [{"org_id": 1, "org_name": self.name}]
-            case "storehouses":
-                named = {"store_house_id": STOREHOUSE, "store_house_name": self.name}
-                return [named | {"org_id": 1, "time_zone": "Asia/Shanghai"}]
+            case "whoami":
+                return self.who
             case "overview":
                 return overview(*(self.organisations or [organisation(storehouse(self.name), name=self.name)]))
             case "register":
@@ -116,16 +117,31 @@ class ScriptedSite:
                 return self.alarms
             case "ackAlarm" | "closeAlarm":
                 return self._act(event, data)
-            case "queryRules" | "saveRules" | "previewAlarms":
-                return self._rules(event, data)
+        return self._of_rules(event, data)
+
+    def _of_rules(self, event: str, data: Any) -> Any:
+        match event:
+            case "queryRules":
+                return self._book()
+            case "saveRules" if data.get("revision") != self.revision:
+                return Refused("bad_request", "there are others", "revision")
+            case "saveRules":
+                self.rules = data["rules"]
+                self.revision += 1
+                return self._book()
+            case "previewAlarms":
+                rang = [{"proposed": {"count": count}, "in_force": {"count": 20}} for count in (1, 2)]
+                return {"sensors": rang} if "rules" in data else Refused("bad_request", "rules is missing")
+            case "saveMaintenance":
+                others = [one for one in self.maintenance if one["maintenance_id"] != data.get("maintenance_id")]
+                self.maintenance = [*others, {"sensor_id": None} | data | {"maintenance_id": 1 + len(self.asked)}]
+                return self.maintenance[-1]
         return None
 
-    def _rules(self, event: str, data: dict[str, Any]) -> Any:
-        if event == "previewAlarms":
-            rang = [{"proposed": {"count": count}, "in_force": {"count": 20}} for count in (1, 2)]
-            return {"sensors": rang} if "rules" in data else Refused("bad_request", "rules is missing")
-        self.rules = data.get("rules", self.rules)
-        return {"rules": self.rules, "defaults": {}, "profiles": {}, "changes": [], "maintenance": []}
+    def _book(self) -> dict[str, Any]:
+        profiles: dict[str, Any] = {"frozen": {}, "chilled": {}}
+        book = {"rules": self.rules, "maintenance": self.maintenance, "revision": self.revision}
+        return book | {"defaults": {}, "profiles": profiles, "changes": []}
 
     def _act(self, event: str, data: dict[str, Any]) -> Any:
         if "alarm_id" not in data:
@@ -142,8 +158,8 @@ class ScriptedSite:
 class Refused:
     """The server's no."""
 
-    def __init__(self, code: str, message: str) -> None:
-        self.error = {"code": code, "message": message}
+    def __init__(self, code: str, message: str, field: str = "") -> None:
+        self.error = {"code": code, "message": message, "field": field}
 
 
 def env(**changes: Any) -> dict[str, Any]:

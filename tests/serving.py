@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 import yaml
 
+from tests import planted
 from tests.services.process import ChildProcess
 
 ROOT = Path(__file__).resolve().parent.parent
-READY = re.compile(r"^Storewatch: (http://\S+:(\d+)/)\n", re.MULTILINE)
+READY = re.compile(r"^Storewatch: (https?://\S+:(\d+)/)\n", re.MULTILINE)
 
 
 class StorewatchServer(ChildProcess):
@@ -92,12 +93,15 @@ def server_in(parent: Path) -> Serve:
 
 
 def with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, on loopback; with the word that a database other than the demo's needs.
+    """The settings, on loopback; with the word that a database other than the demo's needs, and a password to betray.
 
     The judge is on, but has no rules there: a test that wants its alarms says which.
     """
-    of_site = {"access": "open", "alarms": {"default_rules": False}} if "database" in settings else {}
-    return {"host": "127.0.0.1"} | of_site | settings
+    if "database" not in settings:
+        return {"host": "127.0.0.1"} | settings
+    site = {"access": "open", "alarms": {"default_rules": False}}
+    database = {"password": planted.secret("no-server")} | settings["database"]
+    return {"host": "127.0.0.1"} | site | settings | {"database": database}
 
 
 def clean_environment() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from live.people import STEPS
 from tests.clients import Client, connected
 from tests.judged import kept
 from tests.serving import Serve, StorewatchServer
@@ -43,11 +44,11 @@ class Watcher:
 
     def __init__(self, client: Client, built: Site) -> None:
         self.client = client
-        self._store_house_id = built.ids["north"]
+        self.store_house_id = built.ids["north"]
         self._told: list[dict[str, Any]] = []
 
     async def register(self) -> None:
-        assert (await self.client.call("register", {"store_house_id": self._store_house_id}))["ok"]
+        assert (await self.client.call("register", {"store_house_id": self.store_house_id}))["ok"]
 
     async def next(self, transition: str) -> dict[str, Any]:
         """Return the next alarm that it is told of; that must have come to it by this transition."""
@@ -67,9 +68,7 @@ class Watcher:
         return answer["error"]["code"], answer["error"].get("field")
 
     async def alarms(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await self.asks(
-            "queryAlarms", store_house_id=self._store_house_id, data_minute=60
-        )
+        found: list[dict[str, Any]] = await self.asks("queryAlarms", store_house_id=self.store_house_id, data_minute=60)
         return found
 
 
@@ -193,6 +192,23 @@ async def test_maintenance_silences_and_is_shown(north: Site, server: Storewatch
             pass  # the judge learns of it at its next look
 
 
+async def test_maintenance_can_be_ended_early(north: Site, server: StorewatchServer) -> None:
+    async with watching(north, server) as (watcher,):
+        span = {"store_house_id": north.ids["north"], "start": ago(60).isoformat(), "end": ago(-600).isoformat()}
+        done = {"reason": "defrosting", "by": PERSON}
+        saved = await watcher.asks("saveMaintenance", **span, **done)
+        while not (await a_breach(north, watcher))["silenced"]:
+            pass  # the judge learns of it at its next look
+        ended = span | done | {"end": ago(0).isoformat(), "maintenance_id": saved["maintenance_id"]}
+        elsewhere = ended | {"store_house_id": north.ids["south"]}
+        assert await watcher.refusal("saveMaintenance", **elsewhere) == ("not_found", "maintenance_id")
+        await watcher.asks("saveMaintenance", **ended)
+        while (await a_breach(north, watcher))["silenced"]:
+            pass
+        assert (await watcher.asks("queryRules", store_house_id=north.ids["north"]))["maintenance"] == []
+        assert await watcher.refusal("saveMaintenance", **ended) == ("not_found", "maintenance_id")
+
+
 async def a_breach(north: Site, watcher: Watcher) -> dict[str, Any]:
     north.add("temperature", 9.0)
     raised = (await watcher.client.next("alarms"))["alarms"][0]
@@ -216,6 +232,60 @@ async def test_rules_are_told_saved_and_each_change_is_kept(north: Site, server:
         assert (await watcher.asks("queryRules", store_house_id=north.ids["north"]))["rules"] == []
         sensors = await watcher.asks("querySensors", store_house_id=north.ids["south"])
         assert sensors[0]["limits"] == {"high": -18.0, "high_high": -15.0, "low": None, "low_low": None}
+
+
+async def test_of_two_who_change_the_rules_at_a_time_the_later_one_is_told(
+    north: Site, server: StorewatchServer
+) -> None:
+    async with watching(north, server) as (watcher,):
+        seen = (await watcher.asks("queryRules"))["revision"]
+        saved = await watcher.asks("saveRules", rules=[{"high": 6}], revision=seen, by=PERSON)
+        late = {"rules": [{"high": 7}], "by": "王"}
+        assert await watcher.refusal("saveRules", **late, revision=seen) == ("bad_request", "revision")
+        assert (await watcher.asks("queryRules"))["rules"] == [{"high": 6.0}]
+        assert (await watcher.asks("saveRules", **late, revision=saved["revision"]))["rules"] == [{"high": 7.0}]
+        assert (await watcher.asks("saveRules", rules=[{"high": 8}], by=PERSON))["revision"] > saved["revision"]
+
+
+async def test_limits_are_told_as_they_were_at_each_time(north: Site, server: StorewatchServer) -> None:
+    async with watching(north, server) as (watcher,):
+        before = ago(60)
+        for rules in ([{"high": 6}], [{"high": 6}, {"scope": {"metric": "humidity"}, "low": 1}], [{"low": 2}]):
+            change = (await watcher.asks("saveRules", rules=rules, by=PERSON))["changes"][0]
+        of_north = {"store_house_id": north.ids["north"]}
+        thermometer = await told(watcher, since=before.isoformat())
+        first, second = thermometer["past_limits"]
+        assert (first["high"], first["high_high"], first["start"]) == (5.0, 8.0, iso(before))
+        # What was changed for others is no step of this one.
+        assert (second["high"], second["high_high"], second["start"]) == (6.0, None, first["end"])
+        assert second["end"] == change["written"]
+        assert (thermometer["limits"]["high"], thermometer["limits"]["low"]) == (None, 2.0)
+        assert (await told(watcher, since=ago(0).isoformat()))["past_limits"] == []
+        assert "past_limits" not in (await watcher.asks("querySensors", **of_north))[0]
+
+
+async def test_of_too_many_changes_it_is_not_said_what_was_before_the_oldest(
+    north: Site, server: StorewatchServer
+) -> None:
+    async with watching(north, server) as (watcher,):
+        written = []
+        for number in range(STEPS + 2):
+            answer = await watcher.asks("saveRules", rules=[{"high": 10 + number}], by=PERSON)
+            written.append(answer["changes"][0]["written"])
+        past = (await told(watcher, since=ago(3600).isoformat()))["past_limits"]
+        assert [one["high"] for one in past] == [11.0 + number for number in range(STEPS)]
+        assert past[0]["start"] == written[1]
+
+
+async def told(watcher: Watcher, since: str) -> dict[str, Any]:
+    """What is told of the thermometer of the storehouse that is watched."""
+    sensors = await watcher.asks("querySensors", store_house_id=watcher.store_house_id, since=since)
+    found: dict[str, Any] = next(one for one in sensors if one["metric"] == "temperature")
+    return found
+
+
+def iso(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
 
 
 async def test_without_the_judge_there_are_the_sites_alarms_alone(north: Site, serve: Serve) -> None:

@@ -11,6 +11,7 @@ import tornado.httpclient
 import tornado.websocket
 
 import globals
+from ask.sight import Sight
 from tests.clients import TRANSPORTS, Client, Kind, connected, new
 from tests.serving_inside import SOON, Inside, serving_inside, until
 from tests.sites import Site, site
@@ -42,6 +43,7 @@ def remains(inside: Inside) -> dict[str, Any]:
     everything = {
         "clients": globals.clients,
         "connections": browsers._connections,
+        "askers": browsers._askers,
         "rooms": sio.manager.rooms,
         "connecting": sio.manager.pending_connect,
         "disconnecting": sio.manager.pending_disconnect,
@@ -160,7 +162,7 @@ async def test_those_who_watch_a_storehouse_that_vanishes_are_told_and_stay_conn
 async def test_a_storehouse_that_vanishes_in_the_middle_of_its_register_is_not_watched(
     inside: Inside, north: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def find(store_house_id: int) -> int:
+    async def find(store_house_id: int, _sight: Sight) -> int:
         vanish(north)
         await inside.house.directory.refresh()
         return store_house_id

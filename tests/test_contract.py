@@ -227,6 +227,24 @@ async def test_too_many_events_are_refused_as_such(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_who_goes_on_after_that_is_told_why_and_cut_off_and_counted(
+    kind: Kind, north: Site, serve: Serve
+) -> None:
+    settings = {"database": {"path": north.database.settings.path}, "rate_limit": 0.001, "rate_burst": 2}
+    async with serve(settings) as server, connected(kind, server.url) as client:
+        for _ in range(2):
+            assert (await client.call("orgs"))["ok"]
+        for _ in range(3):
+            await client.emit("orgs")
+        assert (await client.next("ended"))["code"] == "rate_limited"
+        await client.disconnected.wait()
+        assert client.reason == "server disconnect"
+        assert [told["code"] for told in client.received("ask_error")] == ["rate_limited"] * 3
+        async with aiohttp.ClientSession() as session, session.get(f"{server.url}metrics") as answer:
+            assert 'storewatch_cutoffs_total{reason="flood"} 1.0' in await answer.text()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_the_original_examples_client_still_works(kind: Kind, server: StorewatchServer, north: Site) -> None:
     async with connected(kind, server.url, TRANSPORTS["upgrade"]) as client:
         await client.emit("orgs")

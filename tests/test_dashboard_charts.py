@@ -70,6 +70,62 @@ async def test_under_the_cursor_one_reads_the_mean_and_the_band_of_each_sensor_a
         await expect(page.locator(".cursor-time").first).to_contain_text("18:15:00 GMT+8")
 
 
+def drew(high: float | None, start: str, end: str) -> dict[str, Any]:
+    """Limits that were in force on the last of January, between these times."""
+    limits = {"high": high, "high_high": None, "low": 2, "low_low": None}
+    return limits | {"start": f"2026-01-31T{start}:00Z", "end": f"2026-01-31T{end}:00Z"}
+
+
+HEIGHTS = """(colour) => {
+    const canvas = document.querySelector(".chart canvas");
+    const probe = document.createElement("i");
+    probe.style.color = `var(--${colour})`;
+    document.querySelector(".plot").append(probe);
+    const wanted = getComputedStyle(probe).color.match(/\\d+/g).map(Number);
+    probe.remove();
+    const { width, height } = canvas;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+    const at = (x, y) => data.slice(4 * (y * width + x), 4 * (y * width + x) + 3);
+    const is = (x, y) => wanted.every((part, index) => Math.abs(at(x, y)[index] - part) < 24);
+    const highest = (from, to) => {
+        for (let y = 0; y < height; y += 1) for (let x = from; x < to; x += 1) if (is(x, y)) return y;
+        return null;
+    };
+    return [highest(width * 0.2 | 0, width * 0.4 | 0), highest(width * 0.7 | 0, width * 0.9 | 0)];
+}"""
+
+
+async def test_limits_are_drawn_as_they_were_at_each_time(browser: Browser, site: ScriptedSite) -> None:
+    site.curves = [curve(*minutes(*(4 for _ in range(30))))]
+    site.sensors = [sensor(past_limits=[drew(6, "10:00", "10:15")])]
+    span = "?from=2026-01-31T10:00:00Z&to=2026-01-31T10:30:00Z"
+    async with visit(browser, f"{site.storehouse_url}/charts{span}") as page:
+        await expect(page.locator(".chart-foot")).to_be_visible()
+        assert site.asked_last("querySensors")["since"] == "2026-01-31T10:00:00.000Z"
+        before, after = await page.evaluate(HEIGHTS, "warning")
+        assert before > after > 0  # 6, and then 8: further up is less
+
+
+async def test_steps_of_limits_are_those_that_all_sensors_have_in_common(browser: Browser, site: ScriptedSite) -> None:
+    start = START.timestamp() * 1000
+    hour = 3_600_000
+    one = sensor(past_limits=[drew(6, "10:00", "10:30"), drew(None, "10:30", "11:00")])
+    other = sensor(past_limits=[drew(6, "10:15", "10:30"), drew(6, "10:30", "11:00")])
+    async with visit(browser, site.url) as page:
+
+        async def high(*sensors: Any) -> list[list[float]]:
+            steps = await module(page, "parts/limit-steps.js", "limitSteps", sensors, [start, start + 2 * hour])
+            found = [one for one in steps if one["name"] == "high"]
+            return [[(one[edge] - start) / hour for edge in ("start", "end")] + [one["limit"]] for one in found]
+
+        assert await high(sensor()) == [[0, 2, 8]]
+        assert await high(one) == [[0, 0.5, 6], [1, 2, 8]]
+        # Before the first of its times nothing is known.
+        assert await high(other) == [[0.25, 1, 6], [1, 2, 8]]
+        assert await high(one, other) == [[0.25, 0.5, 6], [1, 2, 8]]
+        assert await high(one, None) == []
+
+
 def near(asked: dict[str, Any], start: str, end: str) -> bool:
     """Whether these times, of the last of January in UTC, were asked for, give or take a minute."""
     told = [datetime.fromisoformat(asked[name]) for name in ("start", "end")]

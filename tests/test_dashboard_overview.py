@@ -99,16 +99,6 @@ async def test_the_title_and_the_icon_tell_of_open_alarms(browser: Browser, site
         await expect(page.locator("#icon")).to_have_attribute("href", "/static/icons/good.svg")
 
 
-async def test_a_server_without_an_overview_is_shown_by_its_names_alone(browser: Browser) -> None:
-    with ScriptedSite("overview").serving() as site:
-        site.name = "North"
-        async with visit(browser, site.url) as page:
-            await expect(page.locator(".card .name")).to_have_text(["North"])
-            await expect(page.locator(".card .state")).to_have_count(0)
-            await page.locator(".card a").click()
-            await expect(page.locator(".tile")).to_have_count(1)
-
-
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 @pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
 async def test_any_name_is_shown_as_the_text_it_is_and_leaves_the_layout_whole(

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from tests.cable import Cable
 from tests.clients import connected
 from tests.scripted_site import MARKUP, NOW, ScriptedSite, alarm, alarms, env, envs, sensor
 from tests.serving import Serve, StorewatchServer
+from tests.serving_inside import until
 from tests.sites import site as real_site
 
 pytestmark = [in_browser, in_one_loop]
@@ -79,6 +80,17 @@ async def test_on_a_phone_nothing_has_to_be_scrolled_sideways(
             await expect(page.locator('.tabs [aria-current="page"]')).to_be_visible()
             await page.wait_for_load_state("networkidle")
             assert await fits(page), view
+
+
+async def test_on_a_phone_the_view_that_is_open_is_in_sight_among_the_others(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    site.alarms = [alarm()]
+    async with visit(browser, f"{site.storehouse_url}/rules", viewport=PHONE) as page:
+        await expect(page.locator(".tabs .badge")).to_have_text("1")
+        current = page.locator('.tabs [aria-current="page"]')
+        await expect(current).to_have_text("Rules")
+        await expect(current).to_be_in_viewport(ratio=0.99)
 
 
 async def test_under_a_thumb_every_control_is_large_enough(browser: Browser, demo_server: StorewatchServer) -> None:
@@ -242,6 +254,49 @@ async def test_a_banner_tells_that_the_network_is_gone_and_nothing_is_green_then
         assert await mark.evaluate("e => getComputedStyle(e).color") != green
         await page.context.set_offline(False)
         await expect(page.locator("#banner")).to_be_empty()
+
+
+async def test_a_network_that_dies_without_a_word_is_missed_within_two_seconds(
+    browser: Browser, demo_server: StorewatchServer
+) -> None:
+    async with visit(browser, "about:blank", errors_allowed=True) as page:
+        cable = Cable(demo_server.port)
+        async with cable.laid() as url:
+            await page.clock.install()
+            await page.goto(f"{url}#/storehouse/4")
+            await expect(page.locator(".tile").first).to_be_visible()
+            await expect(page.locator("#banner")).to_be_empty()
+            await page.clock.pause_at(datetime.now(UTC) + timedelta(hours=1))
+            await expect(page.locator("#banner")).to_be_empty()
+            cable.cut()
+            await page.clock.run_for(2_000)
+            assert "No connection" in await page.locator("#banner").inner_text()
+
+
+async def test_a_page_that_hears_nothing_asks_whether_the_server_is_there_unless_nobody_sees_it(
+    browser: Browser, site: ScriptedSite
+) -> None:
+    def asked() -> int:
+        return [event for event, _ in site.asked].count("alive")
+
+    async with visit(browser, "about:blank") as page:
+        await page.clock.install()
+        await page.goto(site.storehouse_url)
+        await expect(page.locator(".tile")).to_have_count(1)
+        for times in (1, 2, 3):
+            await until(lambda times=times: asked() >= times)  # type: ignore[misc]
+        await expect(page.locator("#banner")).to_be_empty()
+        hide = """(state) => {
+            Object.defineProperty(document, "visibilityState", {value: state, configurable: true});
+            document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+        await page.evaluate(hide, "hidden")
+        await page.clock.run_for(4_000)
+        before = asked()
+        await page.clock.run_for(4_000)
+        assert asked() == before
+        await page.evaluate(hide, "visible")
+        await until(lambda: asked() > before)
 
 
 async def test_a_server_that_was_killed_is_missed_and_all_is_current_without_a_reload_once_it_is_back(

@@ -21,6 +21,8 @@ from demo import history, live, past, rooms, simulation, thinning
 from demo.diary import Diary
 from demo.site import BEAT_S, STOREHOUSES, Condition, Storehouse
 from record import readings, sites
+from tests.clients import connected
+from tests.serving import StorewatchServer
 
 NOW = datetime(2026, 3, 5, 6, 7, 8, tzinfo=UTC)
 NOW_S = int(NOW.timestamp())
@@ -333,6 +335,13 @@ def test_all_that_is_written_is_over_what_goes_on_is_for_the_judge(month: Site) 
 
 def test_the_silent_sensor_has_not_reported_for_days(month: Site) -> None:
     assert NOW - last_of_the_silent(month) >= timedelta(days=4)
+
+
+async def test_what_goes_on_is_judged_by_the_limits_of_its_rooms(demo_server: StorewatchServer) -> None:
+    async with connected("python", demo_server.url) as client:
+        sensors = (await client.call("querySensors", {"store_house_id": 4}))["data"]
+        limits = {one["limits"]["high"] for one in sensors if one["metric"] == "temperature"}
+    assert limits == {-15.0}
 
 
 # Starts

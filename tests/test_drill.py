@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 import record.sites
+import tables
 from alarms import __main__ as command
 from alarms.commands import drill
 from tests.clients import connected
@@ -59,6 +61,7 @@ async def test_a_drill_goes_the_whole_way_and_is_recorded(built: Site, hook: Web
         running = drilling(server, "--store-house", "一号库", "--sensor", "Door")
         await until(lambda: hook.messages, PATIENCE)
         assert hook.titles[0].startswith("【演练 DRILL】一号库：Door")
+        await until(lambda: sent(built), PATIENCE)  # an answer might else come before it is written down
         pushed = await client.next("alarms")
         [alarm] = pushed["alarms"]
         assert (alarm["drill"], alarm["kind"], alarm["sensor_name"]) == (True, "drill", "Door")
@@ -79,6 +82,12 @@ async def test_a_drill_goes_the_whole_way_and_is_recorded(built: Site, hook: Web
         assert await ended(drilling(server, "--report")) == (0, lines)
         states = [each["transition"] for message in client.received("alarms") for each in message["alarms"]]
         assert states == ["raised", "acknowledged", "cleared"]
+
+
+def sent(built: Site) -> int:
+    """How many notices have arrived, as far as is written down."""
+    with built.database.engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count(tables.notice.c.sent))) or 0
 
 
 async def test_a_drill_that_nobody_acknowledges_ends_by_itself(built: Site, hook: Webhook, serve: Serve) -> None:
@@ -132,7 +141,7 @@ def test_a_url_that_apprise_does_not_know_is_told_in_one_line(tmp_path: Path) ->
     ("arguments", "message"),
     [
         ([], "drill: name a storehouse with --store-house"),
-        (["--store-house", "East"], "drill: there is no storehouse East; there are: South, 一号库"),
+        (["--store-house", "East"], "there is no storehouse East; there are: South, 一号库"),
         (["--store-house", "South", "--sensor", "Door"], "drill: South has no sensor Door; its sensors: Far"),
         (["--store-house", "South", "--for", "soon"], "drill: --for: 'soon' is no duration"),
         (["--store-house", "South"], "drill: no server has taken it up; is one running with these settings?"),

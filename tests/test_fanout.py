@@ -7,8 +7,6 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,16 +15,13 @@ import socketio
 import tornado.httpserver
 import tornado.netutil
 import tornado.web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 import transport
-from live import fanout
+from live import fanout, wire
 from live.audience import Audience
 from live.fanout import Fanout
 from live.screens import room
+from tests import pem
 from tests.clients import TRANSPORTS, Client, Kind, NodeClient, PythonClient
 from tests.serving_inside import until
 
@@ -242,21 +237,8 @@ async def test_whatever_happens_each_connection_sees_its_messages_in_order_and_a
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
     """A certificate for loopback that nobody signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1)).sign(
-        key, hashes.SHA256()
-    )
-    folder = tmp_path_factory.mktemp("tls")
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    Path(folder / "key.pem").write_bytes(private)
-    Path(folder / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
-    return context
+    files = pem.make("localhost").write(tmp_path_factory.mktemp("tls"))
+    return transport.Certificate(files["certificate"], files["key"]).context
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -293,6 +275,32 @@ async def test_a_browser_with_too_much_unsent_is_cut_off_and_nobody_else_notices
         assert [number for number, _ in stalled.numbers] == list(range(1, len(stalled.numbers) + 1))
         assert len(site.told.sids) == 1
         assert site.manager.closed == {"unsent": 1}
+
+
+async def test_what_a_browser_has_asked_for_may_be_larger_than_what_may_wait_for_it() -> None:
+    async with serving() as site, stalling(site) as slow:
+        (sid,) = site.told.sids
+        large = {"kind": "answer", "filler": "x" * (5 * LIMIT)}
+        for _ in range(2):
+            await site.told.emit("told", large | {"n": next(site.numbers)}, to=sid)
+        for _ in range(3):
+            last = await site.push("alarm", BIG)
+        assert await slow.read(last)
+        assert [kind for _, kind in slow.numbers] == ["answer"] * 2 + ["alarm"] * 3
+        # Nor does it buy anything: pushes count as before once the answers are read.
+        while not site.manager.closed:
+            last = await site.push("alarm", BIG)
+        assert not await slow.read(last + 1)
+
+
+async def test_answers_that_are_never_read_end_a_connection_too() -> None:
+    async with serving() as site, stalling(site) as slow:
+        (sid,) = site.told.sids
+        while not site.manager.closed:
+            last = next(site.numbers)
+            await site.told.emit("told", {"n": last, "kind": "answer", "filler": "x" * LIMIT}, to=sid)
+            assert last * LIMIT < 3 * wire.MOST_ASKED
+        assert not await slow.read(last + 1)
 
 
 async def test_a_browser_that_takes_nothing_for_too_long_is_cut_off() -> None:

@@ -10,14 +10,20 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, closing, suppress
+from contextlib import AsyncExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pymysql
 import pytest
+import sqlalchemy as sa
 
+import settings
+import tables
+from database import ASKING, Database
+from errors import Unavailable
+from live.rollups import Rollups
 from tests.clients import Client, Kind, connected
 from tests.services.mariadb import MariaDB
 from tests.services.process import DidNotStart
@@ -154,6 +160,43 @@ async def test_watchers_are_told_of_a_loss_answered_during_it_and_up_to_date_aft
             assert await watcher.code("orgs") is None
 
 
+@pytest.mark.parametrize("writes", [False, True], ids=["asked", "written"])
+async def test_an_answer_that_has_come_counts_though_the_database_hangs_before_its_connection_is_put_back(
+    writes: bool, own_mariadb: MariaDB, own_database: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    def work(connection: sa.Connection) -> object:
+        with connection.begin() if writes else nullcontext():
+            found = connection.scalar(sa.text("SELECT 1"))
+        own_mariadb.freeze()
+        return found
+
+    database = Database(settings.Database(**own_database), ASKING, 1, writes=writes)
+    try:
+        assert await database.run(work) == 1
+    finally:
+        own_mariadb.thaw()
+    assert await database.run(lambda connection: connection.scalar(sa.text("SELECT 2"))) == 2
+    assert "Exception during reset" not in caplog.text
+    database.close()
+
+
+async def test_rollups_go_on_after_the_database_hung_while_their_connection_was_put_back(
+    own_mariadb: MariaDB, own_database: dict[str, Any], north: Site
+) -> None:
+    database = Database(settings.Database(**own_database), ASKING, 1, writes=True)
+    sa.event.listen(database.engine, "reset", lambda *_: own_mariadb.freeze(), once=True)
+    rollups = Rollups(database, "one")
+    try:
+        with suppress(Unavailable):
+            await rollups.keep()
+    finally:
+        own_mariadb.thaw()
+    await rollups.keep()
+    with north.database.engine.connect() as connection:
+        assert connection.scalar(sa.select(tables.lease.c.holder)) == "one"
+    database.close()
+
+
 class Writer:
     """Commits a reading after the other, whatever happens to the database."""
 
@@ -230,8 +273,8 @@ async def test_a_sites_sqlite_file_that_is_locked_is_a_loss_too(serve: Serve, tm
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         # In WAL mode, which our own files are in, nobody can keep readers out; a site's own may be in the older one.
         writer.execute("PRAGMA journal_mode=DELETE")
-        settings = {"database": {"path": str(path), "map": {}}, "poll_interval": 60.0}
-        async with serve(settings) as server, AsyncExitStack() as running:
+        told = {"database": {"path": str(path), "map": {}}, "poll_interval": 60.0}
+        async with serve(told) as server, AsyncExitStack() as running:
             watchers = await watch(running, server.url, north)
             writer.execute("BEGIN EXCLUSIVE")
             await all_show(watchers, is_stale, TOLD_S)

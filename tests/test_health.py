@@ -129,7 +129,7 @@ async def test_the_pages_are_answers_of_now_and_for_reading_only(own: Site, serv
             answer = await fetch(f"{server.url}{page}")
             assert answer.headers["Cache-Control"] == "no-store"
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
-            assert answer.headers["Content-Security-Policy"] == "default-src 'none'"
+            assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
             assert "Server" not in answer.headers
             assert "Etag" not in answer.headers
             head = await fetch(f"{server.url}{page}", method="HEAD")

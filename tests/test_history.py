@@ -1,8 +1,6 @@
 """History for charts: buckets in which no peak is lost, whosever the tables are and whatever their clocks do."""
 
 import csv
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -12,7 +10,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -20,7 +17,7 @@ import instants
 from ask.buckets import WIDTHS_S, frame
 from ask.history import LONGEST
 from tests.clients import Client, connected
-from tests.serving import ROOT, clean_environment, with_defaults
+from tests.coldstore import READINGS, SENSORS, ZONE, with_year, year_in
 from tests.serving_inside import serving_inside
 from tests.site_tables import SiteTables
 from tests.sites import Site
@@ -29,7 +26,7 @@ from tests.test_site_tables import CHINESE, CHINESE_MAP, NAMED, SHAPES, Shape, i
 
 __all__ = ["site"]
 
-CHICAGO = ZoneInfo("America/Chicago")
+CHICAGO = ZoneInfo(ZONE)
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")
 BACK, FORWARD = datetime(2021, 11, 7, 7, tzinfo=UTC), datetime(2022, 3, 13, 8, tzinfo=UTC)
 """When the clocks of Chicago changed."""
@@ -299,13 +296,8 @@ def test_in_any_span_each_local_time_counts_once(
 def year(coldstore: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A database that has all of it."""
     folder = tmp_path_factory.mktemp("year")
-    own = {"path": str(folder / "year.db")}
-    config = folder / "settings.yaml"
-    config.write_text(yaml.safe_dump(with_defaults({"database": own})), encoding="utf-8")
-    command = [sys.executable, "-m", "ingest", "csv", str(coldstore / "readings.csv"), "--config", str(config)]
-    options = ["--store-house", "Cold store", "--time-zone", "America/Chicago"]
-    subprocess.run([*command, *options], cwd=ROOT, env=clean_environment(), check=True, capture_output=True)
-    return own
+    with_year(coldstore, folder)
+    return year_in(folder)
 
 
 def local(text: str) -> datetime:
@@ -316,8 +308,8 @@ async def test_every_alarms_peak_lies_in_the_band_of_the_year(year: dict[str, An
     async with serving(year) as client:
         answer = await ask(client, 1, local("2021-06-24 16:00"), local("2022-05-20 09:00"))
     bands = curves(answer)
-    assert len(bands) == 10
-    assert sum(count for curve in bands.values() for _, _, _, count in curve.values()) == 316_480
+    assert len(bands) == SENSORS
+    assert sum(count for curve in bands.values() for _, _, _, count in curve.values()) == READINGS
     with (coldstore / "alarms-2021.csv").open(encoding="utf-8") as file:
         raised = [row for row in csv.DictReader(file) if row["event"] in ("exceed", "deficit")]
     named = [row for row in raised if row["time"] >= "2021-09" and f"{row['sensor']} temperature" in bands]

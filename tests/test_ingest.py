@@ -103,11 +103,16 @@ def write(file: Path, *lines: str, encoding: str = "utf-8") -> Path:
     return file
 
 
+def complaints(stderr: str) -> list[str]:
+    """Return the lines that are no bar: on a slow machine the import takes long enough for one."""
+    return [line for line in stderr.replace("\r", "\n").splitlines() if line.strip() and "%|" not in line]
+
+
 async def test_a_year_of_a_real_warehouse_goes_in_once_and_its_last_row_is_what_a_browser_sees(
     each_target: Target, coldstore: Path, serve: Serve
 ) -> None:
     first = each_target.ingest(coldstore / "readings.csv", *CHICAGO)
-    assert (first.returncode, first.stderr) == (0, "")
+    assert (first.returncode, complaints(first.stderr)) == (0, [])
     assert "31,648 rows: 316,480 readings added, 0 already there." in first.stdout
     assert "From 2021-06-24 16:45-05:00 to 2022-05-20 08:45-05:00, a row every 15 min." in first.stdout
     assert "back by 1 h to 2021-11-07 01:00; forward by 1 h to 2022-03-13 03:00: this was allowed for" in first.stdout

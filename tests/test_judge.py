@@ -53,6 +53,12 @@ class Judged:
             self.changes += changes
         return self
 
+    def close(self, kind: str, minute: float) -> "Judged":
+        """Let somebody have closed the alarm of this kind."""
+        self.state, changes = close(self.terms, self.state, kind, minute * MINUTE)
+        self.changes += changes
+        return self
+
     def said(self, kind: str | None = None) -> list[tuple[str, float]]:
         """What happened at which minute."""
         return [
@@ -499,17 +505,38 @@ def test_a_value_that_holds_is_judged_by_new_limits_at_once() -> None:
 
 
 def test_what_was_closed_by_hand_is_quiet_until_all_is_normal() -> None:
-    judged = Judged(high(hysteresis=1), each_minute(6, 7)).forget()
-    judged.state = close(judged.state, "high", 1.5 * MINUTE)
+    judged = Judged(high(hysteresis=1), each_minute(6, 7)).forget().close("high", 1.5)
     assert judged.take([(2, 8), (3, 4.5), (4, 8)]).changes == []
     assert judged.take([(5, 4), (6, 8)]).said() == [("raised", 6)]
 
 
 def test_no_data_that_was_closed_by_hand_is_quiet_until_the_sensor_is_heard() -> None:
-    judged = Judged(NO_DATA, [(0, 1), 3]).forget()
-    judged.state = close(judged.state, "no_data", 4 * MINUTE)
+    judged = Judged(NO_DATA, [(0, 1), 3]).forget().close("no_data", 4)
     assert judged.take([5, 600]).changes == []
     assert judged.take([(601, 1), 604]).said() == [("raised", 604)]
+
+
+@pytest.mark.parametrize("values", [(6, 7, 4), (6, 7, 4, 8)])
+def test_a_breach_after_what_was_closed_by_hand_is_another_though_its_closing_is_learned_later(
+    values: tuple[float, ...],
+) -> None:
+    judged = Judged(high(reopen=10), each_minute(*values)).forget().close("high", 1.5)
+    judged.take(each_minute(*(6, 7, 4, 8)[len(values) :], start=len(values)))
+    assert judged.said() == [("raised", 3)]
+    assert judged.last.since == 3 * MINUTE
+    assert judged.take([(4, 4), (5, 8)]).said() == [("raised", 3), ("cleared", 4), ("reopened", 5)]
+
+
+def test_a_late_reading_does_not_bring_back_what_was_closed_by_hand() -> None:
+    judged = Judged(high(reopen=10), each_minute(6, 7, 4, 8)).forget().close("high", 1.5).forget()
+    assert judged.take([(0.5, 9), (1.2, 9)]).said() == []
+    assert judged.take([(3.5, 9)]).said() == []
+
+
+def test_silence_after_that_which_was_closed_by_hand_is_another_though_its_closing_is_learned_later() -> None:
+    judged = Judged(Terms(no_data=silence(3, reopen=60)), [(0, 1), 3, (4, 1)]).forget().close("no_data", 3.5)
+    assert judged.take([7]).said() == [("raised", 7)]
+    assert judged.last.since == 4 * MINUTE
 
 
 @pytest.mark.parametrize("levels", [1, 2])

@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alarms.judge import State, begin, judge
+from alarms.judge import State, begin, close, judge
 from alarms.model import (
     ACTIVE,
     CLEARED,
@@ -226,3 +226,21 @@ def out(episode: Episode, value: float | None) -> bool:
     if episode.kind == LOW:
         return value < episode.limits[0].limit
     return value != 0
+
+
+@QUICK
+@given(terms(silence=False), histories(), st.sampled_from([HIGH, LOW, RATE, SWITCH]), st.data())
+def test_a_closing_that_is_learned_later_comes_to_the_same_as_one_that_is_learned_at_once(
+    terms: Terms, history: list[Reading], kind: str, data: st.DataObject
+) -> None:
+    moments = sorted({reading.time for reading in history})
+    time = data.draw(st.sampled_from(moments or [0.0]))
+    before = [reading for reading in history if reading.time <= time]
+    state, _ = close(terms, run(terms, begin(SENSOR), before, {})[0], kind, time)
+    at_once: list[Change] = []
+    for reading in history[len(before) :]:
+        state, changes = judge(terms, state, reading)
+        at_once += changes
+    later, said = close(terms, run(terms, begin(SENSOR), history, {})[0], kind, time)
+    assert said == [change for change in at_once if change.episode.kind == kind]
+    assert later.fold == state.fold

@@ -2,20 +2,26 @@
 
 import asyncio
 import signal
+import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import sqlalchemy as sa
 
+import ask.episodes
+import record.readings
 import record.sites
 import tables
 from ask import Ask
 from ask.answers import Alarm
 from ask.readings import Reading
+from live.alarm_watch import LEASE
+from record import episodes, lease
 from tests.clients import Client, connected
 from tests.judged import RULES, Course, holder, is_done, kept, outcome, steps, without
 from tests.serving import Serve
@@ -244,6 +250,36 @@ async def test_the_first_reading_of_a_new_sensor_is_judged(built: Site, serve: S
         assert (await stands(built, "raised")).sensor_name == "new"
 
 
+async def test_a_reading_that_came_before_its_sensor_was_known_is_judged_though_the_judge_has_begun_anew(
+    built: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("live.judging.SNAPSHOT_S", 0.1)
+    built.ids["new"] = max(built.ids[name] for name in ("temperature", "door", "far")) + 1
+    async with serving_inside(built.settings):
+        await judges(built)
+        built.add("new", 9.0)
+        await until(lambda: read_up_to(built) >= readings(built), LONG_S)
+        assert kept(built) == []
+    with built.database.engine.begin() as connection:
+        made = record.sites.sensor(connection, built.ids["south"], "new", "temperature", interval_s=60)
+    assert made == built.ids["new"]
+    async with serving_inside(built.settings):
+        assert (await stands(built, "raised")).sensor_name == "new"
+
+
+def read_up_to(built: Site) -> int:
+    """Up to where the last snapshot knows the readings."""
+    snapshot = tables.judge_snapshot.c
+    with built.database.engine.connect() as connection:
+        head = connection.scalar(sa.select(snapshot.content).where(snapshot.part == 0))
+    return int(msgspec.json.decode(head)["position"]["known"]) if head else -1
+
+
+def readings(built: Site) -> int:
+    with built.database.engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.max(tables.reading.c.reading_id))) or 0
+
+
 async def test_a_rule_saved_in_one_process_holds_in_the_one_that_judges(north: Site, serve: Serve) -> None:
     async with serve(north.settings) as one, serve(north.settings) as other:
         await judges(north)
@@ -279,11 +315,46 @@ async def test_silence_is_raised_once_and_ends_with_a_reading(built: Site, serve
     rules = [{"scope": {"metric": "temperature"}, "no_data": 2, "high": 5}]
     async with serve(built.settings | {"rules": rules}):
         await judges(built)
-        built.add("temperature", 9.0, last := now())
-        await until(lambda: states(built).get(("no_data", last)) == "active", LONG_S)
-        built.add("temperature", 9.0)
-        await until(lambda: states(built)["no_data", last] == "cleared", LONG_S)
-        assert states(built)["high", last] == "active"
+        # One that was never read: where the judge meets an old reading first, the silence since that one goes on.
+        built.add("far", 9.0, last := now())
+        await until(
+            lambda: of_kinds(built, "Far") == {("no_data", last): ["raised"], ("high", last): ["raised"]}, LONG_S
+        )
+        built.add("far", 9.0)
+        await until(lambda: of_kinds(built, "Far")["no_data", last][:2] == ["raised", "cleared"], LONG_S)
+        assert of_kinds(built, "Far").keys() == {("no_data", last), ("high", last)}
+
+
+def of_kinds(built: Site, sensor_name: str) -> dict[tuple[str, Any], list[str]]:
+    """The transitions of each alarm of a sensor, by its kind and beginning."""
+    found = [one for one in kept(built) if one.sensor_name == sensor_name]
+    told = steps(built)
+    return {(one.kind, one.since): told[one.alarm_id] for one in found}
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_breach_that_begins_anew_while_an_alarm_is_closed_by_hand_is_another(
+    number: int, built: Site, serve: Serve
+) -> None:
+    rules = [{"scope": {"metric": "temperature"}, "high": 5}]
+    async with serve(built.settings | {"rules": rules}):
+        await judges(built)
+        built.add("temperature", 9.0, ago(1))
+        alarm = await stands(built, "raised")
+        close_and_go_on(built, alarm, [(3.0, ago(0.5)), (9.5, again := ago(0.4))][:number])
+        if number == 1:
+            built.add("temperature", 9.5, again := now())
+        await become(built, [["raised", "closed"], ["raised"]])
+        assert [one.since for one in kept(built)] == [alarm.since, again]
+
+
+def close_and_go_on(built: Site, alarm: Alarm, readings: Sequence[tuple[float, datetime]]) -> None:
+    """Have somebody close an alarm, and its sensor go on, in one transaction: the judge learns of both at once."""
+    number = ask.episodes.episode_id(alarm.alarm_id)
+    assert number is not None
+    with built.database.engine.begin() as connection:
+        episodes.close(connection, number, "Li", "repaired", lease.lock(connection, LEASE))
+        record.readings.add(connection, [(built.ids["temperature"], time, value) for value, time in readings])
 
 
 async def test_a_storehouse_that_falls_silent_as_a_whole_is_one_alarm_with_the_single_ones_as_its_parts(
@@ -306,6 +377,42 @@ async def test_a_storehouse_that_falls_silent_as_a_whole_is_one_alarm_with_the_s
             await until(lambda: cause_of(north).state == "cleared", LONG_S)
 
 
+@pytest.mark.parametrize("taken_over", [False, True], ids=["judging", "taken over"])
+async def test_a_database_that_does_not_answer_for_long_is_one_alarm_of_all_storehouses(
+    taken_over: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alarms.silence.LOST_S", 2.0)
+    path, where = tmp_path / "site.db", {"path": str(tmp_path / "state.db")}
+    with site({"path": str(path)}) as built:
+        place = {"store_house_id": built.ids["north"]}
+    settings = {"database": {"path": str(path), "map": {}}, "state": where} | FAST
+    with site(where) as state, closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        # In WAL mode, which our own files are in, nobody can keep readers out; a site's own may be in the older one.
+        writer.execute("PRAGMA journal_mode=DELETE")
+        if taken_over:
+            with state.database.engine.begin() as connection:
+                lease.hold(connection, LEASE, "another", timedelta(days=1))
+        async with serving_inside(settings) as inside, connected("python", inside.url) as client:
+            await client.call("register", place)
+            if not taken_over:
+                await snapshot_taken(state)
+            writer.execute("BEGIN EXCLUSIVE")
+            while taken_over and not (await client.next("envs", LONG_S))["stale"]:
+                pass
+            state.execute("UPDATE lease SET expires = begun WHERE holder = 'another'")
+            (raised,) = (await client.next("alarms", LONG_S))["alarms"]
+            writer.execute("ROLLBACK")
+            (cleared,) = (await client.next("alarms", LONG_S))["alarms"]
+    assert (raised["store_house_id"], raised["sensor_id"], raised["kind"]) == ("*", None, "no_data")
+    assert (raised["transition"], raised["severity"], raised["limit"]) == ("raised", "critical", 2.0)
+    assert duration(raised["since"], raised["raised"]) == 2.0
+    assert (cleared["alarm_id"], cleared["transition"]) == (raised["alarm_id"], "cleared")
+
+
+def duration(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
 def silent(built: Site) -> list[Alarm]:
     return [one for one in kept(built) if one.store_house_id == built.ids["south"]]
 
@@ -320,10 +427,6 @@ async def keeping_on(built: Site, names: list[str]) -> None:
         for name in names:
             await asyncio.to_thread(built.add, name, 4.0)
         await asyncio.sleep(0.5)
-
-
-def states(built: Site) -> dict[tuple[str, Any], str]:
-    return {(one.kind, one.since): one.state for one in kept(built)}
 
 
 async def test_processes_that_take_the_lease_from_each_other_all_the_time_write_nothing_twice(

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from ask.answers import Env, Storehouse
@@ -39,7 +40,9 @@ def newest() -> Newest:
 
 
 def env(newest: Newest, now: datetime = NOW, sensor_id: int = 1) -> Env:
-    return next(one for one in newest.envs(1, now) if one.sensor_id == sensor_id)
+    told = newest.envs(1, now)
+    assert [msgspec.json.decode(one, type=Env) for one in newest.encoded(1, now)] == told
+    return next(one for one in told if one.sensor_id == sensor_id)
 
 
 def test_the_newest_by_time_counts_and_a_late_reading_does_not_replace_it(newest: Newest) -> None:
@@ -74,6 +77,13 @@ def test_a_reading_too_far_ahead_is_never_the_newest(newest: Newest) -> None:
     assert env(newest, NOW + 2 * AHEAD).value == 1.0
     assert newest.take([reading(2.0, NOW + AHEAD)], NOW) == {1}
     assert env(newest).value == 2.0
+
+
+def test_what_came_before_the_clock_was_set_back_does_not_hide_what_comes_after(newest: Newest) -> None:
+    newest.take([reading(1.0)], NOW)
+    back = NOW - timedelta(hours=1)
+    assert newest.take([reading(2.0, back)], back) == {1}
+    assert newest.envs(1, back)[0].value == 2.0
 
 
 def test_a_reading_goes_stale_when_it_is_older_than_three_intervals(newest: Newest) -> None:

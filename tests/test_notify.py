@@ -18,7 +18,7 @@ from ask.episodes import open_alarms
 from ask.sensors import Sensor
 from database import KEEPING, Database
 from live.newest import Newest
-from notify.notifier import Notifier
+from notify.notifier import KEPT, Notifier
 from notify.sender import MOST_STUCK, Sender
 from record import episodes, lease, notices
 from record.episodes import Said
@@ -129,6 +129,31 @@ def scene(built: Site, hooks: tuple[Webhook, Webhook]) -> Iterator[Scene]:
     tiers = [[Target(name="duty", url=duty.url)], [Target(name="boss", url=boss.url, language="en")]]
     yield Scene(built, state, Notify(tiers=tiers))
     state.close()
+
+
+async def test_what_was_sent_is_forgotten_after_a_year_but_not_that_of_an_alarm_still_open(
+    scene: Scene, hooks: tuple[Webhook, Webhook]
+) -> None:
+    notifier = scene.notifier()
+    over, still = scene.episode(1), scene.episode(2)
+    [_, alarm] = scene.change(notifier, scene.raised(over), scene.raised(still))
+    scene.acknowledge(alarm)
+    scene.change(notifier, scene.cleared(over))
+    await scene.passes(notifier, 120)
+    assert set(kept(scene)) == {1, 2}
+    scene.now += KEPT - timedelta(minutes=5)
+    await scene.passes(notifier, 60, step=60)
+    assert set(kept(scene)) == {1, 2}
+    count = len(hooks[0].messages)
+    await scene.passes(notifier, 600, step=60)
+    assert set(kept(scene)) == {2}
+    assert len(hooks[0].messages) == count
+
+
+def kept(scene: Scene) -> list[int]:
+    """The alarms of which is still written down what was told."""
+    with scene.state.engine.connect() as connection:
+        return list(connection.scalars(sa.select(tables.notice.c.episode_id)))
 
 
 async def test_repeats_and_the_next_tier_come_when_they_are_due(scene: Scene, hooks: tuple[Webhook, Webhook]) -> None:

@@ -16,6 +16,7 @@ from ask.answers import Alarm, Env, Organisation, Storehouse
 from ask.journal import Transition
 from ask.readings import Reading
 from ask.sensors import Sensor
+from ask.sight import EVERYTHING, Sight
 from database import Database
 from live.audience import Audience
 from live.glance import chosen, glance
@@ -88,7 +89,7 @@ def test_of_each_metric_the_reading_is_shown_that_says_most(
 class Known:
     """Stands for `Ask`: the organisations, and no history."""
 
-    async def organisations(self) -> list[Organisation]:
+    async def organisations(self, _sight: Sight) -> list[Organisation]:
         return [Organisation(1, "One"), Organisation(2, "Two")]
 
 
@@ -104,7 +105,7 @@ class Hall:
         self.newest = Newest()
         self.know(COLD, Storehouse(2, "Dry", 2, "UTC"))
         ask, state = cast(Ask, Known()), cast(Database, None)
-        self.overview = Overview(ask, state, self.newest, self._emit, lambda: self.now, lambda: self.lost)
+        self.overview = Overview(ask, state, self.newest, self._emit, lambda: self.now, lambda: self.lost, self._own)
 
     def know(self, *storehouses: Storehouse) -> None:
         sensors = [Sensor(one, one, "", "light", "lx", 60, (one, None)) for one in (1, 2)]
@@ -120,7 +121,10 @@ class Hall:
         return [(data["organisations"][0]["org_id"], data["stale"], rooms) for data, _, rooms in self.pushed]
 
     def answer(self) -> dict[str, Any]:
-        return dict(msgspec.json.decode(msgspec.json.encode(self.overview.answer())))
+        return dict(msgspec.json.decode(msgspec.json.encode(self.overview.answer(EVERYTHING))))
+
+    async def _own(self) -> None:
+        pass
 
     async def _emit(self, event: str, data: object, audience: Audience, key: Hashable = None) -> None:
         assert event == "overview"
@@ -131,8 +135,8 @@ class Hall:
 async def hall() -> Hall:
     found = Hall()
     await found.overview.learn()
-    found.overview.watch("a")
-    found.overview.watch("b")
+    found.overview.watch("a", EVERYTHING)
+    found.overview.watch("b", EVERYTHING)
     return found
 
 
@@ -167,7 +171,7 @@ async def test_whoever_has_left_gets_nothing_more(hall: Hall) -> None:
     hall.overview.leave("b")
     hall.read(1, 6.0)
     assert await hall.tick() == []
-    hall.overview.watch("c")
+    hall.overview.watch("c", EVERYTHING)
     assert hall.answer()["organisations"][0]["storehouses"][0]["envs"][0]["value"] == 6.0
 
 
@@ -306,24 +310,21 @@ async def test_a_connection_that_ends_while_it_waits_for_its_answer_watches_noth
 ) -> None:
     async with serving_inside(settings(ours)) as inside:
         overview = inside.house.overview
-        asked, ended, answered = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        learn, answer = overview.learn, overview.answer
+        asked, ended, learned = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        learn = overview.learn
 
         async def learn_late() -> None:
             asked.set()
             await ended.wait()
             await learn()
-
-        def note_answer() -> answers.Overview:
-            answered.set()
-            return answer()
+            learned.set()
 
         monkeypatch.setattr(overview, "learn", learn_late)
-        monkeypatch.setattr(overview, "answer", note_answer)
         async with connected("python", inside.url) as client:
             await client.emit("overview")
             await asked.wait()
         await until(lambda: not globals.clients)
         ended.set()
-        await answered.wait()
+        await learned.wait()
+        await asyncio.sleep(0.1)  # for the answer to come to its end
         assert overview.watchers == ()

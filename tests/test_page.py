@@ -1,24 +1,27 @@
 """The page over HTTP: what is served, under which headers, and how much of it there is."""
 
+import asyncio
 import gzip
 import json
 import re
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Response, expect
+from playwright.async_api import Browser, Page, Response, expect
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from dashboard import pages
 from tests.browser import in_browser, in_one_loop, visit
-from tests.scripted_site import ScriptedSite
+from tests.scripted_site import ScriptedSite, curve, own_alarm
 from tests.serving import ROOT
 
 pytestmark = in_one_loop
 
-MOST_SCRIPT = 100_000  # bytes, compressed
+MOST_SCRIPT, MOST_AT_FIRST = 100_000, 64_000  # bytes, compressed
+OF_THE_WALL = {"static/views/wall.js", "static/data/keep-running.js"}
 FILES = ["", "static/main.js", "static/styles/base.css", "static/manifest.webmanifest", "modules/socket.io-client.js"]
 
 
@@ -103,20 +106,52 @@ async def test_the_lock_file_names_no_place_to_download_from() -> None:
 
 
 @in_browser
-async def test_all_scripts_of_every_view_together_are_small_and_were_announced(
-    browser: Browser, site: ScriptedSite
-) -> None:
-    answers: list[Response] = []
+async def test_the_first_view_needs_few_scripts_all_of_them_announced(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, "about:blank") as page:
-        page.on("response", lambda answer: answers.append(answer))
+        scripts = loaded(page)
+        await page.goto(site.url)
+        await expect(page.locator(".card .number")).to_be_visible()
+        await page.goto(site.storehouse_url)
+        await expect(page.locator(".tile .number")).to_be_visible()
+        sizes = {name: await size for name, size in scripts.items()}
+    announced = re.findall(r'modulepreload" href="/([^"]+)"', (await fetch(site, "")).body.decode())
+    assert {*announced, "static/words/en.js"} == sizes.keys()
+    assert sum(sizes.values()) <= MOST_AT_FIRST
+
+
+@in_browser
+async def test_all_that_a_page_ever_loads_whatever_one_opens_is_small(browser: Browser, site: ScriptedSite) -> None:
+    site.alarms = [own_alarm()]
+    site.curves = [curve(["2026-01-31T16:20:00Z", 3, 5, 4, 4])]
+    async with visit(browser, "about:blank") as page:
+        scripts = loaded(page)
         await page.goto(f"{site.storehouse_url}/charts")
         await expect(page.locator(".chart-foot")).to_be_visible()
-        for tab in ("Tiles", "Alarms", "Rules"):
+        for tab, shown in (("Tiles", ".tile"), ("Floor plan", ".spot"), ("Table", ".readings"), ("Rules", ".kind")):
             await page.get_by_role("link", name=tab, exact=True).click()
-        scripts = {answer.url: await answer.body() for answer in answers if answer.url.endswith(".js")}
+            await expect(page.locator(shown).first).to_be_visible()
+        await page.locator(".tabs a", has_text="Alarms").click()
+        await page.locator(".alarm .name").click()
+        await expect(page.locator(".plot canvas")).to_be_visible()
+        sizes = {name: await size for name, size in scripts.items()}
     served = {name for name in pages.assets() if name.endswith(".js")}
-    assert {url.removeprefix(site.url) for url in scripts} == served
-    assert sum(len(gzip.compress(content)) for content in scripts.values()) <= MOST_SCRIPT
+    assert served - sizes.keys() == OF_THE_WALL | {"static/words/zh.js"}
+    assert sum(sizes.values()) <= MOST_SCRIPT
+
+
+def loaded(page: Page) -> dict[str, asyncio.Task[int]]:
+    """The scripts that the page loads from now on, each with its size as it is sent."""
+    sizes: dict[str, asyncio.Task[int]] = {}
+
+    async def size(answer: Response) -> int:
+        return len(gzip.compress(await answer.body(), mtime=0))
+
+    def note(answer: Response) -> None:
+        if answer.url.endswith(".js"):
+            sizes[urlsplit(answer.url).path.removeprefix("/")] = asyncio.create_task(size(answer))
+
+    page.on("response", note)
+    return sizes
 
 
 async def fetch(site: ScriptedSite, path: str, **options: Any) -> HTTPResponse:

@@ -161,6 +161,28 @@ async def test_redis_may_go_and_come_back(
     assert "Traceback" not in server.log()
 
 
+async def test_redis_whose_disk_is_full_is_not_lost(
+    pair: list[StorewatchServer], own_redis: Redis, north: Site
+) -> None:
+    async with connected("python", pair[0].url) as client:
+        await register(client, north)
+        sid = newest_sid(pair[0])
+        own_redis.limit_files(1)
+        try:
+            own_redis.execute("SET any thing")
+            await until(lambda: pings_refused(own_redis) > 4)  # of each process more than one
+            publish(own_redis, sid, 1)
+            assert await client.next("notice") == 1
+        finally:
+            own_redis.limit_files()
+    assert [said(server, LOST) for server in pair] == [0, 0]
+
+
+def pings_refused(redis: Redis) -> int:
+    found = re.search(r"cmdstat_ping:.*rejected_calls=(\d+)", redis.execute("INFO commandstats"))
+    return int(found[1]) if found else 0
+
+
 async def test_what_is_said_while_redis_hangs_is_told_here_at_once_and_there_at_most_once(
     north: Site, own_redis: Redis, serve: Serve
 ) -> None:

@@ -10,6 +10,7 @@ from ask.answers import EVERYWHERE, Alarm, Alarms, AskError, Envs, Id, Storehous
 from ask.journal import Transition
 from ask.readings import Reading
 from ask.sensors import Sensor
+from ask.sight import EVERYTHING, Sight
 from globals import Clients
 from live.audience import Audience
 from live.newest import Newest
@@ -24,13 +25,16 @@ class Hall:
     """Two storehouses with a sensor each, those who watch them, and what was emitted since the last look."""
 
     clients: Clients = field(default_factory=Clients)
+    sights: dict[str, Sight] = field(default_factory=dict)
     now: datetime = NOW
     emitted: list[tuple[str, object, Audience]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.newest = Newest()
         self.know(NORTH, SOUTH)
-        self.screens = Screens(self.newest, self._emit, self.clients, lambda: self.now)
+        self.screens = Screens(
+            self.newest, self._emit, self.clients, lambda: self.now, lambda sid: self.sights.get(sid, EVERYTHING)
+        )
 
     def know(self, *store_house_ids: int) -> set[Id]:
         storehouses = [Storehouse(one, "", 1, "UTC") for one in store_house_ids]

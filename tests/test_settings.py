@@ -13,6 +13,8 @@ import settings
 from ask.subjects import FIELDS
 from errors import UsageError
 from settings import (
+    Access,
+    AccessUser,
     Alarms,
     Database,
     DatabaseMap,
@@ -20,9 +22,12 @@ from settings import (
     ReadingMap,
     Redis,
     Section,
+    Session,
     Settings,
     SubjectMap,
     Target,
+    Tls,
+    TokenKey,
     load,
 )
 from tests.command import run
@@ -102,6 +107,8 @@ def test_the_environment_alone_names_a_database() -> None:
     assert found.database == Database(path="own.db")
 
 
+USER = "{name: a, password_hash: $argon2id$}"
+LONG = "x" * 32
 REFUSED = {
     # text of the file: what is said of it
     "poll_intervall: 1": "FILE:1 poll_intervall: unknown key",
@@ -120,6 +127,19 @@ REFUSED = {
     "\nallowed_origins: [1]": "FILE:2 allowed_origins: Expected `str`, got `int`",
     "trusted_proxies: [10.0.0.300]": "FILE:1 trusted_proxies: '10.0.0.300' does not appear to be an IPv4",
     "access: closed": "FILE:1 access: Invalid enum value 'closed'",
+    "access: {}": "FILE:1 access: name users or tokens, or nobody can come in",
+    "access:\n  usres: []": "FILE:2 access.usres: unknown key",
+    "access:\n  users: [{name: a, role: king}]": "FILE:2 access.users: Invalid enum value 'king'",
+    "access:\n  users: [{role: watch}]": "FILE:2 access.users: each user needs a name",
+    "access:\n  users: [{name: a, password_hash: secret}]": "FILE:2 access.users: 'a' needs a password_hash; `python",
+    f"access:\n  users: [{USER}, {USER}]": "FILE:2 access.users: there are two users 'a'",
+    f"access:\n  users: [{USER}]": "FILE:1 access.session: users need a session.secret, at least 32 bytes",
+    f"access:\n  users: [{USER}]\n  session: {{secret: short}}": "FILE:3 access.session: users need a session.secret",
+    f"access:\n  users: [{USER}]\n  session: {{hours: 0}}": "FILE:3 access.session.hours: Expected `float` > 0.0",
+    "access:\n  tokens: [{algorithm: none}]": "FILE:2 access.tokens: Invalid enum value 'none'",
+    "access:\n  tokens: [{}]": "FILE:2 access.tokens: HS256 needs a secret, or a secret_file, and nothing else",
+    "access:\n  tokens: [{secret: short}]": "FILE:2 access.tokens: this secret can be found by trying",
+    f"access:\n  tokens: [{{algorithm: ES256, secret: {LONG}}}]": "FILE:2 access.tokens: ES256 needs a public_key",
     "database: {}": "FILE: access: must be set for any database but the demo's; `access: open`",
     "access: open\ndatabase:\n  kind: mysql": "FILE:2 database.name: name the database",
     "notify: {}": "FILE:1 notify.tiers: name at least one target",
@@ -198,6 +218,42 @@ def test_an_empty_file_is_the_demo(tmp_path: Path) -> None:
 def test_a_password_is_in_no_repr(config: Path) -> None:
     found, _ = load(str(config), {f"STOREWATCH_{kind}__PASSWORD": "secret" for kind in ("DATABASE", "REDIS")})
     assert "secret" not in f"{found!r} {found.database!r} {found.redis!r} {found} {found.database} {found.redis}"
+
+
+def test_secrets_may_stand_in_files_of_their_own(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("p@ss 词\n", encoding="utf-8")
+    where = str(tmp_path / "secret")
+    notify = f"notify: {{tiers: [[{{name: a, url_file: {where}}}]]}}\n"
+    config.write_text(f"redis: {{password_file: {where}}}\n{notify}", encoding="utf-8")
+    named = {"STOREWATCH_DATABASE__PASSWORD_FILE": where, "STOREWATCH_ACCESS": "open"}
+    found, _ = load(str(config), named)
+    assert found.redis is not None
+    assert found.database is not None
+    assert found.notify is not None
+    assert {found.redis.password, found.database.password, found.notify.targets[0].url} == {"p@ss 词"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("redis:\n  password_file: none", "FILE:2 redis.password_file: cannot read none: No such file or directory"),
+        ("redis:\n  password_file: /", "FILE:2 redis.password_file: cannot read /: Is a directory"),
+        ("redis:\n  password_file: /dev/null", "FILE:2 redis.password_file: /dev/null holds nothing"),
+        ("redis: {password: a, password_file: b}", "FILE:1 redis.password_file: give either password or password_file"),
+        ("tls: {certificate: a}", "FILE:1 tls: name the file of the certificate, and that of its key"),
+    ],
+)
+def test_a_secret_or_a_certificate_that_is_not_there_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    assert refusal(tmp_path / "settings.yaml", text).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["password: *planted", 'password: "planted', "password: 'planted' planted", "password: !planted x", "%planted: x",
+     "password: @planted", "redis: {password: planted", "redis: {password: 1, passwd: planted}", "access: [planted]"],
+)  # fmt: skip
+def test_what_is_said_of_a_file_that_is_wrong_tells_nothing_of_what_stands_in_it(text: str, tmp_path: Path) -> None:
+    assert "planted" not in refusal(tmp_path / "settings.yaml", text)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +377,23 @@ def default(field: msgspec.structs.FieldInfo) -> str:
 
 
 @pytest.mark.parametrize(
-    "section", [Settings, Database, DatabaseMap, SubjectMap, ReadingMap, Redis, Alarms, Notify, Target]
+    "section",
+    [
+        Settings,
+        Database,
+        DatabaseMap,
+        SubjectMap,
+        ReadingMap,
+        Redis,
+        Tls,
+        Alarms,
+        Notify,
+        Target,
+        Access,
+        AccessUser,
+        TokenKey,
+        Session,
+    ],
 )
 def test_every_key_is_told_of_in_the_documentation(section: type[Section]) -> None:
     documented = set(re.findall(r"^\| `(\w+)` \|[^|]*\| (\S+) \| .+ \|$", DOCUMENTATION, re.MULTILINE))

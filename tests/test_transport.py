@@ -1,8 +1,12 @@
 """The transport at the level of bytes: what is sent, what must come back, and that nothing stays behind."""
 
 import asyncio
+import gc
 import json
 import os
+import socket
+import time
+import weakref
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -759,6 +763,60 @@ async def test_slow_headers_silence_and_slow_bodies_are_closed() -> None:
         await body.send(f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n4".encode())
         for raw in (silent, slow, body):
             assert await raw.is_closed()
+        assert server.sio.refusals["slow"] == 3
+
+
+async def test_a_connection_with_nothing_more_to_ask_is_closed_and_that_is_no_refusal() -> None:
+    async with bare(door=True, slow_s=0.1) as server:
+        raw, gone = await server.connect(), await server.connect()
+        assert (await raw.ask("OPTIONS", POLLING)).status == 200
+        gone.close()
+        assert await raw.is_closed()
+        assert not server.sio.refusals
+
+
+@WAYS
+async def test_what_is_refused_is_counted_by_why(door: bool) -> None:
+    async with bare(door, max_http_buffer_size=1000, per_address=1, connect_timeout=0.05) as server:
+        seen = server.sio.refusals
+        for query, headers, *_ in REFUSED_UPGRADES:
+            await server.ask("GET", query, **(UPGRADE | headers))
+        assert seen == {"transport": 2, "version": 2, "request": 3, "session": 1, "origin": 2}
+        await server.ask("POST", POLLING)
+        raw = await server.websocket()
+        await server.ask("GET", POLLING)
+        assert (seen["method"], seen["per_address"]) == (1, 1)
+        await raw.told_until_closed()
+        assert seen["no_handshake"] == 1
+        for sent in ("4" * 1001, "9", b"\x00"):
+            raw = await server.websocket()
+            await raw.text()
+            await raw.say(sent)
+            await raw.is_closed()
+        assert (seen["payload_size"], seen["malformed"]) == (1, 2)
+        for sent in ("9", "42"):
+            await (await server.open()).post(sent)
+        await until(lambda: seen["malformed"] == 4, HANG)
+        session = await server.open()
+        await session.post("4" * 1001)
+        assert seen["payload_size"] == 2
+        server.sio.eio.stopping = True
+        server.sio.eio.addresses.clear()
+        await server.ask("GET", POLLING)
+        assert seen["stopping"] == 1
+        assert set(seen) <= set(transport.REASONS)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can do that")
+async def test_who_does_not_read_what_it_has_asked_for_is_closed() -> None:
+    async with bare(door=True, stuck_s=0.1) as server:
+        before = server.kept()["files"]
+        session = await server.open()
+        await server.sio.eio.send(session.sid, "x" * 20_000_000)
+        with socket.create_connection(("127.0.0.1", server.port)) as deaf:
+            deaf.send(f"GET /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+            await until(lambda: server.sio.eio.sockets[session.sid].queue.empty(), HANG)
+            await until(lambda: server.kept()["files"] == before + 1, HANG)  # its own end
 
 
 @WAYS
@@ -794,7 +852,7 @@ async def test_the_cookie_that_was_asked_for_is_set() -> None:
 
 
 async def come_and_go(server: Bare, number: int) -> None:
-    match number % 6:
+    match number % 8:
         case 0:
             raw = await server.joined()
             raw.close()
@@ -816,6 +874,19 @@ async def come_and_go(server: Bare, number: int) -> None:
             await raw.say("5")
             await raw.say('40\x1e42["message"]')
             await raw.told_until_closed()
+        case 5:
+            session = await server.open()
+            raw = await server.connect()
+            head = f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n40"
+            await raw.send(head.encode())
+            await until(lambda: server.sio.eio.sockets[session.sid].posting, HANG)
+            raw.close()
+        case 6:
+            session = await server.open()
+            raw = await server.connect()
+            await raw.send_request("GET", session.query, b"", {})
+            await polls(server, session.sid)
+            raw.close()
         case _:
             raw = await server.websocket()
             await raw.text()
@@ -845,8 +916,25 @@ def _let_handlers_fail(sio: transport.AsyncServer) -> None:
     async def fail(*_: Any) -> None:
         raise RuntimeError("a defect of the application")
 
-    sio.on("disconnect", fail)
-    sio.on("disconnect", fail, namespace="/custom")
+    for event, namespace in [("disconnect", "/"), ("disconnect", "/custom"), ("connect", "/custom"), ("message", "/")]:
+        sio.on(event, fail, namespace=namespace)
+
+
+@pytest.mark.parametrize("packet", ["1", "41", "42", "4" * 2000], ids=["goodbye", "leaves", "malformed", "too large"])
+async def test_a_closed_connection_takes_no_memory_until_garbage_is_collected(packet: str) -> None:
+    async with bare(door=True, max_http_buffer_size=1000, connect_timeout=0.05) as server:
+        raw = await server.joined()
+        (session,) = server.sio.eio.sockets.values()
+        left = [weakref.ref(session), weakref.ref(session.websocket)]
+        del session
+        gc.disable()
+        try:
+            await raw.say(packet)
+            await raw.hear()
+            raw.close()
+            await until(lambda: not any(one() for one in left), HANG)
+        finally:
+            gc.enable()
 
 
 async def test_who_leaves_while_being_let_in_leaves_nothing() -> None:
@@ -876,13 +964,21 @@ async def test_after_it_was_disconnected_by_a_handler_that_fails_a_client_is_out
     assert not list(server.sio.manager.get_participants("/", None))
 
 
-async def test_bombs_and_giants_cost_no_memory() -> None:
+@pytest.mark.parametrize("within_s", [HANG, pytest.param(1.0, marks=pytest.mark.faults)])
+async def test_bombs_and_giants_are_refused_at_once_and_cost_no_memory(within_s: float) -> None:
     async with bare(max_http_buffer_size=65_536) as server:
         await server.ask("GET", POLLING)
         before = memory_bytes()
         bomb = zlib.compress(bytes(100_000_000))[2:-4]
+        took: list[float] = []
 
         async def attack(number: int) -> Answer | bool:
+            begun = time.monotonic()
+            answer = await send(number)
+            took.append(time.monotonic() - begun)
+            return answer
+
+        async def send(number: int) -> Answer | bool:
             if number % 2:
                 raw = await server.websocket(**{"Sec-WebSocket-Extensions": "permessage-deflate"})
                 await raw.frame(TEXT, bomb[:60_000], flags=0xC0)
@@ -896,6 +992,7 @@ async def test_bombs_and_giants_cost_no_memory() -> None:
         for outcome in await asyncio.gather(*(attack(number) for number in range(100))):
             assert outcome is True or (isinstance(outcome, Answer) and outcome.status == 413)
         assert memory_bytes() - before < 20_000_000
+        assert max(took) < within_s
 
 
 def memory_bytes() -> int:

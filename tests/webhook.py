@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests import planted
 from tests.services.private import HOST
 
 PATIENCE = 60.0  # seconds; only what never happens takes so long
@@ -29,7 +30,7 @@ class Webhook:
     @property
     def url(self) -> str:
         """As Apprise wants it."""
-        return f"json://{HOST}:{self._server.server_port}/"
+        return f"json://{HOST}:{self._server.server_port}/{planted.MARK}-of-the-webhook"
 
     @property
     def texts(self) -> list[str]:

@@ -1,27 +1,10 @@
 """What the commands' arguments have in common."""
 
 import argparse
-import os
 from datetime import date
-from typing import NoReturn
 from zoneinfo import ZoneInfo
 
 import instants
-from errors import UsageError
-
-
-class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise `UsageError`."""
-        raise UsageError(f"{message} (see {self.prog} --help)")
-
-
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Let the settings be named, as they are for the server."""
-    config = os.environ.get("STOREWATCH_CONFIG")
-    parser.add_argument("--config", metavar="FILE", default=config, help="the settings of the server")
 
 
 def zone(text: str) -> ZoneInfo:

@@ -1,6 +1,8 @@
 """`python -m alarms drill`: a test alarm on its whole way, from a reading to a person and back."""
 
 import argparse
+import getpass
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -12,13 +14,14 @@ import sqlalchemy as sa
 import database
 import instants
 import settings as settings_module
-from alarms.commands.arguments import add_config
-from ask import sensors, storehouses
-from ask.answers import Storehouse
+from alarms.commands.places import place
+from ask import sensors
 from ask.sensors import Sensor
 from ask.subjects import subjects
+from commands import add_config
 from errors import UsageError
-from record import drills
+from record import audit, drills
+from record.audit import Entry
 from record.drills import Drill, Told
 from settings import Settings, Source
 
@@ -91,8 +94,7 @@ def _sensor(settings: Settings, origin: Source, place_name: str, sensor_name: st
     database.reach(where)
     with closing(database.Database(where, database.WORKING, 1)) as asked, asked.engine.connect() as connection:
         found = subjects(where, origin, connection)
-        place = _place(storehouses.all_storehouses(connection, found), place_name)
-        here = sensors.sensors(connection, found, place.store_house_id)
+        here = sensors.sensors(connection, found, place(connection, found, place_name).store_house_id)
     wanted = [one for one in here if sensor_name in (None, one.sensor_name)]
     if not wanted:
         known = ", ".join(sorted({one.sensor_name for one in here})) or "none"
@@ -100,18 +102,19 @@ def _sensor(settings: Settings, origin: Source, place_name: str, sensor_name: st
     return wanted[0]
 
 
-def _place(places: Sequence[Storehouse], name: str) -> Storehouse:
-    for place in places:
-        if name in (place.store_house_name, str(place.store_house_id)):
-            return place
-    known = ", ".join(sorted(place.store_house_name for place in places)) or "none"
-    raise UsageError(f"drill: there is no storehouse {name}; there are: {known}")
-
-
 def _ask(state: database.Database, sensor: Sensor, span: timedelta) -> int:
     now = instants.now()
     with state.engine.begin() as connection:
+        audit.append(connection, Entry("drill_asked", _person(), "", str(sensor.store_house_id), after=sensor), now)
         return drills.ask(connection, sensor, now, now + span)
+
+
+def _person() -> str:
+    """Who it is for the system; some containers know their users by number alone."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _watch(state: database.Database, drill_id: int) -> int:

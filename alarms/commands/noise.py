@@ -13,8 +13,6 @@ import sqlalchemy as sa
 import database
 import instants
 import settings as settings_module
-from alarms.commands.arguments import add_config
-from alarms.commands.site import readable
 from alarms.model import DISMISSED, HIGH, LOW, NO_DATA, PENDING, WITHDRAWN, Limit
 from alarms.noise import Advice, Noise, Rung, noise
 from ask import episodes, sensors, storehouses
@@ -23,6 +21,7 @@ from ask.buckets import Frame
 from ask.history import buckets
 from ask.sensors import Sensor
 from ask.subjects import Subjects, subjects
+from commands import add_config, readable
 from errors import UsageError
 
 MOST = 100_000

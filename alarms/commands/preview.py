@@ -15,17 +15,17 @@ import database
 import instants
 import settings as settings_module
 from alarms import rules
-from alarms.commands.arguments import add_config, day
+from alarms.commands.arguments import day
+from alarms.commands.places import place
 from alarms.commands.score import read_rules
-from alarms.commands.site import readable
 from alarms.model import Episode
 from alarms.preview import Compared, Trial, preview
 from alarms.rules import Rule
-from ask import sensors, storehouses
-from ask.answers import Storehouse
+from ask import sensors
 from ask.history import check_span
 from ask.past import Past
 from ask.subjects import subjects
+from commands import add_config, readable
 from errors import BadRequest, Unavailable, UsageError
 from settings import Settings, Source
 
@@ -59,8 +59,8 @@ def run(options: argparse.Namespace) -> int:
             asked.engine.connect() as connection,
         ):
             found = subjects(settings.sensor_database, origin, connection)
-            place = _place(storehouses.all_storehouses(connection, found), options.store_house)
-            zone, now = instants.zone(place.time_zone), instants.now()
+            here = place(connection, found, options.store_house)
+            zone, now = instants.zone(here.time_zone), instants.now()
             start, end = (_midnight(each, zone) for each in (options.first, options.last + timedelta(days=1)))
             check_span(start, end)
             trial = Trial(
@@ -70,22 +70,14 @@ def run(options: argparse.Namespace) -> int:
                 start.timestamp(),
                 min(end, now).timestamp(),
             )
-            here = sensors.sensors(connection, found, place.store_house_id)
-            rang = list(preview(trial, here, Past(connection, found, now)))
+            judged = sensors.sensors(connection, found, here.store_house_id)
+            rang = list(preview(trial, judged, Past(connection, found, now)))
     except (BadRequest, Unavailable) as error:
         raise UsageError(f"preview: {error.message}") from None
     except sa.exc.DBAPIError as error:
         raise UsageError(f"database: {database.reason(error)}") from None
     print("\n".join(report(rang, trial, zone, alarms=options.alarms)))
     return 0
-
-
-def _place(places: Sequence[Storehouse], name: str) -> Storehouse:
-    for place in places:
-        if name in (place.store_house_name, str(place.store_house_id)):
-            return place
-    known = ", ".join(sorted(place.store_house_name for place in places)) or "none"
-    raise UsageError(f"preview: there is no storehouse {name}; there are: {known}")
 
 
 def _in_force(kept: sa.Connection, settings: Settings, origin: Source) -> Sequence[Rule]:

@@ -1,20 +1,10 @@
 // What a person does with an alarm.
 
-import { signal } from "@preact/signals";
-import { recall, remember } from "../memory.js";
 import { request } from "./socket.js";
 import { learn } from "./watch.js";
+import { person } from "./who.js";
 
 /** @import { Alarm } from "../contract.js" */
-
-/** The name a person has given here: who does something stands in the alarm's record. */
-export const person = signal(recall("localStorage", "person") ?? "");
-
-/** @param {string} name */
-export function introduce(name) {
-  person.value = name;
-  remember("localStorage", "person", name);
-}
 
 /**
  * Throws Refused.

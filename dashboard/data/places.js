@@ -1,13 +1,13 @@
 // All organisations and storehouses that one may see, and how each stands.
 
 import { computed, effect, signal, untracked } from "@preact/signals";
-import { Refused, ask, connection, onPush } from "./socket.js";
+import { ask, connection, onPush } from "./socket.js";
 import { setClock } from "./time.js";
 
 /** @import { Id, Overview, OverviewOrganisation, OverviewStorehouse, State } from "../contract.js" */
 
-/** From the worst to the best; `unknown`: the server tells places only. */
-export const STATES = /** @type {const} */ (["critical", "warning", "info", "stale", "good", "empty", "unknown"]);
+/** From the worst to the best. */
+export const STATES = /** @type {const} */ (["critical", "warning", "info", "stale", "good", "empty"]);
 
 const TOGETHER = 100; // milliseconds: what is told so closely together is drawn at once
 
@@ -68,15 +68,9 @@ function placesOf({ org_id, org_name, storehouses }) {
 
 let turn = 0;
 
-async function load() {
+function load() {
   const mine = ++turn;
-  const wanted = () => mine === turn;
-  try {
-    await ask("overview", undefined, wanted); // its answer comes as `overview`, like all that follows
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    await loadNames(wanted);
-  }
+  return ask("overview", undefined, () => mine === turn); // its answer comes as `overview`, like all that follows
 }
 
 /** @type {Map<Id, OverviewOrganisation>} what was told and is not shown yet */
@@ -121,42 +115,4 @@ function unchanged(before, organisation) {
     return same && JSON.stringify(same) === JSON.stringify(storehouse) ? same : storehouse;
   });
   return { ...organisation, storehouses };
-}
-
-/**
- * The names alone, from a server without `overview`.
- * @param {() => boolean} wanted
- */
-async function loadNames(wanted) {
-  const named = await ask("orgs", undefined, wanted);
-  /** @type {OverviewOrganisation[]} */
-  const found = [];
-  // One after the other: the server limits how many questions it takes at once.
-  for (const organisation of named ?? []) {
-    const storehouses = await storehousesOf(organisation.org_id, wanted);
-    if (!storehouses) return;
-    found.push({ ...organisation, storehouses });
-  }
-  if (named && wanted()) organisations.value = found;
-}
-
-/**
- * @param {Id} org_id
- * @param {() => boolean} wanted
- * @returns {Promise<OverviewStorehouse[] | undefined>}
- */
-async function storehousesOf(org_id, wanted) {
-  try {
-    const storehouses = await ask("storehouses", { org_id }, wanted);
-    return storehouses?.map((storehouse) => ({
-      ...storehouse,
-      state: "unknown",
-      envs: [],
-      alarms: { open: 0, unacknowledged: 0, worst: null },
-      spark: [],
-    }));
-  } catch (error) {
-    if (error instanceof Refused) return []; // it went away since we were told of it
-    throw error;
-  }
 }

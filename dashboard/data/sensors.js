@@ -6,10 +6,12 @@ import { watchedId } from "./watch.js";
 
 /** @import { Id, Sensor } from "../contract.js" */
 
-/** @type {import("@preact/signals").Signal<Sensor[]>} empty where the server does not tell */
-export const sensors = signal([]);
+/** @type {import("@preact/signals").Signal<Sensor[] | null>} null while they are not known, empty where nobody tells */
+const sensors = signal(null);
 
-const byKey = computed(() => new Map(sensors.value.map((sensor) => [sensorKey(sensor), sensor])));
+export const sensorsKnown = computed(() => sensors.value !== null);
+
+const byKey = computed(() => new Map(sensors.value?.map((sensor) => [sensorKey(sensor), sensor])));
 
 let turn = 0;
 
@@ -19,7 +21,7 @@ effect(() => {
 });
 effect(() => {
   watchedId.value;
-  sensors.value = [];
+  sensors.value = null;
 });
 
 /**
@@ -38,6 +40,22 @@ export function sensorOf(env) {
   return byKey.value.get(sensorKey(env));
 }
 
+/**
+ * The sensors with the limits that they have had since then; without, where the server does not tell.
+ * @param {Id} store_house_id
+ * @param {number} since milliseconds
+ * @param {() => boolean} wanted
+ * @returns {Promise<Sensor[] | undefined>}
+ */
+export async function sensorsSince(store_house_id, since, wanted) {
+  try {
+    return await ask("querySensors", { store_house_id, since: new Date(since).toISOString() }, wanted);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    return [];
+  }
+}
+
 /** Ask anew: limits have changed. */
 export function refreshSensors() {
   return load(watchedId.peek());
@@ -52,5 +70,6 @@ async function load(store_house_id) {
     if (answer) sensors.value = answer;
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
+    sensors.value ??= [];
   }
 }

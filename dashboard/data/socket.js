@@ -10,9 +10,13 @@ const ANSWER_WITHIN = 10_000; // milliseconds
 const ASK_AGAIN_AFTER = 2_000; // milliseconds
 const PASSING = ["unavailable", "rate_limited"];
 // What every server can answer while it has its database: a refusal of more than that may be too hard a question.
-const TELLING = ["orgs", "storehouses", "overview", "register"];
+const TELLING = ["overview", "register"];
+const ENDS = ["unauthorized", "expired", "revoked"];
 const BEAT = 1_000; // milliseconds
 const SLEPT = 5_000; // milliseconds; a beat so late means that the computer was asleep
+// A network that dies tells nobody: after QUIET the server is asked whether it is there, and after DEAF it is not.
+const QUIET = 900; // milliseconds
+const DEAF = 1_000; // milliseconds
 
 /** The server's no to a question. */
 export class Refused extends Error {
@@ -28,11 +32,18 @@ export class Refused extends Error {
 const state = signal("connecting");
 const databaseLost = signal(false);
 const offline = signal(false);
+const deaf = signal(false);
 /** @type {import("@preact/signals").Signal<ReadonlySet<string>>} */
 const unknownEvents = signal(new Set());
 
 /** Whether we hear from the server: the network's own word comes long before a silent socket's. */
 export const connection = computed(() => (offline.value && state.value === "connected" ? "lost" : state.value));
+
+/** Whether nothing is heard through a connection that seems to be there. It may come back: nothing need be asked anew. */
+export const silent = computed(() => connection.value === "connected" && deaf.value);
+
+/** Why the server does not let us in (any more), where no waiting mends that. */
+export const ended = signal("");
 
 /** Whether, by its last answer, the server reached its database. */
 export const available = computed(() => !databaseLost.value);
@@ -53,21 +64,51 @@ socket.on("connect", () => {
 });
 socket.on("disconnect", (reason) => {
   state.value = "lost";
-  // The one case in which the client does not try again by itself.
+  // As with a refusal, the client does not try again by itself.
   if (reason === "io server disconnect") setTimeout(() => socket.connect(), ASK_AGAIN_AFTER);
 });
-socket.on("connect_error", () => (state.value = "lost"));
+socket.on("connect_error", (error) => {
+  state.value = "lost";
+  if (!socket.active) refuse(/** @type {any} */ (error).data);
+});
+socket.on("ended", refuse);
 window.addEventListener("online", distrust);
 window.addEventListener("offline", () => {
   offline.value = true;
   distrust();
 });
 
+socket.io.on("open", () => socket.io.engine.on("packet", hear));
+document.addEventListener("visibilitychange", inquire);
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let patience;
+
+function hear() {
+  deaf.value = false;
+  clearTimeout(patience);
+  patience = setTimeout(inquire, QUIET);
+}
+
+/** A page that nobody sees need not know. */
+function inquire() {
+  clearTimeout(patience);
+  if (!socket.connected || document.visibilityState === "hidden") return;
+  socket.emit("alive");
+  patience = setTimeout(() => (deaf.value = true), DEAF);
+}
+
 let beat = Date.now();
 setInterval(() => {
   if (Date.now() - beat > SLEPT) distrust();
   beat = Date.now();
 }, BEAT);
+
+/** @param {Refusal | undefined} refusal */
+function refuse(refusal) {
+  if (refusal && ENDS.includes(refusal.code)) ended.value = refusal.code;
+  else setTimeout(() => socket.connect(), ASK_AGAIN_AFTER);
+}
 
 /** After sleep a socket looks open long after the server has given it up: begin again, which shows the present at once. */
 function distrust() {
@@ -143,10 +184,11 @@ export async function ask(event, payload, wanted = () => true) {
  * @template {keyof Answers} Event
  * @param {Event} event
  * @param {unknown} payload
+ * @param {number} [within] milliseconds
  * @returns {Promise<Answers[Event]>}
  */
-export async function request(event, payload) {
-  const answer = await attempt(event, payload);
+export async function request(event, payload, within) {
+  const answer = await attempt(event, payload, within);
   if (answer === null) throw new Refused({ code: "unavailable", message: "no answer" });
   if (!answer.ok) throw new Refused(answer.error);
   return answer.data;
@@ -156,13 +198,14 @@ export async function request(event, payload) {
  * @template {keyof Answers} Event
  * @param {Event} event
  * @param {unknown} payload
+ * @param {number} [within] milliseconds
  * @returns {Promise<Answer<Answers[Event]> | null>} null when no answer came
  */
-async function attempt(event, payload) {
+async function attempt(event, payload, within = ANSWER_WITHIN) {
   /** @type {Answer<Answers[Event]>} */
   let answer;
   try {
-    answer = await socket.timeout(ANSWER_WITHIN).emitWithAck(event, payload);
+    answer = await socket.timeout(within).emitWithAck(event, payload);
   } catch {
     return null;
   }

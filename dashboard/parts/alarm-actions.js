@@ -5,6 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Question } from "./dialog.js";
 import { acknowledge, close } from "../data/actions.js";
 import { connection, offers, probe } from "../data/socket.js";
+import { may } from "../data/who.js";
 import { say } from "../words/say.js";
 
 /** @import { Alarm } from "../contract.js" */
@@ -14,7 +15,7 @@ const REASONS = /** @type {const} */ (["reason_faulty", "reason_removed"]);
 /** A site's own alarms have no `transition`: its own system looks after them. @param {{alarm: Alarm}} props */
 export function AlarmActions({ alarm }) {
   const [asked, setAsked] = useState(/** @type {"ack" | "close" | null} */ (null));
-  const possible = alarm.transition !== undefined && alarm.cleared === null;
+  const possible = alarm.transition !== undefined && alarm.cleared === null && may("operate");
   useEffect(() => {
     if (!possible || connection.value !== "connected") return;
     probe("ackAlarm");

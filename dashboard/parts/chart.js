@@ -5,13 +5,14 @@ import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import { columns, usualInterval } from "./chart-data.js";
 import { colour, whenColoursChange } from "./colours.js";
-import { sensorOf } from "../data/sensors.js";
+import { sensorKey, sensorOf } from "../data/sensors.js";
 import { zone } from "../data/watch.js";
 import { say } from "../words/say.js";
 import { inWords, isSwitch, number } from "../words/values.js";
+import { limitSteps } from "./limit-steps.js";
 import { tickLabels, ticks } from "./ticks.js";
 
-/** @import { Alarm, History } from "../contract.js" */
+/** @import { Alarm, History, Sensor } from "../contract.js" */
 /** @typedef {History["sensors"][number]} Curve */
 
 /**
@@ -20,6 +21,7 @@ import { tickLabels, ticks } from "./ticks.js";
  * @property {number} bucket seconds
  * @property {[number, number]} span milliseconds
  * @property {Alarm[]} [alarms]
+ * @property {Sensor[]} [known] the sensors with the limits that they had
  * @property {number} [height] pixels
  * @property {(sensor: Curve) => number} [colourOf] which of the colours a sensor has
  * @property {(span: [number, number]) => void} [zoom] a person has drawn a span
@@ -32,6 +34,7 @@ const SECOND = 1000; // milliseconds
 const TICK_WIDTH = 76; // pixels
 const NEAR = 4; // times the span of the values: limits further away would press the curve flat
 export const COLOURS = 6;
+const GRAVE = ["high_high", "low_low"];
 const DASHES = [[], [8, 4], [2, 4]];
 const CURSOR = "storewatch"; // the charts of a page have one cursor
 
@@ -73,7 +76,7 @@ export function Chart(props) {
       plot.current?.setData(data(props), false);
       plot.current?.setScale("x", { min: from / SECOND, max: to / SECOND });
     });
-  }, [props.sensors, props.span[0], props.span[1], props.alarms]);
+  }, [props.sensors, props.span[0], props.span[1], props.alarms, props.known]);
   return html`<div class="plot" ref=${place} role="img" aria-label=${summary(props)}></div>`;
 }
 
@@ -229,23 +232,10 @@ function reach(props, low, high, switches) {
   return [least - margin, most + margin];
 }
 
-/**
- * The limits in force now: with several sensors, those they have in common.
- * @param {Props} props
- * @returns {{limit: number, grave: boolean}[]}
- */
-function limitsOf({ sensors }) {
-  const each = sensors.map((sensor) => {
-    const limits = sensorOf(sensor)?.limits;
-    return [
-      [limits?.high, false],
-      [limits?.low, false],
-      [limits?.high_high, true],
-      [limits?.low_low, true],
-    ].flatMap(([limit, grave]) => (typeof limit === "number" ? [{ limit, grave: Boolean(grave) }] : []));
-  });
-  const [first = [], ...others] = each;
-  return first.filter((one) => others.every((limits) => limits.some((other) => other.limit === one.limit)));
+/** The limits that the sensors have in common, as they were at each time. @param {Props} props */
+function limitsOf({ sensors, known, span }) {
+  const told = new Map(known?.map((sensor) => [sensorKey(sensor), sensor]));
+  return limitSteps(sensors.map((sensor) => told.get(sensorKey(sensor)) ?? sensorOf(sensor)), span);
 }
 
 /**
@@ -262,11 +252,14 @@ function drawLimits(self, props, element) {
   ctx.clip();
   ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
   ctx.lineWidth = devicePixelRatio;
-  for (const { limit, grave } of limitsOf(props)) {
-    ctx.strokeStyle = colour(grave ? "critical" : "warning", element);
-    const y = Math.round(self.valToPos(limit, "y", true));
-    line(ctx, bbox.left, y, bbox.left + bbox.width, y);
-  }
+  const x = (/** @type {number} */ time) => Math.round(self.valToPos(time / SECOND, "x", true));
+  const y = (/** @type {number} */ limit) => Math.round(self.valToPos(limit, "y", true));
+  limitsOf(props).forEach(({ name, start, end, limit }, index, steps) => {
+    ctx.strokeStyle = colour(GRAVE.includes(name) ? "critical" : "warning", element);
+    const before = steps[index - 1];
+    if (before?.name === name && before.end === start) line(ctx, x(start), y(before.limit), x(start), y(limit));
+    line(ctx, x(start), y(limit), x(end), y(limit));
+  });
   // A limit that was broken is drawn as it was then, whatever it is by now.
   ctx.setLineDash([]);
   ctx.lineWidth = 2 * devicePixelRatio;
@@ -274,8 +267,7 @@ function drawLimits(self, props, element) {
     if (alarm.limit === null || alarm.kind === "rate" || alarm.kind === "no_data") continue;
     const [left, right] = sides(self, props, alarm);
     ctx.strokeStyle = colour(alarm.severity, element);
-    const y = Math.round(self.valToPos(alarm.limit, "y", true));
-    line(ctx, left, y, Math.max(right, left + 3), y);
+    line(ctx, left, y(alarm.limit), Math.max(right, left + 3), y(alarm.limit));
   }
   ctx.restore();
 }

@@ -2,8 +2,8 @@
 
 import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { introduce, person } from "../data/actions.js";
 import { Refused } from "../data/socket.js";
+import { YourName } from "./your-name.js";
 import { say } from "../words/say.js";
 
 /** @import { Word } from "../words/say.js" */
@@ -42,12 +42,15 @@ export function Question({ title, label, needed, choices = [], act, done }) {
       </p>`}
       <label>
         ${say(label)}
-        <textarea rows="3" required=${needed} maxlength="1000" value=${text} onInput=${write(setText)}></textarea>
+        <textarea
+          rows="3"
+          required=${needed}
+          maxlength="1000"
+          value=${text}
+          onInput=${(/** @type {any} */ event) => setText(event.currentTarget.value)}
+        ></textarea>
       </label>
-      <label>
-        ${say("yourName")}
-        <input required maxlength="100" autocomplete="name" value=${person.value} onInput=${write(introduce)} />
-      </label>
+      <${YourName} />
       <p class="error" role="alert">${error}</p>
       <p class="buttons">
         <button type="button" onClick=${() => dialog.current?.close()}>${say("cancel")}</button>
@@ -55,11 +58,4 @@ export function Question({ title, label, needed, choices = [], act, done }) {
       </p>
     </form>
   </dialog>`;
-}
-
-/** @param {(text: string) => void} heard */
-function write(heard) {
-  return (/** @type {Event} */ event) => {
-    heard(/** @type {HTMLInputElement | HTMLTextAreaElement} */ (event.currentTarget).value);
-  };
 }

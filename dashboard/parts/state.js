@@ -14,7 +14,6 @@ const SHAPES = /** @type {Record<string, string>} */ ({
   bad: "M3.2 1.8 8 6.6l4.8-4.8 1.4 1.4L9.4 8l4.8 4.8-1.4 1.4L8 9.4l-4.8 4.8-1.4-1.4L6.6 8 1.8 3.2Z",
   good: "M2.6 7.6 6.3 11.3 13.4 4.2 14.8 5.6 6.3 14.1 1.2 9Z",
   empty: "M3 7h10v2H3Z",
-  unknown: "M3 7h10v2H3Z",
   pending: "M8 1a7 7 0 1 1 0 14A7 7 0 0 1 8 1Z M8 3a5 5 0 1 0 0 10A5 5 0 0 0 8 3Z",
   cleared: "M2.6 7.6 6.3 11.3 13.4 4.2 14.8 5.6 6.3 14.1 1.2 9Z",
 });
@@ -22,7 +21,7 @@ const SHAPES = /** @type {Record<string, string>} */ ({
 /** @param {{state: AnyState}} props */
 export function Glyph({ state }) {
   return html`<svg class="glyph" data-state=${state} viewBox="0 0 16 16" aria-hidden="true">
-    <path d=${SHAPES[state] ?? SHAPES.unknown} fill-rule="evenodd" />
+    <path d=${SHAPES[state] ?? SHAPES.empty} fill-rule="evenodd" />
   </svg>`;
 }
 

@@ -1,6 +1,7 @@
 // Where a time axis has its marks: at round times of a zone, also across its clock changes. Times are milliseconds.
 
 import { local } from "../words/times.js";
+import { instant, offset } from "./wall-time.js";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -70,42 +71,6 @@ function parts(zone, step) {
 export function clockName(zone, time) {
   const found = local(zone, { timeZoneName: "short", hour: "numeric" }).formatToParts(time);
   return found.find((part) => part.type === "timeZoneName")?.value ?? "";
-}
-
-/**
- * How far the zone's clock is ahead of UTC.
- * @param {string} zone
- * @param {number} time
- */
-export function offset(zone, time) {
-  const whole = Math.floor(time / 1000) * 1000;
-  const fields = { year: 0, month: 0, day: 0, hour: 0, minute: 0, second: 0 };
-  const format = local(zone, {
-    calendar: "gregory",
-    numberingSystem: "latn",
-    year: "numeric",
-    month: "numeric",
-    day: "numeric",
-    hour: "numeric",
-    minute: "numeric",
-    second: "numeric",
-    hourCycle: "h23",
-  });
-  for (const { type, value } of format.formatToParts(whole)) {
-    if (type in fields) fields[/** @type {keyof typeof fields} */ (type)] = Number(value);
-  }
-  const { year, month, day, hour, minute, second } = fields;
-  return Date.UTC(year, month - 1, day, hour, minute, second) - whole;
-}
-
-/**
- * @param {string} zone
- * @param {number} wall the clock on the wall, as if it were UTC; of a repeated hour, the earlier
- */
-function instant(zone, wall) {
-  const guess = wall - offset(zone, wall - offset(zone, wall));
-  const earlier = wall - offset(zone, guess - DAY);
-  return earlier < guess && earlier + offset(zone, earlier) === wall ? earlier : guess;
 }
 
 /**

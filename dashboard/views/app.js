@@ -3,12 +3,14 @@
 import { html } from "htm/preact";
 import { useEffect } from "preact/hooks";
 import { trouble } from "../data/trouble.js";
+import { late } from "../parts/late.js";
 import { isWall, route } from "../route.js";
 import { languageTag, say } from "../words/say.js";
 import { Header } from "./header.js";
 import { Overview } from "./overview.js";
 import { StorehousePage } from "./storehouse.js";
-import { Wall } from "./wall.js";
+
+const Wall = late(async () => (await import("./wall.js")).Wall);
 
 export function App() {
   const current = trouble.value === null || trouble.value === "connecting";

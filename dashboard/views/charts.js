@@ -7,7 +7,7 @@ import { COLOURS, Chart } from "../parts/chart.js";
 import { exportCsv, exportPicture } from "../parts/export.js";
 import { history } from "../data/history.js";
 import { alarmsSince } from "../data/past-alarms.js";
-import { sensorKey } from "../data/sensors.js";
+import { sensorKey, sensorsSince } from "../data/sensors.js";
 import { Refused, connection } from "../data/socket.js";
 import { now } from "../data/time.js";
 import { alarms as watchedAlarms, envs, watchedId, watchedPlace, zone } from "../data/watch.js";
@@ -17,9 +17,9 @@ import { clock, dateTime, duration, knownZone } from "../words/times.js";
 import { inWords, metricName, unitOf } from "../words/values.js";
 import { clockName } from "../parts/ticks.js";
 
-/** @import { Alarm, Env, History } from "../contract.js" */
+/** @import { Alarm, Env, History, Sensor } from "../contract.js" */
 /** @typedef {History["sensors"][number]} Curve */
-/** @typedef {{history: History, alarms: Alarm[], span: [number, number]}} Found */
+/** @typedef {{history: History, alarms: Alarm[], known: Sensor[], span: [number, number]}} Found */
 
 const HOUR = 3_600_000; // milliseconds
 const DAY = 24 * HOUR;
@@ -63,6 +63,7 @@ export function Charts() {
               bucket=${found.history.bucket_s}
               span=${found.span}
               alarms=${found.alarms}
+              known=${found.known}
               colourOf=${colourOf}
               height=${HEIGHTS[panels.length] ?? 180}
               zoom=${show}
@@ -127,12 +128,13 @@ async function fetchSpan(chosen, span, wanted) {
   if (id === null) return null;
   const ids = new Set(chosen.map((env) => env.sensor_id));
   const sensor_id = ids.size === 1 ? chosen[0]?.sensor_id : undefined;
-  const [curves, alarms] = await Promise.all([
+  const [curves, alarms, known] = await Promise.all([
     history(id, ...span, POINTS, { wanted, sensor_id }),
     // More alarms than the server tells at once: the curve shows without them.
     alarmsSince(id, span[0], wanted).catch(() => []),
+    sensorsSince(id, span[0], wanted),
   ]);
-  return curves && { history: curves, alarms: alarms ?? [], span };
+  return curves && { history: curves, alarms: alarms ?? [], known: known ?? [], span };
 }
 
 /**

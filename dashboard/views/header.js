@@ -2,6 +2,7 @@
 
 import { html } from "htm/preact";
 import { openAlarms } from "../data/places.js";
+import { signOut, who } from "../data/who.js";
 import { soundOn, switchSound } from "../sound.js";
 import { StateMark } from "../parts/state.js";
 import { otherTag, say, switchLanguage } from "../words/say.js";
@@ -12,6 +13,7 @@ export function Header() {
     <a class="brand" href="#/"><img src="/static/icons/brand.svg" alt="" width="22" height="22" /> Storewatch</a>
     ${open > 0 && worst && html`<${StateMark} state=${worst} word=${say("openAlarms", { count: open })} />`}
     <span class="space"></span>
+    <${Person} />
     <button
       type="button"
       id="sound"
@@ -27,6 +29,14 @@ export function Header() {
       ${say("otherLanguage")}
     </button>
   </header>`;
+}
+
+function Person() {
+  if (!who.value) return null;
+  const { name, role } = who.value;
+  if (!name) return html`<span class="quiet wide" id="person">${say("openToAll")}</span>`;
+  return html`<span class="quiet wide" id="person"><bdi>${name}</bdi> · ${say(`role_${role}`)}</span>
+    <button type="button" id="sign-out" class="quiet" onClick=${signOut}>${say("signOut")}</button>`;
 }
 
 /** @param {{on: boolean}} props */

@@ -32,7 +32,7 @@ const shown = computed(() => {
 const counts = computed(() => {
   const states = (places.value ?? []).map((place) => place.storehouse.state);
   return STATES.map((state) => ({ state, count: states.filter((one) => one === state).length })).filter(
-    ({ state, count }) => state !== "unknown" && count > 0,
+    ({ count }) => count > 0,
   );
 });
 
@@ -111,7 +111,7 @@ function Inside({ storehouse, org_name }) {
   return html`<a href=${toStorehouse(store_house_id)}>
     <span class="card-title">
       <bdi class="name">${store_house_name}</bdi>
-      ${state !== "unknown" && html`<${StateMark} state=${state} />`}
+      <${StateMark} state=${state} />
     </span>
     <span class="card-title">
       <bdi class="organisation">${org_name}</bdi>

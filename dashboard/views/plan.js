@@ -5,7 +5,7 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { apart } from "../parts/apart.js";
 import { Age } from "../parts/age.js";
 import { Glyph } from "../parts/state.js";
-import { sensorKey, sensorOf } from "../data/sensors.js";
+import { sensorKey, sensorOf, sensorsKnown } from "../data/sensors.js";
 import { offers } from "../data/socket.js";
 import { ageing, stateOf } from "../data/states.js";
 import { envs } from "../data/watch.js";
@@ -18,13 +18,14 @@ import { inWords, measured } from "../words/values.js";
 // Labels, in pixels: with the sensor's name where there is room for it.
 const LARGE = { width: 132, height: 60 };
 const MEDIUM = { width: 88, height: 44 };
-const SMALL = { width: 64, height: 38 };
+const SMALL = { width: 86, height: 38 };
 const SHARE = 0.35; // of the floor that labels may cover
 
 export function Plan() {
   const all = envs.value?.envs ?? [];
   const placed = all.some((env) => sensorOf(env)?.position);
   if (all.length === 0) return html`<p class="notice">${say("noReadings")}</p>`;
+  if (!sensorsKnown.value) return html`<p class="notice">${say("loading")}</p>`;
   return html`
     ${!placed && html`<p class="notice">${say("noPositions")}</p>`}
     <${Floor} all=${all} />

@@ -1,7 +1,8 @@
 // One storehouse: its name, whether it is well, and the ways to look at it.
 
 import { html } from "htm/preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
+import { late } from "../parts/late.js";
 import { StateMark } from "../parts/state.js";
 import { SENSOR_STATES, stateOf } from "../data/states.js";
 import { places } from "../data/places.js";
@@ -14,9 +15,11 @@ import { clock, knownZone } from "../words/times.js";
 import { Alarms, OpenAlarms } from "./alarms.js";
 import { Episode } from "./episode.js";
 import { Plan } from "./plan.js";
-import { Rules } from "./rules.js";
 import { Table } from "./table.js";
 import { Tiles } from "./tiles.js";
+
+const Charts = late(async () => (await import("./charts.js")).Charts);
+const Rules = late(async () => (await import("./rules.js")).Rules);
 
 export function StorehousePage() {
   useEffect(() => {
@@ -63,7 +66,11 @@ function Tabs() {
   const offered = TABS.filter(
     (tab) => !(tab === "charts" && !offers("queryEnvs")) && !(tab === "rules" && !offers("queryRules")),
   );
-  return html`<nav class="tabs" aria-label=${say("views")}>
+  const places = /** @type {{current: HTMLElement | null}} */ (useRef(null));
+  useEffect(() => {
+    places.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [route.value.tab, offered.length, open]);
+  return html`<nav class="tabs" aria-label=${say("views")} ref=${places}>
     ${offered.map(
       (tab) =>
         html`<a
@@ -87,19 +94,10 @@ function Tab() {
     case "table":
       return html`<${OpenAlarms} /><${Table} />`;
     case "charts":
-      return html`<${LateCharts} />`;
+      return html`<${Charts} />`;
     case "alarms":
       return alarm ? html`<${Episode} key=${alarm} id=${alarm} />` : html`<${Alarms} />`;
     case "rules":
       return html`<${Rules} />`;
   }
-}
-
-/** The charts with their library are fetched when somebody wants them. */
-function LateCharts() {
-  const [Charts, setCharts] = useState(/** @type {{view: Function} | null} */ (null));
-  useEffect(() => {
-    import("./charts.js").then((module) => setCharts({ view: module.Charts }));
-  }, []);
-  return Charts ? html`<${Charts.view} />` : html`<p class="notice">${say("loading")}</p>`;
 }

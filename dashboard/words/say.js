@@ -1,18 +1,22 @@
 // Which of the two languages is spoken, and saying a word in it.
 
-import { computed, signal } from "@preact/signals";
+import { batch, computed, signal } from "@preact/signals";
 import { recall, remember } from "../memory.js";
-import { EN } from "./en.js";
-import { ZH } from "./zh.js";
 
 /** @typedef {"en" | "zh"} Language */
-/** @typedef {keyof typeof EN} Word */
+/** @typedef {keyof typeof import("./en.js").EN} Word */
 
-const CATALOGUES = { en: EN, zh: ZH };
+/** The one that is not spoken is not fetched. */
+const CATALOGUES = {
+  en: async () => (await import("./en.js")).EN,
+  zh: async () => (await import("./zh.js")).ZH,
+};
 const TAGS = { en: "en-GB", zh: "zh-CN" };
 
 /** @type {import("@preact/signals").Signal<Language>} */
 const spoken = signal(preferred());
+/** @type {import("@preact/signals").Signal<Record<Word, string>>} */
+const words = signal(await CATALOGUES[spoken.peek()]());
 
 /** The language tag numbers and times are written by. */
 export const languageTag = computed(() => TAGS[spoken.value]);
@@ -31,9 +35,14 @@ function other() {
   return spoken.value === "en" ? "zh" : "en";
 }
 
-export function switchLanguage() {
-  spoken.value = other();
-  remember("localStorage", "language", spoken.value);
+export async function switchLanguage() {
+  const wanted = other();
+  const found = await CATALOGUES[wanted]();
+  batch(() => {
+    spoken.value = wanted;
+    words.value = found;
+  });
+  remember("localStorage", "language", wanted);
 }
 
 /**
@@ -42,7 +51,7 @@ export function switchLanguage() {
  * @returns {string}
  */
 export function say(word, parts = {}) {
-  return CATALOGUES[spoken.value][word].replace(/\{(\w+)\}/g, (_, name) => String(parts[name]));
+  return words.value[word].replace(/\{(\w+)\}/g, (_, name) => String(parts[name]));
 }
 
 /**
@@ -50,7 +59,7 @@ export function say(word, parts = {}) {
  * @returns {word is Word}
  */
 export function known(word) {
-  return Object.hasOwn(EN, word);
+  return Object.hasOwn(words.peek(), word);
 }
 
 /**

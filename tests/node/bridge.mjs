@@ -36,7 +36,9 @@ function open({ version, url, options }) {
     engine().once("upgrade", (/** @type {{name: string}} */ { name }) => report({ type: "upgraded", transport: name }));
   });
   socket.on("disconnect", (reason) => report({ type: "disconnected", reason }));
-  socket.on("connect_error", (error) => report({ type: "connect_error", message: error.message }));
+  socket.on("connect_error", (/** @type {any} */ error) => {
+    report({ type: "connect_error", message: error.message, data: error.data });
+  });
 }
 
 function engine() {

@@ -8,11 +8,13 @@ import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
+from tests import planted
 from tests.services.private import HOST, PrivateServer, require
+from tests.services.process import WITHSTANDING
 
 PACKAGE = "mariadb-server-core mariadb-client-core"
 USER = "storewatch"
-PASSWORD = "p@ss:w/rd#1"  # each of its marks has a meaning in a database URL
+PASSWORD = planted.secret("mariadb")
 
 
 class MariaDB(PrivateServer):
@@ -57,6 +59,7 @@ class MariaDB(PrivateServer):
 
     def command(self) -> list[str]:
         return [
+            *WITHSTANDING,
             self.server_program,
             *self._common_options(),
             f"--bind-address={HOST}",

@@ -1,6 +1,8 @@
 """A private nginx, with the site that we ship."""
 
+import os
 import re
+import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +11,10 @@ from tests.services.private import HOST, PrivateServer, require
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 
-# What the system's own configuration says around the site; here it is one process, so that a kill leaves none behind,
-# and all it writes is in a folder of ours.
+# What the system's own configuration says around the site; here all it writes is in a folder of ours.
 AROUND = """\
 daemon off;
-master_process off;
+{user}
 pid {directory}/pid;
 error_log stderr;
 events {{ worker_connections {connections}; }}
@@ -41,10 +42,16 @@ class Nginx(PrivateServer):
         self.url = f"http://{HOST}:{self.port}/"
         self.config = self.directory / "nginx.conf"
         site = shipped(self.port, ports)
-        self.config.write_text(AROUND.format(directory=self.directory, connections=connections, site=site))
+        user = "user root;" if os.geteuid() == 0 else ""  # it is who the folder belongs to
+        around = AROUND.format(directory=self.directory, connections=connections, site=site, user=user)
+        self.config.write_text(around)
 
     def command(self) -> list[str]:
         return [self.program, "-e", "stderr", "-p", str(self.directory), "-c", str(self.config)]
+
+    def reload(self) -> None:
+        """Have it read its configuration again: a new worker takes what comes, the old one keeps what it has."""
+        self._running().send_signal(signal.SIGHUP)
 
     def is_ready(self) -> bool:
         try:

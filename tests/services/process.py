@@ -1,5 +1,6 @@
 """A child process that can be stopped, killed and frozen, and that never outlives the tests."""
 
+import resource
 import signal
 import subprocess
 import time
@@ -10,6 +11,9 @@ from typing import IO, Self
 START_LIMIT = 30.0  # seconds, for a slow machine: a start seldom takes more than one
 STOP_LIMIT = 20.0  # seconds
 POLL = 0.02  # seconds
+
+# Before a command: what writes past the limit on its files then gets an error, as on a full disk, and not a signal.
+WITHSTANDING = ["sh", "-c", 'trap "" XFSZ; exec "$@"', "sh"]
 
 
 class DidNotStart(Exception):
@@ -76,6 +80,10 @@ class ChildProcess(ABC):
         """Let it go on where it was frozen."""
         self._running().send_signal(signal.SIGCONT)
 
+    def limit_files(self, size: int = resource.RLIM_INFINITY) -> None:
+        """From now on none of its files can grow beyond so many bytes."""
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
     def output(self) -> str:
         """What it wrote to stdout since its last start."""
         return self._file("stdout").read_text(errors="replace")
@@ -128,12 +136,12 @@ class ChildProcess(ABC):
 
 
 def leash(pid: int, folders: list[Path]) -> subprocess.Popen[bytes]:
-    """A watcher that ends the process, and removes the folders, when we die without having done so.
+    """A watcher that ends the process with its children, and removes the folders, when we die without having done so.
 
     It waits on a pipe that the system closes with us. The kernel's own way (PR_SET_PDEATHSIG) would end the
     process as soon as the *thread* that started it is gone.
     """
-    script = 'cat; kill -9 "$0"; rm -rf "$@"'
+    script = 'cat; kill -9 "-$0"; rm -rf "$@"'
     return subprocess.Popen(
         ["sh", "-c", script, str(pid), *map(str, folders)], stdin=subprocess.PIPE, start_new_session=True
     )

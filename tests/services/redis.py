@@ -4,9 +4,11 @@ import socket
 from typing import Any
 from urllib.parse import quote
 
+from tests import planted
 from tests.services.private import HOST, PrivateServer, require
+from tests.services.process import WITHSTANDING
 
-PASSWORD = "p@ss:w/rd#1"  # each of its marks has a meaning in a URL
+PASSWORD = planted.secret("redis")
 
 
 class Redis(PrivateServer):
@@ -41,7 +43,8 @@ class Redis(PrivateServer):
             "appendonly": "yes",
             "appendfsync": "no",
         }
-        return [self.program, *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
+        words = (word for key, value in options.items() for word in (f"--{key}", str(value)))
+        return [*WITHSTANDING, self.program, *words]
 
     def is_ready(self) -> bool:
         try:

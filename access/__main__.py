@@ -1,0 +1,18 @@
+"""The command `python -m access`: it composes what its commands need."""
+
+import sys
+from collections.abc import Sequence
+
+import commands
+from access.commands import audit, password, token
+
+COMMANDS = (password, token, audit)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 2 where it cannot be done."""
+    return commands.run("access", "Who may come in, and what they have done.", COMMANDS, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""`python -m access token`: a token for a program, signed with the secret of the settings."""
+
+import argparse
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import jwt
+
+import commands as common
+import instants
+import settings as settings_module
+from access.user import ROLES
+from errors import UsageError
+from settings import TokenKey
+
+
+def add(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "token",
+        help="a token for a program",
+        description="Print a token (JWT) that is signed with the first HS256 secret of the settings. Its jti, by which "
+        "it can be revoked, can be read in the token.",
+    )
+    common.add_config(parser)
+    parser.add_argument("name", help="what the program is called, here and in the audit")
+    parser.add_argument("--role", choices=ROLES, default="watch", help="what it may do (%(default)s)")
+    parser.add_argument("--organisation", metavar="ID", action="append", help="it may see that; may be given often")
+    parser.add_argument("--storehouse", metavar="ID", action="append", help="it may see that; may be given often")
+    parser.add_argument(
+        "--for", metavar="SPAN", dest="span", type=_span, default="1h", help="such as 90d (%(default)s)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the token; raises `UsageError`."""
+    key = _key(options.config)
+    now = instants.now()
+    said = {
+        "sub": options.name,
+        "iat": int(now.timestamp()),
+        "exp": int((now + options.span).timestamp()),
+        "jti": uuid4().hex,
+        "role": options.role,
+        "organisations": options.organisation,
+        "storehouses": options.storehouse,
+        "iss": key.issuer,
+        "aud": key.audience,
+    }
+    claims = {name: value for name, value in said.items() if value is not None}
+    print(jwt.encode(claims, key.secret, key.algorithm))
+    return 0
+
+
+def _key(config: str | None) -> TokenKey:
+    access = settings_module.load(config)[0].restricted
+    for key in access.tokens if access else ():
+        if key.algorithm == "HS256":
+            return key
+    raise UsageError("the settings have no HS256 secret under access.tokens; docs/access.md tells how to give one")
+
+
+def _span(text: str) -> timedelta:
+    try:
+        return settings_module.duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,0 +1,74 @@
+"""Entries in an audit trail, and many writers of them at once."""
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from typing import Any
+
+import sqlalchemy as sa
+
+import ask.audit
+import settings
+from ask.audit import Sealed
+from database import WORKING, Database
+from live.alarm_watch import LEASE
+from record import audit, lease
+from record.audit import Entry
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, 123_456, tzinfo=UTC)
+ENTRIES = (
+    Entry("login", "李 Li", "192.0.2.7"),
+    Entry("acknowledged", "李 Li", "2001:db8::7", "sw-5", {"acknowledged": False}, {"acknowledged": True}),
+    Entry("login_refused", "=HYPERLINK(1)", "192.0.2.9", after={"message": "no\nsuch \"name\"\t\x00\x1f €"}),
+    Entry("rules_saved", "Wu 😀", "", before=[], after=[{"high": 5.5}]),
+)  # fmt: skip
+PROCESSES, THREADS, EACH = 3, 2, 12
+
+
+def entries(connection: sa.Connection) -> list[Sealed]:
+    """All that stand in the trail."""
+    return ask.audit.after(connection, None, 1_000_000)
+
+
+def write(engine: sa.Engine, written: Sequence[Entry] = ENTRIES) -> None:
+    """Write these, a transaction each."""
+    for entry in written:
+        with engine.begin() as connection:
+            audit.append(connection, entry, NOW)
+
+
+def many_at_once(where: dict[str, Any], *, snapshots: bool = False) -> int:
+    """Let processes, each with threads, write at once; return how many entries that were. Raises what any of them did.
+
+    Every other entry is written by a transaction that has the lease of the alarm journal, and reads, as an
+    acknowledgement does. `snapshots`: as in a MariaDB that refuses to lock what has changed since the first reading.
+    """
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as processes:
+        done = [processes.submit(_process, where, snapshots, number) for number in range(PROCESSES)]
+        return sum(one.result() for one in done)
+
+
+def _process(where: dict[str, Any], snapshots: bool, number: int) -> int:
+    with (
+        closing(Database(settings.Database(**where), WORKING, THREADS, writes=True)) as database,
+        ThreadPoolExecutor(THREADS) as threads,
+    ):
+        return sum(threads.map(lambda thread: _thread(database, snapshots, f"{number}.{thread}"), range(THREADS)))
+
+
+def _thread(database: Database, snapshots: bool, who: str) -> int:
+    for number in range(EACH):
+        with database.engine.connect() as connection:
+            if snapshots:
+                connection.exec_driver_sql("SET SESSION innodb_snapshot_isolation = ON")
+                connection.commit()
+            with connection.begin():
+                if number % 2:
+                    now = lease.lock(connection, LEASE)
+                    audit.lock(connection)
+                    assert ask.audit.head(connection) is not None
+                    lease.done(connection, LEASE, now)
+                audit.append(connection, Entry("tried", who, "", str(number)), NOW)
+    return EACH

@@ -1,0 +1,78 @@
+"""Who may come in, for tests: users with passwords that cost little, keys, and tokens."""
+
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+import argon2
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+from tornado.httputil import parse_cookie
+
+from access.sessions import COOKIE
+
+PASSWORD = "a long password 词"
+SECRET = "planted-secret-of-the-tokens-" * 2
+SESSION_SECRET = "planted-secret-of-the-sessions-" * 2
+CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+HASH = CHEAP.hash(PASSWORD)
+
+
+def user(name: str = "li", role: str = "watch", **more: Any) -> dict[str, Any]:
+    """A user whose password is PASSWORD."""
+    return {"name": name, "role": role, "password_hash": HASH, **more}
+
+
+def access(*users: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The settings of these users, and of tokens signed with SECRET."""
+    tokens = [{"algorithm": "HS256", "secret": SECRET}]
+    return {"users": list(users), "tokens": tokens, "session": {"secret": SESSION_SECRET}} | more
+
+
+def token(
+    sub: str = "gateway", *, key: Any = SECRET, algorithm: str = "HS256", lasts: float = 600, **claims: Any
+) -> str:
+    """A token that ends in so many seconds; a claim that is None is left out."""
+    said = {"sub": sub, "exp": int(time.time() + lasts)} | claims
+    return jwt.encode({name: value for name, value in said.items() if value is not None}, key, algorithm)
+
+
+@dataclass
+class Pair:
+    """A private key, and its public one in PEM."""
+
+    private: Any
+    public: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        self.public = self.private.public_key().public_bytes(*form).decode()
+
+
+def pair(algorithm: str) -> Pair:
+    """A new pair of keys, fit for this algorithm; or `short`, too short a one of RS256."""
+    if algorithm == "ES256":
+        return Pair(ec.generate_private_key(ec.SECP256R1()))
+    return Pair(rsa.generate_private_key(65537, 1024 if algorithm == "short" else 2048))
+
+
+async def fetch(url: str, **options: Any) -> HTTPResponse:
+    """Ask for a page and follow nothing."""
+    return await AsyncHTTPClient().fetch(url, raise_error=False, follow_redirects=False, **options)
+
+
+async def post(url: str, body: str = "", headers: dict[str, str] | None = None) -> HTTPResponse:
+    """Send a form."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    return await fetch(url, method="POST", body=body, headers=form | (headers or {}))
+
+
+async def log_in(url: str, name: str = "li", password: str = PASSWORD) -> str:
+    """Log in as a browser does; the value of the Cookie header."""
+    answer = await post(f"{url}login", urlencode({"name": name, "password": password}))
+    assert answer.code == HTTPStatus.SEE_OTHER, answer.body
+    return f"{COOKIE}={parse_cookie(answer.headers['Set-Cookie'])[COOKIE]}"

@@ -1,0 +1,215 @@
+"""What can befall the servers, and what they stand on."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+
+import pymysql
+
+import settings
+from database import WORKING, Database
+from tests.cable import Cable
+from tests.fault_table import Fault, Stage
+from tests.services.mariadb import MariaDB
+from tests.services.private import HOST
+from tests.services.redis import Redis
+
+FILE_LIMIT = 1_000_000
+"""Bytes."""
+
+
+def _mariadb(stage: Stage) -> MariaDB:
+    assert stage.mariadb is not None
+    return stage.mariadb
+
+
+def _hold(stage: Stage, *statements: str) -> None:
+    """Have a connection of its own do this, and keep it."""
+    mariadb = _mariadb(stage)
+    name = str(stage.built.database.settings.name)
+    connection = pymysql.connect(host=HOST, port=mariadb.port, user="root", database=name)
+    stage.held.append(connection)
+    for statement in statements:
+        connection.cursor().execute(statement)
+
+
+def _let_go(stage: Stage) -> None:
+    while stage.held:
+        stage.held.pop().close()
+
+
+def _take_connections(stage: Stage) -> None:
+    """Have others take all there are, and the servers need new ones."""
+    mariadb = _mariadb(stage)
+    where = mariadb.settings(str(stage.built.database.settings.name))
+    login = {key: where[key] for key in ("host", "port", "user", "password")}
+    _hold(stage, "SET GLOBAL max_connections = 20")
+    root = stage.held[0].cursor()
+    ours: set[int] = set()
+    while True:
+        with suppress(pymysql.err.OperationalError):
+            while True:
+                stage.held.append(pymysql.connect(**login))
+                ours.add(stage.held[-1].thread_id())
+        root.execute("SELECT id FROM information_schema.processlist WHERE user = %s", (where["user"],))
+        others = {number for (number,) in root.fetchall()} - ours
+        if not others:
+            return
+        for number in others:
+            with suppress(pymysql.err.OperationalError):
+                root.execute(f"KILL {number}")
+
+
+def _give_connections_back(stage: Stage) -> None:
+    stage.held[0].cursor().execute("SET GLOBAL max_connections = 151")
+    _let_go(stage)
+
+
+def _fill(stage: Stage) -> None:
+    """Let the file of the readings grow no more, and fill what room there is in it."""
+    mariadb = _mariadb(stage)
+    name = str(stage.built.database.settings.name)
+    mariadb.limit_files(os.path.getsize(mariadb.data / name / "reading.ibd"))
+    number, portion = 10_000_000 + stage.writer.last, 500
+    while portion:
+        time_and_value = f"'2020-01-01' + INTERVAL seq SECOND, seq + {number}"
+        rows = f"SELECT {stage.built.ids['far']}, {time_and_value} FROM seq_1_to_{portion}"
+        try:
+            mariadb.execute(f"INSERT INTO reading (sensor_id, time, value) {rows}", database=name)
+            number += portion
+        except pymysql.err.OperationalError:
+            portion //= 10
+
+
+def make_room(mariadb: MariaDB, name: str, sensor_id: int) -> None:
+    """Make the readings' file larger than all others of the server, so that it can be limited alone."""
+    for day in range(15):
+        rows = f"SELECT {sensor_id}, '2019-01-01' + INTERVAL {day} DAY + INTERVAL seq SECOND, -seq FROM seq_1_to_10000"
+        mariadb.execute(f"INSERT INTO reading (sensor_id, time, value) {rows}", database=name)
+
+
+MARIADB = [
+    Fault("MariaDB stopped", "stale", lambda on: _mariadb(on).stop(), lambda on: _mariadb(on).start()),
+    Fault("MariaDB killed", "stale", lambda on: _mariadb(on).kill(), lambda on: _mariadb(on).start()),
+    Fault("MariaDB frozen", "stale", lambda on: _mariadb(on).freeze(), lambda on: _mariadb(on).thaw()),
+    Fault("MariaDB's connections all taken", "stale", _take_connections, _give_connections_back),
+    Fault("the readings locked", "stale", lambda on: _hold(on, "LOCK TABLES reading WRITE"), _let_go, is_lock=True),
+    Fault(
+        "the alarms' lease locked",
+        "nobody",
+        lambda on: _hold(on, "BEGIN", "SELECT * FROM lease FOR UPDATE"),
+        _let_go,
+        is_lock=True,
+    ),
+    Fault("MariaDB's disk full", "nobody", _fill, lambda on: _mariadb(on).limit_files()),
+]
+
+
+def failed_over(cable: Cable, other: MariaDB) -> Fault:
+    """Its address leads to another server, which has taken over the files of the first."""
+
+    def begin(stage: Stage) -> None:
+        loop.call_soon_threadsafe(cable.cut)
+        _mariadb(stage).kill()
+
+    def end(stage: Stage) -> None:
+        other.data = _mariadb(stage).data
+        stage.mariadb = other.start()
+        stage.built.database = Database(settings.Database(**other.settings("site")), WORKING, 2, writes=True)
+        cable.lead_to(other.port)
+        loop.call_soon_threadsafe(cable.mend)
+
+    loop = asyncio.get_running_loop()
+    return Fault("MariaDB failed over", "stale", begin, end)
+
+
+# Redis, nginx, and the processes themselves
+
+
+def _redis(stage: Stage) -> Redis:
+    assert stage.redis is not None
+    return stage.redis
+
+
+def _fill_redis(stage: Stage) -> None:
+    redis = _redis(stage)
+    redis.limit_files(1)
+    redis.execute("SET any thing")
+
+
+def _reload(stage: Stage) -> None:
+    assert stage.nginx is not None
+    stage.nginx.reload()
+
+
+REDIS = [
+    Fault("Redis stopped", "nobody", lambda on: _redis(on).stop(), lambda on: _redis(on).start()),
+    Fault("Redis killed", "nobody", lambda on: _redis(on).kill(), lambda on: _redis(on).start()),
+    Fault("Redis frozen", "nobody", lambda on: _redis(on).freeze(), lambda on: _redis(on).thaw()),
+    Fault(
+        "Redis's memory full",
+        "nobody",
+        lambda on: _redis(on).execute("CONFIG SET maxmemory 1"),
+        lambda on: _redis(on).execute("CONFIG SET maxmemory 0"),
+    ),
+    Fault("Redis's disk full", "nobody", _fill_redis, lambda on: _redis(on).limit_files()),
+]
+PROCESSES = [
+    Fault("nginx reloaded", "nobody", _reload, lambda _: None),
+    Fault("one of two processes killed", "cut", lambda on: on.servers[0].kill(), lambda on: on.servers[0].start()),
+]
+
+
+# One process with a file of its own
+
+
+def _open_file(stage: Stage) -> sqlite3.Connection:
+    connection = sqlite3.connect(stage.built.database.settings.path, isolation_level=None, check_same_thread=False)
+    stage.held.append(connection)
+    return connection
+
+
+def _lock_file(stage: Stage) -> None:
+    _open_file(stage).execute("BEGIN IMMEDIATE")
+
+
+def _fill_disk(stage: Stage) -> None:
+    """Let none of the server's files grow, of which that for what is written last is the longest."""
+    filling = _open_file(stage)
+    reading = _open_file(stage)  # while it reads, that file is not begun anew
+    reading.execute("BEGIN")
+    reading.execute("SELECT COUNT(*) FROM reading").fetchall()
+    filling.execute(f"CREATE TABLE filling AS SELECT zeroblob({2 * FILE_LIMIT}) AS bytes")
+    filling.execute("DROP TABLE filling")
+    stage.servers[0].limit_files(FILE_LIMIT)
+
+
+def _empty_disk(stage: Stage) -> None:
+    stage.servers[0].limit_files()
+    _let_go(stage)
+
+
+def _set_clock(hours: int) -> Callable[[Stage], None]:
+    """Set the server's clock, and by it the times of the readings."""
+
+    def set_clock(stage: Stage) -> None:
+        stage.servers[0].set_clock(hours * 3600.0)
+        stage.writer.clock_off = timedelta(hours=hours)
+
+    return set_clock
+
+
+FILE = [
+    Fault("SQLite's file locked", "nobody", _lock_file, _let_go, is_lock=True),
+    Fault("SQLite's disk full", "nobody", _fill_disk, _empty_disk),
+    Fault(
+        "the clock set back by an hour, and right again", "nobody", _set_clock(-1), _set_clock(0), keeps_alarms=False
+    ),
+    # The last: what was measured by that clock lies ahead for an hour, and alarms that begin before it end with it.
+    Fault(
+        "the clock set forth by an hour, and right again", "nobody", _set_clock(1), _set_clock(0), keeps_alarms=False
+    ),
+]

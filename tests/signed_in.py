@@ -1,0 +1,84 @@
+"""A server that asks who somebody is, and people with a cookie of its own making."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+import main
+from access.gate import Gate
+from access.policy import Policy, policy
+from access.sessions import COOKIE
+from settings import Access, Source
+from tests.clients import TRANSPORTS, Client, PythonClient
+from tests.credentials import access
+from tests.serving_inside import Inside, serving_inside
+
+
+@dataclass
+class Restricted:
+    """A running server, its gate, and the gate's own clock."""
+
+    inside: Inside
+    gate: Gate
+    now: list[datetime]
+    clients: list[Client] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return self.inside.url
+
+    def obey(self, *users: dict[str, Any], **more: Any) -> None:
+        """Have other settings count from now on."""
+        self.gate.obey(read(*users, **more))
+
+    def cookie(self, name: str, begun: timedelta = timedelta()) -> str:
+        """The Cookie header of a session that began that long ago."""
+        return f"{COOKIE}={self.gate.policy.begin(name, self.now[0] - begun)}"
+
+    async def connect(self, name: str | None, begun: timedelta = timedelta()) -> Client:
+        """Connect somebody, or nobody in particular; raises `Refused`."""
+        client = SignedIn(None if name is None else self.cookie(name, begun))
+        self.clients.append(client)
+        await client.connect(self.url, TRANSPORTS["websocket"])
+        return client
+
+
+class SignedIn(PythonClient):
+    """A client that shows a cookie, as a browser does."""
+
+    def __init__(self, cookie: str | None) -> None:
+        super().__init__()
+        if cookie is not None:
+            self._http.headers["Cookie"] = cookie
+
+
+@asynccontextmanager
+async def restricted(
+    settings: dict[str, Any], users: Sequence[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, **more: Any
+) -> AsyncIterator[Restricted]:
+    """Serve these users for the length of a block; whoever has connected is disconnected at its end."""
+    now = [datetime.now(UTC)]
+    gates: list[Gate] = []
+
+    def build(first: Policy, _: object) -> Gate:
+        gates.append(Gate(first, lambda: now[0]))
+        return gates[-1]
+
+    monkeypatch.setattr(main, "Gate", build)
+    async with serving_inside(settings | {"access": access(*users, **more)}) as inside:
+        running = Restricted(inside, gates[0], now)
+        try:
+            yield running
+        finally:
+            for client in running.clients:
+                await client.close()
+
+
+def read(*users: dict[str, Any], **more: Any) -> Policy:
+    """What the settings of these users mean."""
+    return policy(msgspec.convert(access(*users, **more), Access), Source(None))

@@ -1,0 +1,219 @@
+"""Every event, push and page, asked by everybody: what becomes of it is what the table in docs/access.md says."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+import access.pages
+import asyncapi
+import dashboard.pages
+import probes
+import record.sites
+from access.gate import Gate
+from health import Health
+from metrics import Metrics
+from server import EVENTS
+from tests.clients import Client, Refused
+from tests.credentials import fetch, post, user
+from tests.serving import ROOT
+from tests.serving_inside import until
+from tests.signed_in import Restricted, restricted
+from tests.sites import Site, site
+
+DOCUMENT = (ROOT / "docs" / "access.md").read_text(encoding="utf-8")
+NOBODY, ANOTHER, EXPIRED, REVOKED = "nobody", "watcher of another organisation", "expired", "revoked"
+ROLES = {"watcher": "watch", "operator": "operate", "configurer": "configure"}
+EVERYBODY = (NOBODY, ANOTHER, *ROLES, EXPIRED, REVOKED)
+SESSION = timedelta(hours=12)
+TOLD, LEFT_OUT, NOTHING = "told", "left out", "nothing"
+RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 8}]
+
+Table = dict[str, dict[str, str]]
+
+
+def table(kind: str) -> Table:
+    """A table of the document: what it says by row, and by who asks."""
+    lines = DOCUMENT[DOCUMENT.index(f"| {kind} | {NOBODY} |") :].splitlines()
+    end = lines.index("") if "" in lines else len(lines)
+    head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines[:end])
+    return {row[0].strip("`"): dict(zip(head[1:], row[1:], strict=True)) for row in rows}
+
+
+def turned(found: dict[str, dict[str, str]]) -> Table:
+    """By row what was found by who asks."""
+    return {row: {who: found[who][row] for who in EVERYBODY} for row in next(iter(found.values()))}
+
+
+@pytest.fixture
+def north(tmp_path: Path) -> Iterator[Site]:
+    with site({"path": str(tmp_path / "site.db")}) as built:
+        with built.database.engine.begin() as connection:
+            built.ids["third"] = record.sites.organisation(connection, "Third")
+        built.settings = {
+            "database": {"path": built.database.settings.path},
+            "poll_interval": 0.05,
+            "rules": RULES,
+            "rate_burst": 10_000,
+        }
+        yield built
+
+
+def users(built: Site, **roles: str) -> list[dict[str, Any]]:
+    """Everybody who is somebody; all but one see the owner of `north`."""
+    ours, others = [built.ids["owner"]], [built.ids["idle"]]
+    return [
+        user(ANOTHER, "watch", organisations=others),
+        *(user(name, role, organisations=ours) for name, role in (ROLES | roles).items()),
+        *(user(name, "configure", organisations=ours) for name in (EXPIRED, REVOKED)),
+    ]
+
+
+async def enter(running: Restricted, who: str) -> Client:
+    """Connect somebody; the session of who is expired ended an hour ago."""
+    begun = SESSION + timedelta(hours=1) if who == EXPIRED else timedelta()
+    return await running.connect(None if who == NOBODY else who, begun)
+
+
+def test_the_tables_have_a_row_for_everything_and_a_column_for_everybody() -> None:
+    assert list(table("event")) == list(dict.fromkeys(table("event")))
+    assert set(table("event")) == set(EVENTS)
+    assert set(table("push")) == set(asyncapi.PUSHED)
+    gate = cast(Gate, None)
+    rules: list[Any] = [
+        *probes.routes(cast(Health, None), cast(Metrics, None), gate),
+        *access.pages.routes(gate, cast(Any, None)),
+        *dashboard.pages.routes(),
+    ]
+    patterns = [rule.matcher.regex for rule in rules]
+    for page in table("page"):
+        assert any(pattern.match(page) for pattern in patterns), page
+    for pattern in patterns:
+        assert any(pattern.match(page) for page in table("page")), pattern
+    for kind in ("event", "push", "page"):
+        for row in table(kind).values():
+            assert tuple(row) == EVERYBODY
+
+
+async def test_each_event_is_answered_as_the_table_says(north: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, dict[str, str]] = {}
+    async with restricted(north.settings, users(north), monkeypatch, revoked=[REVOKED]) as running:
+        questions = await asked(north, await running.connect("operator"))
+        for who in EVERYBODY:
+            try:
+                client = await enter(running, who)
+            except Refused as refused:
+                found[who] = dict.fromkeys(EVENTS, refused.data["code"])
+            else:
+                found[who] = {event: await outcome(client, event, questions[event], north) for event in EVENTS}
+    assert turned(found) == table("event")
+
+
+async def asked(built: Site, operator: Client) -> dict[str, Any]:
+    """A payload for each event, all of them about `north` and its owner."""
+    place = {"store_house_id": built.ids["north"]}
+    await operator.call("register", place)
+    built.add("temperature", 9.0)
+    alarm = {"transition": ""}
+    while alarm["transition"] != "raised":
+        (alarm,) = (await operator.next("alarms"))["alarms"]
+    now = datetime.now(UTC)
+    span = {"start": (now - timedelta(hours=1)).isoformat(), "end": now.isoformat()}
+    org, number = {"org_id": built.ids["owner"]}, {"alarm_id": alarm["alarm_id"]}
+    later = {"start": now.isoformat(), "end": (now + timedelta(hours=1)).isoformat()}
+    return dict.fromkeys(EVENTS) | {
+        "storehouses": org,
+        "storehouse": org,
+        "register": place,
+        "queryAlarms": place | {"data_minute": 60},
+        "queryEnvs": place | span,
+        "querySensors": place,
+        "queryRules": place,
+        "ackAlarm": number,
+        "closeAlarm": number | {"reason": "a test"},
+        "saveMaintenance": place | later | {"reason": "a test"},
+        "saveRules": {"rules": [*RULES, {"scope": place, "high": 7}]},
+        "previewAlarms": place | span | {"rules": RULES},
+    }
+
+
+async def outcome(client: Client, event: str, question: Any, built: Site) -> str:
+    answer = await client.call(event, question)
+    if not answer["ok"]:
+        return str(answer["error"]["code"])
+    listed = answer["data"]["organisations"] if event == "overview" else answer["data"]
+    if event in ("orgs", "org", "overview"):
+        return TOLD if built.ids["owner"] in [one["org_id"] for one in listed] else LEFT_OUT
+    return TOLD
+
+
+async def test_each_push_reaches_whom_the_table_says(north: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with restricted(north.settings, users(north), monkeypatch) as running:
+        clients = {who: await running.connect(who, timedelta(hours=11)) for who in (ANOTHER, *ROLES, REVOKED)}
+        clients[EXPIRED] = await running.connect(EXPIRED, timedelta(hours=11, minutes=30))
+        with pytest.raises(Refused):
+            await running.connect(None)
+        for client in clients.values():
+            await client.call("register", {"store_house_id": north.ids["north"]})
+            await client.call("overview")
+        running.now[0] += timedelta(minutes=45)
+        running.obey(*users(north, watcher="operate", operator="configure", configurer="watch"), revoked=[REVOKED])
+        for who in (EXPIRED, REVOKED):
+            await until(clients[who].disconnected.is_set)
+        for who in ROLES:
+            await until(partial(clients[who].received, "whoami"))
+        known = {who: counts(client) for who, client in clients.items()}
+
+        north.add("temperature", 9.0)
+        for who in ROLES:
+            for push in ("envs", "alarms", "overview"):
+                await until(partial(is_told, clients[who], push, known[who][push]))
+        north.execute(
+            f"UPDATE storehouse SET org_id = {north.ids['third']} WHERE store_house_id = {north.ids['north']}"
+        )
+        for who in ROLES:
+            await until(partial(clients[who].received, "ask_error"))
+        await clients[ANOTHER].call("alive")  # whatever was pushed before would have come by now
+
+        found = {NOBODY: dict.fromkeys(asyncapi.PUSHED, NOTHING)}
+        found |= {who: pushed(client, known[who]) for who, client in clients.items()}
+    assert turned(found) == table("push")
+
+
+def is_told(client: Client, push: str, before: int) -> bool:
+    return len(client.received(push)) > before
+
+
+def counts(client: Client) -> dict[str, int]:
+    """How often each push has come; of those that came before and are looked at, none yet."""
+    return {push: len(client.received(push)) for push in ("envs", "alarms", "overview")}
+
+
+def pushed(client: Client, known: dict[str, int]) -> dict[str, str]:
+    came = {push: len(client.received(push)) > known.get(push, 0) for push in asyncapi.PUSHED}
+    # Who is not let see the storehouse was told so when asking for it.
+    came["ask_error"] = any(told["message"].endswith("is gone") for told in client.received("ask_error"))
+    ended = client.last("ended")
+    return {push: TOLD if is_told else NOTHING for push, is_told in came.items()} | {
+        "ended": ended["code"] if ended else NOTHING
+    }
+
+
+async def test_each_page_is_answered_as_the_table_says(north: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, dict[str, str]] = {}
+    async with restricted(north.settings, users(north), monkeypatch, revoked=[REVOKED]) as running:
+        for who in EVERYBODY:
+            begun = SESSION + timedelta(hours=1) if who == EXPIRED else timedelta()
+            headers = {} if who == NOBODY else {"Cookie": running.cookie(who, begun)}
+            found[who] = {}
+            for page in table("page"):
+                ask = post if page == "/logout" else fetch
+                answer = await ask(running.url.rstrip("/") + page, headers=headers)
+                found[who][page] = str(answer.code)
+                if answer.code == 303:
+                    assert re.match("/login", answer.headers["Location"])
+    assert turned(found) == table("page")

@@ -1,0 +1,71 @@
+"""Two organisations under load, and storehouses that move from one to the other meanwhile."""
+
+import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients import TRANSPORTS
+from tests.credentials import access, token
+from tests.moving import RULES, Resident, Town
+from tests.serving import Serve
+from tests.sites import Site, site
+
+PAUSE_S = 0.02
+
+
+async def test_while_storehouses_move_nobody_is_told_anything_of_those_of_others(serve: Serve, tmp_path: Path) -> None:
+    with site({"path": str(tmp_path / "site.db")}) as built:
+        await moving(built, serve, {"path": built.database.settings.path}, clients=12, moves=60)
+
+
+@pytest.mark.faults
+async def test_of_200_clients_none_is_told_anything_of_the_storehouses_of_others(
+    serve: Serve, mariadb_database: dict[str, Any]
+) -> None:
+    with site(mariadb_database) as built:
+        await moving(built, serve, mariadb_database, clients=200, moves=400)
+
+
+async def moving(built: Site, serve: Serve, database: dict[str, Any], *, clients: int, moves: int) -> None:
+    town = Town(built, 8)
+    settings = {
+        "database": database,
+        "poll_interval": 0.05,
+        "rules": RULES,
+        "access": access(),
+        "rate_limit": 1000,
+        "rate_burst": 10_000,
+    }
+    async with serve(settings) as server, AsyncExitStack() as running:
+        residents = [await enter(running, server.url, town, number) for number in range(clients)]
+        ended = asyncio.Event()
+        lives = [asyncio.create_task(one.live(number, ended)) for number, one in enumerate(residents)]
+        for _ in range(moves):
+            for what in (town.read, town.move, town.read):
+                await asyncio.to_thread(what)
+                await asyncio.sleep(PAUSE_S)
+        ended.set()
+        await asyncio.gather(*lives)
+    looked: Counter[str] = sum((one.looked for one in residents), Counter())
+    refused: Counter[str] = sum((one.refused for one in residents), Counter())
+    print(f"{clients} clients, {moves} moves, told: {dict(looked)}, refused: {dict(refused)}")
+    assert [leak for one in residents for leak in one.leaks] == []
+    # Else it would have shown nothing.
+    assert {"envs", "alarms", "overview", "queryEnvs", "queryAlarms", "storehouses"} <= set(looked)
+    assert refused["not_found"] > 0
+    assert set(refused) <= {"not_found", "unavailable"}
+
+
+async def enter(running: AsyncExitStack, url: str, town: Town, number: int) -> Resident:
+    """Each eighth sees but one storehouse, wherever that is; of the others each second is of an organisation."""
+    home = list(town.stays)[number // 8 % len(town.stays)] if number % 8 == 7 else None
+    org = None if home is not None else number % 2
+    sight: dict[str, Any] = {"organisations": [town.orgs[org]]} if org is not None else {"storehouses": [home]}
+    one = Resident(town, org, home)
+    running.push_async_callback(one.close)
+    await one.connect(url, TRANSPORTS["websocket"], {"token": token(f"resident {number}", **sight)})
+    return one

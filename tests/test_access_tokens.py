@@ -1,0 +1,175 @@
+"""Tokens: which are believed, and what who is refused is told."""
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from access.policy import Policy, policy
+from access.refusal import Refused as NotLetIn
+from ask.sight import Sight
+from settings import Access, Source
+from tests.clients import Kind, Refused, connected, new
+from tests.command import run
+from tests.credentials import SECRET, access, pair, token, user
+from tests.serving import Serve
+from tests.sites import site
+
+NOW = datetime.now(UTC)
+RSA, EC, OTHER = pair("RS256"), pair("ES256"), pair("RS256")
+ISSUED = {"issuer": "https://login.example", "audience": "storewatch"}
+KEYS: list[dict[str, Any]] = [
+    {"algorithm": "HS256", "secret": SECRET},
+    {"algorithm": "RS256", "public_key": RSA.public, **ISSUED},
+    {"algorithm": "ES256", "public_key": EC.public},
+]
+PAYERS: dict[str, Any] = {"iss": "https://login.example", "aud": "storewatch"}
+
+
+def believing(**more: Any) -> Policy:
+    """Who believes the tokens of KEYS."""
+    return policy(msgspec.convert({"tokens": KEYS} | more, Access), Source(None))
+
+
+def refusal(shown: Any, now: datetime = NOW, **more: Any) -> NotLetIn:
+    with pytest.raises(NotLetIn) as caught:
+        believing(**more).bearer(shown, now)
+    return caught.value
+
+
+def forged(header: dict[str, Any], claims: dict[str, Any], key: bytes = b"") -> str:
+    """A token as nobody's library would make it."""
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims)]
+    signed = hmac.new(key, b".".join(parts), hashlib.sha256).digest() if key else b""
+    return b".".join([*parts, base64.urlsafe_b64encode(signed).rstrip(b"=")]).decode()
+
+
+CLAIMS = {"sub": "x", "exp": int(NOW.timestamp()) + 600, "role": "configure"} | PAYERS
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        token(role="operate", organisations=[1, "A"], storehouses=[7]),
+        token(role="operate", organisations=[1, "A"], storehouses=[7], key=RSA.private, algorithm="RS256", **PAYERS),
+        token(role="operate", organisations=[1, "A"], storehouses=[7], key=EC.private, algorithm="ES256"),
+    ],
+    ids=["HS256", "RS256", "ES256"],
+)
+def test_a_token_says_who_it_is_and_what_they_may_do_and_see(shown: str) -> None:
+    found = believing().bearer(shown, NOW)
+    assert (found.name, found.role, found.means) == ("gateway", "operate", "token")
+    assert found.sight == Sight(frozenset({"1", "A"}), frozenset({"7"}))
+    assert found.expires is not None
+    assert found.expires > NOW
+
+
+def test_a_token_that_says_no_more_than_a_name_may_watch_everything() -> None:
+    found = believing().bearer(token(), NOW)
+    assert (found.role, found.sight.everything) == ("watch", True)
+
+
+@pytest.mark.parametrize(
+    ("shown", "message"),
+    [
+        ("", "it is no JWT"),
+        ("a.b.c", "it is no JWT"),
+        ("é.ü.ö", "it is no JWT"),
+        (token(key=SECRET + "x"), "none of our keys has signed it"),
+        (token(key=OTHER.private, algorithm="RS256", **PAYERS), "none of our keys has signed it"),
+        (token(key=SECRET * 2, algorithm="HS512"), "none of our keys has signed it"),
+        (forged({"alg": "none"}, CLAIMS), "none of our keys has signed it"),
+        (forged({"alg": "None", "typ": "JWT"}, CLAIMS), "none of our keys has signed it"),
+        (forged({"alg": "HS256"}, CLAIMS, RSA.public.encode()), "none of our keys has signed it"),
+        (forged({"alg": "HS256"}, CLAIMS, EC.public.encode()), "none of our keys has signed it"),
+        (forged({}, CLAIMS, SECRET.encode()), "none of our keys has signed it"),
+        (token(exp=None), 'missing the "exp" claim'),
+        (token(sub=None), 'missing the "sub" claim'),  # type: ignore[arg-type]
+        (token(sub=""), "length >= 1"),
+        (token(role="king"), "Invalid enum value 'king'"),
+        (token(exp="soon"), "exp"),
+        (token(exp=1e300), ""),
+        (token(organisations=1), "Expected `array | null`"),
+        (token(nbf=int(NOW.timestamp()) + 600), "not yet valid"),
+        (token(key=RSA.private, algorithm="RS256", aud="storewatch"), '"iss" claim'),
+        (token(key=RSA.private, algorithm="RS256", iss="https://login.example"), '"aud" claim'),
+        (token(key=RSA.private, algorithm="RS256", **PAYERS | {"aud": "other"}), "Audience doesn't match"),
+        (token(key=RSA.private, algorithm="RS256", **PAYERS | {"iss": "other"}), "Invalid issuer"),
+    ],
+)
+def test_a_token_that_is_not_as_it_must_be_lets_nobody_in(shown: str, message: str) -> None:
+    refused = refusal(shown)
+    assert refused.code == "unauthorized"
+    assert message in refused.message
+    assert SECRET not in refused.message
+
+
+def test_a_token_ends_to_the_second() -> None:
+    end = NOW.replace(microsecond=0) + timedelta(seconds=60)
+    shown = token(exp=int(end.timestamp()))
+    assert believing().bearer(shown, end - timedelta(seconds=1)).name == "gateway"
+    assert refusal(shown, end).code == "expired"
+
+
+@pytest.mark.parametrize("revoked", ["gateway", "token-7"])
+def test_a_name_or_a_single_token_can_be_revoked(revoked: str) -> None:
+    assert refusal(token(jti="token-7"), revoked=[revoked]).code == "revoked"
+    assert believing(revoked=[revoked]).bearer(token("other", jti="token-8"), NOW).name == "other"
+
+
+def test_who_came_by_a_key_must_go_with_it() -> None:
+    came = believing().bearer(token(), NOW)
+    with pytest.raises(NotLetIn) as caught:
+        policy(msgspec.convert({"tokens": KEYS[1:]}, Access), Source(None)).standing(came, NOW)
+    assert caught.value.code == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "public_key", "argument"),
+    [("RS256", "planted", "0"), ("ES256", RSA.public, "--check"), ("RS256", pair("short").public, "0")],
+)
+def test_a_key_that_is_none_is_told_in_one_line(algorithm: str, public_key: str, argument: str, tmp_path: Path) -> None:
+    keys = [{"algorithm": algorithm, "public_key": public_key}]
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump({"access": {"tokens": keys}}), encoding="utf-8")
+    done = run(tmp_path, argument, "--config", str(config))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"storewatch: {config}:2 access.tokens: {algorithm}")
+    assert done.stderr.count("\n") == 1
+    assert "planted" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["python", "node4"])
+async def test_a_program_comes_in_with_a_token_and_who_is_refused_is_told_why(
+    kind: Kind, serve: Serve, tmp_path: Path
+) -> None:
+    where = {"path": str(tmp_path / "site.db")}
+    with site(where):
+        async with serve({"database": where, "access": access(user("li"), tokens=KEYS)}) as server:
+            shown = token("网关", role="operate", key=EC.private, algorithm="ES256")
+            async with connected(kind, server.url, auth={"token": shown}) as client:
+                answer = (await client.call("whoami"))["data"]
+            assert (answer["name"], answer["role"]) == ("网关", "operate")
+            assert answer["expires"].endswith("Z")
+            for auth, code in (
+                ({"token": token(lasts=-1)}, "expired"),
+                ({"token": token(key="x" * 40)}, "unauthorized"),
+                ({"token": 5}, "unauthorized"),
+                ({"token": {"a": [shown]}}, "unauthorized"),
+                ({}, "unauthorized"),
+            ):
+                client = new(kind)
+                try:
+                    with pytest.raises(Refused) as refused:
+                        await client.connect(server.url, ("websocket",), auth)
+                finally:
+                    await client.close()
+                assert refused.value.data["code"] == code
+                assert refused.value.data["message"] == str(refused.value)

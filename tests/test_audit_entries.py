@@ -1,0 +1,383 @@
+"""What becomes an entry of the audit trail, and when it is written."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import yaml
+
+import settings
+from access import passwords
+from access.commands.audit import verify
+from alarms import __main__ as alarms_command
+from ask.audit import Sealed
+from database import KEEPING, WORKING, Database, Limits, migrate
+from errors import Unavailable
+from live import audit
+from live.audit import Audit
+from record.audit import Entry
+from tests import credentials
+from tests.audited import NOW, entries, write
+from tests.clients import Client, Refused, connected
+from tests.services.mariadb import MariaDB
+from tests.serving import Serve, StorewatchServer, with_defaults
+from tests.serving_inside import serving_inside, until
+from tests.sites import Site, site
+
+RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 5}]
+OTHER_RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 6.0}]
+PERSON = "李 Li"
+HERE = "127.0.0.1"
+
+
+@pytest.fixture(params=["sqlite", "mariadb"])
+def north(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    if request.param == "sqlite":
+        where: dict[str, Any] = {"path": str(tmp_path / "site.db")}
+    else:
+        where = request.getfixturevalue("mariadb_database")
+    with site(where) as built:
+        built.settings = {"database": where, "poll_interval": 0.1, "rules": RULES, "rate_burst": 1000}
+        yield built
+
+
+def written(database: Database) -> list[Sealed]:
+    """What stands in the trail, but for who may come in."""
+    with database.engine.connect() as connection:
+        verify(connection)
+        return [entry for entry in entries(connection) if entry.action != "access_changed"]
+
+
+def content(entry: Sealed) -> tuple[Any, Any]:
+    """What was before, and after."""
+    before, after = (None if each is None else json.loads(each) for each in (entry.before, entry.after))
+    return before, after
+
+
+async def raised(client: Client, built: Site) -> str:
+    """The id of an alarm of `north`, raised now."""
+    assert (await client.call("register", {"store_house_id": built.ids["north"]}))["ok"]
+    built.add("temperature", 7.0)
+    alarms = (await client.next("alarms"))["alarms"]
+    return str(alarms[-1]["alarm_id"])
+
+
+async def test_what_people_do_about_alarms_is_written_with_what_was_before_and_after(north: Site, serve: Serve) -> None:
+    here = {"store_house_id": north.ids["north"]}
+    span = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
+    async with serve(north.settings) as server, connected("python", server.url) as client:
+        alarm_id = await raised(client, north)
+        for event, question in (
+            ("ackAlarm", {"alarm_id": alarm_id, "comment": "seen"}),
+            ("ackAlarm", {"alarm_id": alarm_id, "comment": "again"}),
+            ("closeAlarm", {"alarm_id": alarm_id, "reason": "removed"}),
+            ("closeAlarm", {"alarm_id": alarm_id, "reason": "again"}),
+            ("saveRules", {"rules": OTHER_RULES}),
+            ("saveMaintenance", {"reason": "defrosting", **here, **span}),
+        ):
+            answer = await client.call(event, question | {"by": PERSON})
+            assert answer["ok"], answer
+    acknowledged, closed, rules, maintenance = found = written(north.database)
+    assert [(one.action, one.who, one.address, one.subject) for one in found] == [
+        ("acknowledged", PERSON, HERE, alarm_id),
+        ("closed", PERSON, HERE, alarm_id),
+        ("rules_saved", PERSON, HERE, ""),
+        ("maintenance_saved", PERSON, HERE, str(north.ids["north"])),
+    ]
+    before, after = content(acknowledged)
+    assert (before["acknowledged"], after["acknowledged"], after["comment"]) == (False, True, "seen")
+    before, after = content(closed)
+    assert (before["state"], after["state"], after["reason"]) == ("active", "cleared", "removed")
+    assert content(rules) == (RULES, OTHER_RULES)
+    before, after = content(maintenance)
+    assert (before, after["reason"], after["start"]) == (None, "defrosting", span["start"])
+
+
+async def test_what_is_refused_leaves_no_entry(north: Site, serve: Serve) -> None:
+    async with serve(north.settings) as server, connected("python", server.url) as client:
+        alarm_id = await raised(client, north)
+        for event, question in (
+            ("ackAlarm", {"alarm_id": alarm_id}),
+            ("ackAlarm", {"alarm_id": "sw-999", "by": PERSON}),
+            ("saveRules", {"rules": [{"high": "no number"}], "by": PERSON}),
+        ):
+            assert not (await client.call(event, question))["ok"]
+    assert written(north.database) == []
+
+
+async def test_without_an_entry_nothing_is_done(north: Site) -> None:
+    async with serving_inside(north.settings) as inside, connected("python", inside.url) as client:
+        alarm_id = await raised(client, north)
+        north.execute("ALTER TABLE audit RENAME TO hidden")
+        for event, question in (
+            ("ackAlarm", {"alarm_id": alarm_id}),
+            ("closeAlarm", {"alarm_id": alarm_id, "reason": "removed"}),
+            ("saveRules", {"rules": OTHER_RULES}),
+        ):
+            assert (await client.call(event, question | {"by": PERSON}))["error"]["code"] in ("internal", "unavailable")
+        found = await client.call("queryAlarms", {"store_house_id": north.ids["north"], "data_minute": 60})
+        assert [(alarm["state"], alarm["acknowledged"]) for alarm in found["data"]] == [("active", False)]
+        assert (await client.call("queryRules"))["data"]["rules"] == RULES
+
+
+@pytest.fixture
+def isolating(mariadb: MariaDB) -> Iterator[None]:
+    """Have MariaDB refuse to lock what has changed since the first reading, as from 11.6 on each does."""
+    mariadb.execute("SET GLOBAL innodb_snapshot_isolation = ON")
+    yield
+    mariadb.execute("SET GLOBAL innodb_snapshot_isolation = OFF")
+
+
+async def test_two_processes_in_which_much_is_done_at_once_keep_one_chain(
+    north: Site, serve: Serve, request: pytest.FixtureRequest
+) -> None:
+    pause = 0.1  # SQLite has no queue: who comes again at once keeps all others out
+    if north.settings["database"].get("kind") == "mysql":
+        request.getfixturevalue("isolating")
+        pause = 0.001
+
+    async def save(server: StorewatchServer, who: str) -> None:
+        async with connected("python", server.url) as client:
+            for number in range(8):
+                rules = [{"scope": {"metric": "temperature"}, "high": number + 1}]
+                answer = await client.call("saveRules", {"rules": rules, "by": who})
+                assert answer["ok"], answer
+
+    saved = threading.Event()
+
+    def come_in() -> None:
+        while not saved.is_set():
+            write(north.database.engine, [login(1)])
+            time.sleep(pause)
+
+    async with serve(north.settings) as one, serve(north.settings) as other:
+        north.add("temperature", 9.0)  # the judge writes too
+        coming = asyncio.create_task(asyncio.to_thread(come_in))
+        try:
+            await asyncio.gather(*(save(server, who) for who, server in zip("abcd", (one, other) * 2, strict=True)))
+        finally:
+            saved.set()
+            await coming
+    found = [entry for entry in written(north.database) if entry.action == "rules_saved"]
+    assert len(found) == 4 * 8
+    for before, after in pairwise(found):
+        assert content(after)[0] == content(before)[1]  # what the one has left, the next has found
+
+
+async def test_who_may_come_in_is_written_once_by_all_processes_and_all_starts(north: Site, serve: Serve) -> None:
+    def told() -> list[tuple[Any, Any]]:
+        with north.database.engine.connect() as connection:
+            return [content(entry) for entry in entries(connection) if entry.action == "access_changed"]
+
+    user = {"name": "li", "password_hash": passwords.hashed("a long secret"), "role": "watch"}
+    users = {"access": {"users": [user], "session": {"secret": "s" * 32}}}
+    async with serve(north.settings), serve(north.settings):
+        pass
+    async with serve(north.settings | users):
+        pass
+    everybody = {"open": True}
+    (first, (before, after)) = told()
+    assert (first, before) == ((None, everybody), everybody)
+    assert [one["name"] for one in after["users"]] == ["li"]
+
+
+async def test_who_was_not_let_in_and_who_was_sent_away_are_written_and_nobody_signs_for_another(
+    north: Site, serve: Serve
+) -> None:
+    restricted = north.settings | {"access": credentials.access(credentials.user(PERSON, "configure"))}
+    shown = credentials.token(PERSON, role="configure", jti="7")
+    async with serve(restricted) as server:
+        with pytest.raises(Refused):
+            async with connected("python", server.url):
+                pass
+        async with connected("python", server.url, auth={"token": shown}) as client:
+            assert (await client.call("saveRules", {"rules": OTHER_RULES, "by": "somebody else"}))["ok"]
+            revoking = restricted | {"access": restricted["access"] | {"revoked": ["7"]}}
+            server.config.write_text(yaml.safe_dump(with_defaults(revoking)))
+            await client.next("ended")
+        await until(lambda: has(north.database, 3))
+    found = sorted(written(north.database), key=lambda one: one.time)  # what is noted is written when there is time
+    assert [(one.action, one.who, one.address, one.subject) for one in found] == [
+        ("connect_refused", "", HERE, "unauthorized"),
+        ("rules_saved", PERSON, HERE, ""),
+        ("ended", PERSON, HERE, "revoked"),
+    ]
+
+
+async def test_a_drill_is_written_with_who_asked_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with site({"path": str(tmp_path / "site.db")}) as built:
+        config = tmp_path / "settings.yaml"
+        config.write_text(f"access: open\ndatabase: {{path: {tmp_path / 'site.db'}}}\n")
+        drill = asyncio.to_thread(alarms_command.main, ["drill", "--config", str(config), "--store-house", "一号库"])
+        running = asyncio.create_task(drill)
+        await until(lambda: written(built.database))
+        built.execute("DELETE FROM drill")  # or else it waits for a server
+        with suppress(Exception):
+            await running
+        (entry,) = written(built.database)
+    assert (entry.action, entry.subject, bool(entry.who)) == ("drill_asked", str(built.ids["north"]), True)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Database]:
+    where = settings.Database(path=str(tmp_path / "state.db"))
+    migrate(where)
+    database = Database(where, KEEPING, 3, writes=True)
+    yield database
+    database.close()
+
+
+class Elapsed:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def running(kept: Audit) -> AsyncIterator[None]:
+    """Write what is noted for the length of a block, and at its end what is left."""
+    task = asyncio.create_task(kept.run())
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def login(number: int) -> Entry:
+    return Entry("login", f"user {number}", "192.0.2.7")
+
+
+def subjects(database: Database) -> list[str]:
+    return [entry.who for entry in written(database)]
+
+
+def users(*numbers: int) -> list[str]:
+    return [f"user {number}" for number in numbers]
+
+
+async def test_an_entry_that_must_be_written_is_written_or_refused(state: Database) -> None:
+    kept = Audit(state, lambda: NOW)
+    await kept.write(login(1))
+    state.answering = False
+    with pytest.raises(Unavailable):
+        await kept.write(login(2))
+    assert subjects(state) == users(1)
+
+
+async def test_entries_that_are_noted_while_the_database_is_away_are_written_in_order_when_it_is_back(
+    state: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "LOOK_S", 0.01)
+    monkeypatch.setattr(audit, "MOST_AT_ONCE", 7)
+    kept = Audit(state, lambda: NOW)
+    state.answering = False
+    async with running(kept):
+        for number in range(20):
+            kept.note(login(number))
+        await asyncio.sleep(0.05)
+        assert subjects(state) == []
+        state.answering = True
+        await until(lambda: len(subjects(state)) == 20)
+    assert subjects(state) == users(*range(20))
+
+
+async def test_what_is_noted_last_is_written_before_the_server_stops(state: Database) -> None:
+    kept = Audit(state, lambda: NOW)
+    async with running(kept):
+        kept.note(login(1))
+    assert subjects(state) == users(1)
+
+
+async def test_what_finds_no_place_to_wait_is_told_as_lost(state: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "MOST_WAITING", 3)
+    kept = Audit(state, lambda: NOW)
+    for number in range(5):
+        kept.note(login(number))
+    async with running(kept):
+        await until(lambda: len(written(state)) == 4)
+    assert subjects(state) == [*users(0, 1, 2), ""]
+    assert (written(state)[-1].action, content(written(state)[-1])) == ("lost", (None, {"count": 2}))
+
+
+def has(state: Database, many: int) -> bool:
+    return len(written(state)) >= many
+
+
+def refused(address: str) -> Entry:
+    return Entry("connect_refused", "", address, after={"code": "expired"})
+
+
+async def test_a_flood_from_one_address_is_an_entry_a_minute_that_says_how_many(
+    state: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "LOOK_S", 0.01)
+    elapsed = Elapsed()
+    kept = Audit(state, lambda: NOW, elapsed)
+    async with running(kept):
+        for minute, so_far in ((1, 3), (2, 5)):
+            for number in range(1000):
+                kept.count(refused("192.0.2.7"))
+                if number % 250 == 0:
+                    await asyncio.sleep(0.03)  # time for some looks
+            kept.count(refused("192.0.2.8"))
+            elapsed.now = minute * audit.COUNTED_S
+            await until(partial(has, state, so_far))
+    told = [(entry.address, content(entry)[1]) for entry in written(state)]
+    first, again = {"code": "expired"}, {"code": "expired"}
+    assert told == [
+        ("192.0.2.7", first),
+        ("192.0.2.8", first),
+        ("192.0.2.7", {"count": 999, "last": again}),
+        ("192.0.2.8", first),
+        ("192.0.2.7", {"count": 1000, "last": again}),
+    ]
+
+
+async def test_a_flood_from_very_many_addresses_is_bounded_too(
+    state: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "MOST_ADDRESSES", 3)
+    kept = Audit(state, lambda: NOW, Elapsed())
+    async with running(kept):
+        for number in range(300):
+            kept.count(refused(f"192.0.2.{number % 250}"))
+    told = [(entry.address, (content(entry)[1] or {}).get("count")) for entry in written(state)]
+    assert [address for address, count in told if count is None] == ["192.0.2.0", "192.0.2.1", "192.0.2.2", ""]
+    assert dict(told)[""] == 293
+    assert sum(count or 1 for _, count in told) == 300
+
+
+async def test_an_attempt_that_nobody_waited_for_does_not_write_an_entry_twice(tmp_path: Path) -> None:
+    where = settings.Database(path=str(tmp_path / "state.db"))
+    migrate(where)
+    holder = Database(where, WORKING, 1, writes=True)
+    impatient = Database(where, Limits(statement=60.0, answer=0.05), 3, writes=True)
+    kept = Audit(impatient, lambda: datetime.now(UTC))
+    with holder.engine.begin() as connection:  # nobody else can write now
+        connection.execute(sa.select(1))
+        async with running(kept):
+            kept.note(login(1))
+            await asyncio.sleep(0.2)
+    # The attempts that were given up go on, and each finds its turn now.
+    impatient.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("database"):
+            await asyncio.to_thread(thread.join)
+    assert subjects(holder) == users(1)
+    holder.close()

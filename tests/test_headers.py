@@ -1,0 +1,58 @@
+"""The security headers: on every answer, whoever wrote it."""
+
+from pathlib import Path
+
+from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+
+import headers
+from tests import credentials
+from tests.serving import Serve
+from tests.sites import site
+
+ASKED = [
+    ("GET", ""),
+    ("HEAD", ""),
+    ("GET", "static/main.js"),
+    ("GET", "static/nowhere"),
+    ("GET", "nowhere"),
+    ("POST", ""),
+    ("GET", "login"),
+    ("POST", "login"),
+    ("POST", "logout"),
+    ("GET", "healthz"),
+    ("GET", "readyz"),
+    ("GET", "metrics"),
+    ("GET", "socket.io/"),
+    ("GET", "socket.io/?EIO=4&transport=polling"),
+    ("POST", "socket.io/?EIO=4&transport=polling&sid=nobody"),
+]
+
+
+async def test_every_answer_has_them_and_says_https_only_where_it_was_asked_so(serve: Serve, tmp_path: Path) -> None:
+    where = {"path": str(tmp_path / "site.db")}
+    settings = {"database": where, "trusted_proxies": ["127.0.0.1"], "access": credentials.access(credentials.user())}
+    with site(where):
+        async with serve(settings) as server:
+            for method, path in ASKED:
+                plain = await ask(server.url, method, path, "http")
+                secure = await ask(server.url, method, path, "https")
+                # Else a browser would not say whose form it sends.
+                always = headers.ALWAYS | ({"Referrer-Policy": "same-origin"} if path.startswith("log") else {})
+                for answer in (plain, secure):
+                    assert always.items() <= dict(answer.headers).items(), path
+                    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+                    assert "Server" not in answer.headers
+                assert headers.HTTPS.items() <= dict(secure.headers).items(), path
+                assert not headers.HTTPS.keys() & dict(plain.headers).keys(), path
+
+
+async def ask(url: str, method: str, path: str, scheme: str) -> HTTPResponse:
+    """Ask as a proxy does that was itself asked by http or https."""
+    return await AsyncHTTPClient().fetch(
+        f"{url}{path}",
+        method=method,
+        body="" if method == "POST" else None,
+        headers={"X-Forwarded-Proto": scheme},
+        raise_error=False,
+        follow_redirects=False,
+    )

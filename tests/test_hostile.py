@@ -1,0 +1,227 @@
+"""The server among people who mean it no good: it answers the others, and is none the worse for it afterwards."""
+
+import asyncio
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.bare_server import UPGRADE, Raw
+from tests.clients import Client, connected
+from tests.hostile import WEBSOCKET
+from tests.serving import ROOT, StorewatchServer
+from tests.serving_inside import until
+from tests.sites import Site, site
+
+HANG_S = 1800.0  # of an attack; only what hangs takes so long
+
+
+class Size(NamedTuple):
+    """How much is sent, how fast, and who goes on working meanwhile; `timed`: whether it counts how fast they do."""
+
+    inputs: int
+    a_second: float
+    honest: int
+    calm_s: float
+    timed: bool
+
+
+SHORT = Size(2_000, 1e9, honest=5, calm_s=0.5, timed=False)
+FULL = Size(100_000, 500, honest=20, calm_s=20.0, timed=True)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Site]:
+    where = {"path": str(tmp_path / "site.db")}
+    with site(where) as built:
+        built.settings = {"database": where, "poll_interval": 0.2}
+        yield built
+
+
+class Honest:
+    """Who asks and is answered, again and again."""
+
+    def __init__(self, client: Client, store_house_id: int, pace_s: float) -> None:
+        self.took: list[float] = []
+        self.is_working = True
+        self._client = client
+        self._pace_s = pace_s
+        self._question = {"store_house_id": store_house_id}
+
+    async def run(self) -> None:
+        """Ask for as long as it is working."""
+        # The library's client loses a cancellation that comes together with an answer.
+        while self.is_working:
+            begun = time.perf_counter()
+            answer = await self._client.call("register", self._question)
+            self.took.append(time.perf_counter() - begun)
+            assert answer["ok"], answer
+            await asyncio.sleep(self._pace_s)
+
+
+@asynccontextmanager
+async def working(server: StorewatchServer, own: Site, number: int, pace_s: float = 0.1) -> AsyncIterator[list[Honest]]:
+    """So many honest clients, working for the length of a block; raises where one is not served."""
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connected("python", server.url)) for _ in range(number)]
+        honest = [Honest(client, own.ids["north"], pace_s) for client in clients]
+        works = [asyncio.create_task(one.run()) for one in honest]
+        try:
+            yield honest
+            assert not any(client.disconnected.is_set() for client in clients)
+        finally:
+            for one in honest:
+                one.is_working = False
+            await asyncio.gather(*works)
+
+
+def slowest(honest: list[Honest]) -> float:
+    """The p99 of what they waited since they were last asked, in seconds."""
+    took = [seconds for one in honest for seconds in one.took]
+    for one in honest:
+        one.took.clear()
+    return statistics.quantiles(took, n=100)[-1]
+
+
+async def attack(server: StorewatchServer, inputs: int, a_second: float) -> dict[str, int]:
+    command = [sys.executable, "-m", "tests.hostile", str(server.port), str(inputs), str(a_second)]
+    child = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    try:
+        async with asyncio.timeout(HANG_S):
+            out, _ = await child.communicate()
+    finally:
+        if child.returncode is None:
+            child.kill()
+    assert child.returncode == 0
+    sent: dict[str, int] = json.loads(out)
+    return sent
+
+
+def memory_mb(server: StorewatchServer) -> float:
+    status = Path(f"/proc/{server.pid}/status").read_text(encoding="ascii")
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def sockets(server: StorewatchServer) -> int:
+    return sum(os.readlink(file).startswith("socket:") for file in Path(f"/proc/{server.pid}/fd").iterdir())
+
+
+@asynccontextmanager
+async def serving(own: Site, folder: Path) -> AsyncIterator[StorewatchServer]:
+    server = StorewatchServer(folder, own.settings)
+    await asyncio.to_thread(server.start)
+    try:
+        yield server
+        assert await server.terminate() == 0
+    finally:
+        if server.started:
+            server.kill()
+    assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize(
+    "size", [pytest.param(SHORT, id="short"), pytest.param(FULL, id="full", marks=pytest.mark.faults)]
+)
+async def test_hostile_inputs_harm_nobody_and_leave_nothing_behind(size: Size, own: Site, tmp_path: Path) -> None:
+    async with serving(own, tmp_path) as server:
+        await attack(server, min(size.inputs, 20_000), 1e9)  # what is used for the first time takes memory that stays
+        async with working(server, own, size.honest) as honest:
+            await asyncio.sleep(size.calm_s)
+            calm_s, connections, memory = slowest(honest), sockets(server), memory_mb(server)
+            begun = time.monotonic()
+            sent = await attack(server, size.inputs, size.a_second)
+            lasted_s, attacked_s = time.monotonic() - begun, slowest(honest)
+            await until(lambda: sockets(server) <= connections)
+            after = memory_mb(server)
+            await asyncio.sleep(size.calm_s)
+            calm_s = max(calm_s, slowest(honest))  # whatever else the machine does
+    print(f"{sent}: {sum(sent.values())} in {lasted_s:.0f} s; memory {memory:.1f} MB, then {after:.1f} MB")
+    print(f"honest clients waited {calm_s * 1000:.1f} ms, and {attacked_s * 1000:.1f} ms meanwhile (p99)")
+    assert sum(sent.values()) >= size.inputs
+    assert after <= 1.1 * memory
+    assert not size.timed or attacked_s < 2 * calm_s
+
+
+class Crowd(NamedTuple):
+    """How many of each kind loiter, how many work, and by when the former must be closed."""
+
+    of_each: int
+    honest: int
+    within_s: float
+
+
+@pytest.mark.parametrize(
+    "crowd",
+    [
+        pytest.param(Crowd(10, 5, 60.0), id="short"),
+        # Headers and bodies have 10 s; who joins nothing has 5, and as many to answer the goodbye.
+        pytest.param(Crowd(250, 200, 15.0), id="full", marks=pytest.mark.faults),
+    ],
+)
+async def test_who_only_holds_connections_is_closed_and_others_do_not_notice(
+    crowd: Crowd, own: Site, tmp_path: Path
+) -> None:
+    async with serving(own, tmp_path) as server, working(server, own, crowd.honest, 1.0) as honest:
+        await asyncio.sleep(1.0)
+        calm_s = slowest(honest)
+        loiterers = [say_nothing, send_headers_slowly, send_a_body_slowly, join_nothing] * crowd.of_each
+        stayed = await asyncio.gather(*(come(loiter, server.port, n) for n, loiter in enumerate(loiterers)))
+        attacked_s = slowest(honest)
+    print(f"{len(stayed)} stayed {min(stayed):.1f} to {max(stayed):.1f} s")
+    print(f"honest clients waited {calm_s * 1000:.1f} ms, and {attacked_s * 1000:.1f} ms meanwhile (p99)")
+    assert max(stayed) < crowd.within_s
+
+
+async def come(loiter: Callable[[int], Awaitable[float]], port: int, number: int) -> float:
+    """Come one after the other, 200 a second."""
+    await asyncio.sleep(number * 0.005)
+    return await loiter(port)
+
+
+async def say_nothing(port: int) -> float:
+    return await closed(await connect(port), b"")
+
+
+async def send_headers_slowly(port: int) -> float:
+    return await closed(await connect(port), b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X-Slow: y\r\n" * 1000)
+
+
+async def send_a_body_slowly(port: int) -> float:
+    raw = await connect(port)
+    session = json.loads((await raw.ask("GET", "EIO=4&transport=polling")).body[1:])["sid"]
+    await raw.send_request("POST", f"EIO=4&transport=polling&sid={session}", b"", {"Content-Length": "9000"})
+    return await closed(raw, b"4" * 9000)
+
+
+async def join_nothing(port: int) -> float:
+    raw = await connect(port)
+    await raw.send_request("GET", WEBSOCKET, b"", UPGRADE)
+    return await closed(raw, b"")
+
+
+async def connect(port: int) -> Raw:
+    return Raw(*await asyncio.open_connection("127.0.0.1", port))
+
+
+async def closed(raw: Raw, drips: bytes) -> float:
+    """Send a byte a second until the server closes the connection; how many seconds that took."""
+    begun = time.monotonic()
+
+    async def drip() -> None:
+        with suppress(ConnectionError):
+            for byte in drips:
+                await raw.send(bytes([byte]))
+                await asyncio.sleep(1.0)
+
+    dripping = asyncio.create_task(drip())
+    assert await raw.is_closed()
+    dripping.cancel()
+    await asyncio.gather(dripping, return_exceptions=True)
+    return time.monotonic() - begun

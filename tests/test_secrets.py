@@ -1,0 +1,101 @@
+"""No secret of the settings is ever told. That holds for all tests: `nothing_tells_a_secret` in conftest looks."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from settings import Settings
+from tests import credentials, planted
+from tests.clients import Refused, connected
+from tests.services.mariadb import PASSWORD
+from tests.services.private import free_port
+from tests.services.redis import Redis
+from tests.serving import Serve
+from tests.serving_inside import until
+from tests.sites import Site, site
+
+PAGES = ("", "login", "healthz", "readyz", "metrics", "nowhere", "static/main.js", "socket.io/")
+ALARM = {"scope": {"metric": "temperature"}, "high": {"limit": 8, "severity": "critical", "reopen": 0}}
+WRONG = planted.secret("nobody")
+
+
+def everything(database: dict[str, Any], redis: dict[str, Any]) -> dict[str, Any]:
+    """Settings with each kind of secret there is."""
+    target = {"name": "duty", "url": f"json://user:{planted.MARK}@127.0.0.1:{free_port()}/{planted.MARK}"}
+    return {
+        "database": database,
+        "state": database,
+        "redis": redis,
+        "access": credentials.access(credentials.user("li", "configure")),
+        "notify": {"tiers": [[target]], "group_wait": "1s"},
+        "rules": [ALARM],
+        "poll_interval": 0.2,
+    }
+
+
+def test_the_settings_show_none_however_they_are_shown() -> None:
+    database = {"kind": "mysql", "name": "site", "user": "reader", "password": PASSWORD}
+    redis = {"password": planted.secret("redis")}
+    found = msgspec.convert(everything(database, redis), Settings)
+    parts: list[Any] = [found, found.access, found.database, found.redis, found.notify, [found], {"all": found}]
+    for part in parts:
+        assert planted.shown(f"{part!r} {part} {part!s:.99999}") == []
+    assert planted.MARK in msgspec.json.encode(found).decode()
+
+
+async def test_a_server_that_says_all_it_can_tells_none(mariadb_database: dict[str, Any], serve: Serve) -> None:
+    with Redis() as redis, site(mariadb_database) as own:
+        settings = everything(mariadb_database, redis.settings())
+        async with serve(settings | {"log_level": "DEBUG"}) as server:
+            cookie = await credentials.log_in(server.url)
+            shown = [str((await credentials.post(f"{server.url}login", f"name=li&password={WRONG}")).body)]
+            for page in PAGES:
+                for headers in ({}, {"Cookie": cookie}, {"Authorization": f"Bearer {WRONG}"}):
+                    answer = await credentials.fetch(f"{server.url}{page}", headers=headers)
+                    shown.append(answer.body.decode())
+            shown.append(await refusal(server.url, WRONG))
+            await use(server.url, own)
+            own.add("temperature", 9.0)
+            await until(lambda: "duty" in server.log())
+            await rejected(mariadb_database | {"password": WRONG}, serve)
+            redis.stop()
+            await until(lambda: "what crosses processes" in server.log())
+        assert planted.shown("\n".join([*shown, server.log(), server.output()])) == []
+
+
+async def refusal(url: str, token: str) -> str:
+    """What is said to who comes with this token."""
+    with pytest.raises(Refused) as refused:
+        async with connected("python", url, auth={"token": token}):
+            pass
+    return f"{refused.value} {refused.value.data}"
+
+
+async def use(url: str, own: Site) -> None:
+    """Ask rightly and wrongly; the clients themselves look at the answers."""
+    async with connected("python", url, auth={"token": credentials.token("gateway", role="configure")}) as client:
+        for payload in (own.ids["north"], None, {"store_house_id": WRONG.replace(planted.MARK, "")}):
+            for event in ("orgs", "register", "queryRules", "whoami", "no such event"):
+                await client.call(event, payload)
+
+
+async def rejected(database: dict[str, Any], serve: Serve) -> None:
+    """Try to start a server with this database, which refuses us."""
+    with pytest.raises(Exception, match="exit code 2") as refused:
+        async with serve({"database": database}):
+            pass
+    assert planted.shown(str(refused.value)) == []
+
+
+def test_the_search_finds_a_secret_in_a_log_and_in_what_clients_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planted, "told", [])
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "server").mkdir()
+        (Path(folder) / "server" / "stderr.log").write_text(f"all is well\nTraceback: {PASSWORD}\n", encoding="utf-8")
+        (Path(folder) / "stdout.log").write_text("eyJhbGciOiJIUzI1NiJ9.x.y", encoding="utf-8")
+        assert [found.split(":")[0] for found in planted.in_logs(Path(folder))] == ["server/stderr.log", "stdout.log"]
+    planted.look(f"{{'user': 'li', 'password_hash': '{credentials.HASH}'}}", "the event x")
+    assert len(planted.told) == 1

@@ -1,0 +1,84 @@
+"""The command itself, and what is seen of it from within: run by `tests/serving_watched.py`, in a folder of its own.
+
+- Each value that leaves the poller is written into `seen.PID`.
+- SIGUSR1 has a sample of what the process holds written into `samples`.
+- Its clock is as many seconds off as the file `clock` says.
+"""
+
+import asyncio
+import gc
+import mmap
+import os
+import signal
+import struct
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import globals
+import instants
+import main
+from ask.readings import Reading
+from live.poller import Poller
+
+CLOCK = Path("clock")
+OFFSET = struct.Struct("d")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Sample(msgspec.Struct):
+    """What the process holds, once the garbage is out."""
+
+    rss: int
+    """Bytes."""
+    fds: int
+    tasks: int
+    clients: int
+
+
+class WatchedPoller(Poller):
+    """Writes down what leaves it."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._seen = os.open(f"seen.{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.subscribe(self._note)
+
+    async def run(self) -> None:
+        """Tick until cancelled, and take samples when asked to."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _sample)
+        await super().run()
+
+    async def _note(self, readings: Sequence[Reading]) -> None:
+        os.write(self._seen, "".join(f"{reading.value}\n" for reading in readings).encode())
+
+
+def _sample() -> None:
+    gc.collect()
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+    taken = Sample(resident, len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks()), len(globals.clients))
+    with Path("samples").open("ab") as samples:
+        samples.write(msgspec.json.encode(taken) + b"\n")
+
+
+def _set_clock() -> None:
+    """Have the clock follow the file, which is looked at each time."""
+    if not CLOCK.exists():
+        CLOCK.write_bytes(OFFSET.pack(0.0))
+    with CLOCK.open("rb") as file:
+        offset = mmap.mmap(file.fileno(), OFFSET.size, access=mmap.ACCESS_READ)
+
+    def now() -> datetime:
+        (seconds,) = OFFSET.unpack(offset[:])
+        return datetime.now(UTC) + timedelta(seconds=seconds)
+
+    instants.now = now
+
+
+if __name__ == "__main__":
+    vars(main)["Poller"] = WatchedPoller
+    _set_clock()
+    main.leave(main.main())
