@@ -240,7 +240,8 @@ def _settle(track: Track, limits: Limits, time: float) -> tuple[Track, Change | 
     if episode is None or _due(track, limits) > time + TICK_S:
         return track, None
     if track.back is not None:
-        what, episode = CLEARED, msgspec.structs.replace(episode, cleared=time)
+        # Not before it was raised, which may have been by a clock that ran ahead.
+        what, episode = CLEARED, msgspec.structs.replace(episode, cleared=max(time, episode.raised or time))
     else:
         ripe = (level for level, due in _dues(track, limits) if due <= time + TICK_S)
         what = RAISED if episode.raised is None else WORSENED if episode.cleared is None else REOPENED

@@ -83,6 +83,31 @@ def judge(terms: Terms, state: State, event: Reading | float) -> tuple[State, li
     return _append(terms, state, event)
 
 
+def set_back(state: State, time: float) -> State:
+    """Go on from `time`, after the clock was set back from a later one: what is open stays open.
+
+    Readings of that later time are not in the way of those that come; how long a limit has been broken, or kept, counts
+    from `time` on.
+    """
+    tracks = {
+        kind: Track(
+            track.episode,
+            tuple(None if begin is None else min(begin, time) for begin in track.begins),
+            None if track.back is None else min(track.back, time),
+        )
+        for kind, track in state.fold.tracks.items()
+    }
+    last, unknown = state.fold.time, state.fold.unknown
+    fold = Fold(
+        None if last is None else min(last, time),
+        state.fold.value,
+        tracks,
+        unknown=None if unknown is None else min(unknown, time),
+    )
+    end, now = min(state.end, (time, 0)), min(state.now, time)
+    return _rebased(msgspec.structs.replace(state, fold=fold, end=end, now=now))
+
+
 def adopt(state: State, episode: Episode) -> State:
     """Return the state with an open or pending episode of this sensor that the database knows, and the state does not.
 

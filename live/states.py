@@ -19,6 +19,8 @@ from instants import AHEAD
 from record.episodes import Closed, Identity, identity
 
 AHEAD_S = AHEAD.total_seconds()
+LEAP_S = 2 * AHEAD_S
+"""What lies so far ahead of now is no reading whose clock runs ahead: it is our clock that was set back."""
 SAME_S = 0.001
 MOST_UNKNOWN = 10_000
 """Readings that wait for their sensor to be known; those of one that is in no list may come for ever."""
@@ -86,6 +88,7 @@ class States:
             if reading.key not in self._sensors:
                 self._unknown.append(reading)
             elif time <= now + AHEAD_S:
+                self._set_back(reading.key, now)
                 changes += self._judge(reading.key, Measured(time, reading.value, reading.rank))
                 if reading.value is not None:
                     self._heard(reading.key, time)
@@ -106,7 +109,12 @@ class States:
 
     def passed(self, keys: Iterable[Key], now: float) -> list[Change]:
         """Judge that it is `now`, and that all readings up to then have come."""
-        return list(chain.from_iterable(self._judge(key, now) for key in keys if self._waits(key, now)))
+        waiting = []
+        for key in keys:
+            self._set_back(key, now)
+            if self._waits(key, now):
+                waiting.append(key)
+        return list(chain.from_iterable(self._judge(key, now) for key in waiting))
 
     def keys(self) -> list[Key]:
         """Return what the readings of judged sensors are found by."""
@@ -171,6 +179,14 @@ class States:
             state = judge.begin(self._sensors[key])
         self._states[key], changes = judge.judge(found, state, event)
         return changes + self._close_again(changes) if self._closed else changes
+
+    def _set_back(self, key: Key, now: float) -> None:
+        """Go on from now where the last reading, or the last look, lies ahead: the clock has been set back."""
+        state = self._states.get(key)
+        if state is not None and max(state.end[0], state.now) > now + LEAP_S:
+            # A little earlier: what was read while the clock was set may not have come yet.
+            self._states[key] = judge.set_back(state, now - AHEAD_S)
+            self._silent[key] = min(self._silent.get(key, 0.0), now + self.silence_s(key))
 
     def _close_again(self, changes: Iterable[Change]) -> list[Change]:
         more: list[Change] = []
