@@ -5,7 +5,7 @@ What must not be lost does not go this way: without Redis it is dropped, and sai
 """
 
 import logging
-from asyncio import sleep
+from asyncio import CancelledError, current_task, sleep
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -77,6 +77,9 @@ class _Cluster(AsyncPubSubManager):  # type: ignore[misc]
             await channel.subscribe(self.channel)
             asked = False
             while True:
+                # redis-py sends by wait_for, in which Python 3.11 loses a cancellation: the server would never stop.
+                if _is_cancelled():
+                    raise CancelledError
                 try:
                     message = await channel.get_message(timeout=PATIENCE_S)
                 except ResponseError:
@@ -104,6 +107,11 @@ class _Cluster(AsyncPubSubManager):  # type: ignore[misc]
                 log.info("%r answers", self._settings)
             else:
                 log.error("%r is lost, and with it what crosses processes: %s", self._settings, error)
+
+
+def _is_cancelled() -> bool:
+    task = current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @asynccontextmanager

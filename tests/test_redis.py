@@ -9,10 +9,13 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis.asyncio as aioredis
 import socketio
 
+from live import cluster
+from settings import Redis as RedisSettings
 from tests.clients import TRANSPORTS, Client, connected
 from tests.services.redis import Redis
 from tests.serving import Serve, StorewatchServer
@@ -22,6 +25,9 @@ from tests.sites import Site, site
 HEALED_S = 5.0
 LOST = "is lost, and with it what crosses processes"
 BACK = "answers"
+STEPS = 200
+"""Moments at which a connection that is being made may be cancelled."""
+MOMENT_S = 2e-5
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +219,17 @@ async def test_redis_that_hangs_keeps_no_process_from_ending(north: Site, own_re
             assert await asyncio.wait_for(server.terminate(), 5) == 0
         finally:
             own_redis.thaw()
+
+
+async def test_who_listens_to_redis_stops_whenever_it_is_told_to(own_redis: Redis) -> None:
+    manager = cluster.manager(msgspec.convert(own_redis.settings(), RedisSettings), 1000, 10.0)
+    socketio.AsyncServer(async_mode="tornado", client_manager=manager)
+    for step in range(STEPS):
+        listening = asyncio.create_task(manager.listen())
+        await asyncio.sleep(step * MOMENT_S)
+        listening.cancel()
+        done, _ = await asyncio.wait([listening], timeout=SOON)
+        assert done, step
 
 
 async def test_a_server_starts_without_redis_and_finds_it_when_it_comes(north: Site, serve: Serve) -> None:
