@@ -202,7 +202,7 @@ def _after(sort: Sort, track: Track, begins: Begins, time: float, value: float) 
     Until then there is nothing to tell.
     """
     episode = track.episode
-    is_soon = episode is not None and time <= _until(episode, sort.limits) + TICK_S
+    is_soon = episode is not None and _goes_on_with(episode, sort.limits, time)
     if begins[0] is None:
         return (Track(episode, begins) if is_soon else None), None
     if episode is None or (track.begins[0] is None and not is_soon):
@@ -210,9 +210,13 @@ def _after(sort: Sort, track: Track, begins: Begins, time: float, value: float) 
     return _settled(Track(_seen(sort.kind, episode, value), begins), sort.limits, time, None)
 
 
-def _until(episode: Episode, limits: Limits) -> float:
-    """Until when a breach goes on with an episode that is over."""
-    return math.inf if episode.cleared is None else episode.cleared + limits[episode.level].reopen
+def _goes_on_with(episode: Episode, limits: Limits, time: float) -> bool:
+    """Whether a breach at this time goes on with an episode that is over.
+
+    It never does where the end lies ahead: after the clock was set back, an episode ends when it began at the earliest.
+    """
+    cleared = math.inf if episode.cleared is None else episode.cleared
+    return cleared - TICK_S <= time <= cleared + limits[episode.level].reopen + TICK_S
 
 
 def _is_back(sort: Sort, episode: Episode, value: float) -> bool:

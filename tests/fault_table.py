@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from threading import Event, Thread
 from typing import Any, Literal, NamedTuple, Self
 
@@ -75,7 +76,7 @@ class Writer:
         self._writes.set()
 
     async def pause(self) -> None:
-        """Write nothing more for now."""
+        """Write nothing more for now; what was begun is over."""
         self._writes.clear()
         await until(self._idle.is_set, PATIENT_S)
 
@@ -131,8 +132,8 @@ class Fault:
     begin: Callable[[Stage], object]
     end: Callable[[Stage], object]
     is_lock: bool = False
-    keeps_alarms: bool = True
-    """Alarms are the same afterwards as those of the readings in the order of their times."""
+    is_leap: bool = False
+    """The clock leaps, while nothing is on its way: alarms are those of the readings in the order they came in."""
 
 
 class Row(NamedTuple):
@@ -198,7 +199,7 @@ async def suffer(stage: Stage, fault: Fault) -> Row:
     await until(lambda: shows_later_than(stage, mark), PATIENT_S)
     seen = Seen(stage.watchers)
     async with seen.looking():
-        await asyncio.to_thread(fault.begin, stage)
+        await happen(stage, fault, fault.begin)
         begun = time.monotonic()
         if fault.told != "nobody":
             await until(lambda: seen.all_told(fault.told), PATIENT_S)
@@ -206,17 +207,26 @@ async def suffer(stage: Stage, fault: Fault) -> Row:
         least = stage.lock_s if fault.is_lock else stage.away_s
         await asyncio.sleep(max(0.0, begun + least - time.monotonic()))
     needless = 0 if fault.told != "nobody" else len(seen.told_needlessly())
-    await asyncio.to_thread(fault.end, stage)
+    await happen(stage, fault, fault.end)
     ended, mark = time.monotonic(), stage.writer.last
-    await until(lambda: shows_later_than(stage, mark, alarms=fault.keeps_alarms), PATIENT_S)
+    await until(lambda: shows_later_than(stage, mark), PATIENT_S)
     current_s = time.monotonic() - ended
     await stage.writer.pause()
     return await compare(stage, fault, told_s, current_s, needless)
 
 
-def shows_later_than(stage: Stage, mark: int, *, alarms: bool = True) -> bool:
+async def happen(stage: Stage, fault: Fault, what: Callable[[Stage], object]) -> None:
+    """Have it begin, or end."""
+    if fault.is_leap:
+        await stage.writer.pause()
+        await compare_alarms(stage, fault, readings(stage.built))
+    await asyncio.to_thread(what, stage)
+    stage.writer.write()
+
+
+def shows_later_than(stage: Stage, mark: int) -> bool:
     """Whether everybody is shown a reading that was committed later, as up to date, and told of its alarm."""
-    return all(_shows_later(one, mark) and (not alarms or _told_later(one, mark)) for one in stage.watchers)
+    return all(_shows_later(one, mark) and _told_later(one, mark) for one in stage.watchers)
 
 
 def _shows_later(watcher: Follower, mark: int) -> bool:
@@ -284,8 +294,7 @@ async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: f
     values = Counter(row.value for row in rows if row.reading_id > stage.read)
     with suppress(TimeoutError):
         await until(lambda: not values - server.seen(), PATIENT_S)
-    if fault.keeps_alarms:
-        await compare_alarms(stage, fault, rows)
+    await compare_alarms(stage, fault, rows)
     with stage.built.database.engine.connect() as connection:
         transitions = journal.after(connection, 0, 1_000_000)
     wanted = [
@@ -316,10 +325,13 @@ async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: f
 
 async def compare_alarms(stage: Stage, fault: Fault, rows: Sequence[sa.Row[Any]]) -> None:
     """Wait for the alarms to be those of the readings."""
-    right = expected(stage.built, rows)
+    found, right = (
+        (rung, expected_to_ring(stage.built, rows)) if fault.is_leap else (judged, expected(stage.built, rows))
+    )
     with suppress(TimeoutError):
-        await until(lambda: judged(stage.built) == right, PATIENT_S)
-    assert not (other := judged(stage.built) ^ right), f"{fault.name}: other alarms than those of the readings: {other}"
+        await until(lambda: found(stage.built) == right, PATIENT_S)
+    other = found(stage.built) ^ right
+    assert not other, f"{fault.name}: other alarms than those of the readings: {other}"
 
 
 def _counted(alarms: Sequence[Alarm]) -> Counter[bytes]:
@@ -346,6 +358,20 @@ def expected(built: Site, rows: Sequence[sa.Row[Any]]) -> set[tuple[Any, ...]]:
     terms = rules.terms(rules.read(RULES), sensor, defaults=False)
     found = replay(terms, sensor, [Reading(at, value) for at, value in own])
     return {(_time(one.raised), _time(one.cleared)) for one in found if one.raised is not None}
+
+
+def rung(built: Site) -> set[float | None]:
+    """The values at which alarms were raised, as the journal has it."""
+    with built.database.engine.connect() as connection:
+        alarms = [step.alarm for step in journal.after(connection, 0, 1_000_000)]
+    return {alarm.value for alarm in alarms if (alarm.kind, alarm.transition) == ("high", "raised")}
+
+
+def expected_to_ring(built: Site, rows: Sequence[sa.Row[Any]]) -> set[float | None]:
+    """The same, as the readings have it in the order they came in, whatever their times."""
+    ours = sorted((row.reading_id, row.value) for row in rows if row.sensor_id == built.ids["temperature"])
+    values = [0.0, *(value for _, value in ours)]
+    return {value for before, value in pairwise(values) if before <= 0 < value}
 
 
 def _time(seconds: float | None) -> datetime | None:

@@ -205,11 +205,6 @@ def _set_clock(hours: int) -> Callable[[Stage], None]:
 FILE = [
     Fault("SQLite's file locked", "nobody", _lock_file, _let_go, is_lock=True),
     Fault("SQLite's disk full", "nobody", _fill_disk, _empty_disk),
-    Fault(
-        "the clock set back by an hour, and right again", "nobody", _set_clock(-1), _set_clock(0), keeps_alarms=False
-    ),
-    # The last: what was measured by that clock lies ahead for an hour, and alarms that begin before it end with it.
-    Fault(
-        "the clock set forth by an hour, and right again", "nobody", _set_clock(1), _set_clock(0), keeps_alarms=False
-    ),
+    Fault("the clock set back by an hour, and right again", "nobody", _set_clock(-1), _set_clock(0), is_leap=True),
+    Fault("the clock set forth by an hour, and right again", "nobody", _set_clock(1), _set_clock(0), is_leap=True),
 ]

@@ -64,6 +64,14 @@ def test_while_the_clock_is_slow_alarms_ring_and_end(readings: int) -> None:
     assert watch.said == RANG[1:]
 
 
+@pytest.mark.parametrize("reopen", [0, "10m"])
+def test_after_an_alarm_that_the_slower_clock_has_ended_another_breach_is_another_alarm(reopen: object) -> None:
+    watch = Watch(high={"limit": 5, "reopen": reopen})
+    last = watch.minute_by_minute(NOON, 4, 6)
+    watch.minute_by_minute(last + MINUTE - HOUR, 6, 4, 6, 4)
+    assert watch.said == [*RANG[1:], *RANG[1:]]
+
+
 def test_an_alarm_that_began_while_the_clock_was_fast_goes_on_and_ends() -> None:
     watch = Watch()
     watch.minute_by_minute(NOON + HOUR, 6)
