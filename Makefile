@@ -80,13 +80,16 @@ screenshots: setup services
 clean:
 	rm -rf $(VENV) $(MODULES) bench/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# A stamp for each step. Those of node_modules lie within it: npm ci empties the folder, and so
+# The pip and setuptools that come with a Python are as old as it is, and have holes that are known; the latter is not
+# needed. A stamp for each step. Those of node_modules lie within it: npm ci empties the folder, and so
 # an installation without the development packages also withdraws the stamp of one with them.
 $(VENV)/.made:
 	$(if $(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11) or "")'),,$(error $(NO_PYTHON)))
 	$(if $(shell $(PYTHON) -c 'import ensurepip, venv; print(True)' 2>&1 | grep True),,$(error $(NO_VENV)))
 	@rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
+	@$(PIP) pip==26.3
+	@$(VENV)/bin/python -m pip uninstall --quiet --yes setuptools 2>&1 | grep -v 'not installed' || true
 	@touch $@
 
 $(VENV)/.run: requirements.txt $(VENV)/.made

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
-from tests.browser import PHONE, fits, in_browser, in_one_loop, visit
+from tests.browser import DESK, PHONE, fits, in_browser, in_one_loop, visit
 from tests.credentials import PASSWORD, access, user
 from tests.scripted_site import ScriptedSite, own_alarm
 from tests.serving import StorewatchServer
@@ -146,7 +146,10 @@ async def test_who_is_logged_in_is_not_asked_for_a_name(browser: Browser, site: 
     assert site.asked_last("ackAlarm")["by"] == "王"
 
 
-async def test_the_demo_is_open_and_says_so(browser: Browser, demo_server: StorewatchServer) -> None:
-    async with visit(browser, demo_server.url) as page:
-        await expect(page.locator("#person")).to_have_text("Open: everybody may do everything")
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+async def test_the_demo_is_open_and_says_so(
+    browser: Browser, demo_server: StorewatchServer, viewport: ViewportSize
+) -> None:
+    async with visit(browser, demo_server.url, viewport=viewport) as page:
+        await expect(page.get_by_text("Open: everybody may do everything")).to_be_visible()
         await expect(page.locator("#sign-out")).to_have_count(0)

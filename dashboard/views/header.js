@@ -34,7 +34,7 @@ export function Header() {
 function Person() {
   if (!who.value) return null;
   const { name, role } = who.value;
-  if (!name) return html`<span class="quiet wide" id="person">${say("openToAll")}</span>`;
+  if (!name) return html`<span class="quiet open-to-all" id="person">${say("openToAll")}</span>`;
   return html`<span class="quiet wide" id="person"><bdi>${name}</bdi> · ${say(`role_${role}`)}</span>
     <button type="button" id="sign-out" class="quiet" onClick=${signOut}>${say("signOut")}</button>`;
 }
