@@ -29,6 +29,8 @@ FLOOD = "flood"
 """Why a connection is closed that goes on asking too much."""
 ANSWERED, REFUSED, UNAVAILABLE, FAILED = "answered", "refused", "unavailable", "failed"
 """How a question to the database ends; refused: what it asked for is not there, or too much."""
+KEPT_OUT = ("connect_refused", "login_refused")
+"""Actions of the audit trail: somebody was not let in."""
 SITE = "site"
 """The transition of an alarm of the site's own system."""
 TRANSITIONS = (
@@ -49,11 +51,15 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 
 
 class Parts(NamedTuple):
-    """What is read when somebody asks; `door`: how many it refused; `judging` is None where nothing is judged."""
+    """What is read when somebody asks; `door`: how many it refused; `judging` is None where nothing is judged.
+
+    `counts`: how often something came of who asked to be let in, by the audit trail's word for it.
+    """
 
     clients: Sized
     browsers: Browsers
     door: Mapping[str, int]
+    counts: Mapping[str, int]
     fanout: Fanout | Library
     poller: Poller
     overview: Overview
@@ -141,6 +147,8 @@ class _Read(Collector):
         yield _counters("refusals", "Questions that were refused, by what was said.", "code", refusals)
         told = "Requests and clients refused or closed at the door, by why."
         yield _counters("door_refusals", told, "reason", _from_zero(transport.REASONS, self._parts.door))
+        kept_out = {action: self._parts.counts.get(action, 0) for action in KEPT_OUT}
+        yield _counters("access_refusals", "Connections and logins not let in, by which.", "action", kept_out)
 
     def _pushes(self) -> Iterable[Metric]:
         fanout = self._parts.fanout

@@ -69,6 +69,8 @@ PING_INTERVAL_S = 10
 PING_TIMEOUT_S = 5
 IN_FLIGHT = 8
 """Events of one connection that may wait for their answers at once."""
+PACKETS, SPARE = 4, 50
+"""So many times as many packets may come as events, and so many more: attachments, pongs and handshakes are packets."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +271,8 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
     async def end(self, asker: Asker, refused: StorewatchError) -> None:
         """Send somebody away who may not stay, and say why."""
         self._forget(asker.sid)
-        self._audit.note(Entry("ended", asker.user.name, asker.address, refused.code))
+        take_note = self._audit.count if isinstance(refused, Flooding) else self._audit.note
+        take_note(Entry("ended", asker.user.name, asker.address, refused.code))
         await self._tell(asker.sid, "ended", Ended(refused.code, refused.message))
         await self.disconnect(asker.sid)
 
@@ -283,14 +286,8 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         self._askers.pop(sid, None)
         self._overview.leave(sid)
 
-    def _asker(self, sid: str) -> Asker:
-        asker = self._askers.get(sid)
-        if asker is None:  # it does not wait to be let in, or was sent away
-            raise Refused("unauthorized", "this connection has not been let in")
-        return asker
-
     def _stays(self, asker: Asker) -> None:
-        if self._asker(asker.sid) is not asker:
+        if self._askers.get(asker.sid) is not asker:
             raise Unavailable("what you may do or see has changed meanwhile; ask again")
 
     def _turn(self, sid: str) -> asyncio.Lock:
@@ -323,10 +320,15 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
                 return await super().trigger_event(event, *args)
             return await self._answer(str(event), sid, payload)
 
-    async def _answer(self, event: str, sid: str, payload: list[Any]) -> dict[str, Any]:
-        """Answer an event, and return its acknowledgement: here errors become answers."""
+    async def _answer(self, event: str, sid: str, payload: list[Any]) -> Any:
+        """Answer an event, and return its acknowledgement: here errors become answers.
+
+        Who has left, or was sent away, is told nothing more.
+        """
+        asker = self._askers.get(sid)
+        if asker is None:
+            return self.server.not_handled
         try:
-            asker = self._asker(sid)
             with _Admission(self._connections[sid], self._settings):
                 spec = EVENTS.get(event)
                 if spec is None:
@@ -338,13 +340,17 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
                 await self._tell(sid, spec.emitted_as or event, data)
         except Exception as error:
             refusal = refuse(error, event)
-            if sid in self._askers:  # else nobody is there to be refused
-                self.refusals[refusal.code] += 1
+            if sid not in self._askers:
+                return self.server.not_handled
+            self.refusals[refusal.code] += 1
+            if isinstance(error, Forbidden):
+                self._audit.count(Entry("refused", asker.user.name, asker.address, event))
             told = AskError(event, refusal.code, refusal.message, refusal.field)
             await self._tell(sid, "ask_error", told)
             if isinstance(error, Flooding):
                 self.floods += 1
                 await self.end(asker, error)
+                return self.server.not_handled
             return {"ok": False, "error": refusal}
         return {"ok": True, "data": data}
 
@@ -440,4 +446,5 @@ def socket_server(settings: Settings, manager: socketio.AsyncManager) -> socketi
         ping_timeout=PING_TIMEOUT_S,
         max_http_buffer_size=settings.max_payload,
         cors_allowed_origins=settings.allowed_origins or None,
+        pace=transport.Pace(SPARE + PACKETS * settings.rate_limit, SPARE + PACKETS * settings.rate_burst),
     )

@@ -26,6 +26,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.tcpserver import TCPServer
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
+from engine.allowance import Pace
 from engine.certificates import Certificate
 from engine.deadlines import Deadlines
 from engine.door import Door, end_stuck
@@ -44,6 +45,7 @@ __all__ = [
     "ForgivingJson",
     "HardenedPacket",
     "Json",
+    "Pace",
     "TextPacket",
     "close_all",
     "end_stuck",
@@ -238,12 +240,17 @@ class TextPacket(HardenedPacket):
 class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
     """A Socket.IO server that takes nothing from a client but what the protocol allows.
 
-    Takes what `socketio.AsyncServer` does, and `connect_timeout`: the seconds that a client may be in no namespace.
-    `cors_allowed_origins` are those allowed besides our own.
+    Takes what `socketio.AsyncServer` does, and `connect_timeout`: the seconds that a client may be in no namespace, and
+    `pace`: how many packets it may send before it is cut off. `cors_allowed_origins` are those allowed besides our own.
     """
 
     def __init__(
-        self, *arguments: Any, serializer: Any = "default", connect_timeout: float = CONNECT_S, **options: Any
+        self,
+        *arguments: Any,
+        serializer: Any = "default",
+        connect_timeout: float = CONNECT_S,
+        pace: Pace | None = None,
+        **options: Any,
     ) -> None:
         gaps = missing()
         self._engine: type[engineio.AsyncServer] = engineio.AsyncServer if gaps else Engine
@@ -257,6 +264,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         self._held: dict[str, list[EnginePacket]] = {}
         self._entering: Deadlines[str] = Deadlines(ENTER_S, lambda eio_sid, _: self._release(eio_sid))
         super().__init__(*arguments, serializer=HardenedPacket if serializer == "default" else serializer, **options)
+        self.eio.pace = pace
         self.refusals: Counter[str] = Counter() if gaps else self.eio.refusals
         """Requests and clients that were refused or closed at the door, by one of `REASONS`."""
 
@@ -280,8 +288,11 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
                 self._check(eio_sid, packet)
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             # Nothing that a client of ours would send, and no defect of ours.
-            log.info("%s sent a malformed packet: %s", eio_sid, error)
-            self.refusals[MALFORMED.reason] += 1
+            if self._has_left(eio_sid):
+                log.debug("%s sent a packet after it had left: %s", eio_sid, error)
+            else:
+                log.info("%s sent a malformed packet: %s", eio_sid, error)
+                self.refusals[MALFORMED.reason] += 1
             await self._break_off(eio_sid)
             return
         if packet is None:
@@ -328,6 +339,11 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def _is_anywhere(self, eio_sid: str) -> bool:
         return any(self.manager.sid_from_eio_sid(eio_sid, name) for name in list(self.manager.get_namespaces()))
+
+    def _has_left(self, eio_sid: str) -> bool:
+        """Return whether a client has left, or was sent away: what it sent before it knew of that still comes."""
+        session = self.eio.sockets.get(eio_sid)
+        return session is not None and session.has_joined and not session.joined
 
     def _has_funnel(self, namespace: str) -> bool:
         """Return whether the namespace takes every event itself, and knows an `EventName` when it sees one."""
@@ -425,6 +441,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         session = self.eio.sockets.get(eio_sid)
         if session is not None and not session.closing:
             session.joined = self._is_anywhere(eio_sid)
+            session.has_joined |= session.joined
             if not session.joined:
                 self._strangers.add(eio_sid)
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 
 from access.gate import Gate
 from access.policy import Policy, policy
 from errors import UsageError
+from files import Files
 from record.audit import Entry
 from settings import load
 
@@ -15,8 +15,6 @@ log = logging.getLogger("access")
 
 LOOK_S = 0.5
 """Between two looks at the file."""
-
-Stamp = tuple[int, int, int]
 
 
 class Following:
@@ -29,15 +27,10 @@ class Following:
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        known: Stamp | None = None
-        seen: Stamp | None = None  # whatever changed since the start is taken too
+        file = Files(self._path)  # whatever changed since the start is taken too
         while True:
-            found = await asyncio.to_thread(stamp, self._path)
-            # A file that is being written may be good YAML that says half of it: wait until it stays as it is.
-            if found != known and found == seen:
+            if await asyncio.to_thread(file.look):
                 await self._take()
-                known = found
-            seen = found
             await asyncio.sleep(LOOK_S)
 
     async def _take(self) -> None:
@@ -45,6 +38,10 @@ class Following:
             after = await asyncio.to_thread(read, self._path)
         except UsageError as error:
             log.error("who may come in stays as it was: %s", error)
+            return
+        except Exception as error:
+            # If this ended, nobody could be sent away any more. Not told in full: it may quote a secret.
+            log.error("who may come in stays as it was: the settings cannot be read (%s)", type(error).__name__)
             return
         before = self._gate.policy
         self._gate.obey(after)
@@ -57,12 +54,3 @@ def read(path: str) -> Policy:
     """Return who may come in by the settings; raises `UsageError`."""
     settings, source = load(path)
     return policy(settings.restricted, source)
-
-
-def stamp(path: str) -> Stamp | None:
-    """Return what changes when the file does; None while it is not there."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

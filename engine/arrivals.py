@@ -6,6 +6,7 @@ others, and all that is not as nearly all send it, Tornado finds untouched.
 """
 
 import asyncio
+import logging
 import re
 import socket
 from collections import Counter
@@ -19,6 +20,8 @@ from engine.deadlines import Deadlines
 from engine.handler import Handler
 from engine.headers import parse_headers
 from engine.requests import SLOW
+
+log = logging.getLogger("transport")
 
 LOOK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 MOST = 16_384
@@ -38,8 +41,8 @@ class Door(Protocol):
     def admit(self, connection: Any, line: RequestStartLine, headers: HTTPHeaders) -> Handler | None:
         """Return the handler of a request for a websocket; None for all others, and where it is refused."""
 
-    async def let_in(self, handler: Handler, connection: Any) -> bool:
-        """Make a websocket of a connection; return False where it is refused after all."""
+    async def let_in(self, handler: Handler, connection: Any) -> Any:
+        """Make a websocket of a connection, and return what is received by; None where it is refused after all."""
 
 
 class Server(HTTPServer):
@@ -97,7 +100,14 @@ class Arrival:
         return self
 
     def look(self) -> None:
-        """See what is asked; if nothing has come yet, when it has."""
+        """See what is asked; if nothing has come yet, when it has. Where that fails, the connection is closed."""
+        try:
+            self._look()
+        except Exception:
+            log.exception("a connection was closed: what it asked could not be looked at")
+            self.close()
+
+    def _look(self) -> None:
         try:
             head = self._socket.recv(MOST, LOOK)
         except BlockingIOError:
@@ -130,8 +140,9 @@ class Arrival:
 
     async def _let_in(self, handler: Handler) -> None:
         # Both in one task: another for what the client sends cost as much as reading its first message.
-        if await self._server.door.let_in(handler, self):
-            await handler.receive()
+        protocol = await self._server.door.let_in(handler, self)
+        if protocol is not None:
+            await handler.receive(protocol)
 
     def detach(self) -> IOStream:
         """Return the stream of the connection, whose first request has been taken."""

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import ssl
-from pathlib import Path
 
 from tornado.tcpserver import TCPServer
+
+from files import Files
 
 log = logging.getLogger("transport")
 
@@ -20,7 +21,8 @@ class Certificate:
         self._certificate = certificate
         self._key = key
         self._look_s = look_s
-        self._used = self._seen = self._stamps()
+        self._files = Files(certificate, key)
+        self._files.were_read()
         self.context = _context(certificate, key)
         """What new connections are shown."""
 
@@ -33,20 +35,14 @@ class Certificate:
 
     def look(self) -> None:
         """Take what the files hold, if they have changed and do so no more."""
-        before, self._seen = self._seen, self._stamps()
-        # Two files are not replaced at once: they are read when neither has changed since the last look.
-        if self._seen != before or self._seen == self._used:
+        if not self._files.look():
             return
-        self._used = self._seen
         try:
             self.context = _context(self._certificate, self._key)
         except OSError as error:
             log.error("the new certificate cannot be used, the one before stays: %s", error)
         else:
             log.info("new connections get the certificate that %s holds now", self._certificate)
-
-    def _stamps(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(_stamp(Path(name)) for name in (self._certificate, self._key))
 
 
 def _context(certificate: str, key: str) -> ssl.SSLContext:
@@ -56,11 +52,3 @@ def _context(certificate: str, key: str) -> ssl.SSLContext:
     # Without a password given, OpenSSL would ask for one at the terminal.
     context.load_cert_chain(certificate, key, password="")
     return context
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,6 +1,7 @@
 """Before the application: who asks, and the short way for websockets."""
 
 import ipaddress
+import re
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Collection, Mapping, Sequence
@@ -20,7 +21,13 @@ from engine.requests import SLOW, UNAUTHORIZED, Request, is_upgrade
 SLOW_S = 10.0
 """How long the headers of a request may take to arrive, and its body."""
 
+PAGE_BODY = 65_536
+"""Bytes of a body that are taken for a page: they are kept until all of it has come, whoever sends it."""
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+
+_WITH_PORT = re.compile(r"\[(.+)\](?::\d+)?|([\d.]+):\d+")
 
 
 class Door(httputil.HTTPServerConnectionDelegate):
@@ -39,6 +46,7 @@ class Door(httputil.HTTPServerConnectionDelegate):
         slow_s: float = SLOW_S,
     ) -> None:
         self.application = application
+        self.path = path
         self.slow: Deadlines[Any] = Deadlines(slow_s, lambda connection, _: self._turn_away(connection))
         """Connections that we wait for: first for the headers of a request, then for its body."""
         self.beginning = f"GET {path}?".encode()
@@ -65,10 +73,11 @@ class Door(httputil.HTTPServerConnectionDelegate):
             return None
         return self.handler(self.application, request)
 
-    async def let_in(self, handler: Handler, connection: Any) -> bool:
-        """Make a websocket of a connection; return False, and close it, where a handler of `connect` refuses it."""
-        if await handler.accept():
-            return True
+    async def let_in(self, handler: Handler, connection: Any) -> Any:
+        """Make a websocket of a connection, and return what is received by; None, and closed, where it is refused."""
+        protocol = await handler.accept()
+        if protocol is not None:
+            return protocol
         self.refusals[UNAUTHORIZED.reason] += 1
         body = UNAUTHORIZED.body()
         head = f"HTTP/1.1 {UNAUTHORIZED.status} Unauthorized\r\nContent-Type: application/json\r\n"
@@ -76,7 +85,7 @@ class Door(httputil.HTTPServerConnectionDelegate):
         with suppress(StreamClosedError):
             await stream.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
         stream.close()
-        return False
+        return None
 
     def _turn_away(self, connection: Any) -> None:
         if not (connection.stream.closed() or getattr(connection.context, "is_idle", False)):
@@ -107,6 +116,8 @@ class _Visitor(httputil.HTTPMessageDelegate):
             handler = door.admit(self._connection, start_line, headers)
             if handler is not None:
                 return self._let_in(handler)
+            if start_line.path.partition("?")[0] != door.path:
+                self._connection.set_max_body_size(PAGE_BODY)
         if door.trusted:
             identify(self._connection.context, headers, door.trusted)
         door.slow.add(self._connection)
@@ -114,9 +125,10 @@ class _Visitor(httputil.HTTPMessageDelegate):
         return self._delegate.headers_received(start_line, headers)
 
     async def _let_in(self, handler: Handler) -> None:
-        if await self._door.let_in(handler, self._connection):
+        protocol = await self._door.let_in(handler, self._connection)
+        if protocol is not None:
             # In a task of its own: this one would hold on to all that was read with.
-            handler.engine.start(handler.receive())
+            handler.engine.start(handler.receive(protocol))
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         return self._delegate.data_received(chunk) if self._delegate is not None else None
@@ -152,27 +164,35 @@ def identify(context: Any, headers: Mapping[str, str], trusted: Networks) -> Non
     """Take from the headers of a request who sent it and how, as far as the connection is that of a trusted proxy.
 
     A proxy uses one connection for many clients, each of whom may say anything: of the addresses in X-Forwarded-For,
-    the last that is not a proxy's counts.
+    the last that is not a proxy's counts. What stands before something that is no address is only a client's word: then
+    it is the proxy's own that counts.
     """
-    peer = context.address[0] if isinstance(context.address, tuple) else None
+    peer = _address(context.address[0]) if isinstance(context.address, tuple) else None
     if peer is None or not _is_among(peer, trusted):
         return
-    passed = [part.strip() for part in headers.get("X-Forwarded-For", "").split(",")]
-    context.remote_ip = next(
-        (one for one in reversed(passed) if _is_address(one) and not _is_among(one, trusted)), peer
-    )
+    sender = peer
+    for entry in reversed(headers.get("X-Forwarded-For", "").split(",")):
+        passed = _address(entry.strip())
+        if passed is None:
+            break
+        sender = passed
+        if not _is_among(sender, trusted):
+            break
+    context.remote_ip = str(sender)
     scheme = headers.get("X-Forwarded-Proto", "").split(",")[-1].strip()
     context.protocol = scheme if scheme in ("http", "https") else "http"
 
 
-def _is_address(text: str) -> bool:
+def _address(text: str) -> Address | None:
+    """Return the address, which may have a port: `192.0.2.7:5555`, `[2001:db8::7]:5555`; None where it is none."""
+    found = _WITH_PORT.fullmatch(text)
     try:
-        ipaddress.ip_address(text)
+        address = ipaddress.ip_address((found[1] or found[2]) if found else text)
     except ValueError:
-        return False
-    return True
+        return None
+    # One client is not to have two names, also where a proxy listens for both kinds at once.
+    return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address
 
 
-def _is_among(address: str, trusted: Networks) -> bool:
-    found = ipaddress.ip_address(address)
-    return any(found in network for network in trusted)
+def _is_among(address: Address, trusted: Networks) -> bool:
+    return any(address in network for network in trusted)

@@ -19,6 +19,7 @@ from engine.requests import (
     BAD_METHOD,
     BAD_REQUEST,
     BAD_VERSION,
+    FLOODING,
     FORBIDDEN,
     MALFORMED,
     STOPPING,
@@ -191,10 +192,11 @@ class Handler(WebSocketHandler):
     async def get(self, *_arguments: Any, **_named: Any) -> None:
         """Upgrade to a websocket, begin a session, or wait for what there is to send."""
         if is_upgrade(self.request.headers):
-            if await self.accept():
-                self.engine.start(self.receive())
-            else:
+            protocol = await self.accept()
+            if protocol is None:
                 self._refuse(UNAUTHORIZED)
+            else:
+                self.engine.start(self.receive(protocol))
             return
         if self.session is None:
             self.session = await self.engine.open(self)
@@ -223,11 +225,17 @@ class Handler(WebSocketHandler):
         if session is None or body is None:
             return
         session.posting = False
+        if session.closing:  # since the request began, as when a client breaks off its poll and says goodbye
+            self._refuse(UNKNOWN_SESSION)
+            return
         if len(body) > self.engine.max_http_buffer_size:
             self._refuse(TOO_LARGE)
             return
         try:
             for packet in read_payload(body):
+                if not session.admits():
+                    await self._break_off(FLOODING)
+                    return
                 await session.receive(packet)
                 if session.closing:
                     break
@@ -243,23 +251,27 @@ class Handler(WebSocketHandler):
         """Tell a browser what it may send."""
         self._answer("text/plain; charset=UTF-8", b"ok")
 
-    async def _break_off(self) -> None:
+    async def _break_off(self, refusal: Refusal = MALFORMED) -> None:
         """Refuse a request that ends its session."""
         if self.session is not None:
             await self.session.close(abort=True, reason=self.engine.reason.TRANSPORT_ERROR)
-        self._refuse(MALFORMED)
+        self._refuse(refusal)
 
     # From here on: websockets.
 
-    async def accept(self) -> bool:
-        """Upgrade a request that was not refused; return False where a handler of `connect` refuses it."""
+    async def accept(self) -> Any:
+        """Upgrade a request that was not refused; return what `receive` needs, None where a handler refuses it.
+
+        It may be closed before anything is received: then it is the handler's no more, yet the client's close, or
+        the time for it, is still to come.
+        """
         session = self._named(self.request)
         opened = session is None and "sid" not in self.request.query_arguments
         if opened:
             session = await self.engine.open(self)
         if session is None:
-            return False
-        self._switch(opened)
+            return None
+        protocol = self._switch(opened)
         if opened:
             self.session, session.websocket, session.upgraded = session, self, True
             await session.send(self.engine.greeting(session))
@@ -269,10 +281,10 @@ class Handler(WebSocketHandler):
             self.session, session.probing = session, self
             self.engine.upgrades.add(session)
             self.forget_request()
-        return True
+        return protocol
 
-    def _switch(self, more: bool) -> None:
-        """Answer that we switch protocols. With `more`, a message follows at once."""
+    def _switch(self, more: bool) -> Any:
+        """Answer that we switch protocols, and return the new one. With `more`, a message follows at once."""
         protocol: Any = self.get_websocket_protocol()
         connection: Any = self.request.connection
         proof = protocol.compute_accept_value(self.request.headers["Sec-WebSocket-Key"])
@@ -283,10 +295,10 @@ class Handler(WebSocketHandler):
         with suppress(StreamClosedError, OSError):  # reading takes note of it
             protocol.stream.set_nodelay(True)
             _answer(protocol.stream, _SWITCHED + proof.encode() + b"\r\n\r\n", more)
+        return protocol
 
-    async def receive(self) -> None:
+    async def receive(self, protocol: Any) -> None:
         """Take what the client sends, until the websocket is closed."""
-        protocol: Any = self.ws_connection
         frames = Frames(self.max_message_size)
         work = 0
         try:
@@ -294,6 +306,8 @@ class Handler(WebSocketHandler):
                 work += await self._take_all(protocol, frames, await protocol.stream.read_bytes(CHUNK, partial=True))
                 if work > PATIENT_WORK:
                     work = 0
+                    if self.session is None or self.session.closing:
+                        protocol._abort()  # we have closed it, and it goes on as if we had not
                     await asyncio.sleep(0)
         except TooLarge:
             self.engine.refusals[TOO_LARGE.reason] += 1
@@ -316,6 +330,10 @@ class Handler(WebSocketHandler):
         for kind, content in frames.read(data):
             work += FRAME_WORK
             if kind in (TEXT, BINARY):
+                session = self.session
+                if session is not None and not session.closing and not session.admits():
+                    await self._cut_off(session, protocol)
+                    break
                 handled = self.on_message(content)
                 if handled is not None:
                     await handled
@@ -352,6 +370,13 @@ class Handler(WebSocketHandler):
         await session.receive(packet)
         if session.joined:
             await self.get_next_message()
+
+    async def _cut_off(self, session: Session, protocol: Any) -> None:
+        """Close it at once: the client's own close would come behind all that it sends."""
+        log.info("%s sent far too many packets", session.sid)
+        self.engine.refusals[FLOODING.reason] += 1
+        await session.close(abort=True, reason=self.engine.reason.TRANSPORT_ERROR)
+        protocol._abort()
 
     async def _give_up(self) -> None:
         self.engine.refusals[MALFORMED.reason] += 1

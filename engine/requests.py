@@ -35,6 +35,7 @@ BAD_VERSION = Refusal(400, 5, "Unsupported protocol version", "version")
 UNAUTHORIZED = Refusal(401, 4, "Unauthorized", "unauthorized")
 TOO_LARGE = Refusal(413, 3, "Payload too large", "payload_size")
 TOO_MANY = Refusal(429, 4, "Too many connections from this address", "per_address")
+FLOODING = Refusal(429, 3, "Too many packets", "flood")
 STOPPING = Refusal(503, 3, "The server is stopping", "stopping")
 
 REASONS = (
@@ -48,6 +49,7 @@ REASONS = (
     UNAUTHORIZED.reason,
     TOO_LARGE.reason,
     TOO_MANY.reason,
+    FLOODING.reason,
     STOPPING.reason,
     NO_HANDSHAKE,
     SLOW,
@@ -108,5 +110,9 @@ def is_upgrade(headers: Mapping[str, str]) -> bool:
 
 
 def is_same_origin(origin: str, host: str | None) -> bool:
-    """Return whether a page of `origin` came from us, who were called by `host`."""
-    return urlsplit(origin).netloc.lower() == (host or "").lower()
+    """Return whether a page of `origin` came from us, who were called by `host`; one that cannot be read did not."""
+    try:
+        place = urlsplit(origin).netloc
+    except ValueError:  # as of http://[
+        return False
+    return place != "" and place.lower() == (host or "").lower()

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from engineio.packet import CLOSE, MESSAGE, NOOP, OPEN, PING, PONG, Packet
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError
 
+from engine.allowance import Allowance, Pace
 from engine.deadlines import Deadlines
 from engine.environ import Environ
 
@@ -54,9 +56,20 @@ class Session(BaseSocket):  # type: ignore[misc]
     """A POST is being read."""
     joined = False
     """It is in a namespace."""
+    has_joined = False
+    """It is in a namespace, or was."""
     is_polled = False
     """A poll waits for what there is to send."""
     _pump: "asyncio.Task[None] | None" = None
+    _allowance: Allowance | None = None
+
+    def limit(self, pace: Pace) -> None:
+        """Have `admits` follow a pace from now on."""
+        self._allowance = Allowance(pace, time.monotonic())
+
+    def admits(self) -> bool:
+        """Return whether the client may send one more packet."""
+        return self._allowance is None or self._allowance.take(time.monotonic())
 
     async def send(self, packet: Packet) -> None:
         """Send a packet."""
@@ -194,6 +207,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.stopping = False
+        self.pace: Pace | None = None
+        """How many packets a client may send; None: as many as it likes."""
         self.addresses: Counter[str] = Counter()
         """Sessions by the client's address."""
         self.refusals: Counter[str] = Counter()
@@ -218,6 +233,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         """Begin a session; None where it is refused."""
         session = Session(self, self.generate_id())
         session.address = handler.request.remote_ip or ""
+        if self.pace is not None:
+            session.limit(self.pace)
         self.sockets[session.sid] = session
         self.addresses[session.address] += 1
         accepted = await self.trigger("connect", session.sid, Environ(handler))

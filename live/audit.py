@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,9 +12,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from access.throttle import holder
 from database import Database
 from errors import Unavailable
 from instants import Clock
+from live.enduring import enduring
 from record import audit
 from record.audit import Entry
 
@@ -77,6 +79,8 @@ class Audit:
         """The first of `_waiting`, while they are being written."""
         self._lost = 0
         self._counted: dict[tuple[str, str], Counted] = {}
+        self.counts: Counter[str] = Counter()
+        """How often it was, of what is counted, by action."""
         self._woken = asyncio.Event()
 
     async def write(self, entry: Entry) -> None:
@@ -93,7 +97,8 @@ class Audit:
 
     def count(self, entry: Entry) -> None:
         """Note what anybody may do very often: the first from an address at once, those that follow as a number."""
-        key = entry.action, entry.address
+        self.counts[entry.action] += 1
+        key = entry.action, holder(entry.address)
         if key not in self._counted and len(self._counted) >= MOST_ADDRESSES:
             entry = replace(entry, who="", address="", subject="")
             key = entry.action, ""
@@ -117,12 +122,8 @@ class Audit:
         try:
             while True:
                 self._end_counts(COUNTED_S)
-                try:
+                with enduring(log, "write the audit trail"):
                     await self._write_all()
-                except Unavailable:
-                    log.debug("the audit trail cannot be written")
-                except Exception:
-                    log.exception("cannot write the audit trail")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
                         await self._woken.wait()

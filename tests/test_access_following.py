@@ -14,6 +14,7 @@ from access import following as following_module
 from access.following import Following, read
 from access.gate import Gate
 from access.refusal import Refused
+from files import Files
 from instants import now
 from record.audit import Entry
 from tests.clients import Client, connected, new
@@ -33,6 +34,11 @@ def write(path: Path, settings: dict[str, Any] | str | None) -> None:
         path.write_text(text, encoding="utf-8")
 
 
+HALF = f'access: {{users: [], session: {{secret: "\\ud800{SESSION_SECRET}"}}}}'
+WRONG = ["access: {users: [", "access: {usres: []}", None, "access: &again {users: [*again]}", HALF]
+"""None: no file. The last two are good YAML, and nothing that anybody could use."""
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "settings.yaml"
@@ -41,16 +47,16 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Files]:
     """The looks at the file, which come fast."""
-    found: list[str] = []
+    found: list[Files] = []
 
-    def stamp(path: str) -> following_module.Stamp | None:
-        found.append(path)
-        return real(path)
+    def look(file: Files) -> bool:
+        found.append(file)
+        return real(file)
 
-    real = following_module.stamp
-    monkeypatch.setattr(following_module, "stamp", stamp)
+    real = Files.look
+    monkeypatch.setattr(Files, "look", look)
     monkeypatch.setattr(following_module, "LOOK_S", 0.02)
     return found
 
@@ -93,11 +99,11 @@ async def test_a_change_counts_and_is_noted_without_a_secret(config: Path) -> No
 
 
 async def test_a_file_that_is_wrong_changes_nothing_and_is_told_of_once(
-    config: Path, looks: list[str], caplog: pytest.LogCaptureFixture
+    config: Path, looks: list[Files], caplog: pytest.LogCaptureFixture
 ) -> None:
     notes: list[Entry] = []
     async with following(config, notes) as gate:
-        for number, wrong in enumerate(["access: {users: [", "access: {usres: []}", None], 1):
+        for number, wrong in enumerate(WRONG, 1):
             write(config, wrong)
             await until(lambda number=number: len(caplog.records) == number)  # type: ignore[misc]
             looks.clear()
@@ -110,7 +116,7 @@ async def test_a_file_that_is_wrong_changes_nothing_and_is_told_of_once(
         await until(lambda: notes)
         assert gate.revision == 3
     errors = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(errors) == 3
+    assert len(errors) == len(WRONG)
     assert all("stays as it was" in record.getMessage() for record in errors)
 
 

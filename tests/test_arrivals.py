@@ -1,6 +1,7 @@
 """A websocket is let in by its first bytes, however they come; everything else is left untouched."""
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -103,6 +104,25 @@ async def test_who_is_refused_by_a_handler_hears_it_and_is_closed() -> None:
         await server.settled(before)
 
 
+@pytest.mark.parametrize("cut", [0, 20], ids=["whole", "in pieces"])
+async def test_a_connection_that_cannot_be_looked_at_is_closed_and_it_is_logged_once(
+    cut: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> bool:
+        raise RuntimeError("as a defect would")
+
+    async with bare(door=True, cors_allowed_origins=fail) as server:
+        before = server.kept()
+        raw = await server.connect()
+        request = head(fields=FIELDS | {"Origin": "https://elsewhere.example"})
+        await raw.send(request[:cut])
+        await _looked_at(server)
+        await raw.send(request[cut:])
+        assert await raw.is_closed()
+        await server.settled(before)
+    assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
+
+
 async def test_who_says_nothing_is_closed_in_time_and_nothing_stays_of_it() -> None:
     async with bare(door=True, slow_s=0.1) as server:
         before = server.kept()
@@ -122,4 +142,4 @@ async def test_with_the_server_go_those_who_have_not_said_anything() -> None:
 
 async def _looked_at(server: Bare) -> None:
     # Connections are taken in the order in which they come.
-    await server.ask("GET", "EIO=4&transport=polling")
+    await server.ask("OPTIONS", QUERY)

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 import transport
 from tests import pem
-from tests.bare_server import HANG, Bare, Raw, bare
+from tests.bare_server import HANG, UPGRADE, Bare, Raw, bare
 from tests.serving import Serve
 from tests.serving_inside import until
 
@@ -82,11 +82,15 @@ async def test_one_file_that_is_replaced_before_the_other_is_no_error(
 ) -> None:
     # Looked at by hand: how soon the second follows must not depend on the machine.
     found = certificate(tmp_path)
+    before = found.context
+    for _ in range(3):
+        found.look()
+    assert found.context is before
     new = pem.make("second")
     for text, name in ((new.certificate, "certificate.pem"), (new.key, "key.pem")):
         (tmp_path / name).write_text(text, encoding="ascii")
         found.look()
-    before = found.context
+    assert found.context is before
     found.look()
     assert found.context is not before
     assert not caplog.records
@@ -122,3 +126,32 @@ async def test_the_whole_server_speaks_https_with_the_files_of_the_settings(serv
             size = int(head.split("Content-Length: ")[1].split("\r\n")[0])
             await reader.readexactly(size)
         writer.close()
+
+
+async def test_the_whole_server_shows_a_new_certificate_to_who_comes_and_keeps_who_is_there(
+    serve: Serve, tmp_path: Path
+) -> None:
+    files = pem.make("first").write(tmp_path)
+    async with serve({"database": {"path": str(tmp_path / "own.db")}, "tls": files}) as server:
+
+        async def connect() -> Raw:
+            return Raw(*await asyncio.open_connection("127.0.0.1", server.port, ssl=pem.believing_anybody()))
+
+        stays = await connect()
+        await stays.send_request("GET", "EIO=4&transport=websocket", b"", UPGRADE)
+        await stays.head()
+        await stays.text()
+        await stays.say("40")
+        await stays.text()
+        pem.make("second").write(tmp_path)
+        async with asyncio.timeout(HANG):
+            while True:
+                comes = await connect()
+                comes.close()
+                if comes.certificate == "second":
+                    break
+                await asyncio.sleep(LOOK_S)
+        await stays.say('421["whoami"]')
+        while not (told := await stays.text()).startswith("431"):
+            assert told.startswith("42")
+        assert stays.certificate == "first"

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import logging
 import os
 import socket
 import time
@@ -18,6 +19,7 @@ from engineio.packet import Packet as EnginePacket
 
 import transport
 from engine.deadlines import Deadlines
+from engine.door import PAGE_BODY
 from engine.handler import Handler
 from tests.bare_server import CLOSE, HANG, TEXT, UPGRADE, Answer, Bare, bare
 from tests.serving_inside import until
@@ -78,6 +80,7 @@ REFUSED_UPGRADES: list[tuple[str, dict[str, str], int, int]] = [
     (WEBSOCKET, {"Sec-WebSocket-Key": ""}, 400, 3),
     (WEBSOCKET, {"Origin": "https://elsewhere.example"}, 403, 4),
     (WEBSOCKET, {"Origin": "null"}, 403, 4),
+    (WEBSOCKET, {"Origin": "http://["}, 403, 4),
 ]
 
 
@@ -124,6 +127,30 @@ async def test_of_two_hundred_refused_upgrades_none_stays_open(door: bool) -> No
         statuses = await asyncio.gather(*(refused(number) for number in range(200)))
         assert all(400 <= status < 500 for status in statuses)
         await server.settled(before)
+
+
+@WAYS
+@pytest.mark.parametrize("origin", ["http://[", "http://x]", "//["])
+async def test_of_pages_whose_origin_cannot_be_read_no_connection_stays_open_and_nothing_is_logged(
+    door: bool, origin: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bare(door) as server:
+        before = server.kept()
+        for headers in [UPGRADE, {}] * 10:
+            raw = await server.connect()
+            query = WEBSOCKET if headers else POLLING
+            assert (await raw.ask("GET", query, **headers, Origin=origin)).status == 403
+            assert await raw.is_closed()
+        await server.settled(before)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@WAYS
+async def test_a_page_that_does_not_say_whence_it_is_is_not_ours_because_we_have_no_name_either(door: bool) -> None:
+    async with bare(door) as server:
+        for query, headers in ((POLLING, {}), (WEBSOCKET, UPGRADE)):
+            answer = await server.ask("GET", query, **headers, Host="", Origin="null")
+            assert 400 <= answer.status < 500
 
 
 @WAYS
@@ -174,6 +201,7 @@ async def test_a_handler_of_connections_may_refuse_and_may_fail() -> None:
         (["https://portal.example"], "https://elsewhere.example", 403),
         ("*", "https://elsewhere.example", 200),
         ([], "https://elsewhere.example", 403),
+        (["https://portal.example"], "http://[", 403),
     ],
 )
 async def test_pages_of_our_own_origin_and_of_those_allowed_may_connect(
@@ -253,6 +281,28 @@ async def test_a_poll_that_is_broken_off_closes_the_session(server: Bare) -> Non
     raw.close()
     await until(lambda: not server.sio.eio.sockets, HANG)
     assert (await session.get()).status == 400
+
+
+async def test_a_goodbye_that_comes_after_the_poll_was_broken_off_is_no_malformed_packet(
+    server: Bare, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "transport")
+    session = await server.open()
+    await session.post("40")
+    while "auth" not in (await session.get()).body:
+        pass
+    poll, post = await server.connect(), await server.connect()
+    await poll.send_request("GET", session.query, b"", {})
+    await polls(server, session.sid)
+    await post.send(f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n41".encode())
+    await until(lambda: server.sio.eio.sockets[session.sid].posting, HANG)
+    poll.close()
+    await until(lambda: not server.sio.eio.sockets, HANG)
+    await post.send(b"\x1e1")
+    answer = await post.answer()
+    assert (answer.status, json.loads(answer.body)["code"]) == (400, 1)
+    assert server.sio.refusals == {"session": 1}
+    assert "malformed" not in caplog.text
 
 
 async def test_a_client_that_says_goodbye_by_polling_is_gone(server: Bare) -> None:
@@ -445,20 +495,29 @@ async def test_what_others_put_into_the_queue_arrives_after_an_upgrade(server: B
     assert [await raw.text(), await raw.text()] == ["4one", "4two"]
 
 
-async def test_a_second_websocket_of_a_session_is_closed_and_the_first_stays(server: Bare) -> None:
-    server.sio.eio.on("message", server.sio.eio.send)
-    session = await server.open()
-    raw = await session.probe()
-    assert await (await session.probe()).told_until_closed() == []
-    await raw.say("2probe")
-    await raw.text()
-    await raw.say("5")
-    assert await (await session.probe()).told_until_closed() == []
-    await raw.say("4hello")
-    assert await raw.text() == "4hello"
-    direct = await server.websocket()
-    sid = json.loads((await direct.text())[1:])["sid"]
-    assert await (await server.websocket(f"{WEBSOCKET}&sid={sid}")).told_until_closed() == []
+@WAYS
+async def test_a_second_websocket_of_a_session_is_closed_and_the_first_stays(
+    door: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bare(door) as server:
+        server.sio.eio.on("message", server.sio.eio.send)
+        before = server.kept()
+        session = await server.open()
+        raw = await session.probe()
+        assert await (await session.probe()).told_until_closed() == []
+        await raw.say("2probe")
+        await raw.text()
+        await raw.say("5")
+        assert await (await session.probe()).told_until_closed() == []
+        await raw.say("4hello")
+        assert await raw.text() == "4hello"
+        direct = await server.websocket()
+        sid = json.loads((await direct.text())[1:])["sid"]
+        assert await (await server.websocket(f"{WEBSOCKET}&sid={sid}")).told_until_closed() == []
+        raw.close()
+        direct.close()
+        await server.settled(before)
+        assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("message", ["5", "2", "3probe", "4hello", b"2probe"])
@@ -651,6 +710,33 @@ async def test_nothing_may_come_before_the_handshake(server: Bare, packet: str) 
     assert await raw.told_until_closed() == []
 
 
+@pytest.mark.parametrize("packet", ['42["message"]', '451-["message"]', "431[]", "41"])
+@pytest.mark.parametrize("sent_away", [False, True], ids=["left", "sent away"])
+async def test_what_was_on_its_way_from_who_is_in_no_namespace_any_more_closes_and_is_no_malformed_packet(
+    server: Bare, packet: str, sent_away: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "transport")
+    raw = await server.joined()
+    if sent_away:
+        await server.sio.disconnect(next(server.sio.manager.get_participants("/", None))[0])
+    else:
+        await raw.say("41")
+    await raw.say(packet)
+    assert await raw.told_until_closed() == (["41"] if sent_away else [])
+    assert not server.sio.refusals
+    assert "malformed" not in caplog.text
+
+
+async def test_who_has_left_may_join_again(server: Bare) -> None:
+    raw = await server.joined()
+    await raw.say("41")
+    await raw.say("40")
+    assert [(await raw.text())[:2], (await raw.text())[:2]] == ["40", "42"]
+    await raw.say("42")
+    assert await raw.told_until_closed() == []
+    assert server.sio.refusals == {"malformed": 1}
+
+
 async def test_by_polling_too_a_malformed_packet_closes(server: Bare) -> None:
     session = await server.open()
     assert (await session.post("40\x1e4abc")).status == 400
@@ -724,6 +810,15 @@ def seen_from(headers: dict[str, str], trusted: list[str]) -> Any:
         ("198.51.100.7, 10.0.0.3", ["127.0.0.1", "10.0.0.0/8"], "198.51.100.7", "https"),
         ("2001:db8::7", ["127.0.0.1"], "2001:db8::7", "https"),
         ("nonsense", ["127.0.0.1"], "127.0.0.1", "https"),
+        ("203.0.113.9, 198.51.100.7:5555", ["127.0.0.1"], "198.51.100.7", "https"),
+        ("203.0.113.9, 198.51.100.7, 10.0.0.3:443", ["127.0.0.1", "10.0.0.0/8"], "198.51.100.7", "https"),
+        ("203.0.113.9, [2001:db8::7]:5555", ["127.0.0.1"], "2001:db8::7", "https"),
+        ("203.0.113.9, [2001:DB8::7]", ["127.0.0.1"], "2001:db8::7", "https"),
+        ("203.0.113.9, ::ffff:198.51.100.7", ["127.0.0.1"], "198.51.100.7", "https"),
+        ("203.0.113.9, unknown", ["127.0.0.1"], "127.0.0.1", "https"),
+        ("203.0.113.9,", ["127.0.0.1"], "127.0.0.1", "https"),
+        ("203.0.113.9, 198.51.100.7:x", ["127.0.0.1"], "127.0.0.1", "https"),
+        ("203.0.113.9, unknown, 10.0.0.3", ["127.0.0.1", "10.0.0.0/8"], "10.0.0.3", "https"),
     ],
 )
 async def test_what_trusted_proxies_say_of_the_client_is_believed_and_of_others_is_not(
@@ -766,6 +861,29 @@ async def test_slow_headers_silence_and_slow_bodies_are_closed() -> None:
         assert server.sio.refusals["slow"] == 3
 
 
+@pytest.mark.parametrize(
+    "rest", [f"Content-Length: {PAGE_BODY + 1}\r\n\r\n", f"Transfer-Encoding: chunked\r\n\r\n{PAGE_BODY + 1:x}\r\n"]
+)
+async def test_a_body_that_is_too_large_for_a_page_is_refused_before_it_comes(rest: str) -> None:
+    async with bare(door=True) as server:
+        for path in ("/login", "/socket.io", "/socket.io/more?EIO=4"):
+            raw = await server.connect()
+            await raw.send(f"POST {path} HTTP/1.1\r\nHost: h\r\n{rest}".encode())
+            assert (await raw.head())[0] == 400
+            assert await raw.is_closed()
+
+
+async def test_a_page_may_be_sent_a_body_and_the_connection_stays_for_larger_ones_of_a_session() -> None:
+    async with bare(door=True) as server:
+        session = await server.open()
+        await session.post("40")
+        raw = await server.connect()
+        await raw.send(f"POST /login HTTP/1.1\r\nHost: h\r\nContent-Length: {PAGE_BODY}\r\n\r\n".encode())
+        await raw.send(b"x" * PAGE_BODY)
+        assert (await raw.answer()).status == 404
+        assert (await raw.ask("POST", session.query, f'42["message","{"x" * PAGE_BODY}"]')).status == 200
+
+
 async def test_a_connection_with_nothing_more_to_ask_is_closed_and_that_is_no_refusal() -> None:
     async with bare(door=True, slow_s=0.1) as server:
         raw, gone = await server.connect(), await server.connect()
@@ -781,7 +899,7 @@ async def test_what_is_refused_is_counted_by_why(door: bool) -> None:
         seen = server.sio.refusals
         for query, headers, *_ in REFUSED_UPGRADES:
             await server.ask("GET", query, **(UPGRADE | headers))
-        assert seen == {"transport": 2, "version": 2, "request": 3, "session": 1, "origin": 2}
+        assert seen == {"transport": 2, "version": 2, "request": 3, "session": 1, "origin": 3}
         await server.ask("POST", POLLING)
         raw = await server.websocket()
         await server.ask("GET", POLLING)
@@ -851,6 +969,10 @@ async def test_the_cookie_that_was_asked_for_is_set() -> None:
 # Nothing stays behind
 
 
+OTHERWISE = [(False, False), (False, True), (True, False)]
+"""Without a door, or with handlers that do not fail: `make faults` does it as often."""
+
+
 async def come_and_go(server: Bare, number: int) -> None:
     match number % 8:
         case 0:
@@ -896,9 +1018,14 @@ async def come_and_go(server: Bare, number: int) -> None:
             assert await raw.is_closed()
 
 
-@WAYS
-@pytest.mark.parametrize("failing", [False, True], ids=["well", "handlers that fail"])
-@pytest.mark.parametrize("times", [TIMES // 5, pytest.param(10 * TIMES, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    ("door", "failing", "times"),
+    [
+        (True, True, 10 * TIMES),
+        *[(door, failing, TIMES // 5) for door, failing in OTHERWISE],
+        *[pytest.param(door, failing, 10 * TIMES, marks=pytest.mark.faults) for door, failing in OTHERWISE],
+    ],
+)
 async def test_after_many_connects_and_disconnects_nothing_is_left(door: bool, failing: bool, times: int) -> None:
     async with bare(door) as server:
         if failing:

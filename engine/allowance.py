@@ -1,0 +1,28 @@
+"""How much a client may send: so much a second, and so much at once."""
+
+from typing import NamedTuple
+
+
+class Pace(NamedTuple):
+    """So many packets a second in the long run, and so many at once."""
+
+    a_second: float
+    at_once: float
+
+
+class Allowance:
+    """What is left of a pace (a token bucket); `now` is in seconds of the caller's clock."""
+
+    __slots__ = ("_at", "_left", "_pace")
+
+    def __init__(self, pace: Pace, now: float) -> None:
+        self._pace = pace
+        self._left = pace.at_once
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Return whether there may be one more."""
+        earned = (now - self._at) * self._pace.a_second
+        self._left = min(self._left + earned, self._pace.at_once) - 1
+        self._at = now
+        return self._left >= 0

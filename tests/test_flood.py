@@ -1,0 +1,97 @@
+"""Who sends more packets than anybody needs to is cut off, whatever packets they are; who keeps to the pace is not."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.allowance import Allowance
+from tests import credentials
+from tests.bare_server import TEXT, Raw, bare, frame
+from tests.clients import connected
+from tests.serving import Serve
+from tests.sites import site
+from tests.test_metrics import figures
+from transport import Pace
+
+AT_ONCE = 20
+SLOW = Pace(0.001, AT_ONCE)
+PACKETS = ('42["message"]', "437[]", "40/nowhere,", "3")
+
+
+def test_an_allowance_is_so_much_at_once_and_then_so_much_a_second() -> None:
+    allowance = Allowance(Pace(2, 3), 100.0)
+    assert [allowance.take(100.0) for _ in range(4)] == [True, True, True, False]
+    assert [allowance.take(101.0) for _ in range(2)] == [True, False]
+    assert [allowance.take(1_000.0) for _ in range(4)] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("door", [False, True])
+@pytest.mark.parametrize("packet", PACKETS)
+async def test_a_flood_by_websocket_is_cut_off_at_once_and_counted(packet: str, door: bool) -> None:
+    async with bare(door, pace=SLOW) as server:
+        before = server.kept()
+        flooding = await server.joined()
+        # Kept open and fed on: a close that waits for ours would never come.
+        await flooding.send(frame(TEXT, packet) * 1_000 + b"\x81")
+        assert await flooding.is_closed()
+        await server.settled(before)
+        assert server.sio.refusals == {"flood": 1}
+
+
+async def test_coming_and_leaving_again_and_again_is_a_flood_too() -> None:
+    async with bare(pace=SLOW) as server:
+        flooding = await server.websocket()
+        await flooding.text()
+        await flooding.send((frame(TEXT, "40") + frame(TEXT, "41")) * AT_ONCE)
+        assert await flooding.is_closed()
+        assert server.sio.refusals["flood"] == 1
+
+
+async def test_a_flood_by_posts_is_cut_off_and_counted() -> None:
+    async with bare(pace=SLOW) as server:
+        polling = await server.open()
+        assert (await polling.post("40")).status == 200
+        assert (await polling.post("\x1e".join(["437[]"] * (AT_ONCE - 1)))).status == 200
+        refused = await polling.post("437[]")
+        assert (refused.status, "Too many packets" in refused.body) == (429, True)
+        assert server.sio.refusals["flood"] == 1
+        assert (await polling.get()).status == 400
+
+
+async def test_who_is_closed_and_sends_on_is_not_listened_to_for_long() -> None:
+    async with bare() as server:
+        closed, sent = await server.joined(), 0
+        await closed.say("4nonsense")  # malformed: the server closes, and waits for our close
+        while not await is_refused(closed, frame(TEXT, "3") * 10_000):
+            sent += 1
+            assert sent < 500, "it is still being listened to"  # most of which lies in buffers
+        assert await closed.is_closed()
+
+
+async def is_refused(raw: Raw, data: bytes) -> bool:
+    """Send, unless the connection is gone."""
+    try:
+        await raw.send(data)
+    except ConnectionError:
+        return True
+    return False
+
+
+async def test_the_server_cuts_off_who_sends_more_than_four_times_the_events_it_takes(
+    serve: Serve, tmp_path: Path
+) -> None:
+    where = {"path": str(tmp_path / "site.db")}
+    with site(where):
+        pass
+    async with (
+        serve({"database": where, "rate_limit": 0.001, "rate_burst": 10}) as server,
+        connected("python", server.url) as calm,
+        connected("python", server.url) as flooding,
+    ):
+        await flooding.call("whoami")
+        for _ in range(200):
+            await flooding.emit("whoami")
+        await flooding.disconnected.wait()
+        assert (await calm.call("whoami"))["ok"]
+        found = figures((await credentials.fetch(f"{server.url}metrics")).body.decode())
+    assert found['storewatch_door_refusals_total{reason="flood"}'] == 1
