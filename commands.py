@@ -1,4 +1,4 @@
-"""What the commands of several packages (`python -m alarms`, `python -m access`) have in common."""
+"""What the commands of several packages (`python -m alarms`, `python -m access`, `python -m ingest`) have in common."""
 
 import argparse
 import os
@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
+
+import sqlalchemy as sa
 
 import database
 from errors import UsageError
@@ -35,6 +37,9 @@ def run(package: str, description: str, commands: Sequence[ModuleType], argv: Se
     except UsageError as error:
         print(f"{package}: {error}", file=sys.stderr)
         return 2
+    except sa.exc.DBAPIError as error:
+        print(f"{package}: database: {database.reason(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 
@@ -42,7 +47,9 @@ def run(package: str, description: str, commands: Sequence[ModuleType], argv: Se
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Let the settings be named, as they are for the server."""
     config = os.environ.get("STOREWATCH_CONFIG")
-    parser.add_argument("--config", metavar="FILE", default=config, help="the settings of the server")
+    parser.add_argument(
+        "--config", metavar="FILE", default=config, help="settings.yaml (default: STOREWATCH_CONFIG, else the demo's)"
+    )
 
 
 def readable(where: Database) -> database.Database:

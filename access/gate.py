@@ -12,9 +12,10 @@ from access.passwords import Passwords
 from access.policy import SIGN_IN, Policy
 from access.refusal import Refused
 from access.sessions import COOKIE
-from access.throttle import Throttle
+from access.throttle import Throttle, holder
 from access.user import ANYBODY, User
 from errors import RateLimited
+from settings import MOST_NAME
 
 OF_A_NAME, OF_AN_ADDRESS = 10, 40
 """How many times a password may be wrong at once."""
@@ -86,7 +87,9 @@ class Gate:
 
     async def log_in(self, name: str, password: str, address: str) -> tuple[User, str]:
         """Return who that is, and the cookie of their session; raises `Refused`, and `RateLimited`."""
-        if self._waiting >= MOST_WAITING or not (self._addresses.take(address) and self._names.take(name)):
+        # A longer name is nobody's; whole, those that are only tried would fill the memory.
+        here, known_as = holder(address), name[:MOST_NAME]
+        if self._waiting >= MOST_WAITING or not (self._addresses.take(here) and self._names.take(known_as)):
             raise RateLimited("too many attempts; wait a minute")
         policy = self.policy
         self._waiting += 1
@@ -96,8 +99,8 @@ class Gate:
             self._waiting -= 1
         if not fits:
             raise Refused("unauthorized", "this name and this password do not belong together")
-        self._addresses.give_back(address)
-        self._names.give_back(name)
+        self._addresses.give_back(here)
+        self._names.give_back(known_as)
         cookie = policy.begin(name, self._now())
         return self._session(cookie), cookie  # by what the settings say by now
 

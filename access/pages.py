@@ -132,7 +132,7 @@ class Logout(Page):
     def post(self) -> None:
         """End it, and show the form."""
         user = self._gate.of_request(self)
-        if user is not None:
+        if user is not None and user.means == "password":  # a token is nothing to log out of
             self._gate.log_out(user)
             self._trail.note(Entry("logout", user.name, self._address, subject=user.session))
         self.clear_cookie(COOKIE)

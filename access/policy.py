@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import msgspec
+
 from access import passwords, sessions, tokens
 from access.refusal import Refused
 from access.user import ANYBODY, User, sight
@@ -40,8 +42,8 @@ class Policy:
         found = sessions.read(self.secret, cookie) if self.secret else None
         if found is None:
             raise Refused("unauthorized", SIGN_IN)
-        expires = datetime.fromtimestamp(found.begun, UTC) + self.lasts
-        came = User(found.name, "watch", expires=expires, session=found.session_id, proof=found.proof)
+        begun = datetime.fromtimestamp(found.begun, UTC)
+        came = User(found.name, "watch", session=found.session_id, proof=found.proof, begun=begun)
         return self.standing(came, now)
 
     def begin(self, name: str, now: datetime) -> str:
@@ -55,25 +57,26 @@ class Policy:
             return ANYBODY
         if user.means == "open":
             raise Refused("unauthorized", SIGN_IN)
-        if user.expires is not None and user.expires <= now:
+        expires = user.expires if user.begun is None else user.begun + self.lasts
+        if expires is not None and expires <= now:
             what = "token" if user.means == "token" else "session"
             raise Refused("expired", f"this {what} has ended; get a new one")
         if user.name in self.revoked or user.session in self.revoked:
             raise Refused("revoked", f"{user.name} may not come in any more")
-        return self._with_key(user) if user.means == "token" else self._with_password(user)
+        return self._with_key(user) if user.means == "token" else self._with_password(user, expires)
 
     def _with_key(self, user: User) -> User:
         if all(key.proof != user.proof for key in self.keys):
             raise Refused("revoked", "the key of this token does not count any more")
         return user
 
-    def _with_password(self, user: User) -> User:
+    def _with_password(self, user: User, expires: datetime | None) -> User:
         known = self.users.get(user.name)
         if known is None or known.proof != user.proof:
             raise Refused("revoked", "this login does not count any more; log in again")
-        if (known.role, known.sight) == (user.role, user.sight):
+        if (known.role, known.sight, expires) == (user.role, user.sight, user.expires):
             return user
-        return replace(user, role=known.role, sight=known.sight)
+        return replace(user, role=known.role, sight=known.sight, expires=expires)
 
     def described(self) -> dict[str, Any]:
         """Return what stands in the audit of it: no secret, and nothing to find one by."""
@@ -100,7 +103,7 @@ OPEN = Policy(open=True)
 
 
 def policy(access: Access | None, source: Source) -> Policy:
-    """Return who may come in; None: everybody. Raises `UsageError` where a key is none."""
+    """Return who may come in; None: everybody. Raises `UsageError` where a key, or a name, is none."""
     if access is None:
         return OPEN
     keys = []
@@ -110,7 +113,7 @@ def policy(access: Access | None, source: Source) -> Policy:
         except ValueError as error:
             raise UsageError(f"{source.where('access.tokens')}: {error}") from None
     secret = access.session.secret.encode() if access.session else b""
-    return Policy(
+    found = Policy(
         users={
             one.name: User(
                 one.name,
@@ -126,3 +129,8 @@ def policy(access: Access | None, source: Source) -> Policy:
         lasts=timedelta(hours=access.session.hours if access.session else 0),
         secret=secret,
     )
+    try:
+        msgspec.json.encode(found.described())
+    except UnicodeEncodeError:
+        raise UsageError(f"{source.where('access')}: a name in it is no text: it has half a character") from None
+    return found

@@ -1,7 +1,24 @@
 """How often somebody may try."""
 
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
+
+NETWORK_BITS = 64
+"""Of an IPv6 address: who has one has all that begin with the same bits."""
+
+
+def holder(address: str) -> str:
+    """Return what is the same for all addresses that one holder has."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(found) >> NETWORK_BITS << NETWORK_BITS))
 
 
 class Throttle:

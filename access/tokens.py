@@ -49,6 +49,8 @@ def key(settings: TokenKey) -> Key:
     except (jwt.PyJWTError, ValueError, TypeError):
         wanted = "a secret" if settings.algorithm == "HS256" else "a public key in PEM"
         raise ValueError(f"{settings.algorithm} needs {wanted}, and this is none") from None
+    if hasattr(material, "private_bytes"):
+        raise ValueError(f"{settings.algorithm} needs the public key, and this is the private one, with which to sign")
     weak = algorithm.check_key_length(material)
     if weak:
         raise ValueError(f"{settings.algorithm}: {weak}")
@@ -82,6 +84,7 @@ def read(keys: Sequence[Key], text: str) -> User:
 
 
 def _user(claims: Claims, by: Key) -> User:
+    claims.sub.encode()  # raises ValueError where it is no text: half a character, as JSON can have it
     expires = datetime.fromtimestamp(claims.exp, UTC)
     seen = sight(claims.organisations, claims.storehouses)
     return User(claims.sub, claims.role, seen, expires, "token", claims.jti, by.proof)

@@ -25,6 +25,8 @@ class User:
     """The id of the session, or of the token (`jti`): it can be revoked."""
     proof: str = field(default="", repr=False)
     """Which password, or which key of a token, was shown: when that is changed, whoever came in by it must go."""
+    begun: datetime | None = None
+    """When the session began, whose end the settings say; a token says its own."""
 
     def may(self, role: Role) -> bool:
         """Whether this user's role allows what `role` does."""

@@ -14,7 +14,9 @@ import msgspec
 
 from alarms.fold import Fold
 from alarms.judge import State, begin, judge
-from alarms.model import DISMISSED, HIGH, KINDS, LOW, WITHDRAWN, Episode, Reading
+from alarms.late import Identity
+from alarms.model import HIGH, KINDS, LOW, Episode, Reading
+from alarms.replay import note
 from alarms.rules import SLOTS, Bound, Rule, Terms, terms
 from ask.past import Hour, Measured, Span
 from ask.readings import Key
@@ -137,16 +139,12 @@ def _merged(hours: Iterable[int], end: float) -> list[Span]:
 def judged(terms: Terms, log: _Log) -> list[Episode]:
     """Return the episodes of a sensor in the order in which they began to be told."""
     state = begin(log.sensor)
-    found: dict[tuple[str, float], Episode] = {}
+    found: dict[Identity, Episode] = {}
 
     def take(event: Reading | float) -> None:
         nonlocal state
         state, changes = judge(terms, state, event)
-        for what, _, episode in changes:
-            if what in (DISMISSED, WITHDRAWN):
-                found.pop((episode.kind, episode.since), None)
-            else:
-                found[episode.kind, episode.since] = episode
+        note(found, changes)
 
     for second in log.span:
         hour = log.hours.get(second)

@@ -8,13 +8,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zlib import crc32
 
 import msgspec
 
 from alarms.model import HIGH, LOW, NO_DATA, RATE, SWITCH, Limit
-from ask.answers import Id
 from ask.sensors import Sensor
 from settings import duration
 
@@ -26,6 +25,10 @@ Severity = Literal["info", "warning", "critical"]
 Span = float | str
 """Seconds, or a number and s, m, h or d."""
 Profile = Literal["frozen", "chilled", "pharma_2_8", "pharma_15_25", "general"]
+
+
+KnownId = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
+"""An id that a database could have: rules are kept, and sent to clients who read no longer numbers."""
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -49,8 +52,8 @@ Terse = Bound | float | str | None | msgspec.UnsetType
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The sensors that a rule is for: those to which all of this applies. Nothing at all: the whole site."""
 
-    store_house_id: Id | None = None
-    sensor_id: Id | None = None
+    store_house_id: KnownId | None = None
+    sensor_id: KnownId | None = None
     sensor_name: str | None = None
     metric: str | None = None
 

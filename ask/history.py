@@ -76,12 +76,17 @@ def history(connection: sa.Connection, subjects: Subjects, question: QueryEnvs, 
 
 def check_span(start: datetime, end: datetime) -> None:
     """Raise `BadRequest` where these are not the start and end of a span of at most 366 days."""
-    if not EARLIEST <= start < LATEST:
-        raise BadRequest(f"must be from {EARLIEST:%Y} on, and before {LATEST:%Y}", "start")
+    check_time(start, "start")
     if end <= start:
         raise BadRequest("must be later than start", "end")
     if end - start > LONGEST:
         raise BadRequest(f"must be at most {LONGEST.days} days after start", "end")
+
+
+def check_time(time: datetime, field: str) -> None:
+    """Raise `BadRequest` where no database, or no zone, has this time."""
+    if not EARLIEST <= time < LATEST:
+        raise BadRequest(f"must be from {EARLIEST:%Y} on, and before {LATEST:%Y}", field)
 
 
 def points(found: dict[int, Bucket]) -> list[Point]:

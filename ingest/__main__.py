@@ -64,7 +64,7 @@ def _csv(arguments: argparse.Namespace) -> int:
 
 
 def _database(config: str | None) -> settings.Database:
-    loaded, _ = settings.load(config or os.environ.get("STOREWATCH_CONFIG"))
+    loaded, _ = settings.load(config)
     db_settings = loaded.database or settings.Database()
     if db_settings.map is not None:
         raise UsageError(

@@ -4,22 +4,14 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import instants
-from errors import UsageError
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
+from commands import Parser, add_config
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the arguments (None: those of the process); raises `UsageError` where they are wrong."""
-    parser = _Parser(prog="python -m ingest", description="Bring readings into Storewatch's own tables.")
+    parser = Parser(prog="python -m ingest", description="Bring readings into Storewatch's own tables.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     csv = commands.add_parser(
         "csv",
@@ -27,7 +19,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description="Import a table with a time column and one column per sensor. Running it twice adds nothing.",
     )
     csv.add_argument("file", metavar="FILE", type=Path, help="UTF-8 or GB18030, with commas, semicolons or tabs")
-    csv.add_argument("--config", metavar="FILE", help="settings.yaml (default: STOREWATCH_CONFIG, else the demo's)")
+    add_config(csv)
     csv.add_argument("--store-house", metavar="NAME", type=_name(255), required=True, help="made if it is new")
     csv.add_argument("--org", metavar="NAME", type=_name(255), default="Imported", help="its owner (%(default)s)")
     csv.add_argument(

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from ask import Ask
 from ask.answers import Alarm, Id
 from database import Database
-from errors import Unavailable
 from live import leases, transitions
+from live.enduring import enduring
 from live.journal import Journal
 from record import journal, lease
 from record.journal import Step
@@ -46,12 +46,8 @@ class AlarmWatch:
         """Look until cancelled; then let another process go on at once."""
         try:
             while True:
-                try:
+                with enduring(log, "keep the alarm journal"):
                     await self.look()
-                except Unavailable:
-                    log.debug("the alarm journal cannot be written")
-                except Exception:
-                    log.exception("cannot keep the alarm journal")
                 await asyncio.sleep(min(self._interval_s, MOST_BETWEEN_S))
         finally:
             await self._release()

@@ -12,17 +12,18 @@ from live.newest import Newest
 
 
 class Bounds(NamedTuple):
-    """The storehouses that one sees, and their sensors, by their ids as text."""
+    """The storehouses that one sees, and their sensors, by their ids as text; and what these are called."""
 
     storehouses: frozenset[str]
     sensors: frozenset[str]
+    sensor_names: frozenset[str]
 
     def may_see(self, rule: Data) -> bool:
         """Return whether a rule is of what one sees, or of the whole site."""
-        place, sensor_id = _scope(rule, "store_house_id"), _scope(rule, "sensor_id")
+        place, sensor_id, name = (_scope(rule, key) for key in ("store_house_id", "sensor_id", "sensor_name"))
         if place is not None:
             return place in self.storehouses
-        return sensor_id is None or sensor_id in self.sensors
+        return (sensor_id is None or sensor_id in self.sensors) and (name is None or name in self.sensor_names)
 
     def may_change(self, rule: Data) -> bool:
         """Return whether a rule is of a storehouse that one sees."""
@@ -32,8 +33,12 @@ class Bounds(NamedTuple):
 def bounds(newest: Newest, sight: Sight) -> Bounds:
     """Return what somebody sees of what is known."""
     seen = [one.store_house_id for one in newest.storehouses() if sight.storehouse(one)]
-    sensors = (str(sensor.sensor_id) for one in seen for sensor in newest.sensors(one))
-    return Bounds(frozenset(map(str, seen)), frozenset(sensors))
+    sensors = [sensor for one in seen for sensor in newest.sensors(one)]
+    return Bounds(
+        frozenset(map(str, seen)),
+        frozenset(str(sensor.sensor_id) for sensor in sensors),
+        frozenset(sensor.sensor_name for sensor in sensors),
+    )
 
 
 def shown(rules: Rules, seen: Bounds) -> Rules:

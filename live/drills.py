@@ -10,8 +10,8 @@ from alarms.drill import drill
 from ask.answers import Alarm
 from ask.episodes import episode_id
 from database import Database
-from errors import Unavailable
 from instants import Clock
+from live.enduring import enduring
 from record import drills, episodes, lease
 from record.drills import Drill
 from record.episodes import Said
@@ -38,12 +38,8 @@ class Drills:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            try:
+            with enduring(log, "run a drill"):
                 await self.look()
-            except Unavailable:
-                log.debug("the drills cannot be read")
-            except Exception:
-                log.exception("cannot run a drill")
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:

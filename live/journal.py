@@ -11,6 +11,7 @@ from ask.answers import EVERYWHERE, Id
 from ask.journal import Transition
 from database import Database
 from errors import Unavailable
+from live.enduring import enduring
 
 log = logging.getLogger("live")
 
@@ -53,12 +54,8 @@ class Journal:
     async def run(self) -> None:
         """Follow until cancelled."""
         while True:
-            try:
+            with enduring(log, "follow the alarm journal"):
                 await self.read()
-            except Unavailable:
-                log.debug("the alarm journal does not answer")
-            except Exception:
-                log.exception("cannot follow the alarm journal")
             await asyncio.sleep(self._interval_s)
 
     async def read(self) -> None:

@@ -20,6 +20,7 @@ from database import Database
 from errors import Unavailable
 from instants import Clock
 from live.audience import Audience
+from live.enduring import enduring
 from live.glance import counts, glance, severity, spark_of
 from live.newest import Newest
 from live.screens import Emit, room
@@ -181,14 +182,10 @@ class Overview:
         """Keep what the poller does not bring while anybody watches, until cancelled."""
         while True:
             await self._watched.wait()
-            try:
+            with enduring(log, "keep the overview"):
                 await self.learn()
                 await self._learn_sparks()
                 await self.push()
-            except Unavailable:
-                log.debug("the overview's means and names cannot be told")
-            except Exception:
-                log.exception("cannot keep the overview")
             await asyncio.sleep(REFRESH_S)
 
     async def _learn_sparks(self) -> None:

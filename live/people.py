@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 import sqlalchemy as sa
@@ -19,6 +19,7 @@ from alarms.rules import Rule
 from ask import Ask
 from ask.answers import EVERYWHERE, Alarm, Data, Id, Maintenance, Rules, SensorAnswer
 from ask.episodes import episode_id
+from ask.history import check_span, check_time
 from ask.questions import AckAlarm, CloseAlarm, SaveMaintenance, SaveRules
 from ask.sensors import Sensor
 from ask.sight import Sight
@@ -38,8 +39,6 @@ CHANGES = 20
 """The newest changes of the rules, in an answer."""
 STEPS = 50
 """As many changes of the rules, at most, are looked back for the limits that were."""
-LONGEST = timedelta(days=366)
-"""Of maintenance."""
 
 
 class People:
@@ -75,14 +74,14 @@ class People:
     async def acknowledge(self, question: AckAlarm, asker: Asker) -> Alarm:
         """Write down that somebody has seen an alarm; raises `NotFound`, `Forbidden`, `BadRequest`."""
         number, by = await self._ours(question.alarm_id, asker.user.sight), _person(question.by, asker)
-        entry = Entry("acknowledged", by, asker.address, str(question.alarm_id))
+        entry = Entry("acknowledged", by, asker.address)
         return await self._do(asker, entry, lambda c, now: episodes.acknowledge(c, number, by, question.comment, now))
 
     async def close(self, question: CloseAlarm, asker: Asker) -> Alarm:
         """Clear an alarm by hand; raises `NotFound`, `Forbidden`, `BadRequest`."""
         number, by = await self._ours(question.alarm_id, asker.user.sight), _person(question.by, asker)
         reason = _said(question.reason, "reason", "say why, such as that the sensor is faulty, or was removed")
-        entry = Entry("closed", by, asker.address, str(question.alarm_id))
+        entry = Entry("closed", by, asker.address)
         return await self._do(asker, entry, lambda c, now: episodes.close(c, number, by, reason, now))
 
     async def rules(self, store_house_id: Id | None, sight: Sight) -> Rules:
@@ -141,10 +140,7 @@ class People:
         reason = _said(question.reason, "reason", "say what is done meanwhile")
         sight = asker.user.sight
         place = (await self._ask.storehouse(question.store_house_id, sight)).store_house_id
-        if question.end <= question.start:
-            raise BadRequest("must lie after the start", "end")
-        if question.end - question.start > LONGEST:
-            raise BadRequest(f"must lie at most {LONGEST.days} days after the start", "end")
+        check_span(question.start, question.end)
         sensor_id = None if question.sensor_id is None else await self._sensor_id(place, question.sensor_id, sight)
 
         def save(connection: sa.Connection) -> Maintenance:
@@ -162,7 +158,12 @@ class People:
         return await self._state.run(save)
 
     async def sensors(self, store_house_id: Id, sight: Sight, since: datetime | None = None) -> list[SensorAnswer]:
-        """Return a storehouse's sensors, with the limits in force, and those since then; raises `NotFound`."""
+        """Return a storehouse's sensors, with the limits in force, and those since then.
+
+        Raises `NotFound`, `BadRequest`.
+        """
+        if since is not None:
+            check_time(since, "since")
         found = await self._ask.sensors(store_house_id, sight)
 
         def read(connection: sa.Connection) -> list[SensorAnswer]:
@@ -231,7 +232,8 @@ class People:
                 done = work(connection, now)
                 if done.new:
                     self._tell(connection, [done.alarm])
-                    audit.append(connection, replace(entry, before=done.before, after=done.alarm), now)
+                    subject = str(done.alarm.alarm_id)  # not as it was asked for: sw-07 is sw-7 too
+                    audit.append(connection, replace(entry, subject=subject, before=done.before, after=done.alarm), now)
                 return done
 
         done = await self._state.run(write)

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from ask.readings import Reading
 from database import Database, Limits
-from errors import Unavailable
 from live import leases
+from live.enduring import enduring
 from record import lease, rollups
 from record.rollups import NARROWEST_S, Bucket
 
@@ -62,12 +62,8 @@ class Rollups:
         """Keep the rollups until cancelled; then let another process go on at once."""
         try:
             while True:
-                try:
+                with enduring(log, "keep the rollups"):
                     await self.keep()
-                except Unavailable:
-                    log.debug("the rollups cannot be written")
-                except Exception:
-                    log.exception("cannot keep the rollups")
                 await asyncio.sleep(PAUSE_S)
         finally:
             await self._release()

@@ -46,6 +46,8 @@ class Standing:
             return
         self._revision = self._gate.revision
         for asker in list(self._askers.values()):
+            if self._askers.get(asker.sid) is not asker:  # has left while others were told
+                continue
             try:
                 user = self._gate.standing(asker.user)
             except Refused as refused:

@@ -15,6 +15,7 @@ from ask.answers import Alarm, Id, Storehouse
 from database import Database
 from errors import Unavailable
 from instants import Clock
+from live.enduring import enduring
 from live.newest import Newest
 from notify import text
 from notify.sender import Sender
@@ -80,12 +81,8 @@ class Notifier:
         """Look until cancelled."""
         try:
             while True:
-                try:
+                with enduring(log, "tell of alarms"):
                     await self.look()
-                except Unavailable:
-                    log.debug("the notices cannot be read")
-                except Exception:
-                    log.exception("cannot tell of alarms")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
                         await self._woken.wait()

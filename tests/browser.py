@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from tests import planted
+
 CHROMIUM = shutil.which("chromium")
 HANG_MS = 60_000
 DESK = {"width": 1440, "height": 900}
@@ -44,6 +46,7 @@ async def visit(browser: Browser, url: str, *, errors_allowed: bool = False, **o
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     await page.goto(url)
     yield page
+    planted.look("\n".join([await page.content(), *errors]), "a page in the browser")
     await context.close()
     assert errors_allowed or errors == []
 

@@ -42,6 +42,7 @@ class Refused(ConnectionError):
     def __init__(self, message: str, data: Any = None) -> None:
         super().__init__(message)
         self.data = data
+        planted.look(f"{message} {data}", "a refusal")
 
 
 class Client(ABC):

@@ -1,7 +1,7 @@
 """The fixtures that tests of every subject share."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.browser import chromium
 from tests.coldstore import FOLDER
 from tests.scripted_site import ScriptedSite
 from tests.services.mariadb import MariaDB
-from tests.serving import Serve, StorewatchServer, server_in
+from tests.serving import Serve, StorewatchServer, served, server_in
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,12 +40,32 @@ def mariadb_database(mariadb: MariaDB) -> dict[str, Any]:
     return mariadb.settings(name)
 
 
+@pytest.fixture(params=["sqlite", "mariadb"])
+def each_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The `database` settings of an empty database that no other test has, of one kind and then of the other."""
+    if request.param == "sqlite":
+        return {"path": str(tmp_path_factory.mktemp("site") / "site.db")}
+    found: dict[str, Any] = request.getfixturevalue("mariadb_database")
+    return found
+
+
 @pytest.fixture(scope="session")
 def coldstore() -> Path:
     """A site's real records, where they are at hand."""
     if not FOLDER.is_dir():
         pytest.skip(f"the cold-store data folder is absent: {FOLDER} (STOREWATCH_COLDSTORE names another)")
     return FOLDER
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Prints what a test has found out at once, and also where it passes."""
+
+    def say(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n{text}")
+
+    return say
 
 
 @pytest.fixture
@@ -57,10 +77,8 @@ def serve(tmp_path: Path) -> Serve:
 @pytest.fixture(scope="session")
 def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorewatchServer]:
     """A server with the embedded demo, for tests that only look."""
-    server = StorewatchServer(tmp_path_factory.mktemp("demo")).start()
-    yield server
-    assert server.stop() == 0
-    assert "Traceback" not in server.log()
+    with served(StorewatchServer(tmp_path_factory.mktemp("demo"))) as server:
+        yield server
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -43,14 +43,17 @@ def token(
 
 @dataclass
 class Pair:
-    """A private key, and its public one in PEM."""
+    """A private key, and both keys in PEM."""
 
     private: Any
     public: str = field(init=False)
+    secret: str = field(init=False)
 
     def __post_init__(self) -> None:
         form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         self.public = self.private.public_key().public_bytes(*form).decode()
+        hidden = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        self.secret = self.private.private_bytes(*hidden).decode()
 
 
 def pair(algorithm: str) -> Pair:

@@ -325,9 +325,8 @@ async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: f
 
 async def compare_alarms(stage: Stage, fault: Fault, rows: Sequence[sa.Row[Any]]) -> None:
     """Wait for the alarms to be those of the readings."""
-    found, right = (
-        (rung, expected_to_ring(stage.built, rows)) if fault.is_leap else (judged, expected(stage.built, rows))
-    )
+    found: Callable[[Site], set[Any]] = turns if fault.is_leap else judged
+    right: set[Any] = (expected_turns if fault.is_leap else expected)(stage.built, rows)
     with suppress(TimeoutError):
         await until(lambda: found(stage.built) == right, PATIENT_S)
     other = found(stage.built) ^ right
@@ -360,18 +359,18 @@ def expected(built: Site, rows: Sequence[sa.Row[Any]]) -> set[tuple[Any, ...]]:
     return {(_time(one.raised), _time(one.cleared)) for one in found if one.raised is not None}
 
 
-def rung(built: Site) -> set[float | None]:
-    """The values at which alarms were raised, as the journal has it."""
+def turns(built: Site) -> set[float | None]:
+    """The values at which alarms were raised or ended, as the journal has it."""
     with built.database.engine.connect() as connection:
         alarms = [step.alarm for step in journal.after(connection, 0, 1_000_000)]
-    return {alarm.value for alarm in alarms if (alarm.kind, alarm.transition) == ("high", "raised")}
+    return {alarm.value for alarm in alarms if alarm.kind == "high" and alarm.transition in ("raised", "cleared")}
 
 
-def expected_to_ring(built: Site, rows: Sequence[sa.Row[Any]]) -> set[float | None]:
+def expected_turns(built: Site, rows: Sequence[sa.Row[Any]]) -> set[float | None]:
     """The same, as the readings have it in the order they came in, whatever their times."""
     ours = sorted((row.reading_id, row.value) for row in rows if row.sensor_id == built.ids["temperature"])
-    values = [0.0, *(value for _, value in ours)]
-    return {value for before, value in pairwise(values) if before <= 0 < value}
+    values = [-1.0, *(value for _, value in ours)]
+    return {value for before, value in pairwise(values) if (before > 0) != (value > 0)}
 
 
 def _time(seconds: float | None) -> datetime | None:

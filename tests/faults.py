@@ -108,7 +108,7 @@ MARIADB = [
 ]
 
 
-def failed_over(cable: Cable, other: MariaDB) -> Fault:
+def mariadb_failed_over(cable: Cable, other: MariaDB) -> Fault:
     """Its address leads to another server, which has taken over the files of the first."""
 
     def begin(stage: Stage) -> None:
@@ -126,12 +126,36 @@ def failed_over(cable: Cable, other: MariaDB) -> Fault:
     return Fault("MariaDB failed over", "stale", begin, end)
 
 
+def redis_failed_over(cable: Cable, other: Redis) -> Fault:
+    """Its address leads to another server, which knows nothing of the first."""
+
+    def begin(stage: Stage) -> None:
+        loop.call_soon_threadsafe(cable.cut)
+        _redis(stage).kill()
+
+    def end(stage: Stage) -> None:
+        stage.redis = other.start()
+        cable.lead_to(other.port)
+        loop.call_soon_threadsafe(cable.mend)
+
+    loop = asyncio.get_running_loop()
+    return Fault("Redis failed over", "nobody", begin, end)
+
+
 # Redis, nginx, and the processes themselves
 
 
 def _redis(stage: Stage) -> Redis:
     assert stage.redis is not None
     return stage.redis
+
+
+def _take_redis_connections(stage: Stage) -> None:
+    stage.held.append(_redis(stage).take_connections())
+
+
+def _give_redis_connections_back(stage: Stage) -> None:
+    _redis(stage).give_connections_back(stage.held.pop())
 
 
 def _fill_redis(stage: Stage) -> None:
@@ -149,6 +173,7 @@ REDIS = [
     Fault("Redis stopped", "nobody", lambda on: _redis(on).stop(), lambda on: _redis(on).start()),
     Fault("Redis killed", "nobody", lambda on: _redis(on).kill(), lambda on: _redis(on).start()),
     Fault("Redis frozen", "nobody", lambda on: _redis(on).freeze(), lambda on: _redis(on).thaw()),
+    Fault("Redis's connections all taken", "nobody", _take_redis_connections, _give_redis_connections_back),
     Fault(
         "Redis's memory full",
         "nobody",

@@ -1,9 +1,12 @@
 """The secrets of the tests, each with a mark that nothing may ever show, and the search for it in what they produce."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 MARK = "planted-secret"
 MARKS = (MARK, "$argon2id$", "eyJhbGciOi")
@@ -40,12 +43,26 @@ class _Looking(logging.Handler):
         look(logging.Formatter().format(record), "the log of a server within the tests")
 
 
+class _Reading(SimpleAsyncHTTPClient):
+    """What all tests ask for pages with."""
+
+    def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
+        def read(answer: HTTPResponse) -> None:
+            said = "".join(f"{name}: {value}\n" for name, value in answer.headers.get_all())
+            look(said + (answer.body or b"").decode(errors="replace"), f"the answer to {request.method} {request.url}")
+            callback(answer)
+
+        super().fetch_impl(request, read)
+
+
 @contextmanager
 def listening() -> Iterator[None]:
-    """Look at all that is logged in this process, for the length of a block."""
+    """Look at all that is logged in this process, and at all pages that are asked for, for the length of a block."""
     handler = _Looking()
     logging.getLogger().addHandler(handler)
+    AsyncHTTPClient.configure(_Reading)
     try:
         yield
     finally:
+        AsyncHTTPClient.configure(None)
         logging.getLogger().removeHandler(handler)

@@ -6,10 +6,10 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import yaml
 
@@ -23,7 +23,7 @@ READY = re.compile(r"^Storewatch: (https?://\S+:(\d+)/)\n", re.MULTILINE)
 class StorewatchServer(ChildProcess):
     """`python main.py PORT --config FILE`; a restart comes back at the same port.
 
-    `start` and `stop` block: in an async test whose client lives in the same loop, `serve` and `terminate`
+    `start` and `stop` block: in an async test whose client lives in the same loop, `serving` and `terminate`
     let that client go on meanwhile.
     """
 
@@ -53,6 +53,38 @@ class StorewatchServer(ChildProcess):
         """Ask it to end and wait; its exit code."""
         return await asyncio.to_thread(self.stop, number)
 
+    def ended(self, exit_code: int, *, traceback_allowed: bool = False) -> None:
+        """It must have ended in order, and its log hold no trace."""
+        assert exit_code == 0
+        assert traceback_allowed or "Traceback" not in self.log()
+
+
+Server = TypeVar("Server", bound=StorewatchServer)
+
+
+@contextmanager
+def served(server: Server) -> Iterator[Server]:
+    """`serving`, for a fixture of several tests, each of which has a loop of its own."""
+    server.start()
+    try:
+        yield server
+    finally:
+        exit_code = server.stop() if server.started else 0
+        print(server.log())  # pytest shows it when the test has failed
+    server.ended(exit_code)
+
+
+@asynccontextmanager
+async def serving(server: Server, *, traceback_allowed: bool = False) -> AsyncIterator[Server]:
+    """Let it serve for the length of a block, and end as it should."""
+    await asyncio.to_thread(server.start)
+    try:
+        yield server
+    finally:
+        exit_code = await server.terminate() if server.started else 0
+        print(server.log())  # pytest shows it when the test has failed
+    server.ended(exit_code, traceback_allowed=traceback_allowed)
+
 
 class Serve(Protocol):
     """The fixture `serve`: `async with serve({...}) as server`."""
@@ -70,24 +102,16 @@ class Serve(Protocol):
 def server_in(parent: Path) -> Serve:
     """What starts servers, each in a new folder within `parent` unless it is told its `cwd`."""
 
-    @asynccontextmanager
-    async def serve(
+    def serve(
         settings: dict[str, Any] | None = None,
         env: dict[str, str] | None = None,
         cwd: Path | None = None,
         *,
         traceback_allowed: bool = False,
-    ) -> AsyncIterator[StorewatchServer]:
+    ) -> AbstractAsyncContextManager[StorewatchServer]:
         directory = Path(tempfile.mkdtemp(prefix="server-", dir=parent))
         server = StorewatchServer(directory, settings, env, cwd)
-        await asyncio.to_thread(server.start)
-        try:
-            yield server
-        finally:
-            exit_code = await server.terminate() if server.started else 0
-            print(server.log())  # pytest shows it when the test has failed
-        assert exit_code == 0
-        assert traceback_allowed or "Traceback" not in server.log()
+        return serving(server, traceback_allowed=traceback_allowed)
 
     return serve
 

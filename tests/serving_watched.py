@@ -4,14 +4,13 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tests.serving import ROOT, StorewatchServer
+from tests.serving import ROOT, StorewatchServer, serving
 from tests.watched_server import CLOCK, OFFSET, Sample
 
 SAMPLED_S = 60.0  # only what hangs takes so long
@@ -50,15 +49,6 @@ class WatchedServer(StorewatchServer):
         return msgspec.json.decode(path.read_bytes().splitlines()[-1], type=Sample)
 
 
-@asynccontextmanager
-async def serving_watched(directory: Path, settings: dict[str, Any]) -> AsyncIterator[WatchedServer]:
-    """Serve for the length of a block; it must end in order, and its log hold no trace."""
-    server = WatchedServer(directory, settings)
-    await asyncio.to_thread(server.start)
-    try:
-        yield server
-    finally:
-        exit_code = await server.terminate() if server.started else 0
-        print(server.log())  # pytest shows it when the test has failed
-    assert exit_code == 0
-    assert "Traceback" not in server.log()
+def serving_watched(directory: Path, settings: dict[str, Any]) -> AbstractAsyncContextManager[WatchedServer]:
+    """Let it serve for the length of a block, and end as it should."""
+    return serving(WatchedServer(directory, settings))

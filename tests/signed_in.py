@@ -17,6 +17,15 @@ from settings import Access, Source
 from tests.clients import TRANSPORTS, Client, PythonClient
 from tests.credentials import access
 from tests.serving_inside import Inside, serving_inside
+from tests.sites import Site
+
+RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 8}]
+
+
+def settings_of(built: Site) -> dict[str, Any]:
+    """Those of a server that looks often, raises alarms, and answers as much as is asked."""
+    database = {"path": built.database.settings.path}
+    return {"database": database, "poll_interval": 0.05, "rules": RULES, "rate_burst": 10_000}
 
 
 @dataclass

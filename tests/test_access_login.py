@@ -1,7 +1,9 @@
 """Logging in: the page, its form, the cookie, and what is closed to who has none."""
 
 import asyncio
+import math
 import sqlite3
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -13,13 +15,16 @@ import msgspec
 import pytest
 from tornado.httputil import parse_cookie
 
+from access import gate as access_gate
+from access.gate import OF_AN_ADDRESS, Gate
 from access.policy import policy
 from access.refusal import Refused
 from access.sessions import COOKIE
+from errors import RateLimited, StorewatchError, UsageError
 from instants import now
 from settings import Access, Source
-from tests.credentials import CHEAP, PASSWORD, access, fetch, log_in, post, token, user
-from tests.serving import StorewatchServer
+from tests.credentials import CHEAP, PASSWORD, SESSION_SECRET, access, fetch, log_in, post, token, user
+from tests.serving import StorewatchServer, served
 from tests.serving_inside import until
 from tests.sites import site
 
@@ -33,10 +38,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorewatchServe
     with site({"path": str(folder / "site.db")}) as built:
         settings = {"database": {"path": str(folder / "site.db")}, "trusted_proxies": ["127.0.0.1"]}
         assert built.ids
-        server = StorewatchServer(folder, settings | {"access": access(*USERS, revoked=["gone"])}).start()
-        yield server
-        assert server.stop() == 0
-        assert "Traceback" not in server.log()
+        with served(StorewatchServer(folder, settings | {"access": access(*USERS, revoked=["gone"])})) as server:
+            yield server
 
 
 def form(name: str, password: str = PASSWORD) -> str:
@@ -100,6 +103,12 @@ async def test_a_name_is_text_and_never_markup(server: StorewatchServer) -> None
     assert b"&lt;img" in answer.body
 
 
+def test_a_name_that_is_no_text_is_told_at_the_start() -> None:
+    for wrong in (access(user("\ud83d\ude00")), access(LI, revoked=["\ud800"])):
+        with pytest.raises(UsageError, match="access: a name in it is no text"):
+            policy(msgspec.convert(wrong, Access), Source(None))
+
+
 async def test_who_guesses_must_wait_and_who_knows_need_not(server: StorewatchServer) -> None:
     guesses = [await post(f"{server.url}login", form("guest", "wrong")) for _ in range(10)]
     assert {answer.code for answer in guesses} == {HTTPStatus.FORBIDDEN}
@@ -110,8 +119,52 @@ async def test_who_guesses_must_wait_and_who_knows_need_not(server: StorewatchSe
         await log_in(server.url, "王")
 
 
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """A gate that knows many people, whose passwords cost little to look at, and forgets no attempt."""
+    monkeypatch.setattr(access_gate, "AGAIN_S", math.inf)
+    made = Gate(policy(msgspec.convert(access(*map(user, KNOWN)), Access), Source(None)), now)
+    yield made
+    made.stop()
+
+
+KNOWN = [f"user {number}" for number in range(OF_AN_ADDRESS)]
+
+
+async def code(gate: Gate, name: str, password: str, address: str) -> str | None:
+    """What a login is refused with; None where it is not."""
+    try:
+        await gate.log_in(name, password, address)
+    except StorewatchError as refused:
+        return refused.code
+    return None
+
+
+async def test_whoever_has_many_addresses_of_ipv6_guesses_no_more_often_than_with_one(gate: Gate) -> None:
+    guesses = [await code(gate, name, "wrong", f"2001:db8::{number:x}") for number, name in enumerate(KNOWN)]
+    assert set(guesses) == {"unauthorized"}
+    assert await code(gate, "user 0", PASSWORD, "2001:db8::ffff:ffff:ffff:ffff") == RateLimited.code
+    for elsewhere in ("2001:db8:0:1::", "::ffff:192.0.2.7", "192.0.2.8", "no address"):
+        assert await code(gate, "user 0", PASSWORD, elsewhere) is None
+    mapped = [await code(gate, name, "wrong", f"::ffff:192.0.2.{20 + n}") for n, name in enumerate(KNOWN)]
+    assert set(mapped) == {"unauthorized"}
+    assert await code(gate, "user 0", PASSWORD, "::ffff:192.0.2.8") is None  # IPv4, as IPv6 writes it: all apart
+
+
+async def test_names_that_are_only_tried_take_no_memory(gate: Gate) -> None:
+    megabyte = 1_000_000
+    assert await code(gate, "user 0", "wrong", "192.0.2.7") == "unauthorized"
+    tracemalloc.start()
+    try:
+        for number in range(3):
+            assert await code(gate, f"{number}{'x' * megabyte}", "wrong", "192.0.2.7") == "unauthorized"
+        assert tracemalloc.get_traced_memory()[0] < megabyte
+    finally:
+        tracemalloc.stop()
+
+
 async def test_a_form_of_another_site_is_refused(server: StorewatchServer) -> None:
-    for origin in ("http://evil.example", "null"):
+    for origin in ("http://evil.example", "null", "http://["):
         for path in ("login", "logout"):
             answer = await post(f"{server.url}{path}", form("li"), {"Origin": origin})
             assert answer.code == HTTPStatus.FORBIDDEN
@@ -144,6 +197,8 @@ BEGUN = access(LI)
         (access(LI | {"password_hash": CHEAP.hash(PASSWORD)}), 0, "revoked"),
         (access(LI, session={"secret": "another" * 9}), 0, "revoked"),
         (access(LI | {"role": "watch"}), 0, None),
+        (access(LI, session={"secret": SESSION_SECRET, "hours": 1}), 1.0, "expired"),
+        (access(LI, session={"secret": SESSION_SECRET, "hours": 24}), 23.99, None),
     ],
 )
 def test_what_ends_a_session(settings: dict[str, Any], hours: float, code: str | None) -> None:
@@ -230,6 +285,20 @@ async def test_who_came_and_who_was_refused_stands_in_the_audit(server: Storewat
     await post(f"{server.url}login", form("li", "wrong"), {"X-Forwarded-For": "192.0.2.8"})
     await until(lambda: actions("192.0.2.8"))
     assert actions("192.0.2.8") == [("login_refused", "li")]
+
+
+async def test_a_token_is_nothing_to_log_out_of(server: StorewatchServer) -> None:
+    def actions() -> list[tuple[str]]:
+        with closing(sqlite3.connect(server.directory / "site.db")) as found:
+            return list(found.execute("SELECT action FROM audit WHERE address = '192.0.2.9' ORDER BY entry_id"))
+
+    shown = {"X-Forwarded-For": "192.0.2.9", "Authorization": f"Bearer {token()}"}
+    for _ in range(3):
+        assert (await post(f"{server.url}logout", headers=shown)).code == HTTPStatus.SEE_OTHER
+    await post(f"{server.url}login", form("li", "wrong"), shown)
+    await until(actions)
+    assert actions() == [("login_refused",)]
+    assert (await fetch(f"{server.url}metrics", headers=shown)).code == HTTPStatus.OK
 
 
 async def test_where_access_is_open_nobody_is_asked(demo_server: StorewatchServer) -> None:

@@ -22,7 +22,7 @@ from tests.clients import Client, Refused
 from tests.credentials import fetch, post, user
 from tests.serving import ROOT
 from tests.serving_inside import until
-from tests.signed_in import Restricted, restricted
+from tests.signed_in import RULES, Restricted, restricted, settings_of
 from tests.sites import Site, site
 
 DOCUMENT = (ROOT / "docs" / "access.md").read_text(encoding="utf-8")
@@ -31,7 +31,6 @@ ROLES = {"watcher": "watch", "operator": "operate", "configurer": "configure"}
 EVERYBODY = (NOBODY, ANOTHER, *ROLES, EXPIRED, REVOKED)
 SESSION = timedelta(hours=12)
 TOLD, LEFT_OUT, NOTHING = "told", "left out", "nothing"
-RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 8}]
 
 Table = dict[str, dict[str, str]]
 
@@ -54,12 +53,7 @@ def north(tmp_path: Path) -> Iterator[Site]:
     with site({"path": str(tmp_path / "site.db")}) as built:
         with built.database.engine.begin() as connection:
             built.ids["third"] = record.sites.organisation(connection, "Third")
-        built.settings = {
-            "database": {"path": built.database.settings.path},
-            "poll_interval": 0.05,
-            "rules": RULES,
-            "rate_burst": 10_000,
-        }
+        built.settings = settings_of(built)
         yield built
 
 

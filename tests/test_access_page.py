@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, ViewportSize, expect
 from tests.browser import DESK, PHONE, fits, in_browser, in_one_loop, visit
 from tests.credentials import PASSWORD, access, user
 from tests.scripted_site import ScriptedSite, own_alarm
-from tests.serving import StorewatchServer
+from tests.serving import StorewatchServer, served
 from tests.sites import site as site_in
 from tests.test_dashboard_access import grave_findings
 
@@ -28,10 +28,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorewatchServe
     where = {"path": str(tmp_path_factory.mktemp("site") / "site.db")}
     with site_in(where):
         users = access(user("li", "operate"), user("wang"))
-        server = StorewatchServer(tmp_path_factory.mktemp("server"), {"database": where, "access": users}).start()
-        yield server
-        assert server.stop() == 0
-        assert "Traceback" not in server.log()
+        settings = {"database": where, "access": users}
+        with served(StorewatchServer(tmp_path_factory.mktemp("server"), settings)) as server:
+            yield server
 
 
 def obey(server: StorewatchServer, **users: str) -> None:

@@ -13,6 +13,9 @@ import globals
 import record.journal
 import record.readings
 import record.sites
+from access.asker import Asker
+from access.gate import Gate
+from access.refusal import Refused
 from ask.answers import EVERYWHERE, Alarm, Id
 from ask.journal import Transition
 from ask.readings import Reading
@@ -26,14 +29,14 @@ from live.owned import Owned
 from live.poller import Poller
 from live.rollups import Rollups
 from live.source import Position
+from live.standing import Standing
 from record.journal import Step
 from tests.clients import Client
 from tests.credentials import user
 from tests.serving_inside import until
-from tests.signed_in import restricted
+from tests.signed_in import RULES, read, restricted, settings_of
 from tests.sites import Site, site
 
-RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 8}]
 SECRET_SENSOR = "Sensor of others"
 
 
@@ -46,12 +49,7 @@ def places(tmp_path: Path) -> Iterator[Site]:
             built.ids["hidden"] = record.sites.sensor(
                 connection, built.ids["other"], SECRET_SENSOR, "temperature", interval_s=60
             )
-        built.settings = {
-            "database": {"path": built.database.settings.path},
-            "poll_interval": 0.05,
-            "rules": RULES,
-            "rate_burst": 10_000,
-        }
+        built.settings = settings_of(built)
         yield built
 
 
@@ -234,6 +232,24 @@ async def test_whose_sight_changes_is_told_no_more_of_what_is_outside_and_whose_
         assert {one["org_id"] for one in client.last("overview")["organisations"]} == {ids["idle"]}
 
 
+async def test_who_leaves_while_others_are_told_of_a_change_is_forgotten() -> None:
+    gate = Gate(read(user("li"), user("wu")), lambda: datetime.now(UTC))
+    askers = {name: Asker(name, gate.policy.users[name], "") for name in ("li", "wu")}
+    told = []
+
+    async def change(asker: Asker) -> None:
+        askers.pop("wu", None)
+        told.append(asker.sid)
+
+    async def end(asker: Asker, _: Refused) -> None:
+        told.append(asker.sid)
+
+    gate.obey(read(user("li", "operate"), user("wu", "operate")))
+    await Standing(gate, askers, change, end).look()
+    assert told == ["li"]
+    gate.stop()
+
+
 async def test_acting_on_an_alarm_needs_sight_of_what_it_is_about_and_bears_the_name_of_who_did(
     places: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,26 +279,30 @@ async def test_who_sees_a_part_sees_and_saves_the_rules_of_that_part_and_the_oth
     mine = {"scope": {"store_house_id": ids["north"]}, "high": 6.0}
     theirs = {"scope": {"store_house_id": ids["other"]}, "high": 7.0}
     their_sensor = {"scope": {"sensor_id": ids["hidden"]}, "high": 7.5}
+    by_name = {"scope": {"sensor_name": SECRET_SENSOR}, "high": 7.2}
+    my_name = {"scope": {"sensor_name": "Door"}, "switch": 1.0}
     async with restricted(places.settings, users, monkeypatch) as running:
         everything, ours = await running.connect("all"), await running.connect("ours")
-        await asks(everything, "saveRules", rules=[general, theirs, their_sensor])
+        await asks(everything, "saveRules", rules=[general, theirs, their_sensor, by_name, my_name])
         now = datetime.now(UTC)
         span = {"start": now.isoformat(), "end": (now + timedelta(hours=1)).isoformat()}
         await asks(everything, "saveMaintenance", store_house_id=ids["other"], reason="a secret", **span)
 
         told = await asks(ours, "queryRules")
-        assert scopes(told["rules"]) == [general["scope"]]
-        assert [scopes(one["after"]) for one in told["changes"]] == []
+        assert scopes(told["rules"]) == [general["scope"], my_name["scope"]]
+        assert [scopes(one["after"]) for one in told["changes"]] == [[general["scope"], my_name["scope"]]]
         assert told["maintenance"] == []
 
         saved = await asks(ours, "saveRules", rules=[*told["rules"], mine])
-        assert scopes(saved["rules"]) == [general["scope"], mine["scope"]]
+        assert scopes(saved["rules"]) == [general["scope"], my_name["scope"], mine["scope"]]
         whole = (await asks(everything, "queryRules"))["rules"]
-        assert scopes(whole) == [one["scope"] for one in (general, theirs, their_sensor, mine)]
+        assert scopes(whole) == [one["scope"] for one in (general, theirs, their_sensor, by_name, my_name, mine)]
 
         for rule, code in (
             (general | {"high": 9.0}, "forbidden"),
             (their_sensor, "forbidden"),
+            (by_name, "forbidden"),
+            (my_name | {"switch": 0.0}, "forbidden"),
             (theirs, "not_found"),
             ({"scope": {"store_house_id": 987}, "high": 7.0}, "not_found"),
         ):

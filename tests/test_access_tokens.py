@@ -93,6 +93,7 @@ def test_a_token_that_says_no_more_than_a_name_may_watch_everything() -> None:
         (token(exp=None), 'missing the "exp" claim'),
         (token(sub=None), 'missing the "sub" claim'),  # type: ignore[arg-type]
         (token(sub=""), "length >= 1"),
+        (token(sub="\ud800"), "surrogates not allowed"),
         (token(role="king"), "Invalid enum value 'king'"),
         (token(exp="soon"), "exp"),
         (token(exp=1e300), ""),
@@ -133,7 +134,12 @@ def test_who_came_by_a_key_must_go_with_it() -> None:
 
 @pytest.mark.parametrize(
     ("algorithm", "public_key", "argument"),
-    [("RS256", "planted", "0"), ("ES256", RSA.public, "--check"), ("RS256", pair("short").public, "0")],
+    [
+        ("RS256", "planted", "0"),
+        ("ES256", RSA.public, "--check"),
+        ("RS256", pair("short").public, "0"),
+        ("ES256", EC.secret, "--check"),
+    ],
 )
 def test_a_key_that_is_none_is_told_in_one_line(algorithm: str, public_key: str, argument: str, tmp_path: Path) -> None:
     keys = [{"algorithm": algorithm, "public_key": public_key}]

@@ -192,6 +192,18 @@ async def test_maintenance_silences_and_is_shown(north: Site, server: Storewatch
             pass  # the judge learns of it at its next look
 
 
+async def test_a_time_that_no_database_has_is_refused(north: Site, server: StorewatchServer) -> None:
+    here: dict[str, Any] = {"store_house_id": north.ids["north"]}
+    async with watching(north, server) as (watcher,):
+        for start, end in (
+            ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z"),
+            ("9999-12-31T22:00:00-14:00", "9999-12-31T23:00:00-14:00"),
+        ):
+            assert await watcher.refusal("querySensors", **here, since=start) == ("bad_request", "since")
+            wrong = here | {"start": start, "end": end, "reason": "for ever", "by": PERSON}
+            assert await watcher.refusal("saveMaintenance", **wrong) == ("bad_request", "start")
+
+
 async def test_maintenance_can_be_ended_early(north: Site, server: StorewatchServer) -> None:
     async with watching(north, server) as (watcher,):
         span = {"store_house_id": north.ids["north"], "start": ago(60).isoformat(), "end": ago(-600).isoformat()}

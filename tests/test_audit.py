@@ -346,12 +346,16 @@ def test_an_export_can_be_checked_as_the_documentation_says(
 
 
 def test_the_export_as_csv_holds_nothing_that_a_spreadsheet_would_run(
-    config: str, capsys: pytest.CaptureFixture[str]
+    config: str, state: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    wide = "\uff1dHYPERLINK(1)"
+    before = len(entries_of(state))
+    write(state.engine, [Entry("login_refused", wide, "")])
     assert command.main(["audit", "--export", "csv", "--config", config]) == 0
+    forget(state, before)
     head, *rows = csv.reader(io.StringIO(capsys.readouterr().out))
     assert tuple(head) == Sealed._fields
-    assert [row[3] for row in rows] == ["李 Li", "李 Li", "'=HYPERLINK(1)", "Wu 😀"]
+    assert [row[3] for row in rows] == ["李 Li", "李 Li", "'=HYPERLINK(1)", "Wu 😀", f"'{wide}"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Two processes behind nginx act as one, whatever befalls them and Redis. `-m faults` runs the full form."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -159,7 +159,7 @@ def one_after_the_other(transitions: Sequence[Transition]) -> None:
     "size", [pytest.param(SHORT, id="short"), pytest.param(FULL, id="full", marks=pytest.mark.faults)]
 )
 async def test_after_all_that_can_befall_the_processes_and_redis_every_browser_was_told_each_transition_once(
-    size: Size, north: Site, serve: Serve
+    size: Size, north: Site, serve: Serve, say: Callable[[str], None]
 ) -> None:
     with Redis() as redis:
         settings = north.settings | {"redis": redis.settings()}
@@ -174,6 +174,8 @@ async def test_after_all_that_can_befall_the_processes_and_redis_every_browser_w
                             await disturb([one, other], redis, watchers)
                     await life.end()
                     await all_is_told(north, life.raised, watchers)
+        times = sum(watcher.times for watcher in watchers)
+        say(f"{len(watchers)} browsers, who connected {times} times, were told of {life.raised} alarms, each step once")
         assert all(watcher.times > 1 for watcher in watchers)
 
 

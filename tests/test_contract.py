@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from tests.clients import KINDS, TRANSPORTS, Client, Kind, connected
-from tests.serving import Serve, StorewatchServer
+from tests.serving import Serve, StorewatchServer, served
 from tests.sites import ZONE, Site, site
 
 
@@ -28,10 +28,8 @@ def north(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="module")
 def server(north: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorewatchServer]:
     settings = {"database": {"path": north.database.settings.path}, "poll_interval": 0.1, "rate_burst": 10_000}
-    running = StorewatchServer(tmp_path_factory.mktemp("serving"), settings).start()
-    yield running
-    assert running.stop() == 0
-    assert "Traceback" not in running.log()
+    with served(StorewatchServer(tmp_path_factory.mktemp("serving"), settings)) as server:
+        yield server
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -242,6 +240,33 @@ async def test_who_goes_on_after_that_is_told_why_and_cut_off_and_counted(
         assert [told["code"] for told in client.received("ask_error")] == ["rate_limited"] * 3
         async with aiohttp.ClientSession() as session, session.get(f"{server.url}metrics") as answer:
             assert 'storewatch_cutoffs_total{reason="flood"} 1.0' in await answer.text()
+
+
+async def test_what_was_still_on_its_way_is_not_answered_to_who_is_cut_off(north: Site, serve: Serve) -> None:
+    settings = {"database": {"path": north.database.settings.path}, "rate_limit": 0.001, "rate_burst": 2}
+    async with serve(settings) as server, aiohttp.ClientSession() as session:
+        address = f"{server.url}socket.io/?EIO=4&transport=polling"
+        opened = await (await session.get(address)).text()
+        address += f"&sid={json.loads(opened[1:])['sid']}"
+        packets: list[str] = []
+
+        async def say(*said: str) -> None:
+            assert (await session.post(address, data="\x1e".join(said))).status == 200
+
+        async def hear(is_all: Callable[[], bool]) -> None:
+            while not is_all():
+                packets.extend((await (await session.get(address)).text()).split("\x1e"))
+
+        await say("40")
+        await hear(lambda: len(packets) == 1)
+        await say(*(f'42{number}["orgs"]' for number in range(30)))
+        await hear(lambda: "41" in packets)
+        await say("40")  # what is answered to it comes after all else
+        await hear(lambda: packets[-1].startswith("40"))
+        *_, ended, goodbye, _ = packets
+        assert ended.startswith('42["ended",{"code":"rate_limited"')
+        assert goodbye == "41"
+        assert "unauthorized" not in str(packets)
 
 
 @pytest.mark.parametrize("kind", KINDS)

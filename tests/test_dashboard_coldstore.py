@@ -18,7 +18,7 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from tests.browser import in_browser, in_one_loop, visit
 from tests.coldstore import SENSORS, ZONE, with_year
-from tests.serving import StorewatchServer
+from tests.serving import StorewatchServer, served
 
 pytestmark = [in_browser, in_one_loop]
 
@@ -43,9 +43,8 @@ Band = tuple[list[float | None], list[float | None]]
 @pytest.fixture(scope="module")
 def year(coldstore: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorewatchServer]:
     """A server that has all of it."""
-    server = with_year(coldstore, tmp_path_factory.mktemp("year"))
-    yield server.start()
-    assert server.stop() == 0
+    with served(with_year(coldstore, tmp_path_factory.mktemp("year"))) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -44,13 +44,9 @@ LIFE = [
 ]
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    if request.param == "sqlite":
-        where: dict[str, Any] = {"path": str(tmp_path_factory.mktemp("site") / "site.db")}
-    else:
-        where = request.getfixturevalue("mariadb_database")
-    with site(where) as found:
+@pytest.fixture
+def built(each_database: dict[str, Any]) -> Iterator[Site]:
+    with site(each_database) as found:
         yield found
 
 

@@ -1,9 +1,9 @@
 """Whatever befalls the servers while browsers watch, nothing is lost or doubled. `-m faults`: in full, and timed."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,7 +13,7 @@ import tables
 from tests.cable import Cable
 from tests.clients import Kind
 from tests.fault_table import RULES, Fault, Row, Stage, Writer, suffer, table
-from tests.faults import FILE, MARIADB, PROCESSES, REDIS, failed_over, make_room
+from tests.faults import FILE, MARIADB, PROCESSES, REDIS, make_room, mariadb_failed_over, redis_failed_over
 from tests.followers import Follower, followers
 from tests.services.mariadb import MariaDB
 from tests.services.nginx import Nginx
@@ -23,6 +23,7 @@ from tests.sites import Site, site
 from tests.test_cluster import CONNECTIONS, beside, together
 
 TOLD_S, CURRENT_S = 2.0, 5.0
+Server = TypeVar("Server", MariaDB, Redis)
 
 
 class Form(NamedTuple):
@@ -68,6 +69,12 @@ def own_mariadb() -> Iterator[MariaDB]:
 
 
 @pytest.fixture
+def own_redis() -> Iterator[Redis]:
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture
 def north(own_mariadb: MariaDB) -> Iterator[Site]:
     with site(own_mariadb.settings("site")) as built:
         built.execute("DELETE FROM reading")
@@ -83,15 +90,16 @@ def remember_last(built: Site) -> None:
 
 
 @asynccontextmanager
-async def stage(form: Form, folder: Path, built: Site, where: dict[str, Any], mariadb: MariaDB) -> AsyncIterator[Stage]:
-    """Two servers behind nginx with Redis, that find their database at `where`; somebody writes and many watch."""
+async def stage(
+    form: Form, folder: Path, built: Site, where: dict[str, Any], mariadb: MariaDB, redis: Redis
+) -> AsyncIterator[Stage]:
+    """Two servers behind nginx; `where` are their settings of the database and of Redis. One writes and many watch."""
     with ExitStack() as running:
-        redis = running.enter_context(Redis())
-        told = {"database": where, "redis": redis.settings(), "rules": RULES, "poll_interval": form.poll_interval}
+        told = {**where, "rules": RULES, "poll_interval": form.poll_interval}
         async with serving_watched(folder / "one", told) as one, serving_watched(folder / "other", told) as other:
             nginx = running.enter_context(Nginx([one.port, other.port], CONNECTIONS))
             watchers = watching(form, nginx.url, built)
-            writer = running.enter_context(Writer(where, built))
+            writer = running.enter_context(Writer(where["database"], built))
             async with beside(*(watcher.run() for watcher in watchers)):
                 await together(watchers)
                 yield Stage([one, other], built, writer, watchers, form.away_s, form.lock_s, mariadb, redis, nginx)
@@ -105,15 +113,14 @@ def watching(form: Form, url: str, built: Site) -> Sequence[Follower]:
     return watchers
 
 
-async def suffer_all(form: Form, on: Stage, faults: Sequence[Fault], capsys: pytest.CaptureFixture[str]) -> None:
+async def suffer_all(form: Form, on: Stage, faults: Sequence[Fault], say: Callable[[str], None]) -> None:
     """Have one after the other befall them."""
     rows: list[Row] = []
     try:
         for fault in faults:
             rows.append(await suffer(on, fault))  # noqa: PERF401 - those before one that fails are shown too
     finally:
-        with capsys.disabled():
-            print(f"\n{len(on.watchers)} browsers watch\n{table(rows)}")
+        say(f"{len(on.watchers)} browsers watch\n{table(rows)}")
     assert [row for row in rows if not row.is_whole] == []
     if form.is_timed:
         assert [row for row in rows if (row.told_s or 0) > TOLD_S or row.current_s > CURRENT_S or row.needless] == []
@@ -121,31 +128,42 @@ async def suffer_all(form: Form, on: Stage, faults: Sequence[Fault], capsys: pyt
 
 @forms
 async def test_nothing_is_lost_or_doubled_whatever_befalls_two_processes_and_what_they_stand_on(
-    form: Form, tmp_path: Path, own_mariadb: MariaDB, north: Site, capsys: pytest.CaptureFixture[str]
+    form: Form, tmp_path: Path, own_mariadb: MariaDB, own_redis: Redis, north: Site, say: Callable[[str], None]
 ) -> None:
-    async with stage(form, tmp_path, north, own_mariadb.settings("site"), own_mariadb) as on:
-        await suffer_all(form, on, [*MARIADB, *REDIS, *PROCESSES], capsys)
+    where = {"database": own_mariadb.settings("site"), "redis": own_redis.settings()}
+    async with stage(form, tmp_path, north, where, own_mariadb, own_redis) as on:
+        await suffer_all(form, on, [*MARIADB, *REDIS, *PROCESSES], say)
 
 
 @forms
-async def test_nothing_is_lost_or_doubled_when_another_database_takes_over_the_address(
-    form: Form, tmp_path: Path, own_mariadb: MariaDB, north: Site, capsys: pytest.CaptureFixture[str]
+async def test_nothing_is_lost_or_doubled_when_others_take_over_the_addresses_of_the_database_and_of_redis(
+    form: Form, tmp_path: Path, own_mariadb: MariaDB, own_redis: Redis, north: Site, say: Callable[[str], None]
 ) -> None:
-    cable = Cable(own_mariadb.port)
-    other = MariaDB()
-    try:
-        async with cable.laid() as url:
-            where = own_mariadb.settings("site") | {"port": urlsplit(url).port}
-            async with stage(form, tmp_path, north, where, own_mariadb) as on:
-                await suffer_all(form, on, [failed_over(cable, other)], capsys)
+    to_mariadb, to_redis = Cable(own_mariadb.port), Cable(own_redis.port)
+    with not_started(MariaDB()) as other_mariadb, not_started(Redis()) as other_redis:
+        async with to_mariadb.laid() as database, to_redis.laid() as redis:
+            where = {
+                "database": own_mariadb.settings("site") | {"port": urlsplit(database).port},
+                "redis": own_redis.settings() | {"port": urlsplit(redis).port},
+            }
+            async with stage(form, tmp_path, north, where, own_mariadb, own_redis) as on:
+                faults = [mariadb_failed_over(to_mariadb, other_mariadb), redis_failed_over(to_redis, other_redis)]
+                await suffer_all(form, on, faults, say)
                 on.built.database.close()
+
+
+@contextmanager
+def not_started(server: Server) -> Iterator[Server]:
+    """One that somebody else starts, or nobody."""
+    try:
+        yield server
     finally:
-        other.cleanup()
+        server.cleanup()
 
 
 @forms
 async def test_nothing_is_lost_or_doubled_whatever_befalls_a_file_and_the_clock(
-    form: Form, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    form: Form, tmp_path: Path, say: Callable[[str], None]
 ) -> None:
     where = {"path": str(tmp_path / "site.db")}
     with site(where) as north, Writer(where, north) as writer:
@@ -157,4 +175,4 @@ async def test_nothing_is_lost_or_doubled_whatever_befalls_a_file_and_the_clock(
             async with beside(*(watcher.run() for watcher in watchers)):
                 await together(watchers)
                 on = Stage([server], north, writer, watchers, form.away_s, form.lock_s)
-                await suffer_all(form, on, FILE, capsys)
+                await suffer_all(form, on, FILE, say)

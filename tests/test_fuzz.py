@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from server import EVENTS, IN_FLIGHT
 from tests.clients import KINDS, TRANSPORTS, Client, Kind, new
-from tests.serving import StorewatchServer
+from tests.serving import StorewatchServer, served
 from tests.sites import site
 
 BATCH = 50
@@ -72,10 +72,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorewatchServe
     with site({"path": str(tmp_path_factory.mktemp("fuzz") / "site.db")}) as built:
         free = {"rate_limit": 1e6, "rate_burst": 1_000_000}
         where = {"database": {"path": built.database.settings.path}}
-        running = StorewatchServer(tmp_path_factory.mktemp("serving"), where | free).start()
-        yield running
-        assert running.stop() == 0
-        assert "Traceback" not in running.log()
+        with served(StorewatchServer(tmp_path_factory.mktemp("serving"), where | free)) as server:
+            yield server
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -6,7 +6,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.clients import Client, connected
-from tests.serving import ROOT, StorewatchServer
+from tests.serving import ROOT, Serve, StorewatchServer
 from tests.serving_inside import until
 from tests.sites import Site, site
 
@@ -80,8 +80,9 @@ async def working(server: StorewatchServer, own: Site, number: int, pace_s: floa
             await asyncio.gather(*works)
 
 
-def slowest(honest: list[Honest]) -> float:
-    """The p99 of what they waited since they were last asked, in seconds."""
+async def slowest(honest: list[Honest]) -> float:
+    """The p99 of what they waited since they were last asked, in seconds; they may still have to wait for it."""
+    await until(lambda: sum(len(one.took) for one in honest) > 1)
     took = [seconds for one in honest for seconds in one.took]
     for one in honest:
         one.took.clear()
@@ -116,37 +117,26 @@ def sockets(server: StorewatchServer) -> int:
     return sum(os.readlink(file).startswith("socket:") for file in Path(f"/proc/{server.pid}/fd").iterdir())
 
 
-@asynccontextmanager
-async def serving(own: Site, folder: Path) -> AsyncIterator[StorewatchServer]:
-    server = StorewatchServer(folder, own.settings)
-    await asyncio.to_thread(server.start)
-    try:
-        yield server
-        assert await server.terminate() == 0
-    finally:
-        if server.started:
-            server.kill()
-    assert "Traceback" not in server.log()
-
-
 @pytest.mark.parametrize(
     "size", [pytest.param(SHORT, id="short"), pytest.param(FULL, id="full", marks=pytest.mark.faults)]
 )
-async def test_hostile_inputs_harm_nobody_and_leave_nothing_behind(size: Size, own: Site, tmp_path: Path) -> None:
-    async with serving(own, tmp_path) as server:
+async def test_hostile_inputs_harm_nobody_and_leave_nothing_behind(
+    size: Size, own: Site, serve: Serve, say: Callable[[str], None]
+) -> None:
+    async with serve(own.settings) as server:
         await attack(server, min(size.inputs, 20_000), 1e9)  # what is used for the first time takes memory that stays
         async with working(server, own, size.honest) as honest:
             await asyncio.sleep(size.calm_s)
-            calm_s, connections, memory = slowest(honest), sockets(server), memory_mb(server)
+            calm_s, connections, memory = await slowest(honest), sockets(server), memory_mb(server)
             begun = time.monotonic()
             sent = await attack(server, size.inputs, size.a_second)
-            lasted_s, attacked_s = time.monotonic() - begun, slowest(honest)
+            lasted_s, attacked_s = time.monotonic() - begun, await slowest(honest)
             await until(lambda: sockets(server) <= connections)
             after = memory_mb(server)
             await asyncio.sleep(size.calm_s)
-            calm_s = max(calm_s, slowest(honest))  # whatever else the machine does
-    print(f"{sent}: {sum(sent.values())} in {lasted_s:.0f} s; memory {memory:.1f} MB, then {after:.1f} MB")
-    print(f"honest clients waited {calm_s * 1000:.1f} ms, and {attacked_s * 1000:.1f} ms meanwhile (p99)")
+            calm_s = max(calm_s, await slowest(honest))  # whatever else the machine does
+    say(f"{sent}: {sum(sent.values())} in {lasted_s:.0f} s; memory {memory:.1f} MB, then {after:.1f} MB")
+    say(f"honest clients waited {calm_s * 1000:.1f} ms, and {attacked_s * 1000:.1f} ms meanwhile (p99)")
     assert sum(sent.values()) >= size.inputs
     assert after <= 1.1 * memory
     assert not size.timed or attacked_s < 2 * calm_s
@@ -171,16 +161,16 @@ class Crowd(NamedTuple):
     ],
 )
 async def test_who_only_holds_connections_is_closed_and_others_do_not_notice(
-    crowd: Crowd, own: Site, tmp_path: Path
+    crowd: Crowd, own: Site, serve: Serve, say: Callable[[str], None]
 ) -> None:
-    async with serving(own, tmp_path) as server, working(server, own, crowd.honest, 1.0) as honest:
+    async with serve(own.settings) as server, working(server, own, crowd.honest, 1.0) as honest:
         await asyncio.sleep(crowd.calm_s)
-        calm_s = slowest(honest)
+        calm_s = await slowest(honest)
         fewest, most = await told_by("tests.loiterers", server.port, crowd.of_each)
-        attacked_s = slowest(honest)
+        attacked_s = await slowest(honest)
         await asyncio.sleep(crowd.calm_s)
-        calm_s = max(calm_s, slowest(honest))  # whatever else the machine does
-    print(f"{4 * crowd.of_each} stayed {fewest:.1f} to {most:.1f} s")
-    print(f"honest clients waited {calm_s * 1000:.1f} ms, and {attacked_s * 1000:.1f} ms meanwhile (p99)")
+        calm_s = max(calm_s, await slowest(honest))  # whatever else the machine does
+    say(f"{4 * crowd.of_each} stayed {fewest:.1f} to {most:.1f} s")
+    say(f"honest clients waited {calm_s * 1000:.1f} ms, and {attacked_s * 1000:.1f} ms meanwhile (p99)")
     assert most < crowd.within_s
     assert not crowd.timed or attacked_s < 2 * calm_s

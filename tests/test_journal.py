@@ -18,18 +18,13 @@ from tests.serving import Serve, StorewatchServer
 from tests.sites import Site, site
 from tests.test_transitions import ALARM, NOW, but
 
-DATABASES = ("sqlite", "mariadb")
 FAST = {"poll_interval": 0.05, "rate_burst": 10_000}
 
 
-@pytest.fixture(params=DATABASES)
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    if request.param == "sqlite":
-        where: dict[str, Any] = {"path": str(tmp_path_factory.mktemp("site") / "site.db")}
-    else:
-        where = request.getfixturevalue("mariadb_database")
-    with site(where) as found:
-        found.settings = where
+@pytest.fixture
+def built(each_database: dict[str, Any]) -> Iterator[Site]:
+    with site(each_database) as found:
+        found.settings = each_database
         yield found
 
 

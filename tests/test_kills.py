@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -29,7 +29,7 @@ def sites(mariadb: MariaDB) -> Iterator[list[Site]]:
 
 @in_both_sizes
 async def test_a_server_killed_at_random_moments_comes_to_the_same_alarms_and_acknowledgements(
-    size: Size, sites: list[Site], serve: Serve
+    size: Size, sites: list[Site], serve: Serve, say: Callable[[str], None]
 ) -> None:
     course = Course(size.steps, seed=7)
     undisturbed, disturbed = sites
@@ -40,6 +40,7 @@ async def test_a_server_killed_at_random_moments_comes_to_the_same_alarms_and_ac
     async with serve(disturbed.settings) as server, killing(disturbed, server, size.kills) as killed:
         await play(course, disturbed, server, PACE_S)
         await killed
+    say(f"killed {size.kills} times: {len(outcome(disturbed))} of {len(outcome(undisturbed))} alarms")
     assert outcome(disturbed) == outcome(undisturbed)
     assert without(outcome(undisturbed)) == course.episodes()
     assert any(one.acknowledged_by == PERSON for one in outcome(disturbed))

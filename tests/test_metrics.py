@@ -18,8 +18,9 @@ from tornado.httpclient import AsyncHTTPClient
 
 from live.audience import Audience
 from live.screens import room
-from tests.clients import connected
-from tests.serving import ROOT, Serve, StorewatchServer
+from tests import credentials
+from tests.clients import Refused, connected
+from tests.serving import ROOT, Serve, StorewatchServer, served
 from tests.serving_inside import serving_inside, until
 from tests.sites import Site, site
 
@@ -134,6 +135,19 @@ async def test_a_browser_that_reads_too_slowly_is_counted_and_one_that_is_cut_of
         assert found['storewatch_cutoffs_total{reason="stuck"}'] == 0
 
 
+async def test_who_is_not_let_in_is_counted(own: Site, serve: Serve) -> None:
+    async with serve(own.settings | {"access": credentials.access(credentials.user())}) as server:
+        for _ in range(2):
+            await credentials.post(f"{server.url}login", "name=li&password=wrong")
+        with pytest.raises(Refused):
+            async with connected("python", server.url):
+                pass
+        shown = {"Authorization": f"Bearer {credentials.token()}"}
+        found = figures((await credentials.fetch(f"{server.url}metrics", headers=shown)).body.decode())
+    assert found['storewatch_access_refusals_total{action="login_refused"}'] == 2
+    assert found['storewatch_access_refusals_total{action="connect_refused"}'] == 1
+
+
 async def test_the_figures_are_in_no_registry_but_their_own(own: Site) -> None:
     async with serving_inside(own.settings) as inside:
         assert "storewatch_connections" in await page(inside.url)
@@ -166,12 +180,8 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Metric]:
     """The figures once everything has happened that makes a label appear."""
     folder = tmp_path_factory.mktemp("everything")
     where = {"path": str(folder / "site.db")}
-    with site(where):
-        server = StorewatchServer(folder, {"database": where}).start()
-        try:
-            text = asyncio.run(come_and_go(server.url))
-        finally:
-            assert server.stop() == 0
+    with site(where), served(StorewatchServer(folder, {"database": where})) as server:
+        text = asyncio.run(come_and_go(server.url))
     return [one for one in families(text) if not one.name.endswith("_created")]
 
 

@@ -126,3 +126,13 @@ def test_the_command_looks_at_the_alarms_and_the_readings_in_the_database(
 def test_what_is_wrong_is_said_in_one_line(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["noise", *wrong]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_the_database_refuses_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = {"path": str(tmp_path / "site.db")}
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump({"database": where, "access": "open"}), encoding="utf-8")
+    with site(where) as built:
+        built.execute("ALTER TABLE storehouse RENAME TO gone")
+        assert main(["noise", "--config", str(config)]) == 2
+    assert capsys.readouterr().err == "alarms: database: no such table: storehouse\n"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def sites(tmp_path: Path) -> Iterator[list[Site]]:
 
 @in_both_sizes
 async def test_a_server_killed_at_random_moments_tells_what_it_would_have_told_and_marks_what_it_tells_twice(
-    size: Size, sites: list[Site], serve: Serve
+    size: Size, sites: list[Site], serve: Serve, say: Callable[[str], None]
 ) -> None:
     names = [f"S{number}" for number in range(size.steps // 5)]
     began = datetime.now(UTC).replace(microsecond=0) - len(names) * APART
@@ -48,6 +48,10 @@ async def test_a_server_killed_at_random_moments_tells_what_it_would_have_told_a
             await play(names, began, disturbed, server)
             await killed
             await until(lambda: unsent(disturbed) == 0, LONG_S)
+    say(
+        f"killed {size.kills} times: {len(told(hook))} of {len(told(quiet))} lines told,"
+        f" messages begun again: {repeats(disturbed)}"
+    )
     assert outcome(disturbed) == outcome(undisturbed)
     assert sum(one.acknowledged_by == PERSON for one in outcome(disturbed)) == len(names[::SEEN])
     assert written(disturbed) == written(undisturbed)

@@ -172,14 +172,10 @@ def test_two_slots_without_a_reading_between_are_never_silence() -> None:
     assert slot([rules.terms(rules.read([{"no_data": None}]), SENSOR)]) == HOUR_S
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
-async def built(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
-    if request.param == "sqlite":
-        where: dict[str, Any] = {"path": str(tmp_path / "site.db")}
-    else:
-        where = request.getfixturevalue("mariadb_database")
-    with site(where) as found:
-        found.settings = {"database": where, "rules": RULES, "poll_interval": 0.1}
+@pytest.fixture
+async def built(each_database: dict[str, Any]) -> AsyncIterator[Site]:
+    with site(each_database) as found:
+        found.settings = {"database": each_database, "rules": RULES, "poll_interval": 0.1}
         yield found
 
 

@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
 
 from settings import Settings
 from tests import credentials, planted
@@ -99,3 +102,21 @@ def test_the_search_finds_a_secret_in_a_log_and_in_what_clients_are_told(monkeyp
         assert [found.split(":")[0] for found in planted.in_logs(Path(folder))] == ["server/stderr.log", "stdout.log"]
     planted.look(f"{{'user': 'li', 'password_hash': '{credentials.HASH}'}}", "the event x")
     assert len(planted.told) == 1
+
+
+async def test_it_finds_one_in_a_page_and_in_the_headers_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Telling(RequestHandler):
+        def get(self, header: str) -> None:
+            if header:
+                self.set_header("X-Told", WRONG)
+            else:
+                self.write(f"<p>all is well</p>\n<p>{WRONG}</p>")
+
+    monkeypatch.setattr(planted, "told", [])
+    server = HTTPServer(Application([("/(header)?", Telling)]))
+    (listening,) = bind_sockets(0, "127.0.0.1")
+    server.add_sockets([listening])
+    for page in ("", "header"):
+        await credentials.fetch(f"http://127.0.0.1:{listening.getsockname()[1]}/{page}")
+    server.stop()
+    assert len(planted.told) == 2

@@ -21,8 +21,8 @@ from errors import UsageError
 
 PAGE = 1_000
 """Entries in one question."""
-FORMULA = tuple("=+-@\t\r")
-"""What a spreadsheet takes for the beginning of a formula."""
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""What a spreadsheet takes for the beginning of a formula; some take wide characters too."""
 
 
 def add(commands: "argparse._SubParsersAction[Any]") -> None:

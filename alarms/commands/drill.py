@@ -65,16 +65,13 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("drill: name a storehouse with --store-house, or ask for the --report")
     span = _span(options.span)
     settings, origin = settings_module.load(options.config)
-    try:
-        with closing(_open(settings.state_database)) as state:
-            if options.report:
-                return _report(state)
-            sensor = _sensor(settings, origin, options.store_house, options.sensor)
-            if settings.notify is None:
-                print("nobody will be told but who watches: the settings have no `notify`", flush=True)
-            return _watch(state, _ask(state, sensor, span))
-    except sa.exc.DBAPIError as error:
-        raise UsageError(f"database: {database.reason(error)}") from None
+    with closing(_open(settings.state_database)) as state:
+        if options.report:
+            return _report(state)
+        sensor = _sensor(settings, origin, options.store_house, options.sensor)
+        if settings.notify is None:
+            print("nobody will be told but who watches: the settings have no `notify`", flush=True)
+        return _watch(state, _ask(state, sensor, span))
 
 
 def _open(where: settings_module.Database) -> database.Database:

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-import database
 import instants
 import settings as settings_module
+from alarms.commands.databases import reading
 from alarms.model import DISMISSED, HIGH, LOW, NO_DATA, PENDING, WITHDRAWN, Limit
 from alarms.noise import Advice, Noise, Rung, noise
 from ask import episodes, sensors, storehouses
@@ -20,9 +19,8 @@ from ask.answers import Alarm
 from ask.buckets import Frame
 from ask.history import buckets
 from ask.sensors import Sensor
-from ask.subjects import Subjects, subjects
-from commands import add_config, readable
-from errors import UsageError
+from ask.subjects import Subjects
+from commands import add_config
 
 MOST = 100_000
 """Alarms of a storehouse that are looked at."""
@@ -47,17 +45,8 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
 def run(options: argparse.Namespace) -> int:
     """Print what rings; raises `UsageError`."""
     settings, origin = settings_module.load(options.config)
-    try:
-        with (
-            closing(readable(settings.state_database)) as state,
-            closing(readable(settings.sensor_database)) as asked,
-            state.engine.connect() as kept,
-            asked.engine.connect() as connection,
-        ):
-            found = subjects(settings.sensor_database, origin, connection)
-            rungs = list(_rungs(kept, connection, found, instants.now() - timedelta(days=options.days)))
-    except sa.exc.DBAPIError as error:
-        raise UsageError(f"database: {database.reason(error)}") from None
+    with reading(settings, origin) as (kept, connection, found):
+        rungs = list(_rungs(kept, connection, found, instants.now() - timedelta(days=options.days)))
     print("\n".join(report(noise(rungs, options.minutes * 60.0), options)))
     return 0
 

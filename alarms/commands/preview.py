@@ -2,20 +2,18 @@
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 import ask.rules
-import database
 import instants
 import settings as settings_module
 from alarms import rules
-from alarms.commands.arguments import day
+from alarms.commands.arguments import add_days, add_rules, span
+from alarms.commands.databases import reading
 from alarms.commands.places import place
 from alarms.commands.score import read_rules
 from alarms.model import Episode
@@ -24,8 +22,7 @@ from alarms.rules import Rule
 from ask import sensors
 from ask.history import check_span
 from ask.past import Past
-from ask.subjects import subjects
-from commands import add_config, readable
+from commands import add_config
 from errors import BadRequest, Unavailable, UsageError
 from settings import Settings, Source
 
@@ -39,10 +36,9 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
         "how many alarms each would have raised, and how long they were.",
     )
     add_config(parser)
-    parser.add_argument("--rules", metavar="RULES.yaml", type=Path, required=True, help="`rules:` as in the settings")
+    add_rules(parser)
     parser.add_argument("--store-house", metavar="NAME", required=True, help="whose readings are judged")
-    parser.add_argument("--from", metavar="DAY", dest="first", type=day, required=True, help="such as 2021-09-06")
-    parser.add_argument("--to", metavar="DAY", dest="last", type=day, required=True, help="this day is the last")
+    add_days(parser)
     parser.add_argument("--alarms", action="store_true", help="tell of each alarm too")
     parser.set_defaults(run=run)
 
@@ -52,16 +48,10 @@ def run(options: argparse.Namespace) -> int:
     proposed = read_rules(options.rules)
     settings, origin = settings_module.load(options.config)
     try:
-        with (
-            closing(readable(settings.state_database)) as state,
-            closing(readable(settings.sensor_database)) as asked,
-            state.engine.connect() as kept,
-            asked.engine.connect() as connection,
-        ):
-            found = subjects(settings.sensor_database, origin, connection)
+        with reading(settings, origin) as (kept, connection, found):
             here = place(connection, found, options.store_house)
             zone, now = instants.zone(here.time_zone), instants.now()
-            start, end = (_midnight(each, zone) for each in (options.first, options.last + timedelta(days=1)))
+            start, end = span(options.first, options.last, zone)
             check_span(start, end)
             trial = Trial(
                 proposed,
@@ -74,8 +64,6 @@ def run(options: argparse.Namespace) -> int:
             rang = list(preview(trial, judged, Past(connection, found, now)))
     except (BadRequest, Unavailable) as error:
         raise UsageError(f"preview: {error.message}") from None
-    except sa.exc.DBAPIError as error:
-        raise UsageError(f"database: {database.reason(error)}") from None
     print("\n".join(report(rang, trial, zone, alarms=options.alarms)))
     return 0
 
@@ -86,10 +74,6 @@ def _in_force(kept: sa.Connection, settings: Settings, origin: Source) -> Sequen
         return rules.read(settings.rules if saved is None else saved)
     except ValueError as error:
         raise UsageError(f"{origin.where('rules')}: {error}") from None
-
-
-def _midnight(date: Any, zone: ZoneInfo) -> datetime:
-    return datetime.combine(date, datetime.min.time(), zone)
 
 
 def report(rang: Sequence[Compared], trial: Trial, zone: ZoneInfo, *, alarms: bool) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,7 +11,7 @@ import yaml
 
 from alarms import event_log, rules, sheet
 from alarms.agreement import Days, Span, score
-from alarms.commands.arguments import day, zone
+from alarms.commands.arguments import add_days, add_rules, span, zone
 from alarms.model import HIGH, LOW, Reading
 from alarms.replay import replay
 from alarms.rules import Rule
@@ -29,10 +28,9 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("readings", metavar="READINGS.csv", type=Path, help="a time column, and one per sensor")
     parser.add_argument("log", metavar="LOG.csv", type=Path, help="columns time, sensor, event and limit")
-    parser.add_argument("--rules", metavar="RULES.yaml", type=Path, required=True, help="`rules:` as in the settings")
+    add_rules(parser)
     parser.add_argument("--time-zone", metavar="ZONE", type=zone, required=True, help="of times without an offset")
-    parser.add_argument("--from", metavar="DAY", dest="first", type=day, required=True, help="such as 2021-09-06")
-    parser.add_argument("--to", metavar="DAY", dest="last", type=day, required=True, help="this day is the last")
+    add_days(parser)
     parser.add_argument("--metric", default="temperature", help="what the sensors measure (%(default)s)")
     parser.set_defaults(run=run)
 
@@ -46,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.rules}: gives no limits to any sensor of {options.readings}")
     for name in sorted({rule.scope.sensor_name or "" for rule in found} - {each.sensor_name for each in table} - {""}):
         _say(f"{options.readings} has no column {name}: it is not scored")
-    result = score(_theirs(options.log, options.time_zone), ours, _days(options))
+    start, end = span(options.first, options.last, options.time_zone)
+    result = score(_theirs(options.log, options.time_zone), ours, Days(start.timestamp(), end.timestamp()))
     print(msgspec.json.encode(result).decode())
     return 0
 
@@ -86,16 +85,6 @@ def _theirs(path: Path, time_zone: ZoneInfo) -> dict[str, list[Span]]:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
-
-
-def _days(options: argparse.Namespace) -> Days:
-    if options.last < options.first:
-        raise UsageError("--to: lies before --from")
-    start, end = (
-        datetime.combine(each, datetime.min.time(), options.time_zone).timestamp()
-        for each in (options.first, options.last + timedelta(days=1))
-    )
-    return Days(start, end)
 
 
 def _say(line: str) -> None:

@@ -25,6 +25,18 @@ class Redis(PrivateServer):
             reply = b"".join(iter(lambda: connection.recv(4096), b""))
         return reply.decode().removeprefix("+OK\r\n").removesuffix("+OK\r\n").strip()
 
+    def take_connections(self) -> socket.socket:
+        """Send away whoever is connected, and let nobody in until `give_connections_back`."""
+        held = socket.create_connection((HOST, self.port), timeout=2)
+        kill = ("CLIENT KILL TYPE pubsub", "CLIENT KILL TYPE normal SKIPME yes")
+        _say(held, f"AUTH {PASSWORD}", "CONFIG SET maxclients 1", *kill)
+        return held
+
+    def give_connections_back(self, held: socket.socket) -> None:
+        """Let everybody in again."""
+        _say(held, "CONFIG SET maxclients 10000")
+        held.close()
+
     def settings(self) -> dict[str, Any]:
         """The `redis` settings by which the server finds it."""
         return {"host": HOST, "port": self.port, "password": PASSWORD}
@@ -51,3 +63,12 @@ class Redis(PrivateServer):
             return self.execute("PING") == "+PONG"
         except OSError:
             return False
+
+
+def _say(connection: socket.socket, *commands: str) -> None:
+    """Have commands done that are answered with one line each."""
+    connection.sendall("".join(f"{command}\r\n" for command in commands).encode())
+    reply = b""
+    while reply.count(b"\r\n") < len(commands):
+        reply += connection.recv(4096)
+    assert not any(line.startswith(b"-") for line in reply.splitlines()), reply
