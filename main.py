@@ -83,8 +83,8 @@ T = TypeVar("T")
 STARTING = database.Limits(connect=2.0, statement=30.0, read=31.0, answer=32.0)
 """For the newest reading of each sensor, which a site's tables may be slow to tell."""
 MAX_HEADER = 16_384
-MAX_BODY = 1_048_576
-"""Bytes; a body over `max_payload` is refused, and up to here read to its end so that the refusal arrives."""
+SPARE_BODY = 1_048_576
+"""Bytes; of a body so much larger than it may be nothing is read any more, if nobody has refused it yet."""
 DRAIN_S = 1.5
 """Seconds that browsers have to take note that we stop; the rest of the 5 s is for a database that hangs."""
 
@@ -430,7 +430,7 @@ async def _http(
     application = tornado.web.Application([(r"/socket\.io/", handler), *pages], transforms=[Secured])
     door = transport.Door(application, "/socket.io/", handler, settings.trusted_proxies)
     http = door.server(
-        max_body_size=max(MAX_BODY, settings.max_payload),
+        max_body_size=max(transport.DRAINED, settings.max_payload) + SPARE_BODY,
         max_header_size=MAX_HEADER,
         ssl_options=certificate.context if certificate else None,
     )

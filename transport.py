@@ -31,11 +31,12 @@ from engine.certificates import Certificate
 from engine.deadlines import Deadlines
 from engine.door import Door, end_stuck
 from engine.environ import Environ
-from engine.handler import Handler
+from engine.handler import DRAINED, Handler
 from engine.requests import MALFORMED, NO_HANDSHAKE, REASONS
 from engine.sessions import Engine
 
 __all__ = [
+    "DRAINED",
     "REASONS",
     "UNREADABLE",
     "AsyncServer",

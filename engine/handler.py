@@ -56,6 +56,8 @@ class Handler(WebSocketHandler):
     per_address: int | None
     session: Session | None = None
     _body: bytearray | None = None
+    _arrived = 0
+    """Bytes of the body so far."""
 
     # With these two the library's handler says that it is through with one message. Nothing waits here.
     receive_queue: "asyncio.Queue[Any]" = asyncio.Queue()
@@ -130,6 +132,10 @@ class Handler(WebSocketHandler):
         allowed = cls.engine._cors_allowed_origins({"HTTP_ORIGIN": origin, "HTTP_HOST": request.host})
         return allowed is None or origin in allowed
 
+    @property
+    def _drained(self) -> int:
+        return max(DRAINED, self.max_message_size)
+
     async def prepare(self) -> None:
         """Refuse what cannot be served, before its body is read."""
         refused = self.refusal(self.request)
@@ -140,7 +146,7 @@ class Handler(WebSocketHandler):
         if self.request.method != "POST" or self.session is None:
             return
         length = self.request.headers.get("Content-Length", "0")
-        if not length.isdigit() or int(length) > DRAINED:
+        if not length.isdigit() or int(length) > self._drained:
             self._refuse(TOO_LARGE)
         elif self.session.posting:
             await self._break_off()
@@ -151,8 +157,14 @@ class Handler(WebSocketHandler):
     def data_received(self, chunk: bytes) -> None:
         """Take a part of a body; of one that is too large, no more than tells so."""
         body = self._body
-        if body is not None and len(body) <= self.engine.max_http_buffer_size:
+        if body is None:
+            return
+        self._arrived += len(chunk)
+        if len(body) <= self.engine.max_http_buffer_size:
             body += chunk
+        elif self._arrived > self._drained and self.session is not None:  # in chunks, of which nobody said how many
+            self._body, self.session.posting = None, False
+            self._refuse(TOO_LARGE)
 
     def on_connection_close(self) -> None:
         """Wait no more for the rest of a body; the library's handler of websockets would, for ever."""

@@ -10,6 +10,7 @@ import time
 import weakref
 import zlib
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -1120,6 +1121,36 @@ async def test_bombs_and_giants_are_refused_at_once_and_cost_no_memory(within_s:
             assert outcome is True or (isinstance(outcome, Answer) and outcome.status == 413)
         assert memory_bytes() - before < 20_000_000
         assert max(took) < within_s
+
+
+@WAYS
+async def test_what_may_be_large_may_also_be_posted(door: bool) -> None:
+    async with bare(door, max_http_buffer_size=3_000_000) as server:
+        session = await server.open()
+        assert (await session.post("40")).status == 200
+        assert (await session.post('42["message","' + "x" * 2_000_000 + '"]')).status == 200
+        assert (await session.post("4" * 3_000_001)).status == 413
+
+
+@WAYS
+async def test_a_giant_in_chunks_is_refused_before_it_has_come(door: bool) -> None:
+    async with bare(door, max_http_buffer_size=65_536) as server:
+        session, raw = await server.open(), await server.connect()
+        await raw.send(f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\n".encode())
+        await raw.send(b"Transfer-Encoding: chunked\r\n\r\n")
+        refused = asyncio.create_task(raw.answer())
+        sent, chunk = 0, b"10000\r\n" + b"4" * 65_536 + b"\r\n"
+        with suppress(ConnectionError):
+            while not refused.done():
+                await raw.send(chunk)
+                sent += 65_536
+                await asyncio.sleep(0)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):  # it may be lost where more was on its way
+            assert (await refused).status == 413
+        assert await raw.is_closed()
+        assert sent < 30_000_000  # most of which lies in buffers
+        assert server.sio.refusals == {"payload_size": 1}
+        assert (await session.post("40")).status == 200
 
 
 def memory_bytes() -> int:
