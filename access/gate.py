@@ -15,7 +15,7 @@ from access.sessions import COOKIE
 from access.throttle import Throttle, holder
 from access.user import ANYBODY, User
 from errors import RateLimited
-from settings import MOST_NAME
+from settings import LONGEST, MOST_NAME
 
 OF_A_NAME, OF_AN_ADDRESS = 10, 40
 """How many times a password may be wrong at once."""
@@ -37,7 +37,7 @@ class Gate:
         self._passwords = Passwords()
         self._waiting = 0
         self._ended: dict[str, datetime] = {}
-        """Sessions that were logged out here, and when they would have ended."""
+        """Sessions that were logged out here, and when they have ended whatever the settings say."""
         self._names = Throttle(OF_A_NAME, AGAIN_S, time.monotonic)
         self._addresses = Throttle(OF_AN_ADDRESS, AGAIN_S, time.monotonic)
 
@@ -108,8 +108,8 @@ class Gate:
         """End a session, in this process; its cookie is the browser's to forget."""
         now = self._now()
         self._ended = {one: until for one, until in self._ended.items() if until > now}
-        if user.means == "password" and user.expires is not None:
-            self._ended[user.session] = user.expires
+        if user.begun is not None:
+            self._ended[user.session] = user.begun + LONGEST  # the settings may let it last longer tomorrow
 
     def stop(self) -> None:
         """Let go of the threads."""

@@ -213,10 +213,10 @@ def _after(sort: Sort, track: Track, begins: Begins, time: float, value: float) 
 def _goes_on_with(episode: Episode, limits: Limits, time: float) -> bool:
     """Whether a breach at this time goes on with an episode that is over.
 
-    It never does where the end lies ahead: after the clock was set back, an episode ends when it began at the earliest.
+    Not where its end lies ahead: no episode ends before it was raised, which may have been by a clock that ran ahead.
     """
-    cleared = math.inf if episode.cleared is None else episode.cleared
-    return cleared - TICK_S <= time <= cleared + limits[episode.level].reopen + TICK_S
+    cleared = episode.cleared
+    return cleared is not None and cleared - TICK_S <= time <= cleared + limits[episode.level].reopen + TICK_S
 
 
 def _is_back(sort: Sort, episode: Episode, value: float) -> bool:

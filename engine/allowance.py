@@ -20,9 +20,9 @@ class Allowance:
         self._left = pace.at_once
         self._at = now
 
-    def take(self, now: float) -> bool:
-        """Return whether there may be one more."""
+    def take(self, now: float) -> float:
+        """Take one more, and return what is left; below 0 there was none."""
         earned = (now - self._at) * self._pace.a_second
         self._left = min(self._left + earned, self._pace.at_once) - 1
         self._at = now
-        return self._left >= 0
+        return self._left

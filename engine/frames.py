@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from tornado.util import _websocket_mask as unmask
 
 CONTINUATION, TEXT, BINARY, CLOSE = 0x0, 0x1, 0x2, 0x8
+PIECE = CONTINUATION, b""
+"""What stands for a frame after which a message goes on."""
 CONTROL = 0x8
 """Set in the kinds that are no part of a message: close, ping, pong."""
 FINAL, RESERVED, KIND = 0x80, 0x70, 0x0F
@@ -38,7 +40,10 @@ class Frames:
         self._kind = CONTINUATION
 
     def read(self, data: bytes) -> Iterator[tuple[int, str | bytes]]:
-        """Give kind and content of each message and control frame that `data` completes; raises `Broken`."""
+        """Give kind and content of each message and control frame that `data` completes; raises `Broken`.
+
+        For a frame that completes none there is `PIECE`: it takes time too.
+        """
         whole: bytes | bytearray = data
         if self._rest:
             self._rest += data
@@ -46,9 +51,7 @@ class Frames:
         end = 0
         while (frame := self._frame(whole, end)) is not None:
             head, content, end = frame
-            message = self._message(head, content)
-            if message is not None:
-                yield message
+            yield self._message(head, content)
         if whole is self._rest:
             del self._rest[:end]
         else:
@@ -80,8 +83,8 @@ class Frames:
             return None
         return head, unmask(bytes(data[start:body]), bytes(data[body:end])), end
 
-    def _message(self, head: int, content: bytes) -> tuple[int, str | bytes] | None:
-        """Return the message or control frame that this frame completes."""
+    def _message(self, head: int, content: bytes) -> tuple[int, str | bytes]:
+        """Return the message or control frame that this frame completes; else `PIECE`."""
         kind = head & KIND
         if kind & CONTROL:
             if kind == CLOSE:
@@ -94,7 +97,7 @@ class Frames:
         elif not head & FINAL:
             self._kind, self._begun = kind, bytearray(content)
         if not head & FINAL:
-            return None
+            return PIECE
         if self._begun is not None:
             kind, content, self._begun = self._kind, bytes(self._begun), None
         return kind, _text(content) if kind == TEXT else content

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import Awaitable
 from contextlib import suppress
@@ -13,7 +14,7 @@ from tornado import httputil
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.websocket import WebSocketHandler
 
-from engine.frames import BINARY, TEXT, Broken, Frames, TooLarge
+from engine.frames import BINARY, CONTINUATION, TEXT, Broken, Frames, TooLarge
 from engine.packets import payload, read, read_payload
 from engine.requests import (
     BAD_METHOD,
@@ -39,6 +40,7 @@ Asked = httputil.HTTPServerRequest | Request
 
 log = logging.getLogger("transport")
 
+_LENGTH = re.compile(r"[0-9]{1,15}")
 DRAINED = 1_048_576
 """Bytes up to which a body that is too large is read to its end: only so does every client hear why it is refused."""
 
@@ -146,7 +148,7 @@ class Handler(WebSocketHandler):
         if self.request.method != "POST" or self.session is None:
             return
         length = self.request.headers.get("Content-Length", "0")
-        if not length.isdigit() or int(length) > self._drained:
+        if not _LENGTH.fullmatch(length) or int(length) > self._drained:
             self._refuse(TOO_LARGE)
         elif self.session.posting:
             await self._break_off()
@@ -318,7 +320,7 @@ class Handler(WebSocketHandler):
                 work += await self._take_all(protocol, frames, await protocol.stream.read_bytes(CHUNK, partial=True))
                 if work > PATIENT_WORK:
                     work = 0
-                    if self.session is None or self.session.closing:
+                    if self._is_over:
                         protocol._abort()  # we have closed it, and it goes on as if we had not
                     await asyncio.sleep(0)
         except TooLarge:
@@ -341,19 +343,25 @@ class Handler(WebSocketHandler):
         work = len(data)
         for kind, content in frames.read(data):
             work += FRAME_WORK
+            session = self.session
+            if session is not None and not self._is_over and not session.admits():
+                await self._cut_off(session, protocol)
+                break
             if kind in (TEXT, BINARY):
-                session = self.session
-                if session is not None and not session.closing and not session.admits():
-                    await self._cut_off(session, protocol)
-                    break
                 handled = self.on_message(content)
                 if handled is not None:
                     await handled
-            else:
+            elif kind != CONTINUATION:
                 protocol._handle_message(kind, content)
             if protocol.client_terminated:
                 break
         return work
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the websocket is no session's, or not any more."""
+        session = self.session
+        return session is None or session.closing or (session.websocket is not self and session.probing is not self)
 
     def forget_request(self) -> None:
         """Let go of the request, but for what may still be asked for while the websocket is open."""
@@ -363,7 +371,7 @@ class Handler(WebSocketHandler):
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
         """Take a message of a websocket."""
         session = self.session
-        if session is None or session.closing:
+        if session is None or self._is_over:
             return None
         try:
             if session.websocket is not self:
@@ -385,7 +393,6 @@ class Handler(WebSocketHandler):
 
     async def _cut_off(self, session: Session, protocol: Any) -> None:
         """Close it at once: the client's own close would come behind all that it sends."""
-        log.info("%s sent far too many packets", session.sid)
         self.engine.refusals[FLOODING.reason] += 1
         await session.close(abort=True, reason=self.engine.reason.TRANSPORT_ERROR)
         protocol._abort()

@@ -69,7 +69,10 @@ class Session(BaseSocket):  # type: ignore[misc]
 
     def admits(self) -> bool:
         """Return whether the client may send one more packet."""
-        return self._allowance is None or self._allowance.take(time.monotonic())
+        if self._allowance is None or self._allowance.take(time.monotonic()) >= 0:
+            return True
+        log.info("%s sent far too many packets", self.sid)
+        return False
 
     async def send(self, packet: Packet) -> None:
         """Send a packet."""

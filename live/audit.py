@@ -78,7 +78,7 @@ class Audit:
         self._portion: Portion | None = None
         """The first of `_waiting`, while they are being written."""
         self._lost = 0
-        self._counted: dict[tuple[str, str], Counted] = {}
+        self._counted: dict[tuple[str, str, str], Counted] = {}
         self.counts: Counter[str] = Counter()
         """How often it was, of what is counted, by action."""
         self._woken = asyncio.Event()
@@ -95,13 +95,16 @@ class Audit:
         """Note how something is now; nothing is written where the last entry of this action says just that."""
         self._take((audit.append_news, entry, self._clock()))
 
-    def count(self, entry: Entry) -> None:
-        """Note what anybody may do very often: the first from an address at once, those that follow as a number."""
+    def count(self, entry: Entry, *, known: bool = False) -> None:
+        """Note what anybody may do very often: the first from an address at once, those that follow as a number.
+
+        Where it is `known` who that is, each person's are counted apart.
+        """
         self.counts[entry.action] += 1
-        key = entry.action, holder(entry.address)
+        key = entry.action, holder(entry.address), entry.who if known else ""
         if key not in self._counted and len(self._counted) >= MOST_ADDRESSES:
             entry = replace(entry, who="", address="", subject="")
-            key = entry.action, ""
+            key = entry.action, "", ""
         counted = self._counted.get(key)
         if counted is None:
             self._counted[key] = Counted(self._elapsed(), entry)

@@ -17,7 +17,7 @@ from tornado.httputil import parse_cookie
 
 from access import gate as access_gate
 from access.gate import OF_AN_ADDRESS, Gate
-from access.policy import policy
+from access.policy import Policy, policy
 from access.refusal import Refused
 from access.sessions import COOKIE
 from errors import RateLimited, StorewatchError, UsageError
@@ -212,6 +212,23 @@ def test_what_ends_a_session(settings: dict[str, Any], hours: float, code: str |
         with pytest.raises(Refused) as refused:
             after.standing(came, later)
         assert refused.value.code == code
+
+
+async def test_a_session_that_was_logged_out_stays_so_when_sessions_last_longer() -> None:
+    def lasting(hours: float) -> Policy:
+        told = access(LI, session={"secret": SESSION_SECRET, "hours": hours})
+        return policy(msgspec.convert(told, Access), Source(None))
+
+    times = [now()]
+    gate = Gate(lasting(1), lambda: times[-1])
+    (li, cookie), (again, _) = [await gate.log_in("li", PASSWORD, "192.0.2.7") for _ in range(2)]
+    gate.log_out(li)
+    gate.obey(lasting(24))
+    times.append(times[0] + timedelta(hours=2))
+    gate.log_out(again)
+    with pytest.raises(Refused):
+        await gate.admit({"HTTP_COOKIE": f"{COOKIE}={cookie}"})
+    gate.stop()
 
 
 @pytest.mark.parametrize(

@@ -363,6 +363,15 @@ async def test_a_flood_from_one_address_is_an_entry_a_minute_that_says_how_many(
     ]
 
 
+async def test_of_people_who_are_known_each_is_counted_apart(state: Database) -> None:
+    kept = Audit(state, lambda: NOW, Elapsed())
+    async with running(kept):
+        for who, event in (("anna", "ackAlarm"), ("bert", "saveRules"), ("anna", "closeAlarm")):
+            kept.count(Entry("refused", who, HERE, event), known=True)
+    told = [(entry.who, entry.subject, (content(entry)[1] or {}).get("count")) for entry in written(state)]
+    assert told == [("anna", "ackAlarm", None), ("bert", "saveRules", None), ("anna", "closeAlarm", 1)]
+
+
 async def test_a_flood_from_very_many_addresses_is_bounded_too(
     state: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

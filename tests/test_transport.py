@@ -22,7 +22,7 @@ import transport
 from engine.deadlines import Deadlines
 from engine.door import PAGE_BODY
 from engine.handler import Handler
-from tests.bare_server import CLOSE, HANG, TEXT, UPGRADE, Answer, Bare, bare
+from tests.bare_server import CLOSE, HANG, TEXT, UPGRADE, Answer, Bare, bare, frame
 from tests.serving_inside import until
 
 WAYS = pytest.mark.parametrize("door", [False, True], ids=["application", "door"])
@@ -344,6 +344,17 @@ async def test_a_post_that_is_too_large_is_refused_and_the_session_stays(server:
     assert (await session.post("40")).status == 200
 
 
+@pytest.mark.parametrize("size", ["\xb2", "9" * 5000])
+async def test_a_size_that_is_none_is_too_large(server: Bare, size: str, caplog: pytest.LogCaptureFixture) -> None:
+    session = await server.open()
+    raw = await server.connect()
+    head = f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: {size}\r\n\r\n"
+    await raw.send(head.encode("latin-1"))
+    assert (await raw.answer()).status == 413
+    assert await raw.is_closed()
+    assert "Traceback" not in caplog.text
+
+
 async def test_a_post_in_chunks_may_be_no_larger(server: Bare) -> None:
     session = await server.open()
     raw = await server.connect()
@@ -532,6 +543,17 @@ async def test_a_websocket_that_does_not_probe_is_closed_and_polling_goes_on(
     assert await raw.told_until_closed() == []
     await session.post("4hello")
     assert (await session.get()).body == "4hello"
+
+
+async def test_what_comes_after_it_was_closed_is_nothing_to_anybody(
+    server: Bare, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = await server.open()
+    raw = await session.probe()
+    await raw.send(frame(TEXT, "x") * 3)
+    assert await raw.told_until_closed() == []
+    assert (await session.post("40")).status == 200
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
 async def test_an_upgrade_that_is_never_finished_is_broken_off(server: Bare) -> None:
