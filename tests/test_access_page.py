@@ -57,16 +57,16 @@ async def test_a_person_logs_in_and_out_in_either_language(
         await expect(page.get_by_label(name, exact=True)).to_be_focused()
         await page.get_by_label(name, exact=True).fill("li")
         await page.get_by_label(password, exact=True).fill("wrong")
-        await page.get_by_role("button", name=button).click()
+        await page.get_by_role("button", name=button, exact=True).click()
         await expect(page.get_by_role("alert")).to_contain_text(wrong)
         assert await grave_findings(page) == []
         await page.get_by_label(password, exact=True).fill(PASSWORD)
-        await page.get_by_role("button", name=button).click()
+        await page.get_by_role("button", name=button, exact=True).click()
         await expect(page.locator("#person")).to_contain_text(f"li · {role}")
         await expect(page.locator(".card").first).to_be_visible()
         assert await grave_findings(page) == []
         await page.get_by_role("button", name=out).click()
-        await expect(page.get_by_role("button", name=button)).to_be_visible()
+        await expect(page.get_by_role("button", name=button, exact=True)).to_be_visible()
         await page.goto(server.url)
         await expect(page.get_by_label(password, exact=True)).to_be_visible()
 

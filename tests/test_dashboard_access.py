@@ -209,11 +209,22 @@ async def test_the_wall_shows_one_storehouse_after_the_other_and_the_new_alarm_o
         assert await page.evaluate("document.documentElement.scrollHeight <= window.innerHeight")
 
 
+NOTE_LISTENING = """
+    const listen = window.addEventListener;
+    window.addEventListener = (kind, ...rest) => {
+        listen.call(window, kind, ...rest);
+        if (kind === "unhandledrejection") window.isListening = true;
+    };
+"""
+
+
 async def test_the_wall_begins_again_by_itself_after_a_defect(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, "about:blank", errors_allowed=True) as page:
         await page.clock.install()
+        await page.add_init_script(NOTE_LISTENING)
         await page.goto(f"{site.url}?wall")
         await expect(page.locator(".wall-strip li")).to_have_count(1)
+        await page.wait_for_function("window.isListening")  # only after it is drawn
         await page.evaluate("window.isOld = true; window.dispatchEvent(new ErrorEvent('error'))")
         async with page.expect_event("load"):
             await page.clock.run_for(61_000)
