@@ -81,8 +81,7 @@ screenshots: setup services
 clean:
 	rm -rf $(VENV) $(MODULES) bench/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# The pip and setuptools that come with a Python are as old as it is, and have holes that are known; the latter is not
-# needed. A stamp for each step. Those of node_modules lie within it: npm ci empties the folder, and so
+# A stamp for each step. Those of node_modules lie within it: npm ci empties the folder, and so
 # an installation without the development packages also withdraws the stamp of one with them.
 $(VENV)/.made:
 	$(if $(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11) or "")'),,$(error $(NO_PYTHON)))
@@ -91,6 +90,7 @@ $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
+# Those that come with a Python are as old as it is, and have holes that are known. setuptools is not needed.
 $(VENV)/.pip-$(PIP_VERSION): $(VENV)/.made
 	$(PIP) pip==$(PIP_VERSION)
 	@$(VENV)/bin/python -m pip -qq uninstall --yes setuptools
