@@ -422,10 +422,12 @@ class Judging:
     def _current(self, office: Office, now: datetime) -> list[Change]:
         """Have those looked at again that came late, and whose sensors are up to date now."""
         stamp = now.timestamp()
+        # What is said of an episode now is newer than what is known of it here.
+        said = {identity(change.episode) for change in office.said} | office.refreshed.keys()
         return [
             Change(REFRESHED, stamp, episode)
             for which, episode in office.late.items()
-            if which not in office.refreshed and episode.key and office.states.is_current(episode.key, stamp)
+            if which not in said and episode.key and office.states.is_current(episode.key, stamp)
         ]
 
     def _remember_late(self, office: Office, said: Sequence[Said]) -> None:

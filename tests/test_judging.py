@@ -237,6 +237,29 @@ async def test_one_that_gets_worse_stays_so(built: Site, serve: Serve) -> None:
         assert (worse.severity, worse.value, worse.peak) == ("critical", 9.0, 9.0)
 
 
+async def test_one_that_came_late_and_gets_worse_as_it_comes_up_to_date_stays_so(
+    built: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("live.judging.LOOK_S", 0.0)  # what has come up to date is looked for each time
+
+    def high() -> Alarm:
+        (found,) = (one for one in kept(built) if one.kind == "high")
+        return found
+
+    built.execute("DELETE FROM reading")
+    settings = built.settings | {"rules": [QUICK[0] | {"no_data": "3m"}]}
+    async with serving_inside(settings):
+        built.add("temperature", 6.0, ago(600))
+        built.add("temperature", 6.0, ago(590))
+        await until(lambda: ["pending", "raised"] in transitions(built), LONG_S)
+        assert high().late
+    async with serving_inside(settings):
+        await until(lambda: ["raised"] in transitions(built), LONG_S)  # it is silent: so the judge has begun
+        built.add("temperature", 9.0)
+        await until(lambda: ["pending", "raised", "worsened"] in transitions(built), LONG_S)
+        assert (high().severity, high().value, high().late) == ("critical", 9.0, False)
+
+
 async def test_the_first_reading_of_a_new_sensor_is_judged(built: Site, serve: Serve) -> None:
     async with serve(built.settings):
         await judges(built)
