@@ -128,6 +128,7 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         self.floods = 0
         """Connections closed because they went on asking too much."""
         self._settings = settings
+        self._pace = Pace(settings.rate_limit, settings.rate_burst)
         self._ask = ask
         self._newest = newest
         self._screens = screens
@@ -153,8 +154,7 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
             raise socketio.exceptions.ConnectionRefusedError(refused.message, told) from None
         finally:
             transport.forget_handshake(environ)
-        pace = Pace(self._settings.rate_limit, self._settings.rate_burst)
-        self._connections[sid] = Connection(Allowance(pace, time.monotonic()))
+        self._connections[sid] = Connection(Allowance(self._pace, time.monotonic()))
         self._askers[sid] = Asker(sid, user, address)
         self._clients[sid] = None
         await self.enter_room(sid, room(sid))
