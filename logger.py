@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal
 
+from errors import Unavailable
+
 _connection: ContextVar[str | None] = ContextVar("connection", default=None)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -80,3 +82,14 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]
     exception = formatter.formatException(record.exc_info) if record.exc_info else ""
     stack = formatter.formatStack(record.stack_info) if record.stack_info else ""
     return [line for part in (exception, stack) if part for line in part.split("\n")]
+
+
+@contextmanager
+def errors_logged(log: logging.Logger, job: str) -> Iterator[None]:
+    """Log an exception of a periodic job and continue behind the block: one failure must not end the job."""
+    try:
+        yield
+    except Unavailable as error:
+        log.debug("cannot %s: %s", job, error.message)
+    except Exception:
+        log.exception("cannot %s", job)

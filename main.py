@@ -23,57 +23,56 @@ import tornado.netutil
 import tornado.routing
 import tornado.web
 
-import access.pages
 import access.policy
 import alarms.rules
-import check
 import dashboard.pages
-import database
 import demo.history
 import demo.live
 import demo.rules
-import garbage
 import globals
-import instants
 import logger
-import probes
 import settings as settings_module
 import transport
-from access.asker import Asker
-from access.following import Following
-from access.gate import Gate
+import web.login
+from access.audit_writer import AuditWriter
+from access.authenticator import Authenticator
+from access.caller import Caller
+from access.policy_reload import PolicyReload
+from access.revalidation import Revalidation
+from alarm_service.actions import AlarmActions
+from alarm_service.journal_follower import JournalFollower
+from alarm_service.judge_loop import JudgeLoop
+from alarm_service.preview_pool import Previews
+from alarm_service.site_alarms import LEASE, SiteAlarms
+from alarm_service.test_alarms import AlarmTestRunner
 from alarms.rules import Rule
+from app import check, gc_tuning
 from ask import Ask
 from ask.answers import Alarm
 from ask.journal import Transition
 from ask.subjects import Subjects, subjects
+from common import clock
+from db import database
 from errors import Unavailable, UsageError
-from headers import Secured
-from health import Health
-from live import cluster, fanout
-from live.alarm_watch import LEASE, AlarmWatch
-from live.audit import Audit
 from live.directory import Directory
-from live.drills import Drills
 from live.heartbeat import Heartbeat
-from live.journal import Journal
-from live.judging import Judging
 from live.newest import Newest
-from live.overview import Overview
-from live.owned import Owned
-from live.people import People
+from live.overview_feed import Overview
+from live.owner_checked_source import OwnerCheckedSource
 from live.poller import Poller
-from live.previews import Previews
 from live.rollups import PATIENT, Rollups
-from live.screens import Screens
 from live.source import source
-from live.standing import Standing
-from metrics import Metrics, Parts
+from live.storehouse_feed import StorehouseFeed
 from notify import sender
 from notify.notifier import Notifier
 from record.audit import Entry
 from server import Browsers, socket_server
 from settings import Settings, Source
+from transport import fanout, redis_manager
+from web import endpoints
+from web.health import Health
+from web.prometheus import Metrics, Parts
+from web.security_headers import Secured
 
 log = logging.getLogger("main")
 
@@ -151,7 +150,7 @@ def _on_signals(stop: Callable[[], object]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
-class House(NamedTuple):
+class RunningServer(NamedTuple):
     """What tells how a running server is doing."""
 
     url: str
@@ -163,7 +162,7 @@ class House(NamedTuple):
 
 
 @asynccontextmanager
-async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterator[House]:
+async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterator[RunningServer]:
     """Build every part, start them, and stop them in reverse; raises `UsageError`."""
     async with AsyncExitStack() as running:
         certificate = _certificate(settings, origin)
@@ -180,101 +179,103 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         found = await _aside(_subjects, patient, origin)
         rules = await _aside(_rules, settings, origin)
 
-        gate = Gate(access.policy.policy(settings.restricted, origin), instants.now)
-        running.callback(gate.stop)
+        authenticator = Authenticator(access.policy.policy(settings.restricted, origin), clock.now)
+        running.callback(authenticator.stop)
         metrics = Metrics()
-        ask = Ask(asking, patient, found, instants.now, reading_state, metrics.query)
+        ask = Ask(asking, patient, found, clock.now, reading_state, metrics.query)
         manager = _manager(settings)
         sio = socket_server(settings, manager)
         newest = Newest()
-        askers: dict[str, Asker] = {}
-        screens = Screens(newest, manager.push, globals.clients, instants.now, lambda sid: askers[sid].user.sight)
-        directory = Directory(ask, newest, instants.now, screens.change, lambda: gate.restricted)
-        readings = Owned(source(ask, instants.now), directory.own)
+        callers: dict[str, Caller] = {}
+        storehouse_feed = StorehouseFeed(
+            newest, manager.push, globals.clients, clock.now, lambda sid: callers[sid].user.visibility
+        )
+        directory = Directory(ask, newest, clock.now, storehouse_feed.change, lambda: authenticator.restricted)
+        readings = OwnerCheckedSource(source(ask, clock.now), directory.own)
         overview = Overview(
-            ask, reading_state, newest, manager.push, instants.now, lambda: screens.stale, directory.own
+            ask, reading_state, newest, manager.push, clock.now, lambda: storehouse_feed.stale, directory.own
         )
 
         async def ticked(answered: bool) -> None:
-            judging.ticked(answered)
-            await screens.ticked(answered)
+            judge_loop.ticked(answered)
+            await storehouse_feed.ticked(answered)
             await overview.push()
 
         async def lost() -> None:
-            await screens.lost()
+            await storehouse_feed.lost()
             await overview.push()
 
         poller = Poller(readings, settings.poll_interval, ticked, lost, metrics.ticks.time)
-        poller.subscribe(screens.take)
+        poller.subscribe(storehouse_feed.take)
         poller.subscribe(directory.take)
 
         async def beat(answering: bool) -> None:
             if not answering:
-                judging.ticked(False)
+                judge_loop.ticked(False)
                 await lost()
             # After a loss too: a tick that was answered just before it must not have the last word.
             poller.wake()
 
         async def tell(transitions: Sequence[Transition]) -> None:
             metrics.follow(transitions)
-            await screens.tell(transitions)
+            await storehouse_feed.tell(transitions)
             await overview.follow(transitions)
 
         holder = uuid.uuid4().hex
-        journal = Journal(reading_state, settings.poll_interval, tell, directory.own)
-        alarm_watch = AlarmWatch(ask, keeping_state, journal, holder, settings.poll_interval)
+        journal = JournalFollower(reading_state, settings.poll_interval, tell, directory.own)
+        site_alarms = SiteAlarms(ask, keeping_state, journal, holder, settings.poll_interval)
         notifier = _notifier(settings, keeping_state, newest, holder)
         follow = notifier.follow if notifier else _tell_nobody
         defaults = settings.own_alarms.default_rules
-        judging = Judging(
+        judge_loop = JudgeLoop(
             ask,
             newest,
             readings,
-            lambda: source(ask, instants.now),
+            lambda: source(ask, clock.now),
             keeping_state,
             journal,
             holder,
-            instants.now,
+            clock.now,
             rules,
             defaults=defaults,
             tell=follow,
         )
-        people = People(
+        alarm_actions = AlarmActions(
             ask,
             newest,
             directory.own,
             keeping_state,
             journal,
-            instants.now,
+            clock.now,
             rules,
             defaults=defaults,
             tell=follow,
         )
-        previews = Previews(ask, people, where, instants.now, defaults=defaults)
+        previews = Previews(ask, alarm_actions, where, clock.now, defaults=defaults)
         running.callback(previews.stop)
-        drills = Drills(keeping_state, follow, instants.now, LEASE, holder)
-        audit = Audit(keeping_state, instants.now)
-        audit.note_news(Entry("access_changed", "", "", after=gate.policy.described()))
+        drills = AlarmTestRunner(keeping_state, follow, clock.now, LEASE, holder)
+        audit = AuditWriter(keeping_state, clock.now)
+        audit.note_news(Entry("access_changed", "", "", after=authenticator.policy.described()))
         heartbeat = Heartbeat(pulse, [asking, patient], beat)
         browsers = Browsers(
             settings,
             ask,
             newest,
-            screens,
+            storehouse_feed,
             directory,
             journal,
-            people,
+            alarm_actions,
             previews,
             overview,
             globals.clients,
-            gate,
-            askers,
+            authenticator,
+            callers,
             audit,
         )
-        standing = Standing(gate, askers, browsers.review, browsers.end)
+        revalidate = Revalidation(authenticator, callers, browsers.review, browsers.end)
         sio.register_namespace(browsers)
-        judge = judging if settings.own_alarms.judge else None
-        redis = manager if isinstance(manager, cluster.Cluster | cluster.LibraryCluster) else None
+        judge = judge_loop if settings.own_alarms.judge else None
+        redis = manager if isinstance(manager, redis_manager.RedisManager | redis_manager.LibraryRedisManager) else None
         health = Health(asking, poller, redis, judge)
         parts = Parts(globals.clients, browsers, sio.refusals, audit.counts, manager, poller, overview, judge, health)
         metrics.read(parts)
@@ -282,7 +283,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         await readings.begin()
         await directory.refresh()
         await journal.begin()
-        screens.cursor = journal.cursor
+        storehouse_feed.cursor = journal.cursor
         await overview.begin()
         works: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "audit": audit.run,  # ends after whatever it is told of
@@ -290,42 +291,42 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             "poller": poller.run,
             "directory": directory.run,
             "journal": journal.run,
-            "alarm watch": alarm_watch.run,
+            "alarm watch": site_alarms.run,
             **({"judge": judge.run} if judge else {}),  # ends before the lease is let go
             "drills": drills.run,
             "overview": overview.run,
             "sweep": manager.sweep,
-            "standing": standing.run,
+            "standing": revalidate.run,
         }
-        poller.subscribe(judging.take)
+        poller.subscribe(judge_loop.take)
         if ask.subjects.ours:
             rollups = Rollups(running.enter_context(_open(where, PATIENT, 1, writes=True)), holder)
             poller.subscribe(rollups.take)
             works["rollups"] = rollups.run
         works |= {"notifier": notifier.run} if notifier else {}
         works |= {"cluster": redis.listen} if redis else {}
-        works |= {"access": Following(gate, origin.path, audit.note_news).run} if origin.path else {}
+        works |= {"access": PolicyReload(authenticator, origin.path, audit.note_news).run} if origin.path else {}
         for name, work in works.items():
             await running.enter_async_context(_task(name, work()))
         if settings.is_demo:
             await running.enter_async_context(_task("demo", demo.live.run(where)))
         handler = transport.get_tornado_handler(sio, per_address=settings.max_per_address)
         pages = [
-            *probes.routes(health, metrics, gate),
-            *access.pages.routes(gate, audit),
-            *dashboard.pages.routes(partial(access.pages.elsewhere, gate)),
+            *endpoints.routes(health, metrics, authenticator),
+            *web.login.routes(authenticator, audit),
+            *dashboard.pages.routes(partial(web.login.elsewhere, authenticator)),
         ]
         await running.enter_async_context(_http(sio, manager.handler(handler), pages, settings, sockets, certificate))
-        garbage.tame()
+        gc_tuning.tame()
         url = f"http{'s' * bool(certificate)}://{_address(settings.host)}:{sockets[0].getsockname()[1]}/"
-        yield House(url, sio, browsers, poller, directory, overview)
+        yield RunningServer(url, sio, browsers, poller, directory, overview)
 
 
 def _notifier(settings: Settings, state: database.Database, newest: Newest, holder: str) -> Notifier | None:
     """Return what tells people of alarms, if anybody is to be told."""
     if settings.notify is None:
         return None
-    return Notifier(settings.notify, state, newest, sender.Sender(), instants.now, LEASE, holder)
+    return Notifier(settings.notify, state, newest, sender.Sender(), clock.now, LEASE, holder)
 
 
 def _rules(settings: Settings, origin: Source) -> list[Rule]:
@@ -342,9 +343,9 @@ def _tell_nobody(_connection: sa.Connection, _alarms: Sequence[Alarm]) -> None:
     pass
 
 
-def _manager(settings: Settings) -> fanout.Fanout | fanout.Library:
+def _manager(settings: Settings) -> fanout.Fanout | fanout.LibraryManager:
     bounds = settings.max_unsent, settings.max_stuck
-    return fanout.manager(*bounds) if settings.redis is None else cluster.manager(settings.redis, *bounds)
+    return fanout.manager(*bounds) if settings.redis is None else redis_manager.manager(settings.redis, *bounds)
 
 
 def _listen(host: str, port: int) -> list[socket.socket]:
@@ -390,7 +391,7 @@ def _prepare(settings: Settings, origin: Source) -> None:
     if settings.state_database is not settings.sensor_database:
         database.migrate(settings.state_database)
     if settings.is_demo:
-        demo.history.prepare(settings.sensor_database, instants.now())
+        demo.history.prepare(settings.sensor_database, clock.now())
 
 
 def _open(
@@ -428,13 +429,13 @@ async def _http(
     certificate: transport.Certificate | None,
 ) -> AsyncIterator[None]:
     application = tornado.web.Application([(r"/socket\.io/", handler), *pages], transforms=[Secured])
-    door = transport.Door(application, "/socket.io/", handler, settings.trusted_proxies)
+    door = transport.ConnectionDelegate(application, "/socket.io/", handler, settings.trusted_proxies)
     http = door.server(
-        max_body_size=max(transport.DRAINED, settings.max_payload) + SPARE_BODY,
+        max_body_size=max(transport.MAX_DRAINED_BYTES, settings.max_payload) + SPARE_BODY,
         max_header_size=MAX_HEADER,
         ssl_options=certificate.context if certificate else None,
     )
-    transport.end_stuck(sockets, settings.max_stuck)
+    transport.set_send_timeout(sockets, settings.max_stuck)
     http.add_sockets(sockets)
     try:
         async with _task("certificate", certificate.follow(http)) if certificate else nullcontext():

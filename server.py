@@ -14,10 +14,14 @@ import socketio
 
 import logger
 import transport
-from access.asker import Asker
-from access.gate import Gate
-from access.refusal import Refused
+from access.access_denied import AccessDenied
+from access.audit_writer import AuditWriter
+from access.authenticator import Authenticator
+from access.caller import Caller
 from access.user import Role
+from alarm_service.actions import AlarmActions
+from alarm_service.journal_follower import JournalFollower
+from alarm_service.preview_pool import Previews
 from ask import Ask
 from ask.answers import (
     Alarm,
@@ -50,19 +54,15 @@ from ask.questions import (
     SaveRules,
     Storehouses,
 )
-from ask.sight import Sight
-from engine.allowance import Allowance, Pace
+from ask.visibility import Visibility
 from errors import BadRequest, Forbidden, NotFound, RateLimited, StorewatchError, Unavailable, UnknownEvent
-from live.audit import Audit
 from live.directory import Directory
-from live.journal import Journal
 from live.newest import Newest
-from live.overview import Overview
-from live.people import People
-from live.previews import Previews
-from live.screens import Screens, alarms, room
+from live.overview_feed import Overview
+from live.storehouse_feed import StorehouseFeed, alarms, room
 from record.audit import Entry
 from settings import Settings
+from transport.rate_limit import RateLimit, TokenBucket
 
 log = logging.getLogger("server")
 
@@ -93,7 +93,7 @@ class Event:
 class Connection:
     """What this server keeps of one connection."""
 
-    allowance: Allowance
+    token_bucket: TokenBucket
     in_flight: int = 0
     # Two registers of one connection must not overtake each other: the last one asked is the one watched.
     turn: asyncio.Lock | None = None
@@ -107,16 +107,16 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         settings: Settings,
         ask: Ask,
         newest: Newest,
-        screens: Screens,
+        storehouse_feed: StorehouseFeed,
         directory: Directory,
-        journal: Journal,
-        people: People,
+        journal: JournalFollower,
+        alarm_actions: AlarmActions,
         previews: Previews,
         overview: Overview,
         clients: MutableMapping[str, Id | None],
-        gate: Gate,
-        askers: MutableMapping[str, Asker],
-        audit: Audit,
+        authenticator: Authenticator,
+        callers: MutableMapping[str, Caller],
+        audit: AuditWriter,
     ) -> None:
         super().__init__("/")
         self.connects = 0
@@ -128,18 +128,18 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         self.floods = 0
         """Connections closed because they went on asking too much."""
         self._settings = settings
-        self._pace = Pace(settings.rate_limit, settings.rate_burst)
+        self._rate_limit = RateLimit(settings.rate_limit, settings.rate_burst)
         self._ask = ask
         self._newest = newest
-        self._screens = screens
+        self._storehouse_feed = storehouse_feed
         self._directory = directory
         self._journal = journal
-        self._people = people
+        self._alarm_actions = alarm_actions
         self._previews = previews
         self._overview = overview
         self._clients = clients
-        self._gate = gate
-        self._askers = askers
+        self._authenticator = authenticator
+        self._callers = callers
         self._audit = audit
         self._connections: dict[str, Connection] = {}
 
@@ -147,15 +147,15 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         """Let a browser in, or tell it why not."""
         address = transport.remote_address(environ)
         try:
-            user = await self._gate.admit(environ, auth)
-        except Refused as refused:
+            user = await self._authenticator.admit(environ, auth)
+        except AccessDenied as refused:
             self._audit.count(Entry("connect_refused", "", address, refused.code))
             told = {"code": refused.code, "message": refused.message}
             raise socketio.exceptions.ConnectionRefusedError(refused.message, told) from None
         finally:
             transport.forget_handshake(environ)
-        self._connections[sid] = Connection(Allowance(self._pace, time.monotonic()))
-        self._askers[sid] = Asker(sid, user, address)
+        self._connections[sid] = Connection(TokenBucket(self._rate_limit, time.monotonic()))
+        self._callers[sid] = Caller(sid, user, address)
         self._clients[sid] = None
         await self.enter_room(sid, room(sid))
         self.connects += 1
@@ -167,25 +167,25 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         self.disconnects[reason] += 1
         log.debug("disconnected: %s", reason)
 
-    async def orgs(self, asker: Asker, _question: Nothing) -> list[Organisation]:
+    async def orgs(self, caller: Caller, _question: Nothing) -> list[Organisation]:
         """List the organisations."""
-        return await self._ask.organisations(asker.user.sight)
+        return await self._ask.organisations(caller.user.visibility)
 
-    async def storehouses(self, asker: Asker, question: Storehouses) -> list[Storehouse]:
+    async def storehouses(self, caller: Caller, question: Storehouses) -> list[Storehouse]:
         """List an organisation's storehouses."""
-        return await self._ask.storehouses(question.org_id, asker.user.sight)
+        return await self._ask.storehouses(question.org_id, caller.user.visibility)
 
-    async def register(self, asker: Asker, question: Register) -> Envs:
+    async def register(self, caller: Caller, question: Register) -> Envs:
         """Watch a storehouse, and leave the one watched before."""
-        sid, cursor = asker.sid, question.cursor
+        sid, cursor = caller.sid, question.cursor
         async with self._turn(sid):
-            store_house_id = await self._find(question.store_house_id, asker.user.sight)
+            store_house_id = await self._find(question.store_house_id, caller.user.visibility)
             reached = [] if cursor is None else await self._journal.reach(store_house_id, cursor)
             known = self._newest.storehouse(store_house_id)
-            if known is None or not asker.user.sight.storehouse(known):
+            if known is None or not caller.user.visibility.storehouse(known):
                 # It vanished, for all or for this one, while we asked; who watched it by now would never be told.
                 raise NotFound(f"there is no storehouse {store_house_id!r}", "store_house_id")
-            self._stays(asker)
+            self._stays(caller)
             if sid in self._clients:
                 self._clients[sid] = store_house_id
         # From the watching on, nothing may be awaited before the answer is on its way: a push in between would come
@@ -194,91 +194,91 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
             missed = self._journal.complete(reached, store_house_id, cursor)
             if missed:
                 await self._tell(sid, "alarms", alarms(store_house_id, missed))
-        return self._screens.envs(store_house_id, reset=reached is None)
+        return self._storehouse_feed.envs(store_house_id, reset=reached is None)
 
-    async def unregister(self, asker: Asker, _question: Nothing) -> None:
+    async def unregister(self, caller: Caller, _question: Nothing) -> None:
         """Stop watching."""
-        async with self._turn(asker.sid):
-            if asker.sid in self._clients:
-                self._clients[asker.sid] = None
+        async with self._turn(caller.sid):
+            if caller.sid in self._clients:
+                self._clients[caller.sid] = None
 
-    async def query_alarms(self, asker: Asker, question: QueryAlarms) -> list[Alarm]:
+    async def query_alarms(self, caller: Caller, question: QueryAlarms) -> list[Alarm]:
         """List a storehouse's alarms."""
-        return await self._ask.alarms(question, asker.user.sight)
+        return await self._ask.alarms(question, caller.user.visibility)
 
-    async def query_envs(self, asker: Asker, question: QueryEnvs) -> History:
+    async def query_envs(self, caller: Caller, question: QueryEnvs) -> History:
         """Tell the history of a storehouse's sensors."""
-        return await self._ask.history(question, asker.user.sight)
+        return await self._ask.history(question, caller.user.visibility)
 
-    async def overview(self, asker: Asker, _question: Nothing) -> OverviewAnswer:
+    async def overview(self, caller: Caller, _question: Nothing) -> OverviewAnswer:
         """Watch all storehouses at a glance."""
-        async with self._turn(asker.sid):
+        async with self._turn(caller.sid):
             await self._overview.learn()
             with suppress(Unavailable):  # then the last that is known is told
                 await self._directory.own()
-            self._stays(asker)
-            if asker.sid in self._clients:
-                self._overview.watch(asker.sid, asker.user.sight)
+            self._stays(caller)
+            if caller.sid in self._clients:
+                self._overview.watch(caller.sid, caller.user.visibility)
         # As with `register`, nothing may be awaited from the watching on.
-        return self._overview.answer(asker.user.sight)
+        return self._overview.answer(caller.user.visibility)
 
-    async def leave_overview(self, asker: Asker, _question: Nothing) -> None:
+    async def leave_overview(self, caller: Caller, _question: Nothing) -> None:
         """Stop watching all storehouses."""
-        async with self._turn(asker.sid):
-            self._overview.leave(asker.sid)
+        async with self._turn(caller.sid):
+            self._overview.leave(caller.sid)
 
-    async def whoami(self, asker: Asker, _question: Nothing) -> Who:
+    async def whoami(self, caller: Caller, _question: Nothing) -> Who:
         """Say who asks."""
-        return Who(asker.user.name, asker.user.role, asker.user.expires)
+        return Who(caller.user.name, caller.user.role, caller.user.expires)
 
-    async def alive(self, _asker: Asker, _question: Nothing) -> None:
+    async def alive(self, _asker: Caller, _question: Nothing) -> None:
         """Say that we are there, to a browser that has heard nothing for a while."""
 
-    async def ack_alarm(self, asker: Asker, question: AckAlarm) -> Alarm:
+    async def ack_alarm(self, caller: Caller, question: AckAlarm) -> Alarm:
         """Acknowledge an alarm of ours."""
-        return await self._people.acknowledge(question, asker)
+        return await self._alarm_actions.acknowledge(question, caller)
 
-    async def close_alarm(self, asker: Asker, question: CloseAlarm) -> Alarm:
+    async def close_alarm(self, caller: Caller, question: CloseAlarm) -> Alarm:
         """Clear an alarm of ours by hand."""
-        return await self._people.close(question, asker)
+        return await self._alarm_actions.close(question, caller)
 
-    async def query_sensors(self, asker: Asker, question: QuerySensors) -> list[SensorAnswer]:
+    async def query_sensors(self, caller: Caller, question: QuerySensors) -> list[SensorAnswer]:
         """List a storehouse's sensors."""
-        return await self._people.sensors(question.store_house_id, asker.user.sight, question.since)
+        return await self._alarm_actions.sensors(question.store_house_id, caller.user.visibility, question.since)
 
-    async def query_rules(self, asker: Asker, question: QueryRules) -> Rules:
+    async def query_rules(self, caller: Caller, question: QueryRules) -> Rules:
         """Tell the rules of our alarms."""
-        return await self._people.rules(question.store_house_id, asker.user.sight)
+        return await self._alarm_actions.rules(question.store_house_id, caller.user.visibility)
 
-    async def save_rules(self, asker: Asker, question: SaveRules) -> Rules:
+    async def save_rules(self, caller: Caller, question: SaveRules) -> Rules:
         """Change the rules of our alarms."""
-        return await self._people.save_rules(question, asker)
+        return await self._alarm_actions.save_rules(question, caller)
 
-    async def save_maintenance(self, asker: Asker, question: SaveMaintenance) -> Maintenance:
+    async def save_maintenance(self, caller: Caller, question: SaveMaintenance) -> Maintenance:
         """Take note of when nobody is to be disturbed."""
-        return await self._people.save_maintenance(question, asker)
+        return await self._alarm_actions.save_maintenance(question, caller)
 
-    async def preview_alarms(self, asker: Asker, question: PreviewAlarms) -> Preview:
+    async def preview_alarms(self, caller: Caller, question: PreviewAlarms) -> Preview:
         """Tell which alarms other rules would have raised."""
-        return await self._previews.preview(question, asker.user.sight)
+        return await self._previews.preview(question, caller.user.visibility)
 
-    async def review(self, asker: Asker) -> None:
+    async def review(self, caller: Caller) -> None:
         """Take in that somebody may do, or see, something else from now on."""
-        self._askers[asker.sid] = asker
-        await self._tell(asker.sid, "whoami", await self.whoami(asker, Nothing()))
-        await self._screens.review(asker.sid)
-        await self._overview.review(asker.sid, asker.user.sight)
+        self._callers[caller.sid] = caller
+        await self._tell(caller.sid, "whoami", await self.whoami(caller, Nothing()))
+        await self._storehouse_feed.review(caller.sid)
+        await self._overview.review(caller.sid, caller.user.visibility)
 
-    async def end(self, asker: Asker, refused: StorewatchError) -> None:
+    async def end(self, caller: Caller, refused: StorewatchError) -> None:
         """Send somebody away who may not stay, and say why."""
-        self._forget(asker.sid)
-        entry = Entry("ended", asker.user.name, asker.address, refused.code)
+        self._forget(caller.sid)
+        entry = Entry("ended", caller.user.name, caller.address, refused.code)
         if isinstance(refused, Flooding):
             self._audit.count(entry, known=True)
         else:
             self._audit.note(entry)
-        await self._tell(asker.sid, "ended", Ended(refused.code, refused.message))
-        await self.disconnect(asker.sid)
+        await self._tell(caller.sid, "ended", Ended(refused.code, refused.message))
+        await self.disconnect(caller.sid)
 
     async def _tell(self, sid: str, event: str, data: Any) -> None:
         # A tuple, or null would be emitted as no argument at all. The connection is ours: no other process need know.
@@ -287,11 +287,11 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
     def _forget(self, sid: str) -> None:
         self._clients.pop(sid, None)
         self._connections.pop(sid, None)
-        self._askers.pop(sid, None)
+        self._callers.pop(sid, None)
         self._overview.leave(sid)
 
-    def _stays(self, asker: Asker) -> None:
-        if self._askers.get(asker.sid) is not asker:
+    def _stays(self, caller: Caller) -> None:
+        if self._callers.get(caller.sid) is not caller:
             raise Unavailable("what you may do or see has changed meanwhile; ask again")
 
     def _turn(self, sid: str) -> asyncio.Lock:
@@ -301,14 +301,14 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
         connection.turn = connection.turn or asyncio.Lock()
         return connection.turn
 
-    async def _find(self, store_house_id: Id, sight: Sight) -> Id:
+    async def _find(self, store_house_id: Id, visibility: Visibility) -> Id:
         """Return the id as its column has it; raises `NotFound`."""
         try:
-            found = (await self._ask.storehouse(store_house_id, sight)).store_house_id
+            found = (await self._ask.storehouse(store_house_id, visibility)).store_house_id
             await self._directory.own()
         except Unavailable:
             known = self._newest.storehouse(store_house_id)
-            if known is None or not sight.storehouse(known):
+            if known is None or not visibility.storehouse(known):
                 raise
             # The last that is known, marked stale, is more use in front of a cold store than an error.
             return known.store_house_id
@@ -329,31 +329,31 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
 
         Who has left, or was sent away, is told nothing more.
         """
-        asker = self._askers.get(sid)
-        if asker is None:
+        caller = self._callers.get(sid)
+        if caller is None:
             return self.server.not_handled
         try:
             with _Admission(self._connections[sid], self._settings):
                 spec = EVENTS.get(event)
                 if spec is None:
                     raise UnknownEvent(f"there is no event {event[:80]!r}")
-                if not asker.user.may(spec.needs):
-                    raise Forbidden(f"this is for the role {spec.needs}; yours is {asker.user.role}")
-                data = await spec.handler(self, asker, decode(spec, payload))
-                self._stays(asker)
+                if not caller.user.may(spec.needs):
+                    raise Forbidden(f"this is for the role {spec.needs}; yours is {caller.user.role}")
+                data = await spec.handler(self, caller, decode(spec, payload))
+                self._stays(caller)
                 await self._tell(sid, spec.emitted_as or event, data)
         except Exception as error:
             refusal = refuse(error, event)
-            if sid not in self._askers:
+            if sid not in self._callers:
                 return self.server.not_handled
             self.refusals[refusal.code] += 1
-            if isinstance(error, Forbidden) and asker.user.name:
-                self._audit.count(Entry("refused", asker.user.name, asker.address, event), known=True)
+            if isinstance(error, Forbidden) and caller.user.name:
+                self._audit.count(Entry("refused", caller.user.name, caller.address, event), known=True)
             told = AskError(event, refusal.code, refusal.message, refusal.field)
             await self._tell(sid, "ask_error", told)
             if isinstance(error, Flooding):
                 self.floods += 1
-                await self.end(asker, error)
+                await self.end(caller, error)
                 return self.server.not_handled
             return {"ok": False, "error": refusal}
         return {"ok": True, "data": data}
@@ -425,7 +425,7 @@ class _Admission:
 
     def __enter__(self) -> None:
         connection = self._connection
-        left = connection.allowance.take(time.monotonic())
+        left = connection.token_bucket.take(time.monotonic())
         if left < -self._settings.rate_burst:
             raise Flooding("too many events, and no pause: this connection is closed")
         if left < 0 or connection.in_flight >= IN_FLIGHT:
@@ -446,5 +446,5 @@ def socket_server(settings: Settings, manager: socketio.AsyncManager) -> socketi
         ping_timeout=PING_TIMEOUT_S,
         max_http_buffer_size=settings.max_payload,
         cors_allowed_origins=settings.allowed_origins or None,
-        pace=Pace(SPARE + PACKETS * settings.rate_limit, SPARE + PACKETS * settings.rate_burst),
+        rate_limit=RateLimit(SPARE + PACKETS * settings.rate_limit, SPARE + PACKETS * settings.rate_burst),
     )

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-import commands
+import cli
 from access.commands import audit, password, token
 
 COMMANDS = (password, token, audit)
@@ -11,7 +11,7 @@ COMMANDS = (password, token, audit)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 2 where it cannot be done."""
-    return commands.run("access", "Who may come in, and what they have done.", COMMANDS, argv)
+    return cli.run("access", "Who may come in, and what they have done.", COMMANDS, argv)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from uuid import uuid4
 import msgspec
 
 from access import passwords, sessions, tokens
-from access.refusal import Refused
-from access.user import ANYBODY, User, sight
-from ask.sight import Sight
+from access.access_denied import AccessDenied
+from access.user import ANYBODY, User, visibility
+from ask.visibility import Visibility
 from errors import UsageError
 from settings import Access, Source
 
@@ -35,55 +35,55 @@ class Policy:
 
     def bearer(self, token: str, now: datetime) -> User:
         """Return who shows a token; raises `Refused`."""
-        return self.standing(tokens.read(self.keys, token), now)
+        return self.revalidate(tokens.read(self.keys, token), now)
 
     def session(self, cookie: str, now: datetime) -> User:
         """Return who has logged in, by their cookie; raises `Refused`."""
         found = sessions.read(self.secret, cookie) if self.secret else None
         if found is None:
-            raise Refused("unauthorized", SIGN_IN)
+            raise AccessDenied("unauthorized", SIGN_IN)
         begun = datetime.fromtimestamp(found.begun, UTC)
         came = User(found.name, "watch", session=found.session_id, proof=found.proof, begun=begun)
-        return self.standing(came, now)
+        return self.revalidate(came, now)
 
     def begin(self, name: str, now: datetime) -> str:
         """Return the cookie of a session that begins now."""
         begun = sessions.Session(name, uuid4().hex, int(now.timestamp()), self.users[name].proof)
         return sessions.sign(self.secret, begun)
 
-    def standing(self, user: User, now: datetime) -> User:
+    def revalidate(self, user: User, now: datetime) -> User:
         """Return the same person as they are now, the same object where nothing changed; raises `Refused`."""
         if self.open:
             return ANYBODY
         if user.means == "open":
-            raise Refused("unauthorized", SIGN_IN)
+            raise AccessDenied("unauthorized", SIGN_IN)
         expires = user.expires if user.begun is None else user.begun + self.lasts
         if expires is not None and expires <= now:
             what = "token" if user.means == "token" else "session"
-            raise Refused("expired", f"this {what} has ended; get a new one")
+            raise AccessDenied("expired", f"this {what} has ended; get a new one")
         if user.name in self.revoked or user.session in self.revoked:
-            raise Refused("revoked", f"{user.name} may not come in any more")
+            raise AccessDenied("revoked", f"{user.name} may not come in any more")
         return self._with_key(user) if user.means == "token" else self._with_password(user, expires)
 
     def _with_key(self, user: User) -> User:
         if all(key.proof != user.proof for key in self.keys):
-            raise Refused("revoked", "the key of this token does not count any more")
+            raise AccessDenied("revoked", "the key of this token does not count any more")
         return user
 
     def _with_password(self, user: User, expires: datetime | None) -> User:
         known = self.users.get(user.name)
         if known is None or known.proof != user.proof:
-            raise Refused("revoked", "this login does not count any more; log in again")
-        if (known.role, known.sight, expires) == (user.role, user.sight, user.expires):
+            raise AccessDenied("revoked", "this login does not count any more; log in again")
+        if (known.role, known.visibility, expires) == (user.role, user.visibility, user.expires):
             return user
-        return replace(user, role=known.role, sight=known.sight, expires=expires)
+        return replace(user, role=known.role, visibility=known.visibility, expires=expires)
 
     def described(self) -> dict[str, Any]:
         """Return what stands in the audit of it: no secret, and nothing to find one by."""
         if self.open:
             return {"open": True}
         users = [
-            {"name": one.name, "role": one.role, **_plain(one.sight), "proof": one.proof[:SHORT]}
+            {"name": one.name, "role": one.role, **_plain(one.visibility), "proof": one.proof[:SHORT]}
             for one in self.users.values()
         ]
         keys = [
@@ -94,7 +94,7 @@ class Policy:
         return {"users": users, "tokens": keys, "hours": hours, "revoked": sorted(self.revoked)}
 
 
-def _plain(seen: Sight) -> dict[str, list[str] | None]:
+def _plain(seen: Visibility) -> dict[str, list[str] | None]:
     ids = {"organisations": seen.organisations, "storehouses": seen.storehouses}
     return {name: None if of is None else sorted(of) for name, of in ids.items()}
 
@@ -118,7 +118,7 @@ def policy(access: Access | None, source: Source) -> Policy:
             one.name: User(
                 one.name,
                 one.role,
-                sight(one.organisations, one.storehouses),
+                visibility(one.organisations, one.storehouses),
                 proof=passwords.proof(one.password_hash, secret),
             )
             for one in access.users

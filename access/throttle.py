@@ -21,7 +21,7 @@ def holder(address: str) -> str:
     return str(ipaddress.IPv6Address(int(found) >> NETWORK_BITS << NETWORK_BITS))
 
 
-class Throttle:
+class KeyedTokenBuckets:
     """For each key, `burst` attempts at once and one more every `every_s` seconds; it remembers `most` keys."""
 
     def __init__(self, burst: int, every_s: float, clock: Callable[[], float], most: int = 10_000) -> None:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import jwt
 import msgspec
 
-from access.refusal import Refused
-from access.user import Role, User, sight
+from access.access_denied import AccessDenied
+from access.user import Role, User, visibility
 from settings import TokenKey
 
 SKEW_S = 30.0
@@ -80,11 +80,11 @@ def read(keys: Sequence[Key], text: str) -> User:
             problem = "it is no JWT"
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             problem = str(error)
-    raise Refused("unauthorized", f"this token does not count here: {problem}")
+    raise AccessDenied("unauthorized", f"this token does not count here: {problem}")
 
 
 def _user(claims: Claims, by: Key) -> User:
     claims.sub.encode()  # raises ValueError where it is no text: half a character, as JSON can have it
     expires = datetime.fromtimestamp(claims.exp, UTC)
-    seen = sight(claims.organisations, claims.storehouses)
+    seen = visibility(claims.organisations, claims.storehouses)
     return User(claims.sub, claims.role, seen, expires, "token", claims.jti, by.proof)

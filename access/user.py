@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from ask.sight import EVERYTHING, Sight
+from ask.visibility import EVERYTHING, Visibility
 
 Role = Literal["watch", "operate", "configure"]
 ROLES: tuple[Role, ...] = ("watch", "operate", "configure")
@@ -18,7 +18,7 @@ class User:
 
     name: str
     role: Role
-    sight: Sight = EVERYTHING
+    visibility: Visibility = EVERYTHING
     expires: datetime | None = None
     means: Literal["open", "password", "token"] = "password"
     session: str = ""
@@ -37,7 +37,7 @@ ANYBODY = User("", "configure", means="open")
 """Whoever comes in while access is open."""
 
 
-def sight(organisations: Sequence[int | str] | None, storehouses: Sequence[int | str] | None) -> Sight:
+def visibility(organisations: Sequence[int | str] | None, storehouses: Sequence[int | str] | None) -> Visibility:
     """Return the sight of these organisations and storehouses; of everything where neither is said."""
     seen = (None if ids is None else frozenset(map(str, ids)) for ids in (organisations, storehouses))
-    return Sight(*seen)
+    return Visibility(*seen)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-import commands
+import cli
 from alarms.commands import drill, noise, preview, score
 
 COMMANDS = (score, noise, preview, drill)
@@ -11,7 +11,7 @@ COMMANDS = (score, noise, preview, drill)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 2 where it cannot be done."""
-    return commands.run("alarms", "Try alarm rules on what has been.", COMMANDS, argv)
+    return cli.run("alarms", "Try alarm rules on what has been.", COMMANDS, argv)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from alarms.fold import Fold, Limits, Origin, Track, hold, take
-from alarms.late import differences, outcome
+from alarms.late_readings import differences, outcome
 from alarms.model import CLEARED, DISMISSED, NO_DATA, REFRESHED, Change, Episode, Reading
 from alarms.no_data import hear, miss
 from alarms.rules import Terms
+from alarms.state_machine import Evaluation, KindState, Limits, Origin, hold, take
 from ask.answers import Id
 from ask.readings import Key
 from ask.sensors import Sensor
@@ -47,13 +47,13 @@ class State(msgspec.Struct, frozen=True, array_like=True):
     store_house_id: Id
     key: Key
     mark: int | None = None
-    base: Fold = Fold()
+    base: Evaluation = Evaluation()
     start: Order = NEVER
     history: bytes = b""
-    fold: Fold = Fold()
+    evaluation: Evaluation = Evaluation()
     end: Order = NEVER
     now: float = -math.inf
-    silence: Track | None = None
+    silence: KindState | None = None
 
     @property
     def origin(self) -> Origin:
@@ -89,23 +89,23 @@ def set_back(state: State, time: float) -> State:
     Readings of that later time are not in the way of those that come; how long a limit has been broken, or kept, counts
     from `time` on.
     """
-    tracks = {
-        kind: Track(
-            track.episode,
-            tuple(None if begin is None else min(begin, time) for begin in track.begins),
-            None if track.back is None else min(track.back, time),
+    kind_states = {
+        kind: KindState(
+            kind_state.episode,
+            tuple(None if begin is None else min(begin, time) for begin in kind_state.begins),
+            None if kind_state.back is None else min(kind_state.back, time),
         )
-        for kind, track in state.fold.tracks.items()
+        for kind, kind_state in state.evaluation.kind_states.items()
     }
-    last, unknown = state.fold.time, state.fold.unknown
-    fold = Fold(
+    last, unknown = state.evaluation.time, state.evaluation.unknown
+    evaluation = Evaluation(
         None if last is None else min(last, time),
-        state.fold.value,
-        tracks,
+        state.evaluation.value,
+        kind_states,
         unknown=None if unknown is None else min(unknown, time),
     )
     end, now = min(state.end, (time, 0)), min(state.now, time)
-    return _rebased(msgspec.structs.replace(state, fold=fold, end=end, now=now))
+    return _rebased(msgspec.structs.replace(state, evaluation=evaluation, end=end, now=now))
 
 
 def adopt(state: State, episode: Episode) -> State:
@@ -115,7 +115,7 @@ def adopt(state: State, episode: Episode) -> State:
     """
     begins = tuple(episode.since if level <= episode.level else None for level in range(len(episode.limits)))
     end = max(state.end, (episode.since, sys.maxsize))
-    return _replaced(msgspec.structs.replace(state, end=end), episode.kind, Track(episode, begins))
+    return _replaced(msgspec.structs.replace(state, end=end), episode.kind, KindState(episode, begins))
 
 
 def close(terms: Terms, state: State, kind: str, time: float) -> tuple[State, list[Change]]:
@@ -125,50 +125,54 @@ def close(terms: Terms, state: State, kind: str, time: float) -> tuple[State, li
     """
     now = max(state.now, time)
     if kind == NO_DATA or state.mark != terms.mark:  # by other terms nothing is judged again
-        track = state.silence if kind == NO_DATA else state.fold.tracks.get(kind)
-        return _replaced(msgspec.structs.replace(state, now=now), kind, _closed(track)), []
+        kind_state = state.silence if kind == NO_DATA else state.evaluation.kind_states.get(kind)
+        return _replaced(msgspec.structs.replace(state, now=now), kind, _closed(kind_state)), []
     readings = list(_unpacked(state.history))
     place = bisect_right(readings, time, key=lambda each: each.time)
-    before = outcome(terms, state.origin, state.base, readings[:place], min(state.now, time)).fold
-    base = _with(before, kind, _closed(before.tracks.get(kind)))
+    before = outcome(terms, state.origin, state.base, readings[:place], min(state.now, time)).evaluation
+    base = _with(before, kind, _closed(before.kind_states.get(kind)))
     after = outcome(terms, state.origin, base, readings[place:], state.now)
     start = (readings[place - 1].time, readings[place - 1].rank) if place else state.start
     history = b"".join(map(_packed, readings[place:]))
-    state = msgspec.structs.replace(state, base=base, start=start, history=history, fold=after.fold, now=now)
+    state = msgspec.structs.replace(
+        state, base=base, start=start, history=history, evaluation=after.evaluation, now=now
+    )
     return state, [change for change in after.changes if change.episode.kind == kind]
 
 
-def _closed(track: Track | None) -> Track | None:
+def _closed(kind_state: KindState | None) -> KindState | None:
     """What is left of a track whose episode was closed by hand: nothing, where all is normal already."""
-    is_over = track is None or (track.episode is not None and track.episode.cleared is not None)
-    return None if is_over else Track(None)
+    is_over = kind_state is None or (kind_state.episode is not None and kind_state.episode.cleared is not None)
+    return None if is_over else KindState(None)
 
 
-def _replaced(state: State, kind: str, track: Track | None) -> State:
+def _replaced(state: State, kind: str, kind_state: KindState | None) -> State:
     if kind == NO_DATA:
-        return _rebased(msgspec.structs.replace(state, silence=track))
-    return _rebased(msgspec.structs.replace(state, fold=_with(state.fold, kind, track)))
+        return _rebased(msgspec.structs.replace(state, silence=kind_state))
+    return _rebased(msgspec.structs.replace(state, evaluation=_with(state.evaluation, kind, kind_state)))
 
 
-def _with(fold: Fold, kind: str, track: Track | None) -> Fold:
+def _with(evaluation: Evaluation, kind: str, kind_state: KindState | None) -> Evaluation:
     """Return the fold with this track of a kind; None: it is normal."""
-    tracks = {each: other for each, other in fold.tracks.items() if each != kind}
-    return msgspec.structs.replace(fold, tracks=tracks if track is None else {**tracks, kind: track})
+    kind_states = {each: other for each, other in evaluation.kind_states.items() if each != kind}
+    return msgspec.structs.replace(
+        evaluation, kind_states=kind_states if kind_state is None else {**kind_states, kind: kind_state}
+    )
 
 
 def _rebased(state: State) -> State:
     """Forget the history: what was judged stays as it is, and the terms are compared anew."""
-    return msgspec.structs.replace(state, mark=None, base=state.fold, start=state.end, history=b"")
+    return msgspec.structs.replace(state, mark=None, base=state.evaluation, start=state.end, history=b"")
 
 
 def _under(terms: Terms, state: State, time: float) -> tuple[State, list[Change]]:
     """Go on under other terms from `time` on: what is open stays open, by the new limits, if there still are any."""
     changes = []
-    tracks = {}
-    for kind, track in state.fold.tracks.items():
-        renewed, change = _renewed(track, terms.of(kind), time)
+    kind_states = {}
+    for kind, kind_state in state.evaluation.kind_states.items():
+        renewed, change = _renewed(kind_state, terms.of(kind), time)
         if renewed is not None:
-            tracks[kind] = renewed
+            kind_states[kind] = renewed
         if change is not None:
             changes.append(change)
     silence = state.silence
@@ -176,18 +180,23 @@ def _under(terms: Terms, state: State, time: float) -> tuple[State, list[Change]
         silence, change = _renewed(silence, terms.no_data, time)
         if change is not None:
             changes.append(change)
-    fold = msgspec.structs.replace(state.fold, tracks=tracks)
-    if terms.holds and fold.time is not None and fold.unknown is None and time <= fold.time + terms.silence_s:
+    evaluation = msgspec.structs.replace(state.evaluation, kind_states=kind_states)
+    if (
+        terms.holds
+        and evaluation.time is not None
+        and evaluation.unknown is None
+        and time <= evaluation.time + terms.no_data_after_s
+    ):
         # The next reading may be long in coming.
-        judged, more = take(terms, state.origin, fold, Reading(max(time, fold.time), fold.value))
-        fold = msgspec.structs.replace(judged, time=fold.time)
+        judged, more = take(terms, state.origin, evaluation, Reading(max(time, evaluation.time), evaluation.value))
+        evaluation = msgspec.structs.replace(judged, time=evaluation.time)
         changes += more
-    state = _rebased(msgspec.structs.replace(state, fold=fold, silence=silence))
+    state = _rebased(msgspec.structs.replace(state, evaluation=evaluation, silence=silence))
     return msgspec.structs.replace(state, mark=terms.mark), changes
 
 
-def _renewed(track: Track, limits: Limits, time: float) -> tuple[Track | None, Change | None]:
-    episode = track.episode
+def _renewed(kind_state: KindState, limits: Limits, time: float) -> tuple[KindState | None, Change | None]:
+    episode = kind_state.episode
     if not limits:
         if episode is None or episode.cleared is not None:
             return None, None
@@ -196,37 +205,39 @@ def _renewed(track: Track, limits: Limits, time: float) -> tuple[Track | None, C
         ended = msgspec.structs.replace(episode, cleared=max(time, episode.raised))
         return None, Change(CLEARED, time, ended)
     if episode is None or episode.limits == limits:
-        return track, None
-    begins = (*track.begins, *(None for _ in limits))[: len(limits)]
+        return kind_state, None
+    begins = (*kind_state.begins, *(None for _ in limits))[: len(limits)]
     episode = msgspec.structs.replace(episode, limits=limits, level=min(episode.level, len(limits) - 1))
-    return Track(episode, begins, track.back), Change(REFRESHED, time, episode) if episode.cleared is None else None
+    return KindState(episode, begins, kind_state.back), Change(
+        REFRESHED, time, episode
+    ) if episode.cleared is None else None
 
 
 def _pass(terms: Terms, state: State, now: float) -> tuple[State, list[Change]]:
     changes: list[Change] = []
-    fold, silence = state.fold, state.silence
-    if terms.holds and fold.tracks:
-        fold, changes = hold(terms, fold, now)
-    if fold.time is not None and fold.time + terms.silence_s <= now:
-        silence, missed = miss(state.origin, terms.no_data, silence, fold.time)
+    evaluation, silence = state.evaluation, state.silence
+    if terms.holds and evaluation.kind_states:
+        evaluation, changes = hold(terms, evaluation, now)
+    if evaluation.time is not None and evaluation.time + terms.no_data_after_s <= now:
+        silence, missed = miss(state.origin, terms.no_data, silence, evaluation.time)
         changes += missed
     if not changes and silence is None:
         return state, changes
-    return msgspec.structs.replace(state, fold=fold, silence=silence, now=max(state.now, now)), changes
+    return msgspec.structs.replace(state, evaluation=evaluation, silence=silence, now=max(state.now, now)), changes
 
 
 def _append(terms: Terms, state: State, reading: Reading) -> tuple[State, list[Change]]:
     """Judge a reading that is the newest."""
     time, value, rank = reading
-    fold, silence = state.fold, state.silence
+    evaluation, silence = state.evaluation, state.silence
     changes: list[Change] = []
-    quiet = silence is None and (fold.time is None or time - fold.time <= terms.silence_s)
+    quiet = silence is None and (evaluation.time is None or time - evaluation.time <= terms.no_data_after_s)
     lowest, highest = terms.calm
-    if quiet and value is not None and not fold.tracks and lowest <= value <= highest:
-        fold = Fold(time, value)
+    if quiet and value is not None and not evaluation.kind_states and lowest <= value <= highest:
+        evaluation = Evaluation(time, value)
     else:
-        fold, changes = take(terms, state.origin, fold, reading)
-        silence, more = _heard(terms, state, fold)
+        evaluation, changes = take(terms, state.origin, evaluation, reading)
+        silence, more = _heard(terms, state, evaluation)
         changes = more + changes
     history = state.history + _packed(reading)
     # In one piece and by position: this is done for each reading.
@@ -237,7 +248,7 @@ def _append(terms: Terms, state: State, reading: Reading) -> tuple[State, list[C
         state.base,
         state.start,
         history,
-        fold,
+        evaluation,
         (time, rank),
         state.now,
         silence,
@@ -245,14 +256,14 @@ def _append(terms: Terms, state: State, reading: Reading) -> tuple[State, list[C
     return (state if len(history) < _MOST_BYTES else _cut(terms, state)), changes
 
 
-def _heard(terms: Terms, state: State, fold: Fold) -> tuple[Track | None, list[Change]]:
+def _heard(terms: Terms, state: State, evaluation: Evaluation) -> tuple[KindState | None, list[Change]]:
     """Where no data stands after a reading; in a gap that nobody has told of yet, it was there."""
-    last, time = state.fold.time, fold.time
+    last, time = state.evaluation.time, evaluation.time
     if time is None or time == last or (last is not None and time < last):
         return state.silence, []
     silence = state.silence
     changes: list[Change] = []
-    if last is not None and time - last > terms.silence_s:
+    if last is not None and time - last > terms.no_data_after_s:
         silence, changes = miss(state.origin, terms.no_data, silence, last)
     silence, more = hear(terms.no_data, silence, time, state.now)
     return silence, changes + more
@@ -293,9 +304,11 @@ def _insert(terms: Terms, state: State, reading: Reading) -> tuple[State, list[C
     before = outcome(terms, state.origin, state.base, readings, state.now)
     readings[place : place + same] = [reading]
     after = outcome(terms, state.origin, state.base, readings, state.now)
-    silence, heard = _heard(terms, state, after.fold)
+    silence, heard = _heard(terms, state, after.evaluation)
     history = b"".join(map(_packed, readings))
-    state = msgspec.structs.replace(state, history=history, fold=after.fold, end=max(state.end, order), silence=silence)
+    state = msgspec.structs.replace(
+        state, history=history, evaluation=after.evaluation, end=max(state.end, order), silence=silence
+    )
     if len(history) >= _MOST_BYTES:
         state = _cut(terms, state)
     return state, heard + differences(before.episodes, after, reading.time)

@@ -2,33 +2,33 @@
 
 import msgspec
 
-from alarms.fold import Limits, Origin, Track
 from alarms.model import CLEARED, NO_DATA, RAISED, REOPENED, Change, Episode
+from alarms.state_machine import KindState, Limits, Origin
 
-Told = tuple[Track | None, list[Change]]
+Told = tuple[KindState | None, list[Change]]
 
 
-def miss(origin: Origin, limits: Limits, track: Track | None, last: float) -> Told:
+def miss(origin: Origin, limits: Limits, kind_state: KindState | None, last: float) -> Told:
     """Raise that nothing has come since `last`, unless that is raised already or was closed by hand."""
-    episode = None if track is None else track.episode
-    if track is not None and (episode is None or episode.cleared is None):
-        return track, []
+    episode = None if kind_state is None else kind_state.episode
+    if kind_state is not None and (episode is None or episode.cleared is None):
+        return kind_state, []
     raised = last + limits[0].limit
     if episode is not None and episode.cleared is not None and raised <= episode.cleared + limits[0].reopen:
         episode = msgspec.structs.replace(episode, cleared=None)
-        return Track(episode), [Change(REOPENED, raised, episode)]
+        return KindState(episode), [Change(REOPENED, raised, episode)]
     episode = Episode(*origin, NO_DATA, last, limits, 0, None, None, raised)
-    return Track(episode), [Change(RAISED, raised, episode)]
+    return KindState(episode), [Change(RAISED, raised, episode)]
 
 
-def hear(limits: Limits, track: Track | None, time: float, now: float) -> Told:
+def hear(limits: Limits, kind_state: KindState | None, time: float, now: float) -> Told:
     """Clear it with a good reading of this time, unless that is so old that there is silence since, too."""
-    episode = None if track is None else track.episode
+    episode = None if kind_state is None else kind_state.episode
     if episode is None or episode.raised is None or not limits:
         return None, []
     if episode.cleared is not None:
-        return (track if time <= episode.cleared + limits[0].reopen else None), []
+        return (kind_state if time <= episode.cleared + limits[0].reopen else None), []
     if time + limits[0].limit <= now:
-        return track, []
+        return kind_state, []
     episode = msgspec.structs.replace(episode, cleared=max(time, episode.raised))
-    return Track(episode), [Change(CLEARED, max(time, episode.raised or time), episode)]
+    return KindState(episode), [Change(CLEARED, max(time, episode.raised or time), episode)]

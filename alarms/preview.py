@@ -12,14 +12,14 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from alarms.fold import Fold
 from alarms.judge import State, begin, judge
-from alarms.late import Identity
+from alarms.late_readings import Identity
 from alarms.model import HIGH, KINDS, LOW, Episode, Reading
 from alarms.replay import note
 from alarms.rules import SLOTS, Bound, Rule, Terms, terms
-from ask.past import Hour, Measured, Span
+from alarms.state_machine import Evaluation
 from ask.readings import Key
+from ask.replay_readings import Hour, Measured, Span
 from ask.sensors import Sensor
 
 HOUR_S = 3600
@@ -91,8 +91,8 @@ def _compared(trial: Trial, sensor: Sensor, both: tuple[Terms, Terms], log: "_Lo
 
 def slot(both: Iterable[Terms]) -> int:
     """Return how many seconds a slot may have so that two of them are no silence; 0 where there is none such."""
-    silence_s = min(one.silence_s for one in both)
-    return max((slot_s for slot_s in SLOTS_S if 2 * slot_s <= silence_s), default=0)
+    no_data_after_s = min(one.no_data_after_s for one in both)
+    return max((slot_s for slot_s in SLOTS_S if 2 * slot_s <= no_data_after_s), default=0)
 
 
 class _Log:
@@ -166,14 +166,14 @@ def judged(terms: Terms, log: _Log) -> list[Episode]:
 
 def _quiet(terms: Terms, state: State, readings: Sequence[Measured], place: int) -> int:
     """Return the place of the first reading from this one on that must be judged."""
-    last = state.fold.time
+    last = state.evaluation.time
     if last is None or not _is_heard(terms, state, last):
         return place
     lowest, highest = terms.calm
-    silence_s = terms.silence_s
+    no_data_after_s = terms.no_data_after_s
     for number in range(place, len(readings)):
         time, value, _ = readings[number]
-        if value is None or not lowest <= value <= highest or time - last > silence_s:
+        if value is None or not lowest <= value <= highest or time - last > no_data_after_s:
             return number
         last = time
     return len(readings)
@@ -181,15 +181,15 @@ def _quiet(terms: Terms, state: State, readings: Sequence[Measured], place: int)
 
 def _is_heard(terms: Terms, state: State, by: float) -> bool:
     """Whether a reading within limits, by this time, says nothing: nothing is out of order, and it is no silence."""
-    fold = state.fold
-    rests = state.mark == terms.mark and not fold.tracks and state.silence is None
-    return rests and fold.time is not None and by - fold.time <= terms.silence_s
+    evaluation = state.evaluation
+    rests = state.mark == terms.mark and not evaluation.kind_states and state.silence is None
+    return rests and evaluation.time is not None and by - evaluation.time <= terms.no_data_after_s
 
 
 def _moved(state: State, time: float, value: float | None) -> State:
     """Return the state after readings that say nothing; the last of them was this one."""
-    fold, end = Fold(time, value), (time, sys.maxsize)
-    return msgspec.structs.replace(state, base=fold, fold=fold, start=end, end=end, history=b"")
+    evaluation, end = Evaluation(time, value), (time, sys.maxsize)
+    return msgspec.structs.replace(state, base=evaluation, evaluation=evaluation, start=end, end=end, history=b"")
 
 
 def _is_quiet(terms: Terms, hour: Hour | None) -> bool:

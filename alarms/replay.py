@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 from alarms.judge import begin, judge
-from alarms.late import Identity
+from alarms.late_readings import Identity
 from alarms.model import DISMISSED, WITHDRAWN, Change, Episode, Reading
 from alarms.rules import Terms
 from ask.sensors import Sensor

@@ -126,7 +126,7 @@ class Terms(msgspec.Struct, frozen=True, dict=True):
         return limits
 
     @cached_property
-    def silence_s(self) -> float:
+    def no_data_after_s(self) -> float:
         """Seconds without a good reading that are too many; infinite where none are."""
         return self.no_data[0].limit if self.no_data else math.inf
 

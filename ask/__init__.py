@@ -15,11 +15,11 @@ from ask.answers import Alarm, History, Id, Organisation, Storehouse
 from ask.questions import QueryAlarms, QueryEnvs
 from ask.readings import Key, Reading, Row, Spans
 from ask.sensors import Sensor
-from ask.sight import Sight
 from ask.subjects import Subjects
-from database import Database
+from ask.visibility import Visibility
+from common.clock import Clock
+from db.database import Database
 from errors import BadRequest, Unavailable
-from instants import Clock
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,41 +50,41 @@ class Ask:
         self._clock = clock
         self._timed = timed
 
-    async def organisations(self, sight: Sight) -> list[Organisation]:
+    async def organisations(self, visibility: Visibility) -> list[Organisation]:
         """Return the organisations of which one may see anything."""
         found = await self._put(organisations.organisations)
-        if sight.everything:
+        if visibility.everything:
             return found
-        places = await self._put(storehouses.all_storehouses) if sight.storehouses else []
-        seen = {one.org_id for one in places if sight.storehouse(one)}
-        return [one for one in found if one.org_id in seen or sight.organisation(one.org_id)]
+        places = await self._put(storehouses.all_storehouses) if visibility.storehouses else []
+        seen = {one.org_id for one in places if visibility.storehouse(one)}
+        return [one for one in found if one.org_id in seen or visibility.organisation(one.org_id)]
 
-    async def storehouses(self, org_id: Id, sight: Sight) -> list[Storehouse]:
+    async def storehouses(self, org_id: Id, visibility: Visibility) -> list[Storehouse]:
         """Return an organisation's storehouses; raises `NotFound`."""
-        return await self._put(storehouses.storehouses, org_id, sight)
+        return await self._put(storehouses.storehouses, org_id, visibility)
 
-    async def storehouse(self, store_house_id: Id, sight: Sight) -> Storehouse:
+    async def storehouse(self, store_house_id: Id, visibility: Visibility) -> Storehouse:
         """Return one storehouse; raises `NotFound`."""
-        return await self._put(storehouses.storehouse, store_house_id, sight)
+        return await self._put(storehouses.storehouse, store_house_id, visibility)
 
-    async def stays(self, store_house_id: Id, sight: Sight) -> None:
+    async def stays(self, store_house_id: Id, visibility: Visibility) -> None:
         """Raise `NotFound` where a storehouse has moved out of sight while it was asked about."""
-        if not sight.everything:
-            await self.storehouse(store_house_id, sight)
+        if not visibility.everything:
+            await self.storehouse(store_house_id, visibility)
 
     async def owners(self) -> dict[Id, Id]:
         """Return the organisation of each storehouse, both by their ids."""
         return await self._put(storehouses.owners)
 
-    async def alarms(self, question: QueryAlarms, sight: Sight) -> list[Alarm]:
+    async def alarms(self, question: QueryAlarms, visibility: Visibility) -> list[Alarm]:
         """Return a storehouse's alarms, the site's own and ours, newest first; raises `NotFound`, `BadRequest`."""
         now = self._clock()
-        place = await self.storehouse(question.store_house_id, sight)
+        place = await self.storehouse(question.store_house_id, visibility)
         since = alarms.since_minute(question.data_minute, place, now)
         theirs = await self._put(alarms.alarms, place, since, now)
         with self._timed("episodes.since"):
             ours = await self._state.run(lambda c: episodes.since(c, place.store_house_id, since, alarms.MOST + 1))
-        await self.stays(place.store_house_id, sight)
+        await self.stays(place.store_house_id, visibility)
         if len(theirs) + len(ours) > alarms.MOST:
             raise BadRequest(f"that is more than {alarms.MOST} alarms; ask for a shorter time", "data_minute")
         return sorted(theirs + ours, key=lambda alarm: alarm.raised, reverse=True)
@@ -93,19 +93,19 @@ class Ask:
         """Return the storehouse and the sensor of an alarm of the site's own; None where there is no such alarm."""
         return await self._put(alarms.subject, alarm_id)
 
-    async def sensors(self, store_house_id: Id, sight: Sight) -> list[Sensor]:
+    async def sensors(self, store_house_id: Id, visibility: Visibility) -> list[Sensor]:
         """Return the sensors of a storehouse, by id; raises `NotFound`."""
-        place = await self.storehouse(store_house_id, sight)
+        place = await self.storehouse(store_house_id, visibility)
         return await self._put(sensors.sensors, place.store_house_id)
 
     async def recent_alarms(self, since: datetime) -> list[Alarm]:
         """Return the alarms of all storehouses open, or raised, since then."""
         return await self._put(alarms.recent, since, self._clock())
 
-    async def history(self, question: QueryEnvs, sight: Sight) -> History:
+    async def history(self, question: QueryEnvs, visibility: Visibility) -> History:
         """Return the history of a storehouse's sensors; raises `NotFound`, `BadRequest`."""
-        found = await self._put(history.history, question, self._clock(), sight)
-        await self.stays(found.store_house_id, sight)
+        found = await self._put(history.history, question, self._clock(), visibility)
+        await self.stays(found.store_house_id, visibility)
         return found
 
     async def sparks(self, wanted: Sequence[Sensor]) -> dict[Key, list[float | None]]:

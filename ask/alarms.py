@@ -10,8 +10,8 @@ from ask.answers import Alarm, Id, Storehouse
 from ask.rows import bounded, flag, number, text
 from ask.sensors import Sensor, sensors, sensors_of_ids
 from ask.subjects import Subject, Subjects, identity
+from common.time_zones import zone
 from errors import BadRequest
-from instants import zone
 
 MOST = 10_000
 

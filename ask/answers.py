@@ -104,7 +104,7 @@ class Alarm(msgspec.Struct, frozen=True):
     """It is a test."""
 
 
-class Drawn(msgspec.Struct, frozen=True):
+class ChartLimits(msgspec.Struct, frozen=True):
     """The limits in force, as a chart has them; null where there is none."""
 
     high: float | None
@@ -113,7 +113,7 @@ class Drawn(msgspec.Struct, frozen=True):
     low_low: float | None
 
 
-class PastDrawn(Drawn, frozen=True):
+class PastChartLimits(ChartLimits, frozen=True):
     """The limits that were in force from `start` to `end`."""
 
     start: datetime
@@ -132,8 +132,8 @@ class SensorAnswer(msgspec.Struct, frozen=True):
     unit: str
     interval_s: float | None
     position: tuple[float, float] | None
-    limits: Drawn
-    past_limits: list[PastDrawn] | msgspec.UnsetType = msgspec.UNSET
+    limits: ChartLimits
+    past_limits: list[PastChartLimits] | msgspec.UnsetType = msgspec.UNSET
 
 
 class RuleChange(msgspec.Struct, frozen=True):
@@ -181,14 +181,14 @@ class PreviewedAlarm(msgspec.Struct, frozen=True):
     limit: float
 
 
-class Rung(msgspec.Struct, frozen=True):
+class AlarmTotals(msgspec.Struct, frozen=True):
     """How many alarms, and for how many seconds in all."""
 
     count: int
     duration_s: float
 
 
-class Rang(msgspec.Struct, frozen=True):
+class AlarmSummary(msgspec.Struct, frozen=True):
     """How many alarms, for how many seconds in all, the longest, and the first 100 of them."""
 
     count: int
@@ -205,8 +205,8 @@ class PreviewedKind(msgspec.Struct, frozen=True):
     metric: str
     unit: str
     kind: str
-    proposed: Rang
-    in_force: Rang
+    proposed: AlarmSummary
+    in_force: AlarmSummary
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -215,7 +215,7 @@ class Preview(msgspec.Struct, frozen=True):
     store_house_id: Id
     start: datetime
     end: datetime
-    rules: list[Rung]
+    rules: list[AlarmTotals]
     sensors: list[PreviewedKind]
 
 

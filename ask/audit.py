@@ -10,20 +10,20 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-import tables
+from db import tables
 
 ESCAPED = "surrogateescape"
 """How bytes that are no UTF-8 are kept."""
 
 
-class Head(NamedTuple):
+class ChainHead(NamedTuple):
     """The last entry's id and hash."""
 
     entry_id: int
     hash: str
 
 
-BEGINNING = Head(0, "0" * 64)
+BEGINNING = ChainHead(0, "0" * 64)
 """What the first entry follows."""
 
 
@@ -44,9 +44,9 @@ class Sealed(NamedTuple):
     hash: str
 
     @property
-    def head(self) -> Head:
+    def head(self) -> ChainHead:
         """What the next entry follows."""
-        return Head(self.entry_id, self.hash)
+        return ChainHead(self.entry_id, self.hash)
 
     def digest(self) -> str:
         """Return the hash that this entry must have."""
@@ -72,11 +72,11 @@ def last(connection: sa.Connection, action: str) -> Sealed | None:
     return None if found is None else after(connection, found - 1, 1)[0]
 
 
-def head(connection: sa.Connection) -> Head | None:
+def head(connection: sa.Connection) -> ChainHead | None:
     """Return what the second place knows of the last entry; None where it has been taken away."""
     found = tables.audit_head.c
     row = connection.execute(sa.select(sa.cast(found.entry_id, sa.Integer), _bytes(found.hash))).first()
-    return None if row is None else Head(row[0], _text(row[1]))
+    return None if row is None else ChainHead(row[0], _text(row[1]))
 
 
 def _bytes(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-import tables
 from ask.answers import EVERYWHERE, Alarm, Id
 from ask.journal import key
+from db import tables
 
 PREFIX = "sw-"
 """Begins the ids of our alarms, which so never meet those of a site's own."""

@@ -9,18 +9,19 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-import tables
 from ask.answers import Curve, History, Id, Point
 from ask.buckets import HOUR_S, Frame, begin, finite, frame, rolled_up, seconds
 from ask.questions import QueryEnvs
 from ask.readings import Key
 from ask.rows import bounded, number
 from ask.sensors import Sensor, sensors
-from ask.sight import Sight
 from ask.storehouses import storehouse
 from ask.subjects import Subject, Subjects, identity
+from ask.visibility import Visibility
+from common.clock import AHEAD
+from common.time_zones import LocalSpan, local_spans
+from db import tables
 from errors import BadRequest, NotFound, Unavailable
-from instants import AHEAD, LocalSpan, local_spans
 
 LONGEST = timedelta(days=366)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,9 +60,11 @@ Buckets = dict[Key, dict[int, Bucket]]
 """By sensor, and by the second at which they begin; those without a good reading are left out."""
 
 
-def history(connection: sa.Connection, subjects: Subjects, question: QueryEnvs, now: datetime, sight: Sight) -> History:
+def history(
+    connection: sa.Connection, subjects: Subjects, question: QueryEnvs, now: datetime, visibility: Visibility
+) -> History:
     """Return the storehouse's curves; raises `NotFound`, `BadRequest`, and `Unavailable` where it takes too long."""
-    place = storehouse(connection, subjects, question.store_house_id, sight)
+    place = storehouse(connection, subjects, question.store_house_id, visibility)
     check_span(question.start, question.end)
     shown = _shown(sensors(connection, subjects, place.store_house_id), question.sensor_id)
     most = min(question.points, MOST_POINTS // max(len(shown), 1))

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-import tables
 from ask.answers import EVERYWHERE, Alarm, Id
+from db import tables
 
 
 class Transition(NamedTuple):

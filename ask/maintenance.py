@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-import tables
 from ask.answers import Id, Maintenance
 from ask.journal import key
+from db import tables
 from errors import NotFound
 
 

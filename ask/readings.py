@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ask.answers import Id
 from ask.rows import number
 from ask.subjects import Subject, Subjects, identity
-from instants import AHEAD
+from common.clock import AHEAD
 
 log = logging.getLogger("ask")
 

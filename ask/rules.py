@@ -6,8 +6,8 @@ from typing import NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-import tables
 from ask.answers import Data, RuleChange
+from db import tables
 
 
 class Held(NamedTuple):

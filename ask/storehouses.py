@@ -7,29 +7,29 @@ import sqlalchemy as sa
 from ask.answers import Id, Storehouse
 from ask.organisations import known_id
 from ask.rows import bounded, text
-from ask.sight import Sight
 from ask.subjects import Subjects, identity
+from ask.visibility import Visibility
+from common.time_zones import zone
 from errors import NotFound
-from instants import zone
 
 MOST = 10_000
 
 
-def storehouses(connection: sa.Connection, subjects: Subjects, org_id: Id, sight: Sight) -> list[Storehouse]:
+def storehouses(connection: sa.Connection, subjects: Subjects, org_id: Id, visibility: Visibility) -> list[Storehouse]:
     """Return the organisation's storehouses that `sight` has, by id; raises `NotFound` where it has nothing of it."""
     here = _select(connection, subjects, subjects.storehouse.equals("org_id", org_id))
-    found = [one for one in here if sight.storehouse(one)]
+    found = [one for one in here if visibility.storehouse(one)]
     if not found:
         known = known_id(connection, subjects, org_id)
-        if known is None or not sight.organisation(known):
+        if known is None or not visibility.organisation(known):
             raise NotFound(f"there is no organisation {org_id!r}", "org_id")
     return found
 
 
-def storehouse(connection: sa.Connection, subjects: Subjects, store_house_id: Id, sight: Sight) -> Storehouse:
+def storehouse(connection: sa.Connection, subjects: Subjects, store_house_id: Id, visibility: Visibility) -> Storehouse:
     """Return this storehouse; raises `NotFound`, also where `sight` has it not."""
     found = _select(connection, subjects, subjects.storehouse.equals("store_house_id", store_house_id))
-    if not found or not sight.storehouse(found[0]):
+    if not found or not visibility.storehouse(found[0]):
         raise NotFound(f"there is no storehouse {store_house_id!r}", "store_house_id")
     return found[0]
 

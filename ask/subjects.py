@@ -15,11 +15,12 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-import tables
 from ask.answers import Id
-from database import reason
+from common.time_zones import from_local, wall_span, zone
+from db import tables
+from db.database import reason
+from db.types import Instant
 from errors import UsageError
-from instants import Instant, from_local, wall_span, zone
 from settings import Database, DatabaseMap, ReadingMap, Source, SubjectMap, duration
 
 # Our fields by subject, and whether a site must have them.

@@ -58,7 +58,7 @@ class Meter:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class RedisManager:
     """Servers that run, with a load generator that comes to them by nginx."""
 
     servers: Sequence[StorewatchServer]
@@ -82,7 +82,9 @@ class Cluster:
 
 
 @contextmanager
-def cluster(yard: Yard, services: Services, processes: int, interval_s: float, connections: int) -> Iterator[Cluster]:
+def cluster(
+    yard: Yard, services: Services, processes: int, interval_s: float, connections: int
+) -> Iterator[RedisManager]:
     """Start so many processes that tick every `interval_s` seconds, and an nginx for so many browsers."""
     settings = {
         "database": services.site.settings,
@@ -100,7 +102,7 @@ def cluster(yard: Yard, services: Services, processes: int, interval_s: float, c
         nginx = running.enter_context(Nginx([one.port for one in servers], round(SLOTS * connections)))
         # The time of an `envs` is its first, that of the first sensor's reading the second.
         load = running.enter_context(yard.load(nginx.port, "stamp=2", "tabs"))
-        yield Cluster(servers, nginx, services, load)
+        yield RedisManager(servers, nginx, services, load)
 
 
 def write(site: Site, commits: Sequence[list[int]], rounds: int, round_s: float) -> int:

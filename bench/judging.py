@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
-from alarms import rules, sheet
+from alarms import rules
+from alarms.commands import readings_csv
 from alarms.commands.score import read_rules
 from alarms.judge import begin, judge
 from alarms.model import Limit, Reading
@@ -42,7 +43,7 @@ def _year(report: Report) -> None:
     like = next(rule for rule in known if rule.scope.sensor_name == "freezer_2")
     known += [Rule(Scope(sensor_name=name), high=like.high, low=like.low, no_data=like.no_data) for name in OTHERS]
     start = time.process_time()
-    table = sheet.readings(FOLDER / "readings.csv", ZoneInfo(ZONE), "temperature", _say)
+    table = readings_csv.readings(FOLDER / "readings.csv", ZoneInfo(ZONE), "temperature", _say)
     read = time.process_time()
     found = [replay(rules.terms(known, sensor), sensor, readings) for sensor, readings in table.items()]
     end = time.process_time()

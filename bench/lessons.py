@@ -9,7 +9,7 @@ import redis
 from bench import capacity
 from bench.capacity import PING_INTERVAL_S, Costs, Kind, Measured, Work
 from bench.child import memory_bytes
-from bench.cluster import PARTS, Cluster, Meter, Services, Spent, cluster, write
+from bench.cluster import PARTS, Meter, RedisManager, Services, Spent, cluster, write
 from bench.peers import AT_ONCE, Yard
 
 STOREHOUSES, SENSORS, READINGS = 80, 13, 10_000
@@ -64,7 +64,7 @@ def _beside(spent: Spent, clients: int) -> dict[Kind, float]:
     return {Kind.TICK: spent.seconds / INTERVAL_S, Kind.PING: spent.seconds * clients / PING_INTERVAL_S}
 
 
-def _rest(one: Cluster, seconds: float) -> Spent:
+def _rest(one: RedisManager, seconds: float) -> Spent:
     time.sleep(SETTLE_S)
     meter = one.meter()
     time.sleep(seconds)
@@ -77,12 +77,12 @@ def _commits(services: Services) -> Lesson:
     return Kind.COMMIT, {Kind.COMMIT: rows}, meter.read()
 
 
-def _ticks(one: Cluster) -> Lesson:
+def _ticks(one: RedisManager) -> Lesson:
     spent = _rest(one, REST_S)
     return Kind.TICK, _beside(spent, 0), spent
 
 
-def _readings(one: Cluster) -> Lesson:
+def _readings(one: RedisManager) -> Lesson:
     meter = one.meter()
     rows = write(one.services.site, EVERY, ROUNDS, ROUND_S)
     time.sleep(INTERVAL_S)
@@ -90,7 +90,7 @@ def _readings(one: Cluster) -> Lesson:
     return Kind.READING, {**_beside(spent, 0), Kind.COMMIT: rows, Kind.READING: rows}, spent
 
 
-def _crossings(one: Cluster) -> Lesson:
+def _crossings(one: RedisManager) -> Lesson:
     """Send events as another program would, for a browser of another process."""
     where = one.services.redis.settings()
     event = {"method": "emit", "event": "note", "data": "x" * 100, "namespace": "/", "room": "nobody"}
@@ -103,7 +103,7 @@ def _crossings(one: Cluster) -> Lesson:
     return Kind.CROSSING, {**_beside(spent, 0), Kind.CROSSING: CROSSINGS}, spent
 
 
-def _connects(one: Cluster) -> Lesson:
+def _connects(one: RedisManager) -> Lesson:
     """Have browsers come over ten seconds: the pings of those that come at once go together, and cost less."""
     meter = one.meter()
     for second in range(PING_INTERVAL_S):
@@ -113,19 +113,19 @@ def _connects(one: Cluster) -> Lesson:
     return Kind.CONNECT, {**_beside(spent, 0), Kind.CONNECT: CLIENTS}, spent
 
 
-def _pings(one: Cluster) -> Lesson:
+def _pings(one: RedisManager) -> Lesson:
     spent = _rest(one, REST_S)
     return Kind.PING, _beside(spent, CLIENTS), spent
 
 
-def _asks(one: Cluster) -> Lesson:
+def _asks(one: RedisManager) -> Lesson:
     meter = one.meter()
     one.load.ask(f"ask {ASKS} 1")
     spent = meter.read()
     return Kind.ASK, {**_beside(spent, CLIENTS), Kind.ASK: ASKS}, spent
 
 
-def _pushes(fast: Cluster) -> tuple[list[Lesson], float]:
+def _pushes(fast: RedisManager) -> tuple[list[Lesson], float]:
     """Push one storehouse to many, and the others each to a few, in turns; return the bytes of a push too."""
     fast.load.ask(f"connect {CLIENTS // 2} {AT_ONCE} 1")
     fast.load.ask(f"connect {CLIENTS // 2} {AT_ONCE} {STOREHOUSES}")
@@ -145,7 +145,7 @@ def _pushes(fast: Cluster) -> tuple[list[Lesson], float]:
 Pushed = tuple[Spent, dict[str, int]]
 
 
-def _pushed(fast: Cluster, sensors: list[int]) -> Pushed:
+def _pushed(fast: RedisManager, sensors: list[int]) -> Pushed:
     fast.load.ask("reset")
     meter = fast.meter()
     write(fast.services.site, [sensors], FAST_ROUNDS, FAST_ROUND_S)

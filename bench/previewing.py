@@ -84,10 +84,10 @@ def run(yard: Yard, report: Report) -> None:
 
 async def _measure(url: str, site: Site) -> tuple[Any, list[float], list[float], list[float]]:
     """Return an answer, how long each took, and how long pushes took without and beside them."""
-    async with connected("python", url) as asker, connected("python", url) as watcher:
+    async with connected("python", url) as caller, connected("python", url) as watcher:
         await watcher.call("register", {"store_house_id": 2})
         apart = await pushes(watcher, site, WATCHED, asyncio.create_task(asyncio.sleep(APART_S)))
-        asking = asyncio.create_task(_ask(asker))
+        asking = asyncio.create_task(_ask(caller))
         beside = await pushes(watcher, site, WATCHED, asking)
         answer, times = await asking
     return answer, times, apart, beside

@@ -59,15 +59,15 @@ def run(yard: Yard, report: Report) -> None:
     """Run both, one after the other."""
     report.begin("ringing", TITLE)
     peers.allow_files(CLIENTS)
-    without, judging = (_run(yard, judge) for judge in (False, True))
-    report.above("readings written a second", EVERYWHERE * ROUNDS / judging.written_s, 10_000)
-    report.below("behind the last reading, when all is judged", judging.lag_s, LAG_S, "s")
-    report.at_most(f"of {BREACHES * ROUNDS:,} alarms, not raised", judging.missing, 0)
-    report.tell("CPU of the server for a reading, with the judge", f"{number(judging.cpu_us)} us")
+    without, judge_loop = (_run(yard, judge) for judge in (False, True))
+    report.above("readings written a second", EVERYWHERE * ROUNDS / judge_loop.written_s, 10_000)
+    report.below("behind the last reading, when all is judged", judge_loop.lag_s, LAG_S, "s")
+    report.at_most(f"of {BREACHES * ROUNDS:,} alarms, not raised", judge_loop.missing, 0)
+    report.tell("CPU of the server for a reading, with the judge", f"{number(judge_loop.cpu_us)} us")
     report.tell("without", f"{number(without.cpu_us)} us")
-    report.tell("from a reading to its push, p50, p95, with the judge", spread(judging.times))
+    report.tell("from a reading to its push, p50, p95, with the judge", spread(judge_loop.times))
     report.tell("without", spread(without.times))
-    report.below("later because of it, p95", late(judging.times) - late(without.times), DELAYED_MS, "ms")
+    report.below("later because of it, p95", late(judge_loop.times) - late(without.times), DELAYED_MS, "ms")
 
 
 def _run(yard: Yard, judge: bool) -> Run:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from bench import capacity, lessons, peers
 from bench.capacity import Kind, Load, Measured, Place, Usage, Work
 from bench.child import files
-from bench.cluster import Cluster, Services, Spent, cluster, write
+from bench.cluster import RedisManager, Services, Spent, cluster, write
 from bench.lessons import EVERY, INTERVAL_S, READINGS, ROUND_S, SENSORS, STOREHOUSES
 from bench.peers import AT_ONCE, Yard
 from bench.report import Report, number
@@ -61,7 +61,7 @@ def _tell_costs(report: Report, measured: Measured) -> None:
 # Several processes, tried.
 
 
-def _connect(report: Report, several: Cluster, measured: Measured) -> None:
+def _connect(report: Report, several: RedisManager, measured: Measured) -> None:
     before = [files(one.pid) for one in several.servers]
     meter = several.meter()
     several.load.ask(f"connect {CLIENTS} {AT_ONCE} {STOREHOUSES}")
@@ -74,7 +74,7 @@ def _connect(report: Report, several: Cluster, measured: Measured) -> None:
     time.sleep(SETTLE_S)
 
 
-def _push(report: Report, several: Cluster, measured: Measured) -> None:
+def _push(report: Report, several: RedisManager, measured: Measured) -> None:
     several.load.ask("reset")
     meter = several.meter()
     write(several.services.site, EVERY, ROUNDS, ROUND_S)

@@ -10,8 +10,8 @@ import msgspec
 import pymysql
 import yaml
 
-import database
 import settings
+from db import database
 from tests.services.mariadb import MariaDB
 from tests.services.private import HOST
 

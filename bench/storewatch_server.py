@@ -12,28 +12,28 @@ from typing import Any, cast
 import tornado.netutil
 import tornado.web
 
-import garbage
 import globals
 import logger
 import server
 import transport
-from access.asker import Asker
-from access.gate import Gate
+from access.audit_writer import AuditWriter
+from access.authenticator import Authenticator
+from access.caller import Caller
 from access.policy import OPEN
+from alarm_service.actions import AlarmActions
+from alarm_service.journal_follower import JournalFollower
+from alarm_service.preview_pool import Previews
+from app import gc_tuning
 from ask import Ask
 from ask.answers import Id, Organisation, Storehouse
-from ask.sight import Sight
+from ask.visibility import Visibility
 from bench import control, message
-from database import Database
-from live import fanout
-from live.audit import Audit
+from db.database import Database
 from live.directory import Directory
-from live.journal import Journal
-from live.overview import Overview
-from live.people import People
-from live.previews import Previews
-from live.screens import Screens
+from live.overview_feed import Overview
+from live.storehouse_feed import StorehouseFeed
 from settings import Settings
+from transport import fanout
 
 FOREVER_S = 1e6
 SETTINGS = Settings(host="127.0.0.1", access="open", rate_limit=1e9, rate_burst=10**9)
@@ -42,11 +42,11 @@ SETTINGS = Settings(host="127.0.0.1", access="open", rate_limit=1e9, rate_burst=
 class Known:
     """Stands for `Ask`, without a database."""
 
-    async def organisations(self, _sight: Sight) -> list[Organisation]:
+    async def organisations(self, _visibility: Visibility) -> list[Organisation]:
         """Return the constant answer."""
         return message.ORGANISATIONS
 
-    async def storehouse(self, store_house_id: Id, _sight: Sight) -> Storehouse:
+    async def storehouse(self, store_house_id: Id, _visibility: Visibility) -> Storehouse:
         """Return one storehouse."""
         return message.STOREHOUSES[int(store_house_id) - 1]
 
@@ -58,30 +58,32 @@ async def serve(ping_s: int, library: bool, patient: bool) -> None:
     newest = message.newest()
     ask = cast(Ask, Known())
     stuck_s = FOREVER_S if patient else SETTINGS.max_stuck
-    manager = fanout.Library() if library else fanout.manager(SETTINGS.max_unsent, stuck_s)
+    manager = fanout.LibraryManager() if library else fanout.manager(SETTINGS.max_unsent, stuck_s)
     sio = server.socket_server(SETTINGS, manager)
-    askers: dict[str, Asker] = {}
-    screens = Screens(newest, manager.push, globals.clients, control.clock, lambda sid: askers[sid].user.sight)
-    directory = Directory(ask, newest, control.clock, screens.change, lambda: False)
-    journal = cast(Journal, None)  # nobody brings a cursor along
+    callers: dict[str, Caller] = {}
+    storehouse_feed = StorehouseFeed(
+        newest, manager.push, globals.clients, control.clock, lambda sid: callers[sid].user.visibility
+    )
+    directory = Directory(ask, newest, control.clock, storehouse_feed.change, lambda: False)
+    journal = cast(JournalFollower, None)  # nobody brings a cursor along
     overview = Overview(ask, cast(Database, None), newest, manager.push, control.clock, lambda: False, directory.own)
-    people = cast(People, None)  # nobody acts on an alarm
+    alarm_actions = cast(AlarmActions, None)  # nobody acts on an alarm
     previews = cast(Previews, None)  # nor tries rules
-    parts = newest, screens, directory, journal, people, previews, overview
-    gate = Gate(OPEN, control.clock)
-    audit = cast(Audit, None)  # nobody is refused
-    browsers = server.Browsers(SETTINGS, ask, *parts, globals.clients, gate, askers, audit)
+    parts = newest, storehouse_feed, directory, journal, alarm_actions, previews, overview
+    authenticator = Authenticator(OPEN, control.clock)
+    audit = cast(AuditWriter, None)  # nobody is refused
+    browsers = server.Browsers(SETTINGS, ask, *parts, globals.clients, authenticator, callers, audit)
     sio.register_namespace(browsers)
     handler: Any = manager.handler(transport.get_tornado_handler(sio))
     application = tornado.web.Application([(r"/socket\.io/", handler)])
     sockets = tornado.netutil.bind_sockets(0, SETTINGS.host)
-    transport.Door(application, "/socket.io/", handler).server().add_sockets(sockets)
+    transport.ConnectionDelegate(application, "/socket.io/", handler).server().add_sockets(sockets)
     sweep = asyncio.create_task(manager.sweep())
 
     async def push() -> None:
-        await screens.show(globals.clients.watched())
+        await storehouse_feed.show(globals.clients.watched())
 
-    garbage.tame()
+    gc_tuning.tame()
     control.say(port=sockets[0].getsockname()[1])
     await control.obey(control.pushing(push))
     sweep.cancel()

@@ -8,7 +8,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from random import Random
 
-import instants
+from common import time_zones
 from demo.site import Mishap, Storehouse
 
 Span = tuple[float, float]
@@ -117,7 +117,7 @@ def is_within(instant: float, spans: Sequence[Span]) -> bool:
 
 @lru_cache(maxsize=8192)
 def _offset_s(time_zone: str, hour: int) -> int:
-    local = datetime.fromtimestamp(hour * 3600, instants.zone(time_zone))
+    local = datetime.fromtimestamp(hour * 3600, time_zones.zone(time_zone))
     return round((local.replace(tzinfo=UTC) - local).total_seconds())
 
 

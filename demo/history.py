@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 import settings
-import tables
-from database import WORKING, Database
+from db import tables
+from db.database import WORKING, Database
 from demo import past
 from demo.episodes import episodes
 from demo.past import Course

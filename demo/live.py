@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-import instants
 import settings
-from database import ASKING, Database
+from common import clock
+from db.database import ASKING, Database
 from demo import simulation, thinning
 from demo.history import Installed, install
 from demo.past import MONTH_S
@@ -67,7 +67,7 @@ class Reporter:
 
 async def run(
     database_settings: settings.Database,
-    clock: instants.Clock = instants.now,
+    clock: clock.Clock = clock.now,
     sleep: Sleep = asyncio.sleep,
     seed: int = SEED,
 ) -> None:

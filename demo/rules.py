@@ -4,7 +4,7 @@ import msgspec
 
 import settings
 from alarms.rules import Bound, Rule, Scope
-from database import WORKING, Database
+from db.database import WORKING, Database
 from demo.history import Installed, install
 from demo.rooms import Limit
 

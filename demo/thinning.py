@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-import tables
+from db import tables
 from demo.past import STEP_S
 
 AFTER = timedelta(days=1)

@@ -12,16 +12,16 @@ from typing import NoReturn
 import sqlalchemy as sa
 from tqdm import tqdm
 
-import database
 import settings
+from db import database
 from errors import UsageError
 from ingest import load, table
 from ingest.arguments import parse
+from ingest.import_stats import Tally
 from ingest.report import report
 from ingest.series import moments
 from ingest.site import Destination, Site, settle
 from ingest.table import Row, Table
-from ingest.tally import Tally
 
 AGAIN = "What was committed stays; the same command again goes on from there."
 
@@ -78,7 +78,7 @@ def _import(engine: sa.Engine, site: Site, sheet: Table, raw: io.BufferedReader,
         tally = Tally(site.time_zone, sheet.step, say=_beside(bar))
         coming = moments(_watched(sheet, raw, bar), site.time_zone, sheet.step, tally)
         if speed:
-            load.paced(engine, site, coming, tally, load.Pace(speed))
+            load.paced(engine, site, coming, tally, load.RateLimit(speed))
         else:
             load.at_once(engine, site, coming, tally)
     return tally

@@ -5,8 +5,8 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import instants
-from commands import Parser, add_config
+from cli import Parser, add_config
+from common import time_zones
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -46,7 +46,7 @@ def _name(length: int) -> Callable[[str], str]:
 
 def _zone(text: str) -> str:
     try:
-        return instants.zone(text).key
+        return time_zones.zone(text).key
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

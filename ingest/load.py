@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-import tables
+from db import tables
+from ingest.import_stats import Tally
 from ingest.series import Moment
 from ingest.site import Site
-from ingest.tally import Tally
 from record import readings
 
 TRANSACTION = 5000
@@ -19,7 +19,7 @@ NAP = 60.0
 """Seconds of one sleep at most; what is slept for may lie months ahead."""
 
 
-class Pace(NamedTuple):
+class RateLimit(NamedTuple):
     """`speed` times faster than life; `clock` and `sleep` count in seconds."""
 
     speed: float
@@ -33,7 +33,7 @@ def at_once(engine: sa.Engine, site: Site, moments: Iterable[Moment], tally: Tal
         _add(engine, site, [row for moment in chunk for row in _rows(site, moment)], tally)
 
 
-def paced(engine: sa.Engine, site: Site, moments: Iterable[Moment], tally: Tally, pace: Pace) -> None:
+def paced(engine: sa.Engine, site: Site, moments: Iterable[Moment], tally: Tally, rate_limit: RateLimit) -> None:
     """Write each moment as its turn comes, a transaction each.
 
     A moment that is already there takes no time, and those after it count from it: so a second run goes on where the
@@ -42,9 +42,9 @@ def paced(engine: sa.Engine, site: Site, moments: Iterable[Moment], tally: Tally
     start = None
     for moment, rows in _missing(engine, site, moments):
         if start is None or not rows:
-            start, started = moment.time, pace.clock()
+            start, started = moment.time, rate_limit.clock()
         if rows:
-            _wait_until(started + (moment.time - start).total_seconds() / pace.speed, pace)
+            _wait_until(started + (moment.time - start).total_seconds() / rate_limit.speed, rate_limit)
             _add(engine, site, rows, tally)
 
 
@@ -84,6 +84,6 @@ def _take_turn(connection: sa.Connection, site: Site) -> None:
     connection.execute(sa.select(storehouse).where(storehouse == site.store_house_id).with_for_update())
 
 
-def _wait_until(due: float, pace: Pace) -> None:
-    while (left := due - pace.clock()) > 0:
-        pace.sleep(min(left, NAP))
+def _wait_until(due: float, rate_limit: RateLimit) -> None:
+    while (left := due - rate_limit.clock()) > 0:
+        rate_limit.sleep(min(left, NAP))

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from ingest.clock_changes import Change
-from ingest.tally import Tally
+from ingest.import_stats import Tally
 
 
 def report(tally: Tally, *, zone_was_named: bool) -> list[str]:

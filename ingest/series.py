@@ -6,8 +6,8 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from ingest.clock_changes import Resolved, resolve
+from ingest.import_stats import Tally
 from ingest.table import Row
-from ingest.tally import Tally
 
 
 class Moment(NamedTuple):

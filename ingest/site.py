@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-import instants
-import tables
+from common import time_zones
+from db import tables
 from errors import UsageError
 from record import sites
 
@@ -56,7 +56,7 @@ def _time_zone(connection: sa.Connection, store_house_id: int, wanted: Destinati
             f"--time-zone: the storehouse {wanted.store_house_name!r} is in {name}, not {wanted.time_zone}; leave "
             "it out, or name another storehouse. Times of another zone can go in with UTC offsets in the file"
         )
-    return instants.zone(str(name))
+    return time_zones.zone(str(name))
 
 
 def _sensor(

@@ -8,8 +8,8 @@ from contextlib import suppress
 from ask import Ask
 from ask.answers import Id
 from ask.readings import Reading
+from common.clock import Clock
 from errors import Unavailable
-from instants import Clock
 from live.newest import Newest
 
 log = logging.getLogger("live")

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import sqlalchemy as sa
 
-from database import Database
+from db.database import Database
 from errors import Unavailable
 
 log = logging.getLogger("live")

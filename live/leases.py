@@ -5,7 +5,7 @@ import logging
 
 import sqlalchemy as sa
 
-from database import Database
+from db.database import Database
 from errors import Unavailable
 from record import lease
 

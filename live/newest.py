@@ -10,8 +10,8 @@ import msgspec
 from ask.answers import EVERYWHERE, Env, Id, Storehouse
 from ask.readings import Key, Reading
 from ask.sensors import Sensor
-from ask.sight import Sight
-from instants import AHEAD
+from ask.visibility import Visibility
+from common.clock import AHEAD
 
 INTERVALS = 3
 """A reading older than so many of its sensor's intervals is stale."""
@@ -44,10 +44,14 @@ class Newest:
         """Return all storehouses, by id."""
         return list(self._storehouses.values())
 
-    def sees(self, sight: Sight, store_house_id: Id) -> bool:
+    def sees(self, visibility: Visibility, store_house_id: Id) -> bool:
         """Return whether `sight` has this storehouse; what is about all of them, everybody may see."""
         found = self.storehouse(store_house_id)
-        return sight.everything or store_house_id == EVERYWHERE or (found is not None and sight.storehouse(found))
+        return (
+            visibility.everything
+            or store_house_id == EVERYWHERE
+            or (found is not None and visibility.storehouse(found))
+        )
 
     def sensors(self, store_house_id: Id) -> Sequence[Sensor]:
         """Return the storehouse's sensors, by id."""

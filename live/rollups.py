@@ -11,9 +11,9 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from ask.readings import Reading
-from database import Database, Limits
+from db.database import Database, Limits
 from live import leases
-from live.enduring import enduring
+from logger import errors_logged
 from record import lease, rollups
 from record.rollups import NARROWEST_S, Bucket
 
@@ -62,7 +62,7 @@ class Rollups:
         """Keep the rollups until cancelled; then let another process go on at once."""
         try:
             while True:
-                with enduring(log, "keep the rollups"):
+                with errors_logged(log, "keep the rollups"):
                     await self.keep()
                 await asyncio.sleep(PAUSE_S)
         finally:

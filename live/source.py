@@ -10,9 +10,9 @@ import msgspec
 
 from ask import Ask
 from ask.readings import Key, Reading, Row
-from instants import Clock
-from live.frontier import Frontier, Restarted
-from live.window import Span, Window
+from common.clock import Clock
+from live.id_tracker import IdTracker, Restarted
+from live.time_tracker import Span, TimeTracker
 
 log = logging.getLogger("live")
 
@@ -60,7 +60,7 @@ class ByIds:
         self._ask = ask
         self._clock = clock
         self._patience_s = ask.subjects.reading.late_window.total_seconds()
-        self._frontier = Frontier(-1, self._patience_s)
+        self._id_tracker = IdTracker(-1, self._patience_s)
         self._latest: dict[Key, datetime] = {}
         self._began = clock()
         # Of the table as it was before it began anew: its highest id, and `_latest`.
@@ -73,7 +73,7 @@ class ByIds:
         highest = await self._ask.highest_row()
         lowest = max(0, highest - RECENT_IDS)
         recent = await self._ask.row_ids(lowest, highest)
-        self._frontier = Frontier.begin(highest, lowest, recent, self._patience_s, time.monotonic())
+        self._id_tracker = IdTracker.begin(highest, lowest, recent, self._patience_s, time.monotonic())
 
     async def resume(self, position: Position) -> None:
         """Go on from there; where the table has begun anew since, from its beginning."""
@@ -81,19 +81,19 @@ class ByIds:
         known = -1 if position.known is None else position.known
         if await self._ask.highest_row() < known:
             known = -1
-        self._frontier = Frontier.resume(known, position.holes, self._patience_s, time.monotonic())
+        self._id_tracker = IdTracker.resume(known, position.holes, self._patience_s, time.monotonic())
 
     def position(self) -> Position:
         """Return how far it has come; of very many holes the newest."""
-        return Position(self._frontier.known, self._frontier.spans()[-MOST_HOLES:])
+        return Position(self._id_tracker.known, self._id_tracker.spans()[-MOST_HOLES:])
 
     async def read(self) -> tuple[list[Reading], bool]:
         """Return readings not handed out yet, and whether there may be more at once."""
         asked_at = time.monotonic()
-        question = self._frontier.question(asked_at)
+        question = self._id_tracker.question(asked_at)
         rows = await self._ask.rows_after(question.known, question.holes, MOST)
         try:
-            new = self._frontier.take(question, rows, MOST, asked_at)
+            new = self._id_tracker.take(question, rows, MOST, asked_at)
         except Restarted:
             await self._restart()
             return [], True
@@ -104,15 +104,15 @@ class ByIds:
 
     async def _restart(self) -> None:
         highest = await self._ask.highest_row()
-        if highest > self._frontier.known:
+        if highest > self._id_tracker.known:
             # Only the last row seen was deleted, or another has taken its id.
-            self._frontier.step_back()
+            self._id_tracker.step_back()
             return
-        log.warning("the readings' ids went back from %s to %s: reading them anew", self._frontier.known, highest)
+        log.warning("the readings' ids went back from %s to %s: reading them anew", self._id_tracker.known, highest)
         now = self._clock()
         self._latest_before = {key: min(latest, now) for key, latest in self._latest.items()}
-        self._before = max(self._before, self._frontier.known)
-        self._frontier = Frontier(-1, self._patience_s)
+        self._before = max(self._before, self._id_tracker.known)
+        self._id_tracker = IdTracker(-1, self._patience_s)
 
     def _is_restored(self, row: Row, reading: Reading) -> bool:
         # A table that was restored, perhaps in portions, brings rows again that were handed out before, or were there
@@ -128,11 +128,11 @@ class ByTime:
         self._ask = ask
         self._clock = clock
         self._asked = clock()
-        self._window = self._since(self._asked)
+        self._time_tracker = self._since(self._asked)
 
-    def _since(self, time: datetime) -> Window:
+    def _since(self, time: datetime) -> TimeTracker:
         reading = self._ask.subjects.reading
-        return Window(reading.late_window, time, reading.wall_span)
+        return TimeTracker(reading.late_window, time, reading.wall_span)
 
     async def begin(self) -> None:
         """Count all that is in the window as seen."""
@@ -140,7 +140,7 @@ class ByTime:
 
     async def resume(self, position: Position) -> None:
         """Go on from the window as it was then: what was in it is handed out again."""
-        self._window = self._since(position.time or self._clock())
+        self._time_tracker = self._since(position.time or self._clock())
 
     def position(self) -> Position:
         """Return when it last asked."""
@@ -149,9 +149,9 @@ class ByTime:
     async def read(self) -> tuple[list[Reading], bool]:
         """Return readings not handed out yet; there are never more at once."""
         now = self._clock()
-        rows = await self._all(self._window.question(now))
+        rows = await self._all(self._time_tracker.question(now))
         self._asked = now
-        return [reading for row in self._window.take(rows, now) for reading in row.readings], False
+        return [reading for row in self._time_tracker.take(rows, now) for reading in row.readings], False
 
     async def _all(self, spans: Sequence[Span]) -> Sequence[Row]:
         """All rows of the spans, each once, asked for in portions that end between two times of the table."""

@@ -12,15 +12,15 @@ import sqlalchemy as sa
 from alarms import notices as plan
 from alarms.model import CLEARED, RAISED, Change, Episode, Limit
 from ask.answers import Alarm, Id, Storehouse
-from database import Database
+from common.clock import Clock
+from db.database import Database
 from errors import Unavailable
-from instants import Clock
-from live.enduring import enduring
 from live.newest import Newest
+from logger import errors_logged
 from notify import text
 from notify.sender import Sender
 from record import episodes, lease, notices
-from record.episodes import Said
+from record.episodes import JudgedChange
 from record.notices import Message, Waiting
 from settings import Notify, duration
 
@@ -81,7 +81,7 @@ class Notifier:
         """Look until cancelled."""
         try:
             while True:
-                with enduring(log, "tell of alarms"):
+                with errors_logged(log, "tell of alarms"):
                     await self.look()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
@@ -194,7 +194,7 @@ class Notifier:
             change = Change(CLEARED, now.timestamp(), cleared)
         else:
             return
-        written = episodes.write(connection, [Said(change, message.target, None)], now)
+        written = episodes.write(connection, [JudgedChange(change, message.target, None)], now)
         self.follow(connection, written.alarms)
 
     def _place(self, store_house_id: Id) -> tuple[Storehouse, text.Units]:

@@ -5,11 +5,11 @@ from datetime import datetime
 
 import msgspec
 
-from alarms.drill import DRILL
 from alarms.model import CLEARED, CLOSED, KINDS, SWITCH, WITHDRAWN
 from alarms.notices import DELIVERY, TIMED, rank
+from alarms.test_alarm import DRILL
 from ask.answers import Alarm, Id, Storehouse
-from instants import zone
+from common.time_zones import zone
 from notify.words import MARK, words
 from record.notices import Item, Message
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-import tables
+from db import tables
 
 
 def add(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:

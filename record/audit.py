@@ -16,8 +16,8 @@ import msgspec
 import sqlalchemy as sa
 
 import ask.audit
-import tables
-from ask.audit import Head, Sealed
+from ask.audit import ChainHead, Sealed
+from db import tables
 
 HEAD_ID = 1
 """There is but one."""
@@ -35,11 +35,11 @@ class Entry:
     after: object = None
 
 
-def lock(connection: sa.Connection) -> Head:
+def lock(connection: sa.Connection) -> ChainHead:
     """Keep everybody else from writing entries until the transaction ends; return the last one's id and hash."""
     head = tables.audit_head.c
     locked = sa.select(head.entry_id, head.hash).where(head.head_id == HEAD_ID).with_for_update()
-    return Head(*connection.execute(locked).one())
+    return ChainHead(*connection.execute(locked).one())
 
 
 def append(connection: sa.Connection, entry: Entry, now: datetime) -> Sealed:
@@ -67,7 +67,7 @@ def append_news(connection: sa.Connection, entry: Entry, now: datetime) -> Seale
     return append(connection, replace(entry, before=before), now)
 
 
-def _seal(entry: Entry, now: datetime, last: Head) -> Sealed:
+def _seal(entry: Entry, now: datetime, last: ChainHead) -> Sealed:
     unsealed = Sealed(
         entry_id=last.entry_id + 1,
         time=now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import sqlalchemy as sa
 
-import tables
 from alarms.model import (
     ACKNOWLEDGED,
     CLEARED,
@@ -33,6 +32,7 @@ from ask.answers import EVERYWHERE, Alarm, Id
 from ask.episodes import alarm, alarm_id
 from ask.journal import key as id_key
 from ask.readings import Key
+from db import tables
 from errors import BadRequest, NotFound
 from record import journal
 from record.journal import Step
@@ -48,7 +48,7 @@ Identity = tuple[str, str, datetime]
 """What tells an episode from all others: `subject_key`, kind, and the time of its first reading out of limits."""
 
 
-class Said(NamedTuple):
+class JudgedChange(NamedTuple):
     """A change, and what the judge does not know of it."""
 
     change: Change
@@ -163,12 +163,12 @@ def silence(connection: sa.Connection, is_silenced: Callable[[Episode], bool]) -
             _update(connection, [row | {"silenced": silenced}])
 
 
-def write(connection: sa.Connection, said: Sequence[Said], now: datetime) -> Written:
+def write(connection: sa.Connection, said: Sequence[JudgedChange], now: datetime) -> Written:
     """Write down what the judge says, in its order; what stands there already is not written again.
 
     Raises SQLAlchemy's IntegrityError where somebody else has just written the same.
     """
-    groups: dict[Identity, list[Said]] = {}
+    groups: dict[Identity, list[JudgedChange]] = {}
     for one in said:
         groups.setdefault(identity(one.change.episode), []).append(one)
     before = _find(connection, groups)
@@ -199,7 +199,7 @@ class _After:
     steps: list[Row]
 
     @classmethod
-    def of(cls, before: Row | None, group: Sequence[Said]) -> "_After | None":
+    def of(cls, before: Row | None, group: Sequence[JudgedChange]) -> "_After | None":
         """Return it; None where there is nothing to be written."""
         steps = news(before, group)
         last = steps[-1] if steps else before
@@ -231,7 +231,7 @@ class _After:
         return self.before is not None and bool(self.before["late"]) and not self.row["late"] and not self.steps
 
 
-def news(before: Row | None, group: Sequence[Said]) -> list[Row]:
+def news(before: Row | None, group: Sequence[JudgedChange]) -> list[Row]:
     """Return the row after each of these changes that it has not been through yet.
 
     The judge may say again what it said before: after a restart it reads again what came since its last snapshot.
@@ -248,12 +248,12 @@ def news(before: Row | None, group: Sequence[Said]) -> list[Row]:
     return list(_rows(before, steps))
 
 
-def _is_beginning(one: Said, before: Row) -> bool:
+def _is_beginning(one: JudgedChange, before: Row) -> bool:
     begun = before["raised"] is not None and before["transition"] != WITHDRAWN
     return one.change.what == PENDING or (one.change.what == RAISED and begun)
 
 
-def _rows(before: Row | None, steps: Iterable[Said]) -> Iterator[Row]:
+def _rows(before: Row | None, steps: Iterable[JudgedChange]) -> Iterator[Row]:
     row = before
     for one in steps:
         row = _next(row, one)
@@ -268,7 +268,7 @@ def _stage(row: Row) -> tuple[object, ...]:
 OVER = (CLEARED, DISMISSED, WITHDRAWN)
 
 
-def _next(before: Row | None, one: Said) -> Row:
+def _next(before: Row | None, one: JudgedChange) -> Row:
     """The row after a step."""
     what, time, episode = one.change
     over = what in OVER
@@ -289,7 +289,7 @@ def _next(before: Row | None, one: Said) -> Row:
     return row
 
 
-def _first(one: Said) -> Row:
+def _first(one: JudgedChange) -> Row:
     episode = one.change.episode
     subject, kind, since = identity(episode)
     empty: Row = {column.name: None for column in tables.episode.columns if column.name != "episode_id"}
@@ -457,7 +457,7 @@ def _select(connection: sa.Connection, *wanted: sa.ColumnElement[bool]) -> list[
     return [dict(row) for row in connection.execute(sa.select(tables.episode).where(*wanted)).mappings()]
 
 
-def _closed(row: Row, group: Sequence[Said] = ()) -> Closed:
+def _closed(row: Row, group: Sequence[JudgedChange] = ()) -> Closed:
     since = (change.time for change, *_ in group if change.what in OVER and moment(change.time) > row["judged"])
     judged = row["judged"].timestamp()
     # The sensor's clock may be ahead of ours.

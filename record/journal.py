@@ -7,9 +7,9 @@ from typing import NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-import tables
 from ask.answers import Alarm, Id
 from ask.journal import key
+from db import tables
 
 MOST_KEYS = 1_000
 """Alarms in one question."""

@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-import instants
-import tables
+from common import clock
+from db import tables
 
 LASTS = timedelta(seconds=3.5)
 """How long a holder that has gone silent is waited for. Whoever asks each second takes over within 5 s."""
@@ -85,6 +85,6 @@ def _made(connection: sa.Connection, name: str, now: datetime) -> sa.Insert:
 
 def _now(connection: sa.Connection) -> datetime:
     if connection.dialect.name == "sqlite":
-        return instants.now()  # one machine, one clock
+        return clock.now()  # one machine, one clock
     found: datetime = connection.execute(sa.select(sa.func.utc_timestamp(3, type_=mysql.DATETIME(fsp=3)))).scalar_one()
     return found.replace(tzinfo=UTC)

@@ -4,9 +4,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-import tables
 from ask.answers import Id, Maintenance
 from ask.journal import key
+from db import tables
 
 
 def add(

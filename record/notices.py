@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-import tables
 from alarms.notices import SILENT, TIMED, Case, Notice, Terms, Told, due, news
 from ask.answers import Alarm, Id
 from ask.episodes import alarm_id, episode_id, open_alarms
 from ask.journal import key
+from db import tables
 
 MOST_IDS = 1_000
 """Alarms or notices in one question."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-import tables
+from db import tables
 
 Row = tuple[int, datetime, float | None]
 """`sensor_id`, time (aware), value (None: a fault)."""

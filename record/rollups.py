@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, sqlite
 
-import tables
 from ask.buckets import ROLLED_UP_S, begin, finite, seconds
+from db import tables
 
 MOST = 10_000
 """Rows added at once: 0.1 s, for which SQLite has no other writer."""

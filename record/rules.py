@@ -6,8 +6,8 @@ from datetime import datetime
 import msgspec
 import sqlalchemy as sa
 
-import tables
 from ask.answers import Data
+from db import tables
 
 
 def save(connection: sa.Connection, before: Sequence[Data], after: Sequence[Data], by: str, now: datetime) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-import tables
+from db import tables
 
 
 def organisation(connection: sa.Connection, org_name: str) -> int:

@@ -5,7 +5,7 @@ A snapshot counts once its part 0 stands there, which is written last, and then 
 
 import sqlalchemy as sa
 
-import tables
+from db import tables
 
 HEAD = 0
 

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 import ask.audit
 import settings
+from alarm_service.site_alarms import LEASE
 from ask.audit import Sealed
-from database import WORKING, Database
-from live.alarm_watch import LEASE
+from db.database import WORKING, Database
 from record import audit, lease
 from record.audit import Entry
 

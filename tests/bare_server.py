@@ -253,7 +253,7 @@ async def bare(
     certificate: transport.Certificate | None = None,
     **options: Any,
 ) -> AsyncIterator[Bare]:
-    """Serve, with a `transport.Door` or without one; what has a certificate has a door."""
+    """Serve, with a `transport.ConnectionDelegate` or without one; what has a certificate has a door."""
     limits = {name: options.pop(name) for name in ("per_address",) if name in options}
     stuck_s = options.pop("stuck_s", None)
     before = {name: options.pop(name) for name in ("trusted_proxies", "slow_s") if name in options}
@@ -267,12 +267,12 @@ async def bare(
     context = certificate.context if certificate else None
     server: tornado.httpserver.HTTPServer
     if door or certificate:
-        server = transport.Door(application, "/socket.io/", handler, **before).server(ssl_options=context)
+        server = transport.ConnectionDelegate(application, "/socket.io/", handler, **before).server(ssl_options=context)
     else:
         server = tornado.httpserver.HTTPServer(application)
     (socket,) = tornado.netutil.bind_sockets(0, "127.0.0.1")
     if stuck_s is not None:
-        transport.end_stuck([socket], stuck_s)
+        transport.set_send_timeout([socket], stuck_s)
     server.add_sockets([socket])
     following = asyncio.create_task(certificate.follow(server)) if certificate else None
     try:

@@ -36,7 +36,7 @@ GOODBYE = 1.0  # seconds for the last packets; over polling some servers keep th
 LINE_LIMIT = 64 * 1024 * 1024  # bytes; one answer is one line
 
 
-class Refused(ConnectionError):
+class AccessDenied(ConnectionError):
     """The server did not let the client in, or could not be reached; `data` is what it said besides."""
 
     def __init__(self, message: str, data: Any = None) -> None:
@@ -135,7 +135,7 @@ class PythonClient(Client):
 
     def __init__(self, *, reconnection: bool = False) -> None:
         super().__init__()
-        self._refusal: Refused | None = None
+        self._refusal: AccessDenied | None = None
         # Ours to close: the client may leave one of its own open.
         self._http = aiohttp.ClientSession()
         self._socket = socketio.AsyncClient(reconnection=reconnection, http_session=self._http)
@@ -161,7 +161,7 @@ class PythonClient(Client):
         try:
             await self._socket.connect(address, transports=list(transports), auth=auth, wait_timeout=HANG)
         except socketio.exceptions.ConnectionError as error:
-            raise self._refusal or Refused(str(error)) from None
+            raise self._refusal or AccessDenied(str(error)) from None
 
     async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109
         """See Client. This client upgrades before it connects."""
@@ -204,7 +204,7 @@ class PythonClient(Client):
 
     def _refuse(self, error: Any) -> None:
         told = error if isinstance(error, dict) else {"message": str(error)}
-        self._refusal = Refused(told.get("message", ""), told.get("data"))
+        self._refusal = AccessDenied(told.get("message", ""), told.get("data"))
 
 
 class NodeClient(Client):
@@ -247,7 +247,7 @@ class NodeClient(Client):
         try:
             await asyncio.wait_for(self._admitted, HANG)
         except TimeoutError:
-            raise Refused(f"not connected within {HANG} s") from None
+            raise AccessDenied(f"not connected within {HANG} s") from None
 
     async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109
         """See Client."""
@@ -314,7 +314,7 @@ class NodeClient(Client):
                 self._ended(reason)
             case {"type": "connect_error", "message": text}:
                 if not self._admitted.done():
-                    self._admitted.set_exception(Refused(text, message.get("data")))
+                    self._admitted.set_exception(AccessDenied(text, message.get("data")))
 
     def _connected(self, transport: str) -> None:
         self.disconnected.clear()
@@ -332,7 +332,7 @@ class NodeClient(Client):
         """Let nobody wait for a process that is gone."""
         for waiting in (self._admitted, *self._calls.values()):
             if not waiting.done():
-                waiting.set_exception(Refused(reason))
+                waiting.set_exception(AccessDenied(reason))
         if not self.disconnected.is_set():
             self._ended(reason)
 

@@ -16,14 +16,14 @@ import sqlalchemy as sa
 
 import record.readings
 import settings
-import tables
 from alarms import rules
 from alarms.model import Reading
 from alarms.replay import replay
 from ask import journal
 from ask.answers import Alarm
 from ask.sensors import Sensor
-from database import Database, Limits
+from db import tables
+from db.database import Database, Limits
 from tests.followers import Follower
 from tests.judged import kept
 from tests.services.mariadb import MariaDB

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pymysql
 
 import settings
-from database import WORKING, Database
+from db.database import WORKING, Database
 from tests.cable import Cable
 from tests.fault_table import Fault, Stage
 from tests.services.mariadb import MariaDB

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from tests.clients import TRANSPORTS, Client, Kind, Refused, new
+from tests.clients import TRANSPORTS, AccessDenied, Client, Kind, new
 
 ANSWER_S = 3.0  # as long as the server may take to say that it cannot answer
 PAUSE_S = 0.2  # between two attempts
@@ -56,7 +56,7 @@ class Follower:
             # A browser's client comes back by itself; python-socketio's does not after a server's goodbye.
             client = self._client = new(self._kind, reconnection=self._kind != "python")
             try:
-                with suppress(Refused, TimeoutError):
+                with suppress(AccessDenied, TimeoutError):
                     await client.connect(self._url, self._transports, query=self._query)
                     await self._watch(client)
             finally:

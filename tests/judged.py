@@ -9,13 +9,13 @@ import msgspec
 import sqlalchemy as sa
 
 import record.sites
-import tables
 from alarms import rules
 from alarms.model import Reading
 from alarms.replay import replay
 from ask.answers import Alarm, Id
 from ask.episodes import alarm
 from ask.sensors import Sensor
+from db import tables
 from record.readings import Row
 from tests.sites import Site
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.clients import Refused, connected
+from tests.clients import AccessDenied, connected
 from tests.judged import holder, kept
 from tests.serving import StorewatchServer
 from tests.serving_inside import until
@@ -52,7 +52,7 @@ async def acknowledge(built: Site, server: StorewatchServer, which: Which) -> No
     question = {"alarm_id": raised()[0], "by": PERSON}
     async with asyncio.timeout(LONG_S):
         while True:
-            with suppress(Refused, TimeoutError, OSError):
+            with suppress(AccessDenied, TimeoutError, OSError):
                 async with connected("python", server.url) as client:
                     answer = await client.call("ackAlarm", question, timeout=3)
                     if answer["ok"]:

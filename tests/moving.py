@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 import record.readings
 import record.sites
-import tables
+from db import tables
 from tests.clients import PythonClient
 from tests.sites import Site
 

@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 from PIL import Image
 from playwright.async_api import Browser, Page, expect
 
-import database
 import demo.history
-import instants
+from common import clock
+from db import database
 from demo import simulation
 from demo.past import MONTH_S, Course
 from record import alarms
@@ -82,7 +82,7 @@ def with_year(folder: Path) -> dict[str, str]:
     where = Database(path=str(folder / "var" / "storewatch.db"))
     Path(where.path).parent.mkdir()
     database.migrate(where)
-    now = instants.now()
+    now = clock.now()
     demo.history.prepare(where, now)
     opened = database.Database(where, database.WORKING, 1, writes=True)
     with closing(opened), opened.engine.begin() as connection:

@@ -11,7 +11,7 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
 from dashboard import pages
-from headers import Secured
+from web.security_headers import Secured
 
 MARKUP = "<img src=x onerror=alert(1)>"
 STOREHOUSE = "冷 1%"
@@ -95,7 +95,7 @@ class ScriptedSite:
             return {"ok": False, "error": {"code": "unknown_event", "message": f"there is no event {event!r}"}}
         self.asked.append((event, data))
         answer = self._ask(event, data)
-        if isinstance(answer, Refused):
+        if isinstance(answer, AccessDenied):
             return {"ok": False, "error": answer.error}
         await self._socket.emit("envs" if event == "register" else event, answer, to=sid)
         return {"ok": True, "data": answer}
@@ -124,14 +124,14 @@ class ScriptedSite:
             case "queryRules":
                 return self._book()
             case "saveRules" if data.get("revision") != self.revision:
-                return Refused("bad_request", "there are others", "revision")
+                return AccessDenied("bad_request", "there are others", "revision")
             case "saveRules":
                 self.rules = data["rules"]
                 self.revision += 1
                 return self._book()
             case "previewAlarms":
                 rang = [{"proposed": {"count": count}, "in_force": {"count": 20}} for count in (1, 2)]
-                return {"sensors": rang} if "rules" in data else Refused("bad_request", "rules is missing")
+                return {"sensors": rang} if "rules" in data else AccessDenied("bad_request", "rules is missing")
             case "saveMaintenance":
                 others = [one for one in self.maintenance if one["maintenance_id"] != data.get("maintenance_id")]
                 self.maintenance = [*others, {"sensor_id": None} | data | {"maintenance_id": 1 + len(self.asked)}]
@@ -145,7 +145,7 @@ class ScriptedSite:
 
     def _act(self, event: str, data: dict[str, Any]) -> Any:
         if "alarm_id" not in data:
-            return Refused("bad_request", "alarm_id is missing")
+            return AccessDenied("bad_request", "alarm_id is missing")
         done = {"transition": "acknowledged", "acknowledged": True, "acknowledged_by": data["by"]}
         done |= {"acknowledged_at": NOW, "comment": data.get("comment", "")}
         if event == "closeAlarm":
@@ -155,7 +155,7 @@ class ScriptedSite:
         return next(one for one in self.alarms if one["alarm_id"] == data["alarm_id"])
 
 
-class Refused:
+class AccessDenied:
     """The server's no."""
 
     def __init__(self, code: str, message: str, field: str = "") -> None:

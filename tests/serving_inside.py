@@ -22,7 +22,7 @@ GLANCE = 0.02  # seconds between two looks
 class Inside:
     """A running server, and how often each value has left its poller."""
 
-    house: main.House
+    house: main.RunningServer
     seen: Counter[float | None] = field(default_factory=Counter)
     portions: int = 0
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import main
-from access.gate import Gate
+from access.authenticator import Authenticator
 from access.policy import Policy, policy
 from access.sessions import COOKIE
 from settings import Access, Source
@@ -33,7 +33,7 @@ class Restricted:
     """A running server, its gate, and the gate's own clock."""
 
     inside: Inside
-    gate: Gate
+    authenticator: Authenticator
     now: list[datetime]
     clients: list[Client] = field(default_factory=list)
 
@@ -43,11 +43,11 @@ class Restricted:
 
     def obey(self, *users: dict[str, Any], **more: Any) -> None:
         """Have other settings count from now on."""
-        self.gate.obey(read(*users, **more))
+        self.authenticator.obey(read(*users, **more))
 
     def cookie(self, name: str, begun: timedelta = timedelta()) -> str:
         """The Cookie header of a session that began that long ago."""
-        return f"{COOKIE}={self.gate.policy.begin(name, self.now[0] - begun)}"
+        return f"{COOKIE}={self.authenticator.policy.begin(name, self.now[0] - begun)}"
 
     async def connect(self, name: str | None, begun: timedelta = timedelta()) -> Client:
         """Connect somebody, or nobody in particular; raises `Refused`."""
@@ -72,13 +72,13 @@ async def restricted(
 ) -> AsyncIterator[Restricted]:
     """Serve these users for the length of a block; whoever has connected is disconnected at its end."""
     now = [datetime.now(UTC)]
-    gates: list[Gate] = []
+    gates: list[Authenticator] = []
 
-    def build(first: Policy, _: object) -> Gate:
-        gates.append(Gate(first, lambda: now[0]))
+    def build(first: Policy, _: object) -> Authenticator:
+        gates.append(Authenticator(first, lambda: now[0]))
         return gates[-1]
 
-    monkeypatch.setattr(main, "Gate", build)
+    monkeypatch.setattr(main, "Authenticator", build)
     async with serving_inside(settings | {"access": access(*users, **more)}) as inside:
         running = Restricted(inside, gates[0], now)
         try:

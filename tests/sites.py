@@ -12,7 +12,7 @@ import record.alarms
 import record.readings
 import record.sites
 import settings
-from database import WORKING, Database, migrate
+from db.database import WORKING, Database, migrate
 
 ZONE = "Asia/Shanghai"
 

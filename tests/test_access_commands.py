@@ -54,7 +54,7 @@ def test_a_token_is_one_that_the_server_believes(tmp_path: Path) -> None:
         [key(TokenKey(algorithm="HS256", secret=SECRET, issuer="us", audience="storewatch"))], done.stdout.strip()
     )
     assert (found.name, found.role) == ("网关", "operate")
-    assert found.sight.organisations == frozenset({"1", "A"})
+    assert found.visibility.organisations == frozenset({"1", "A"})
     assert found.session == jwt.decode(done.stdout.strip(), options={"verify_signature": False})["jti"]
 
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from access import following as following_module
-from access.following import Following, read
-from access.gate import Gate
-from access.refusal import Refused
-from files import Files
-from instants import now
+from access import policy_reload as following_module
+from access.access_denied import AccessDenied
+from access.authenticator import Authenticator
+from access.policy_reload import PolicyReload, read
+from common.clock import now
+from common.file_watch import FileWatch
 from record.audit import Entry
+from tests.clients import AccessDenied as NotLetIn
 from tests.clients import Client, connected, new
-from tests.clients import Refused as NotLetIn
 from tests.credentials import HASH, SECRET, SESSION_SECRET, access, token, user
 from tests.serving import Serve
 from tests.serving_inside import until
@@ -47,42 +47,42 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[Files]:
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[FileWatch]:
     """The looks at the file, which come fast."""
-    found: list[Files] = []
+    found: list[FileWatch] = []
 
-    def look(file: Files) -> bool:
+    def look(file: FileWatch) -> bool:
         found.append(file)
         return real(file)
 
-    real = Files.look
-    monkeypatch.setattr(Files, "look", look)
+    real = FileWatch.look
+    monkeypatch.setattr(FileWatch, "look", look)
     monkeypatch.setattr(following_module, "LOOK_S", 0.02)
     return found
 
 
 @asynccontextmanager
-async def following(config: Path, notes: list[Entry]) -> AsyncIterator[Gate]:
+async def following(config: Path, notes: list[Entry]) -> AsyncIterator[Authenticator]:
     """A gate that has read the settings once since the start, as it always does."""
-    gate = Gate(read(str(config)), now)
-    task = asyncio.create_task(Following(gate, str(config), notes.append).run())
+    authenticator = Authenticator(read(str(config)), now)
+    task = asyncio.create_task(PolicyReload(authenticator, str(config), notes.append).run())
     try:
-        await until(lambda: gate.revision == 1)
-        yield gate
+        await until(lambda: authenticator.revision == 1)
+        yield authenticator
     finally:
         task.cancel()
-        gate.stop()
+        authenticator.stop()
 
 
 async def test_a_change_counts_and_is_noted_without_a_secret(config: Path) -> None:
     notes: list[Entry] = []
-    async with following(config, notes) as gate:
-        li = await gate.admit({"HTTP_AUTHORIZATION": f"Bearer {token('li')}"})
-        assert gate.standing(li) is li
+    async with following(config, notes) as authenticator:
+        li = await authenticator.admit({"HTTP_AUTHORIZATION": f"Bearer {token('li')}"})
+        assert authenticator.revalidate(li) is li
         write(config, {"access": access(user("li", "configure"), revoked=["li"])})
-        await until(lambda: gate.revision == 2)
-        with pytest.raises(Refused, match="may not come in any more"):
-            gate.standing(li)
+        await until(lambda: authenticator.revision == 2)
+        with pytest.raises(AccessDenied, match="may not come in any more"):
+            authenticator.revalidate(li)
     (note,) = notes
     assert note.action == "access_changed"
     told: Any = note
@@ -99,22 +99,22 @@ async def test_a_change_counts_and_is_noted_without_a_secret(config: Path) -> No
 
 
 async def test_a_file_that_is_wrong_changes_nothing_and_is_told_of_once(
-    config: Path, looks: list[Files], caplog: pytest.LogCaptureFixture
+    config: Path, looks: list[FileWatch], caplog: pytest.LogCaptureFixture
 ) -> None:
     notes: list[Entry] = []
-    async with following(config, notes) as gate:
+    async with following(config, notes) as authenticator:
         for number, wrong in enumerate(WRONG, 1):
             write(config, wrong)
             await until(lambda number=number: len(caplog.records) == number)  # type: ignore[misc]
             looks.clear()
             await until(lambda: len(looks) > 5)
         write(config, {"access": access(user("li", "operate", storehouses=[7]))})
-        await until(lambda: gate.revision == 2)
-        assert (await gate.admit({}, {"token": token()})).name == "gateway"
+        await until(lambda: authenticator.revision == 2)
+        assert (await authenticator.admit({}, {"token": token()})).name == "gateway"
         assert notes == []
         write(config, {"access": access(user("wang"))})
         await until(lambda: notes)
-        assert gate.revision == 3
+        assert authenticator.revision == 3
     errors = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(errors) == len(WRONG)
     assert all("stays as it was" in record.getMessage() for record in errors)
@@ -122,11 +122,11 @@ async def test_a_file_that_is_wrong_changes_nothing_and_is_told_of_once(
 
 async def test_what_the_environment_says_still_counts(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STOREWATCH_ACCESS__REVOKED", "gateway, other")
-    async with following(config, []) as gate:
+    async with following(config, []) as authenticator:
         write(config, {"access": access(user("wang"))})
-        await until(lambda: gate.revision == 2)
-        with pytest.raises(Refused, match="gateway may not come in any more"):
-            await gate.admit({}, {"token": token()})
+        await until(lambda: authenticator.revision == 2)
+        with pytest.raises(AccessDenied, match="gateway may not come in any more"):
+            await authenticator.admit({}, {"token": token()})
 
 
 async def test_who_is_there_hears_why_they_must_go(serve: Serve, tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ import msgspec
 import pytest
 from tornado.httputil import parse_cookie
 
-from access import gate as access_gate
-from access.gate import OF_AN_ADDRESS, Gate
+from access import authenticator as access_gate
+from access.access_denied import AccessDenied
+from access.authenticator import OF_AN_ADDRESS, Authenticator
 from access.policy import Policy, policy
-from access.refusal import Refused
 from access.sessions import COOKIE
+from common.clock import now
 from errors import RateLimited, StorewatchError, UsageError
-from instants import now
 from settings import Access, Source
 from tests.credentials import CHEAP, PASSWORD, SESSION_SECRET, access, fetch, log_in, post, token, user
 from tests.serving import StorewatchServer, served
@@ -120,10 +120,10 @@ async def test_who_guesses_must_wait_and_who_knows_need_not(server: StorewatchSe
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+def authenticator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Authenticator]:
     """A gate that knows many people, whose passwords cost little to look at, and forgets no attempt."""
     monkeypatch.setattr(access_gate, "AGAIN_S", math.inf)
-    made = Gate(policy(msgspec.convert(access(*map(user, KNOWN)), Access), Source(None)), now)
+    made = Authenticator(policy(msgspec.convert(access(*map(user, KNOWN)), Access), Source(None)), now)
     yield made
     made.stop()
 
@@ -131,33 +131,37 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 KNOWN = [f"user {number}" for number in range(OF_AN_ADDRESS)]
 
 
-async def code(gate: Gate, name: str, password: str, address: str) -> str | None:
+async def code(authenticator: Authenticator, name: str, password: str, address: str) -> str | None:
     """What a login is refused with; None where it is not."""
     try:
-        await gate.log_in(name, password, address)
+        await authenticator.log_in(name, password, address)
     except StorewatchError as refused:
         return refused.code
     return None
 
 
-async def test_whoever_has_many_addresses_of_ipv6_guesses_no_more_often_than_with_one(gate: Gate) -> None:
-    guesses = [await code(gate, name, "wrong", f"2001:db8::{number:x}") for number, name in enumerate(KNOWN)]
+async def test_whoever_has_many_addresses_of_ipv6_guesses_no_more_often_than_with_one(
+    authenticator: Authenticator,
+) -> None:
+    guesses = [await code(authenticator, name, "wrong", f"2001:db8::{number:x}") for number, name in enumerate(KNOWN)]
     assert set(guesses) == {"unauthorized"}
-    assert await code(gate, "user 0", PASSWORD, "2001:db8::ffff:ffff:ffff:ffff") == RateLimited.code
+    assert await code(authenticator, "user 0", PASSWORD, "2001:db8::ffff:ffff:ffff:ffff") == RateLimited.code
     for elsewhere in ("2001:db8:0:1::", "::ffff:192.0.2.7", "192.0.2.8", "no address"):
-        assert await code(gate, "user 0", PASSWORD, elsewhere) is None
-    mapped = [await code(gate, name, "wrong", f"::ffff:192.0.2.{20 + n}") for n, name in enumerate(KNOWN)]
+        assert await code(authenticator, "user 0", PASSWORD, elsewhere) is None
+    mapped = [await code(authenticator, name, "wrong", f"::ffff:192.0.2.{20 + n}") for n, name in enumerate(KNOWN)]
     assert set(mapped) == {"unauthorized"}
-    assert await code(gate, "user 0", PASSWORD, "::ffff:192.0.2.8") is None  # IPv4, as IPv6 writes it: all apart
+    assert (
+        await code(authenticator, "user 0", PASSWORD, "::ffff:192.0.2.8") is None
+    )  # IPv4, as IPv6 writes it: all apart
 
 
-async def test_names_that_are_only_tried_take_no_memory(gate: Gate) -> None:
+async def test_names_that_are_only_tried_take_no_memory(authenticator: Authenticator) -> None:
     megabyte = 1_000_000
-    assert await code(gate, "user 0", "wrong", "192.0.2.7") == "unauthorized"
+    assert await code(authenticator, "user 0", "wrong", "192.0.2.7") == "unauthorized"
     tracemalloc.start()
     try:
         for number in range(3):
-            assert await code(gate, f"{number}{'x' * megabyte}", "wrong", "192.0.2.7") == "unauthorized"
+            assert await code(authenticator, f"{number}{'x' * megabyte}", "wrong", "192.0.2.7") == "unauthorized"
         assert tracemalloc.get_traced_memory()[0] < megabyte
     finally:
         tracemalloc.stop()
@@ -207,10 +211,10 @@ def test_what_ends_a_session(settings: dict[str, Any], hours: float, code: str |
     came = before.session(before.begin("li", begun), begun)
     later = begun + timedelta(hours=hours)
     if code is None:
-        assert after.standing(came, later).role == settings["users"][0]["role"]
+        assert after.revalidate(came, later).role == settings["users"][0]["role"]
     else:
-        with pytest.raises(Refused) as refused:
-            after.standing(came, later)
+        with pytest.raises(AccessDenied) as refused:
+            after.revalidate(came, later)
         assert refused.value.code == code
 
 
@@ -220,15 +224,15 @@ async def test_a_session_that_was_logged_out_stays_so_when_sessions_last_longer(
         return policy(msgspec.convert(told, Access), Source(None))
 
     times = [now()]
-    gate = Gate(lasting(1), lambda: times[-1])
-    (li, cookie), (again, _) = [await gate.log_in("li", PASSWORD, "192.0.2.7") for _ in range(2)]
-    gate.log_out(li)
-    gate.obey(lasting(24))
+    authenticator = Authenticator(lasting(1), lambda: times[-1])
+    (li, cookie), (again, _) = [await authenticator.log_in("li", PASSWORD, "192.0.2.7") for _ in range(2)]
+    authenticator.log_out(li)
+    authenticator.obey(lasting(24))
     times.append(times[0] + timedelta(hours=2))
-    gate.log_out(again)
-    with pytest.raises(Refused):
-        await gate.admit({"HTTP_COOKIE": f"{COOKIE}={cookie}"})
-    gate.stop()
+    authenticator.log_out(again)
+    with pytest.raises(AccessDenied):
+        await authenticator.admit({"HTTP_COOKIE": f"{COOKIE}={cookie}"})
+    authenticator.stop()
 
 
 @pytest.mark.parametrize(

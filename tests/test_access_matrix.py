@@ -9,21 +9,21 @@ from typing import Any, cast
 
 import pytest
 
-import access.pages
-import asyncapi
 import dashboard.pages
-import probes
 import record.sites
-from access.gate import Gate
-from health import Health
-from metrics import Metrics
+import web.login
+from access.authenticator import Authenticator
+from contract import asyncapi
 from server import EVENTS
-from tests.clients import Client, Refused
+from tests.clients import AccessDenied, Client
 from tests.credentials import fetch, post, user
 from tests.serving import ROOT
 from tests.serving_inside import until
 from tests.signed_in import RULES, Restricted, restricted, settings_of
 from tests.sites import Site, site
+from web import endpoints
+from web.health import Health
+from web.prometheus import Metrics
 
 DOCUMENT = (ROOT / "docs" / "access.md").read_text(encoding="utf-8")
 NOBODY, ANOTHER, EXPIRED, REVOKED = "nobody", "watcher of another organisation", "expired", "revoked"
@@ -77,10 +77,10 @@ def test_the_tables_have_a_row_for_everything_and_a_column_for_everybody() -> No
     assert list(table("event")) == list(dict.fromkeys(table("event")))
     assert set(table("event")) == set(EVENTS)
     assert set(table("push")) == set(asyncapi.PUSHED)
-    gate = cast(Gate, None)
+    authenticator = cast(Authenticator, None)
     rules: list[Any] = [
-        *probes.routes(cast(Health, None), cast(Metrics, None), gate),
-        *access.pages.routes(gate, cast(Any, None)),
+        *endpoints.routes(cast(Health, None), cast(Metrics, None), authenticator),
+        *web.login.routes(authenticator, cast(Any, None)),
         *dashboard.pages.routes(),
     ]
     patterns = [rule.matcher.regex for rule in rules]
@@ -100,7 +100,7 @@ async def test_each_event_is_answered_as_the_table_says(north: Site, monkeypatch
         for who in EVERYBODY:
             try:
                 client = await enter(running, who)
-            except Refused as refused:
+            except AccessDenied as refused:
                 found[who] = dict.fromkeys(EVENTS, refused.data["code"])
             else:
                 found[who] = {event: await outcome(client, event, questions[event], north) for event in EVENTS}
@@ -149,7 +149,7 @@ async def test_each_push_reaches_whom_the_table_says(north: Site, monkeypatch: p
     async with restricted(north.settings, users(north), monkeypatch) as running:
         clients = {who: await running.connect(who, timedelta(hours=11)) for who in (ANOTHER, *ROLES, REVOKED)}
         clients[EXPIRED] = await running.connect(EXPIRED, timedelta(hours=11, minutes=30))
-        with pytest.raises(Refused):
+        with pytest.raises(AccessDenied):
             await running.connect(None)
         for client in clients.values():
             await client.call("register", {"store_house_id": north.ids["north"]})

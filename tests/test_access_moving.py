@@ -69,8 +69,8 @@ async def enter(running: AsyncExitStack, url: str, town: Town, number: int) -> R
     """Each eighth sees but one storehouse, wherever that is; of the others each second is of an organisation."""
     home = list(town.stays)[number // 8 % len(town.stays)] if number % 8 == 7 else None
     org = None if home is not None else number % 2
-    sight: dict[str, Any] = {"organisations": [town.orgs[org]]} if org is not None else {"storehouses": [home]}
+    visibility: dict[str, Any] = {"organisations": [town.orgs[org]]} if org is not None else {"storehouses": [home]}
     one = Resident(town, org, home)
     running.push_async_callback(one.close)
-    await one.connect(url, TRANSPORTS["websocket"], {"token": token(f"resident {number}", **sight)})
+    await one.connect(url, TRANSPORTS["websocket"], {"token": token(f"resident {number}", **visibility)})
     return one

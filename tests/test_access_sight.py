@@ -13,23 +13,23 @@ import globals
 import record.journal
 import record.readings
 import record.sites
-from access.asker import Asker
-from access.gate import Gate
-from access.refusal import Refused
+from access.access_denied import AccessDenied
+from access.audit_writer import AuditWriter
+from access.authenticator import Authenticator
+from access.caller import Caller
+from access.revalidation import Revalidation
+from alarm_service.journal_follower import JournalFollower
+from alarm_service.site_alarms import SiteAlarms
+from alarm_service.test_alarms import AlarmTestRunner
 from ask.answers import EVERYWHERE, Alarm, Id
 from ask.journal import Transition
 from ask.readings import Reading
 from errors import Unavailable
-from live.alarm_watch import AlarmWatch
-from live.audit import Audit
-from live.drills import Drills
 from live.heartbeat import Heartbeat
-from live.journal import Journal
-from live.owned import Owned
+from live.owner_checked_source import OwnerCheckedSource
 from live.poller import Poller
 from live.rollups import Rollups
 from live.source import Position
-from live.standing import Standing
 from record.journal import Step
 from tests.clients import Client
 from tests.credentials import user
@@ -107,7 +107,7 @@ async def test_what_is_hidden_is_answered_like_what_is_not_there_with_the_same_s
     places.raise_alarm(
         "temperature", datetime.now(UTC), store_house_id=places.ids["other"], sensor_id=places.ids["hidden"]
     )
-    for part in (AlarmWatch, Audit, Drills, Heartbeat, Journal, Poller, Rollups):
+    for part in (SiteAlarms, AuditWriter, AlarmTestRunner, Heartbeat, JournalFollower, Poller, Rollups):
         monkeypatch.setattr(part, "run", lambda _: still())  # nobody else is to ask anything
     quiet = places.settings | {"alarms": {"judge": False}}
     hidden: dict[str, list[Any]] = {"org_id": [places.ids["idle"]], "alarm_id": [alarm_id, 1]}
@@ -233,21 +233,21 @@ async def test_whose_sight_changes_is_told_no_more_of_what_is_outside_and_whose_
 
 
 async def test_who_leaves_while_others_are_told_of_a_change_is_forgotten() -> None:
-    gate = Gate(read(user("li"), user("wu")), lambda: datetime.now(UTC))
-    askers = {name: Asker(name, gate.policy.users[name], "") for name in ("li", "wu")}
+    authenticator = Authenticator(read(user("li"), user("wu")), lambda: datetime.now(UTC))
+    callers = {name: Caller(name, authenticator.policy.users[name], "") for name in ("li", "wu")}
     told = []
 
-    async def change(asker: Asker) -> None:
-        askers.pop("wu", None)
-        told.append(asker.sid)
+    async def change(caller: Caller) -> None:
+        callers.pop("wu", None)
+        told.append(caller.sid)
 
-    async def end(asker: Asker, _: Refused) -> None:
-        told.append(asker.sid)
+    async def end(caller: Caller, _: AccessDenied) -> None:
+        told.append(caller.sid)
 
-    gate.obey(read(user("li", "operate"), user("wu", "operate")))
-    await Standing(gate, askers, change, end).look()
+    authenticator.obey(read(user("li", "operate"), user("wu", "operate")))
+    await Revalidation(authenticator, callers, change, end).look()
     assert told == ["li"]
-    gate.stop()
+    authenticator.stop()
 
 
 async def test_acting_on_an_alarm_needs_sight_of_what_it_is_about_and_bears_the_name_of_who_did(
@@ -376,7 +376,7 @@ async def test_readings_wait_until_it_is_known_whose_they_are_and_are_counted_as
         if not known:
             raise Unavailable("the database does not answer")
 
-    source = Owned(Numbered(), own)
+    source = OwnerCheckedSource(Numbered(), own)
     for _ in range(2):
         with pytest.raises(Unavailable):
             await source.read()
@@ -418,7 +418,7 @@ async def test_while_nobody_can_say_whose_storehouses_are_only_alarms_about_all_
     async def push(transitions: Sequence[Transition]) -> None:
         told.extend(one.alarm.alarm_id for one in transitions)
 
-    journal = Journal(places.database, 1.0, push, own)
+    journal = JournalFollower(places.database, 1.0, push, own)
     await journal.begin()
     with places.database.engine.begin() as connection:
         steps = [Step(1, alarm(1, EVERYWHERE)), Step(1, alarm(2, places.ids["north"])), Step(1, alarm(3, EVERYWHERE))]

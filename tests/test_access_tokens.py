@@ -12,11 +12,11 @@ import msgspec
 import pytest
 import yaml
 
+from access.access_denied import AccessDenied as NotLetIn
 from access.policy import Policy, policy
-from access.refusal import Refused as NotLetIn
-from ask.sight import Sight
+from ask.visibility import Visibility
 from settings import Access, Source
-from tests.clients import Kind, Refused, connected, new
+from tests.clients import AccessDenied, Kind, connected, new
 from tests.command import run
 from tests.credentials import SECRET, access, pair, token, user
 from tests.serving import Serve
@@ -66,14 +66,14 @@ CLAIMS = {"sub": "x", "exp": int(NOW.timestamp()) + 600, "role": "configure"} | 
 def test_a_token_says_who_it_is_and_what_they_may_do_and_see(shown: str) -> None:
     found = believing().bearer(shown, NOW)
     assert (found.name, found.role, found.means) == ("gateway", "operate", "token")
-    assert found.sight == Sight(frozenset({"1", "A"}), frozenset({"7"}))
+    assert found.visibility == Visibility(frozenset({"1", "A"}), frozenset({"7"}))
     assert found.expires is not None
     assert found.expires > NOW
 
 
 def test_a_token_that_says_no_more_than_a_name_may_watch_everything() -> None:
     found = believing().bearer(token(), NOW)
-    assert (found.role, found.sight.everything) == ("watch", True)
+    assert (found.role, found.visibility.everything) == ("watch", True)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_name_or_a_single_token_can_be_revoked(revoked: str) -> None:
 def test_who_came_by_a_key_must_go_with_it() -> None:
     came = believing().bearer(token(), NOW)
     with pytest.raises(NotLetIn) as caught:
-        policy(msgspec.convert({"tokens": KEYS[1:]}, Access), Source(None)).standing(came, NOW)
+        policy(msgspec.convert({"tokens": KEYS[1:]}, Access), Source(None)).revalidate(came, NOW)
     assert caught.value.code == "revoked"
 
 
@@ -173,7 +173,7 @@ async def test_a_program_comes_in_with_a_token_and_who_is_refused_is_told_why(
             ):
                 client = new(kind)
                 try:
-                    with pytest.raises(Refused) as refused:
+                    with pytest.raises(AccessDenied) as refused:
                         await client.connect(server.url, ("websocket",), auth)
                 finally:
                     await client.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from live.people import STEPS
+from alarm_service.actions import STEPS
 from tests.clients import Client, connected
 from tests.judged import kept
 from tests.serving import Serve, StorewatchServer

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 
 import ask.audit
 import settings
-import tables
 from access import __main__ as command
+from access.audit_chain import Tampered
 from access.commands.audit import verify
-from access.trail import Tampered
 from ask.audit import Sealed
-from database import WORKING, Database, migrate
+from db import tables
+from db.database import WORKING, Database, migrate
 from record import audit
 from record.audit import Entry
 from tests.audited import ENTRIES, NOW, entries, many_at_once, write

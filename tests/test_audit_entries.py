@@ -17,18 +17,17 @@ import sqlalchemy as sa
 import yaml
 
 import settings
-from access import passwords
+from access import audit_writer, passwords
+from access.audit_writer import AuditWriter
 from access.commands.audit import verify
 from alarms import __main__ as alarms_command
 from ask.audit import Sealed
-from database import KEEPING, WORKING, Database, Limits, migrate
+from db.database import KEEPING, WORKING, Database, Limits, migrate
 from errors import Unavailable
-from live import audit
-from live.audit import Audit
 from record.audit import Entry
 from tests import credentials
 from tests.audited import NOW, entries, write
-from tests.clients import Client, Refused, connected
+from tests.clients import AccessDenied, Client, connected
 from tests.services.mariadb import MariaDB
 from tests.serving import Serve, StorewatchServer, with_defaults
 from tests.serving_inside import serving_inside, until
@@ -193,7 +192,7 @@ async def test_who_was_not_let_in_and_who_was_sent_away_are_written_and_nobody_s
     restricted = north.settings | {"access": credentials.access(credentials.user(PERSON, "configure"))}
     shown = credentials.token(PERSON, role="configure", jti="7")
     async with serve(restricted) as server:
-        with pytest.raises(Refused):
+        with pytest.raises(AccessDenied):
             async with connected("python", server.url):
                 pass
         watcher = credentials.token("watcher", role="watch")
@@ -262,7 +261,7 @@ class Elapsed:
 
 
 @asynccontextmanager
-async def running(kept: Audit) -> AsyncIterator[None]:
+async def running(kept: AuditWriter) -> AsyncIterator[None]:
     """Write what is noted for the length of a block, and at its end what is left."""
     task = asyncio.create_task(kept.run())
     await asyncio.sleep(0)
@@ -286,7 +285,7 @@ def users(*numbers: int) -> list[str]:
 
 
 async def test_an_entry_that_must_be_written_is_written_or_refused(state: Database) -> None:
-    kept = Audit(state, lambda: NOW)
+    kept = AuditWriter(state, lambda: NOW)
     await kept.write(login(1))
     state.answering = False
     with pytest.raises(Unavailable):
@@ -297,9 +296,9 @@ async def test_an_entry_that_must_be_written_is_written_or_refused(state: Databa
 async def test_entries_that_are_noted_while_the_database_is_away_are_written_in_order_when_it_is_back(
     state: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "LOOK_S", 0.01)
-    monkeypatch.setattr(audit, "MOST_AT_ONCE", 7)
-    kept = Audit(state, lambda: NOW)
+    monkeypatch.setattr(audit_writer, "LOOK_S", 0.01)
+    monkeypatch.setattr(audit_writer, "MOST_AT_ONCE", 7)
+    kept = AuditWriter(state, lambda: NOW)
     state.answering = False
     async with running(kept):
         for number in range(20):
@@ -312,15 +311,15 @@ async def test_entries_that_are_noted_while_the_database_is_away_are_written_in_
 
 
 async def test_what_is_noted_last_is_written_before_the_server_stops(state: Database) -> None:
-    kept = Audit(state, lambda: NOW)
+    kept = AuditWriter(state, lambda: NOW)
     async with running(kept):
         kept.note(login(1))
     assert subjects(state) == users(1)
 
 
 async def test_what_finds_no_place_to_wait_is_told_as_lost(state: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "MOST_WAITING", 3)
-    kept = Audit(state, lambda: NOW)
+    monkeypatch.setattr(audit_writer, "MOST_WAITING", 3)
+    kept = AuditWriter(state, lambda: NOW)
     for number in range(5):
         kept.note(login(number))
     async with running(kept):
@@ -340,9 +339,9 @@ def refused(address: str) -> Entry:
 async def test_a_flood_from_one_address_is_an_entry_a_minute_that_says_how_many(
     state: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "LOOK_S", 0.01)
+    monkeypatch.setattr(audit_writer, "LOOK_S", 0.01)
     elapsed = Elapsed()
-    kept = Audit(state, lambda: NOW, elapsed)
+    kept = AuditWriter(state, lambda: NOW, elapsed)
     async with running(kept):
         for minute, so_far in ((1, 3), (2, 5)):
             for number in range(1000):
@@ -350,7 +349,7 @@ async def test_a_flood_from_one_address_is_an_entry_a_minute_that_says_how_many(
                 if number % 250 == 0:
                     await asyncio.sleep(0.03)  # time for some looks
             kept.count(refused("192.0.2.8"))
-            elapsed.now = minute * audit.COUNTED_S
+            elapsed.now = minute * audit_writer.COUNTED_S
             await until(partial(has, state, so_far))
     told = [(entry.address, content(entry)[1]) for entry in written(state)]
     first, again = {"code": "expired"}, {"code": "expired"}
@@ -364,7 +363,7 @@ async def test_a_flood_from_one_address_is_an_entry_a_minute_that_says_how_many(
 
 
 async def test_of_people_who_are_known_each_is_counted_apart(state: Database) -> None:
-    kept = Audit(state, lambda: NOW, Elapsed())
+    kept = AuditWriter(state, lambda: NOW, Elapsed())
     async with running(kept):
         for who, event in (("anna", "ackAlarm"), ("bert", "saveRules"), ("anna", "closeAlarm")):
             kept.count(Entry("refused", who, HERE, event), known=True)
@@ -375,8 +374,8 @@ async def test_of_people_who_are_known_each_is_counted_apart(state: Database) ->
 async def test_a_flood_from_very_many_addresses_is_bounded_too(
     state: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "MOST_ADDRESSES", 3)
-    kept = Audit(state, lambda: NOW, Elapsed())
+    monkeypatch.setattr(audit_writer, "MOST_ADDRESSES", 3)
+    kept = AuditWriter(state, lambda: NOW, Elapsed())
     async with running(kept):
         for number in range(300):
             kept.count(refused(f"192.0.2.{number % 250}"))
@@ -387,7 +386,7 @@ async def test_a_flood_from_very_many_addresses_is_bounded_too(
 
 
 async def test_whoever_has_many_addresses_of_ipv6_is_counted_as_one(state: Database) -> None:
-    kept = Audit(state, lambda: NOW, Elapsed())
+    kept = AuditWriter(state, lambda: NOW, Elapsed())
     async with running(kept):
         for number in range(30):
             kept.count(refused(f"2001:db8::{number:x}"))
@@ -401,7 +400,7 @@ async def test_an_attempt_that_nobody_waited_for_does_not_write_an_entry_twice(t
     migrate(where)
     holder = Database(where, WORKING, 1, writes=True)
     impatient = Database(where, Limits(statement=60.0, answer=0.05), 3, writes=True)
-    kept = Audit(impatient, lambda: datetime.now(UTC))
+    kept = AuditWriter(impatient, lambda: datetime.now(UTC))
     with holder.engine.begin() as connection:  # nobody else can write now
         connection.execute(sa.select(1))
         async with running(kept):

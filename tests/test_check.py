@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 import settings
-import tables
-from database import migrate
+from db import tables
+from db.database import migrate
 from tests.command import check, run
 from tests.services.mariadb import MariaDB
 from tests.site_tables import SiteTables

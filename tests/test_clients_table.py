@@ -11,7 +11,7 @@ import tornado.httpclient
 import tornado.websocket
 
 import globals
-from ask.sight import Sight
+from ask.visibility import Visibility
 from tests.clients import TRANSPORTS, Client, Kind, connected, new
 from tests.serving_inside import SOON, Inside, serving_inside, until
 from tests.sites import Site, site
@@ -43,19 +43,19 @@ def remains(inside: Inside) -> dict[str, Any]:
     everything = {
         "clients": globals.clients,
         "connections": browsers._connections,
-        "askers": browsers._askers,
+        "askers": browsers._callers,
         "rooms": sio.manager.rooms,
         "connecting": sio.manager.pending_connect,
         "disconnecting": sio.manager.pending_disconnect,
         "environ": sio.environ,
         "sockets": sio.eio.sockets,
-        "wires": sio.manager._wires,
+        "wires": sio.manager._outboxes,
         "behind": sio.manager._behind,
     }
     return {name: held for name, held in everything.items() if held}
 
 
-class Gate:
+class Authenticator:
     """Holds up the first call of a method until it is opened."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
@@ -75,9 +75,9 @@ class Gate:
 
 
 @pytest.fixture
-def slow_question(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> Gate:
+def slow_question(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> Authenticator:
     """The question that every register puts to the database, held up."""
-    return Gate(monkeypatch, inside.house.browsers._ask, "storehouse")
+    return Authenticator(monkeypatch, inside.house.browsers._ask, "storehouse")
 
 
 def watched() -> list[object]:
@@ -101,7 +101,7 @@ async def test_the_table_says_who_watches_what(inside: Inside, north: Site) -> N
 
 
 async def test_one_who_leaves_in_the_middle_of_a_register_is_gone(
-    inside: Inside, north: Site, slow_question: Gate
+    inside: Inside, north: Site, slow_question: Authenticator
 ) -> None:
     async with connected("python", inside.url) as client:
         await client.emit("register", {"store_house_id": north.ids["north"]})
@@ -113,7 +113,7 @@ async def test_one_who_leaves_in_the_middle_of_a_register_is_gone(
 
 
 async def test_of_two_registers_at_once_the_last_one_asked_is_watched(
-    inside: Inside, north: Site, slow_question: Gate
+    inside: Inside, north: Site, slow_question: Authenticator
 ) -> None:
     async with connected("python", inside.url) as client:
         await client.emit("register", {"store_house_id": north.ids["north"]})
@@ -127,7 +127,7 @@ async def test_of_two_registers_at_once_the_last_one_asked_is_watched(
 
 
 async def test_an_unregister_after_a_register_that_still_goes_on_has_the_last_word(
-    inside: Inside, north: Site, slow_question: Gate
+    inside: Inside, north: Site, slow_question: Authenticator
 ) -> None:
     async with connected("python", inside.url) as client:
         await client.emit("register", {"store_house_id": north.ids["north"]})
@@ -162,7 +162,7 @@ async def test_those_who_watch_a_storehouse_that_vanishes_are_told_and_stay_conn
 async def test_a_storehouse_that_vanishes_in_the_middle_of_its_register_is_not_watched(
     inside: Inside, north: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def find(store_house_id: int, _sight: Sight) -> int:
+    async def find(store_house_id: int, _visibility: Visibility) -> int:
         vanish(north)
         await inside.house.directory.refresh()
         return store_house_id
@@ -208,7 +208,7 @@ async def test_one_who_connects_and_leaves_in_one_breath_is_gone(inside: Inside)
 
 
 async def test_one_who_leaves_before_being_let_in_is_gone(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    door = Gate(monkeypatch, inside.house.browsers, "enter_room")
+    door = Authenticator(monkeypatch, inside.house.browsers, "enter_room")
     client = Polling(inside.url)
     await client.open()
     knocking = asyncio.create_task(client.send(CONNECT))

@@ -14,7 +14,7 @@ import settings
 from ask import Ask
 from ask.readings import Reading
 from ask.subjects import subjects
-from database import Database
+from db.database import Database
 from live.source import ByTime
 from tests.services.mariadb import MariaDB
 from tests.site_tables import SiteTables

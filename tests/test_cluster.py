@@ -13,11 +13,11 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-import tables
+from alarm_service.site_alarm_changes import is_open
 from ask import journal
 from ask.answers import Alarm
 from ask.journal import Transition
-from live.transitions import is_open
+from db import tables
 from record import lease
 from tests.clients import TRANSPORTS, Kind
 from tests.followers import Follower, followers

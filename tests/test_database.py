@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 import settings
-from database import Database
+from db.database import Database
 
 
 @pytest.mark.parametrize("turns", range(5))

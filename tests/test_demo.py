@@ -14,9 +14,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
-import database
 import settings
-import tables
+from db import database, tables
 from demo import history, live, past, rooms, simulation, thinning
 from demo.diary import Diary
 from demo.site import BEAT_S, STOREHOUSES, Condition, Storehouse

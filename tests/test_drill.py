@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 import record.sites
-import tables
 from alarms import __main__ as command
 from alarms.commands import drill
+from db import tables
 from tests.clients import connected
 from tests.serving import ROOT, Serve, StorewatchServer, clean_environment
 from tests.serving_inside import until

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from errors import Unavailable
-from live.enduring import enduring
+from logger import errors_logged
 
 log = logging.getLogger("looking")
 
@@ -19,7 +19,7 @@ def test_what_goes_wrong_is_logged_and_no_more(
     error: Exception, level: int, has_trace: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, log.name)
-    with enduring(log, "look"):
+    with errors_logged(log, "look"):
         raise error
     (record,) = caplog.records
     assert (record.name, record.levelno, bool(record.exc_info)) == ("looking", level, has_trace)
@@ -27,5 +27,5 @@ def test_what_goes_wrong_is_logged_and_no_more(
 
 
 def test_who_is_cancelled_ends() -> None:
-    with pytest.raises(asyncio.CancelledError), enduring(log, "look"):
+    with pytest.raises(asyncio.CancelledError), errors_logged(log, "look"):
         raise asyncio.CancelledError

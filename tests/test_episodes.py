@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tables
 from alarms.model import (
     CLEARED,
     DISMISSED,
@@ -24,9 +23,10 @@ from alarms.model import (
     Episode,
     Limit,
 )
+from db import tables
 from errors import NotFound
 from record import episodes
-from record.episodes import Said, Written
+from record.episodes import JudgedChange, Written
 from tests.judged import steps
 from tests.sites import Site, site
 
@@ -52,7 +52,7 @@ def built(each_database: dict[str, Any]) -> Iterator[Site]:
 
 def write(built: Site, *changes: Change, **more: Any) -> Written:
     with built.database.engine.begin() as connection:
-        return episodes.write(connection, [Said(change, "T", "temperature", **more) for change in changes], NOW)
+        return episodes.write(connection, [JudgedChange(change, "T", "temperature", **more) for change in changes], NOW)
 
 
 def rows(built: Site) -> Sequence[Any]:
@@ -86,7 +86,7 @@ def test_however_often_it_crashes_every_step_is_news_once(crashes: list[tuple[in
     row: episodes.Row | None = None
     told: list[str] = []
     for start, end in [*sorted(crashes, key=lambda crash: crash[1]), (0, len(LIFE))]:
-        said = [Said(change, "T", "temperature") for change in LIFE[min(start, len(told)) : end]]
+        said = [JudgedChange(change, "T", "temperature") for change in LIFE[min(start, len(told)) : end]]
         news = episodes.news(row, said)
         told += [str(one["transition"]) for one in news]
         row = news[-1] if news else row

@@ -17,13 +17,13 @@ import tornado.netutil
 import tornado.web
 
 import transport
-from live import fanout, wire
-from live.audience import Audience
-from live.fanout import Fanout
-from live.screens import room
+from live.storehouse_feed import room
 from tests import pem
 from tests.clients import TRANSPORTS, Client, Kind, NodeClient, PythonClient
 from tests.serving_inside import until
+from transport import fanout, outbox
+from transport.fanout import Fanout
+from transport.recipients import Recipients
 
 LIMIT = 512 * 1024
 BIG = 40_000  # bytes; some hundreds of them are more than loopback's buffers hold
@@ -65,22 +65,22 @@ class Site:
         self.told = told
         self.numbers = numbers
         self.last = {"picture": 0, "alarm": 0}
-        self._audience = Audience(())
+        self._recipients = Recipients(())
 
     @property
-    def audience(self) -> Audience:
+    def recipients(self) -> Recipients:
         """Everybody; the same audience while they are the same, as the product has it."""
         rooms = [room(sid) for sid in self.told.sids]
-        if self._audience.rooms != rooms:
-            self._audience = Audience(rooms)
-        return self._audience
+        if self._recipients.rooms != rooms:
+            self._recipients = Recipients(rooms)
+        return self._recipients
 
     async def push(self, kind: str, size: int = 10) -> int:
         """Push the next number to everybody; a picture may be replaced by the next."""
         number = self.last[kind] = next(self.numbers)
         message = {"n": number, "kind": kind, "filler": "x" * size}
         key = "picture" if kind == "picture" else None
-        await self.manager.push("told", message, self.audience, key)
+        await self.manager.push("told", message, self.recipients, key)
         return number
 
     async def queue(self) -> int:
@@ -299,7 +299,7 @@ async def test_answers_that_are_never_read_end_a_connection_too() -> None:
         while not site.manager.closed:
             last = next(site.numbers)
             await site.told.emit("told", {"n": last, "kind": "answer", "filler": "x" * LIMIT}, to=sid)
-            assert last * LIMIT < 3 * wire.MOST_ASKED
+            assert last * LIMIT < 3 * outbox.MOST_ASKED
         assert not await slow.read(last + 1)
 
 
@@ -328,7 +328,7 @@ async def test_what_the_library_has_in_hand_is_not_overtaken_however_far_it_has_
 
 async def test_an_audience_has_those_who_join_its_rooms_and_not_those_who_leave_them() -> None:
     async with serving() as site, stalling(site) as north, stalling(site) as south:
-        audience = Audience(["place"])
+        recipients = Recipients(["place"])
         stays, moves = site.told.sids
         await site.told.enter_room(stays, "place")
         alone, both, without = (next(site.numbers) for _ in range(3))
@@ -337,7 +337,7 @@ async def test_an_audience_has_those_who_join_its_rooms_and_not_those_who_leave_
                 await site.told.enter_room(moves, "place")
             if number == without:
                 await site.told.leave_room(moves, "place")
-            await site.manager.push("told", {"n": number, "kind": "alarm"}, audience)
+            await site.manager.push("told", {"n": number, "kind": "alarm"}, recipients)
         last = await site.push("alarm")
         assert await north.read(last)
         assert await south.read(last)
@@ -347,34 +347,34 @@ async def test_an_audience_has_those_who_join_its_rooms_and_not_those_who_leave_
 
 async def test_one_who_has_upgraded_is_written_to_directly_by_the_audience_that_knew_it_polling() -> None:
     async with serving() as site, polling(site) as one:
-        audience = site.audience
+        recipients = site.recipients
         first = await site.push("alarm")
-        assert (len(audience.ready), len(audience.rest)) == (0, 1)
+        assert (len(recipients.ready), len(recipients.rest)) == (0, 1)
         await one.upgrade()
         assert await one.read(first)
         last = await site.push("alarm")
-        assert (len(audience.ready), len(audience.rest)) == (1, 0)
+        assert (len(recipients.ready), len(recipients.rest)) == (1, 0)
         assert await one.read(last)
         assert [number for number, _ in one.numbers] == [first, last]
 
 
 async def test_an_audience_holds_nothing_of_those_who_are_gone_nor_does_the_fan_out() -> None:
     async with serving() as site, stalling(site) as one:
-        audience = site.audience
+        recipients = site.recipients
         assert await one.read(await site.push("alarm"))
         await site.push("picture", 20 * BIG)  # it leaves while something is on its way to it
-        assert audience.is_found
+        assert recipients.is_found
         site.told.leaving.clear()
         await one.close()
-        await until(lambda: not site.manager._wires)
-        assert not audience.is_found
-        assert not audience.ready
+        await until(lambda: not site.manager._outboxes)
+        assert not recipients.is_found
+        assert not recipients.ready
         assert not site.manager._busy
         await site.push("picture")  # to one of whom it is not known yet that it is gone
         site.told.leaving.set()
         await until(lambda: not site.told.sids)
-        await until(lambda: not audience.is_found)
-        assert not audience.rest
+        await until(lambda: not recipients.is_found)
+        assert not recipients.rest
         assert not site.manager._behind
 
 
@@ -386,5 +386,5 @@ def test_without_them_the_librarys_own_way_is_taken_and_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(fanout, "PRIVATE", {asyncio.Queue.empty: {"_nothing_like_it"}})
-    assert isinstance(fanout.manager(1, 1), fanout.Library)
+    assert isinstance(fanout.manager(1, 1), fanout.LibraryManager)
     assert "_nothing_like_it" in caplog.text

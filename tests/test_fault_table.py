@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import sqlalchemy as sa
 
-import tables
+from db import tables
 from tests.cable import Cable
 from tests.clients import Kind
 from tests.fault_table import RULES, Fault, Row, Stage, Writer, suffer, table

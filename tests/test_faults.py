@@ -20,8 +20,8 @@ import pytest
 import sqlalchemy as sa
 
 import settings
-import tables
-from database import ASKING, Database
+from db import tables
+from db.database import ASKING, Database
 from errors import Unavailable
 from live.rollups import Rollups
 from tests.clients import Client, Kind, connected

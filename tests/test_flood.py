@@ -7,32 +7,32 @@ from typing import Any
 
 import pytest
 
-from engine.allowance import Allowance
-from engine.handler import CHUNK, PATIENT_WORK, Handler
 from tests import credentials
 from tests.bare_server import TEXT, UPGRADE, Raw, bare, frame
 from tests.clients import connected
 from tests.serving import Serve
 from tests.sites import site
 from tests.test_metrics import figures
-from transport import Pace
+from transport import RateLimit
+from transport.handler import CHUNK, PATIENT_WORK, Handler
+from transport.rate_limit import TokenBucket
 
 AT_ONCE = 20
-SLOW = Pace(0.001, AT_ONCE)
+SLOW = RateLimit(0.001, AT_ONCE)
 PACKETS = ('42["message"]', "437[]", "40/nowhere,", "3")
 
 
 def test_an_allowance_is_so_much_at_once_and_then_so_much_a_second() -> None:
-    allowance = Allowance(Pace(2, 3), 100.0)
-    assert [allowance.take(100.0) for _ in range(4)] == [2, 1, 0, -1]
-    assert [allowance.take(101.0) for _ in range(2)] == [0, -1]
-    assert [allowance.take(1_000.0) for _ in range(4)] == [2, 1, 0, -1]
+    token_bucket = TokenBucket(RateLimit(2, 3), 100.0)
+    assert [token_bucket.take(100.0) for _ in range(4)] == [2, 1, 0, -1]
+    assert [token_bucket.take(101.0) for _ in range(2)] == [0, -1]
+    assert [token_bucket.take(1_000.0) for _ in range(4)] == [2, 1, 0, -1]
 
 
 @pytest.mark.parametrize("door", [False, True])
 @pytest.mark.parametrize("packet", PACKETS)
 async def test_a_flood_by_websocket_is_cut_off_at_once_and_counted(packet: str, door: bool) -> None:
-    async with bare(door, pace=SLOW) as server:
+    async with bare(door, rate_limit=SLOW) as server:
         before = server.kept()
         flooding = await server.joined()
         # Kept open and fed on: a close that waits for ours would never come.
@@ -44,7 +44,7 @@ async def test_a_flood_by_websocket_is_cut_off_at_once_and_counted(packet: str, 
 
 @pytest.mark.parametrize("kind", [0, 9], ids=["fragments", "pings"])
 async def test_frames_that_are_no_packets_count_too(kind: int) -> None:
-    async with bare(pace=SLOW) as server:
+    async with bare(rate_limit=SLOW) as server:
         flooding = await server.joined()
         await flooding.send(frame(TEXT, "42", flags=0) + frame(kind, b"", flags=0x80 if kind else 0) * 1_000)
         assert await flooding.is_closed()
@@ -52,7 +52,7 @@ async def test_frames_that_are_no_packets_count_too(kind: int) -> None:
 
 
 async def test_coming_and_leaving_again_and_again_is_a_flood_too() -> None:
-    async with bare(pace=SLOW) as server:
+    async with bare(rate_limit=SLOW) as server:
         flooding = await server.websocket()
         await flooding.text()
         await flooding.send((frame(TEXT, "40") + frame(TEXT, "41")) * AT_ONCE)
@@ -61,7 +61,7 @@ async def test_coming_and_leaving_again_and_again_is_a_flood_too() -> None:
 
 
 async def test_a_flood_by_posts_is_cut_off_and_counted() -> None:
-    async with bare(pace=SLOW) as server:
+    async with bare(rate_limit=SLOW) as server:
         polling = await server.open()
         assert (await polling.post("40")).status == 200
         assert (await polling.post("\x1e".join(["437[]"] * (AT_ONCE - 1)))).status == 200

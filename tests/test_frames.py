@@ -5,8 +5,8 @@ import struct
 import pytest
 from tornado.httputil import HTTPHeaders, HTTPInputError
 
-from engine.headers import parse_headers
 from tests.bare_server import BINARY, CLOSE, TEXT, Bare, Raw, bare, frame
+from transport.header_parser import parse_headers
 
 CONTINUATION, PING, PONG = 0x0, 0x9, 0xA
 MORE = 0x00

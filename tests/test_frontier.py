@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ask import Ask
 from ask.readings import Row, Spans
-from live import frontier
-from live.frontier import EAGER_S, Frontier, Restarted
+from live import id_tracker
+from live.id_tracker import EAGER_S, IdTracker, Restarted
 from live.source import MOST, ByIds
 from tests.rows import row
 
@@ -59,7 +59,7 @@ class Reader:
     """Asks the table by way of a frontier."""
 
     table: Table
-    frontier: Frontier
+    id_tracker: IdTracker
     now: float = 0.0
     delivered: Counter[int] = field(default_factory=Counter)
 
@@ -72,9 +72,9 @@ class Reader:
 
     def ask(self, most: int = 1_000, takes_s: float = 0.0) -> None:
         asked_at = self.now
-        question = self.frontier.question(asked_at)
+        question = self.id_tracker.question(asked_at)
         self.pass_time(takes_s)
-        new = self.frontier.take(question, self.table.after(*question, most), most, asked_at)
+        new = self.id_tracker.take(question, self.table.after(*question, most), most, asked_at)
         self.delivered.update(one.reading_id for one in new if one.reading_id is not None)
 
     def ask_on(self, most: int = 1_000) -> None:
@@ -82,7 +82,7 @@ class Reader:
         for _ in range(10_000):
             self.pass_time(2.0)
             self.ask(most)
-            if not self.frontier.holes and self.frontier.known == max(self.table.rows, default=0):
+            if not self.id_tracker.holes and self.id_tracker.known == max(self.table.rows, default=0):
                 return
         raise AssertionError("some holes are never given up")
 
@@ -92,7 +92,7 @@ def reader(*reading_ids: int) -> Reader:
     table = Table()
     table.add(*reading_ids)
     highest = max(reading_ids, default=0)
-    return Reader(table, Frontier.begin(highest, 1, reading_ids, PATIENCE, 0.0))
+    return Reader(table, IdTracker.begin(highest, 1, reading_ids, PATIENCE, 0.0))
 
 
 HAND_OUT, COMMIT, ROLL_BACK, PASS, ASK = range(5)
@@ -107,7 +107,7 @@ def test_each_committed_row_is_delivered_once_in_any_interleaving(
     steps: list[tuple[int, int]], most: int, most_holes: int
 ) -> None:
     one = reader()
-    with patch.object(frontier, "MOST_HOLES", most_holes):
+    with patch.object(id_tracker, "MOST_HOLES", most_holes):
         for step, number in steps:
             transactions = list(one.table.open)
             chosen = transactions[number % len(transactions)] if transactions else None
@@ -138,7 +138,7 @@ def test_rows_there_at_the_beginning_are_not_delivered_but_what_fills_their_gaps
 def test_ids_missing_at_the_end_at_the_beginning_are_a_gap_too() -> None:
     table = Table()
     table.add(7)  # the highest row was told as 9, and is gone again
-    one = Reader(table, Frontier.begin(9, 5, [7], PATIENCE, 0.0))
+    one = Reader(table, IdTracker.begin(9, 5, [7], PATIENCE, 0.0))
     table.add(8, 10)
     one.ask()
     assert sorted(one.delivered) == [8, 10]
@@ -147,7 +147,7 @@ def test_ids_missing_at_the_end_at_the_beginning_are_a_gap_too() -> None:
 def test_what_lies_below_the_lowest_id_counts_as_seen() -> None:
     table = Table()
     table.add(1, 2, 50)
-    one = Reader(table, Frontier.begin(50, 40, [50], PATIENCE, 0.0))
+    one = Reader(table, IdTracker.begin(50, 40, [50], PATIENCE, 0.0))
     table.add(3, 45)
     one.ask_on()
     assert sorted(one.delivered) == [45]
@@ -158,10 +158,10 @@ def test_a_hole_is_given_up_after_patience_and_not_before() -> None:
     for _ in range(int(PATIENCE) - 1):
         one.now += 1
         one.ask()
-    assert one.frontier.holes == 1
+    assert one.id_tracker.holes == 1
     one.now += PATIENCE / 5  # old holes are asked for less often
     one.ask()
-    assert one.frontier.holes == 0
+    assert one.id_tracker.holes == 0
     one.table.add(2)
     one.ask()
     assert not one.delivered
@@ -189,7 +189,7 @@ def test_a_young_hole_is_asked_for_each_time_and_an_old_one_less_often() -> None
     asked: list[float] = []
     for second in range(int(PATIENCE)):
         one.now = float(second)
-        if one.frontier.question(one.now).holes:
+        if one.id_tracker.question(one.now).holes:
             asked.append(one.now)
         one.ask()
     young = [now for now in asked if now < EAGER_S]
@@ -199,18 +199,18 @@ def test_a_young_hole_is_asked_for_each_time_and_an_old_one_less_often() -> None
 
 
 def test_more_holes_than_the_budget_are_asked_for_in_turn() -> None:
-    one = reader(*range(1, 3 * frontier.MOST_HOLES, 2))
+    one = reader(*range(1, 3 * id_tracker.MOST_HOLES, 2))
     one.ask()
-    first = one.frontier.question(one.now).holes
+    first = one.id_tracker.question(one.now).holes
     one.now += 1
     one.ask()
-    second = one.frontier.question(one.now).holes
-    assert len(first) == len(second) == frontier.MOST_HOLES
+    second = one.id_tracker.question(one.now).holes
+    assert len(first) == len(second) == id_tracker.MOST_HOLES
     assert first != second
-    one.table.add(*range(2, 3 * frontier.MOST_HOLES, 2))
+    one.table.add(*range(2, 3 * id_tracker.MOST_HOLES, 2))
     one.ask_on()
     assert set(one.delivered.values()) == {1}
-    assert len(one.delivered) == len(range(2, 3 * frontier.MOST_HOLES, 2))
+    assert len(one.delivered) == len(range(2, 3 * id_tracker.MOST_HOLES, 2))
 
 
 def test_a_last_row_that_is_gone_or_another_shows_at_once() -> None:

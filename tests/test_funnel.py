@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 import errors
-from access.refusal import Refused
+from access.access_denied import AccessDenied
 from ask.answers import Refusal
 from ask.questions import Register
 from server import EVENTS, decode, refuse
@@ -18,7 +18,7 @@ REFUSALS: list[tuple[Exception, Refusal]] = [
     (errors.NotFound("no storehouse 7", "store_house_id"), Refusal("not_found", "no storehouse 7", "store_house_id")),
     (errors.Forbidden("only for operators"), Refusal("forbidden", "only for operators")),
     (errors.RateLimited("too fast"), Refusal("rate_limited", "too fast")),
-    (Refused("expired", "this session has ended"), Refusal("expired", "this session has ended")),
+    (AccessDenied("expired", "this session has ended"), Refusal("expired", "this session has ended")),
     (errors.Unavailable("the database does not answer"), Refusal("unavailable", "the database does not answer")),
     (KeyError("secret"), Refusal("internal", "this is a defect of the server; its log says more")),
     (TypeError("secret"), Refusal("internal", "this is a defect of the server; its log says more")),

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
-import headers
 from tests import credentials
 from tests.serving import Serve
 from tests.sites import site
+from web import security_headers
 
 ASKED = [
     ("GET", ""),
@@ -37,13 +37,15 @@ async def test_every_answer_has_them_and_says_https_only_where_it_was_asked_so(s
                 plain = await ask(server.url, method, path, "http")
                 secure = await ask(server.url, method, path, "https")
                 # Else a browser would not say whose form it sends.
-                always = headers.ALWAYS | ({"Referrer-Policy": "same-origin"} if path.startswith("log") else {})
+                always = security_headers.ALWAYS | (
+                    {"Referrer-Policy": "same-origin"} if path.startswith("log") else {}
+                )
                 for answer in (plain, secure):
                     assert always.items() <= dict(answer.headers).items(), path
                     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
                     assert "Server" not in answer.headers
-                assert headers.HTTPS.items() <= dict(secure.headers).items(), path
-                assert not headers.HTTPS.keys() & dict(plain.headers).keys(), path
+                assert security_headers.HTTPS.items() <= dict(secure.headers).items(), path
+                assert not security_headers.HTTPS.keys() & dict(plain.headers).keys(), path
 
 
 async def ask(url: str, method: str, path: str, scheme: str) -> HTTPResponse:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
-import health
 from tests.services.mariadb import MariaDB
 from tests.services.nginx import Nginx
 from tests.services.redis import Redis
 from tests.serving import Serve
 from tests.serving_inside import serving_inside
 from tests.sites import Site, site
+from web import health
 
 HANG = 60.0  # seconds; only what hangs takes so long
 LOOK_S = 0.05

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import instants
 from ask.buckets import WIDTHS_S, frame
 from ask.history import LONGEST
+from common import clock, time_zones
 from tests.clients import Client, connected
 from tests.coldstore import READINGS, SENSORS, ZONE, with_year, year_in
 from tests.serving_inside import serving_inside
@@ -262,11 +262,11 @@ async def test_local_times_around_a_change_of_the_clocks_are_where_they_belong(
 @pytest.mark.parametrize(("zone", "change"), CHANGES.values(), ids=CHANGES)
 def test_a_local_time_means_the_same_instant_as_in_what_is_live(zone: ZoneInfo, change: datetime, minute: int) -> None:
     now = change + minute * MINUTE
-    start, end = change - timedelta(hours=4), min(change + timedelta(hours=4), now + instants.AHEAD)
-    spans = instants.local_spans(start, end, zone, now)
+    start, end = change - timedelta(hours=4), min(change + timedelta(hours=4), now + clock.AHEAD)
+    spans = time_zones.local_spans(start, end, zone, now)
     first = change.astimezone(zone).replace(tzinfo=None, fold=0) - timedelta(hours=6)
     for wall in (first + n * 5 * MINUTE for n in range(12 * 12)):
-        instant = instants.from_local(wall, zone, now)
+        instant = time_zones.from_local(wall, zone, now)
         offsets = [span.offset for span in spans if span.start <= wall < span.end]
         assert offsets == ([wall - instant.replace(tzinfo=None)] if start <= instant < end else []), wall
 
@@ -284,8 +284,8 @@ def test_in_any_span_each_local_time_counts_once(
     end = begin + timedelta(hours=hours)
     now = end + timedelta(days=1)
     wall = (begin.astimezone(zone) + wall_minutes * MINUTE).replace(tzinfo=None, fold=0)
-    instant = instants.from_local(wall, zone, now)
-    offsets = [span.offset for span in instants.local_spans(begin, end, zone, now) if span.start <= wall < span.end]
+    instant = time_zones.from_local(wall, zone, now)
+    offsets = [span.offset for span in time_zones.local_spans(begin, end, zone, now) if span.start <= wall < span.end]
     assert offsets == ([wall - instant.replace(tzinfo=None)] if begin <= instant < end else [])
 
 

@@ -16,9 +16,8 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-import database
 import settings
-import tables
+from db import database, tables
 from tests.clients import connected
 from tests.serving import ROOT, Serve, clean_environment, with_defaults
 

@@ -8,13 +8,12 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
-import database
 import settings
-import tables
+from db import database, tables
 from ingest import load
+from ingest.import_stats import Tally
 from ingest.series import Moment
 from ingest.site import Destination, Site, settle
-from ingest.tally import Tally
 
 START = datetime(2024, 1, 31, 10, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -43,8 +42,8 @@ class Player:
 
     def play(self, moments: list[Moment], speed: float = 900) -> Tally:
         tally = Tally(ZoneInfo("UTC"), QUARTER, print)
-        pace = load.Pace(speed, lambda: self.now, self.sleep)
-        load.paced(self.database.engine, self.site, iter(moments), tally, pace)
+        rate_limit = load.RateLimit(speed, lambda: self.now, self.sleep)
+        load.paced(self.database.engine, self.site, iter(moments), tally, rate_limit)
         self.note()
         return tally
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-import tables
 from ask.answers import Id
-from database import KEEPING, Database
+from db import tables
+from db.database import KEEPING, Database
 from record import journal, lease
 from record.journal import Step
 from tests.clients import KINDS, Client, Kind, connected

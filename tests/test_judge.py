@@ -223,7 +223,7 @@ def test_an_episode_that_goes_on_is_as_bad_as_it_was() -> None:
 
 
 def test_when_nothing_can_go_on_any_more_it_is_forgotten() -> None:
-    assert Judged(high(reopen=3), each_minute(6, 5, 5, 5, 5, 5)).state.fold.tracks == {}
+    assert Judged(high(reopen=3), each_minute(6, 5, 5, 5, 5, 5)).state.evaluation.kind_states == {}
 
 
 def test_a_breach_that_returns_must_last_for_the_delay_too() -> None:

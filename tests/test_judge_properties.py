@@ -243,4 +243,4 @@ def test_a_closing_that_is_learned_later_comes_to_the_same_as_one_that_is_learne
         at_once += changes
     later, said = close(terms, run(terms, begin(SENSOR), history, {})[0], kind, time)
     assert said == [change for change in at_once if change.episode.kind == kind]
-    assert later.fold == state.fold
+    assert later.evaluation == state.evaluation

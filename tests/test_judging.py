@@ -16,11 +16,11 @@ import sqlalchemy as sa
 import ask.episodes
 import record.readings
 import record.sites
-import tables
+from alarm_service.site_alarms import LEASE
 from ask import Ask
 from ask.answers import Alarm
 from ask.readings import Reading
-from live.alarm_watch import LEASE
+from db import tables
 from record import episodes, lease
 from tests.clients import Client, connected
 from tests.judged import RULES, Course, holder, is_done, kept, outcome, steps, without
@@ -100,7 +100,7 @@ async def test_one_frozen_for_ten_seconds_and_resumed_writes_nothing_twice_and_n
     course.add_sensors(north)
     settings = north.settings | {"rules": RULES}
     async with serve(settings) as first, AsyncExitStack() as running:
-        judging = await judges(north)
+        judge_loop = await judges(north)
         await running.enter_async_context(serve(settings))
         for step in range(course.length):
             await asyncio.to_thread(north.add_all, course.rows(north, step))
@@ -108,7 +108,7 @@ async def test_one_frozen_for_ten_seconds_and_resumed_writes_nothing_twice_and_n
             if step == 40:
                 first.freeze()
                 until_thawed = asyncio.create_task(asyncio.sleep(FROZEN_S))
-                await until(lambda: holder(north) != judging, TAKEN_OVER_S)
+                await until(lambda: holder(north) != judge_loop, TAKEN_OVER_S)
         await until_thawed
         first.thaw()
         await until(lambda: is_done(north), LONG_S)
@@ -160,7 +160,7 @@ async def snapshot_taken(built: Site, other_than: Sequence[Any] = ()) -> Sequenc
 async def test_one_that_finds_out_anew_goes_on_to_take_snapshots(built: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving_inside(built.settings):
         first = await snapshot_taken(built)
-        monkeypatch.setattr("live.judging.MOST_WAITING", 0)
+        monkeypatch.setattr("alarm_service.judge_loop.MOST_WAITING", 0)
         built.add("temperature", 9.0)
         await stands(built, "raised")
         monkeypatch.undo()
@@ -240,7 +240,7 @@ async def test_one_that_gets_worse_stays_so(built: Site, serve: Serve) -> None:
 async def test_one_that_came_late_and_gets_worse_as_it_comes_up_to_date_stays_so(
     built: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("live.judging.LOOK_S", 0.0)  # what has come up to date is looked for each time
+    monkeypatch.setattr("alarm_service.judge_loop.LOOK_S", 0.0)  # what has come up to date is looked for each time
 
     def high() -> Alarm:
         (found,) = (one for one in kept(built) if one.kind == "high")
@@ -272,7 +272,7 @@ async def test_the_first_reading_of_a_new_sensor_is_judged(built: Site, serve: S
 async def test_a_reading_that_came_before_its_sensor_was_known_is_judged_though_the_judge_has_begun_anew(
     built: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("live.judging.SNAPSHOT_S", 0.1)
+    monkeypatch.setattr("alarm_service.judge_loop.SNAPSHOT_S", 0.1)
     built.ids["new"] = max(built.ids[name] for name in ("temperature", "door", "far")) + 1
     async with serving_inside(built.settings):
         await judges(built)
@@ -400,7 +400,7 @@ async def test_a_storehouse_that_falls_silent_as_a_whole_is_one_alarm_with_the_s
 async def test_a_database_that_does_not_answer_for_long_is_one_alarm_of_all_storehouses(
     taken_over: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alarms.silence.LOST_S", 2.0)
+    monkeypatch.setattr("alarms.outages.LOST_S", 2.0)
     path, where = tmp_path / "site.db", {"path": str(tmp_path / "state.db")}
     with site({"path": str(path)}) as built:
         place = {"store_house_id": built.ids["north"]}

@@ -16,13 +16,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as families
 from tornado.httpclient import AsyncHTTPClient
 
-from live.audience import Audience
-from live.screens import room
+from live.storehouse_feed import room
 from tests import credentials
-from tests.clients import Refused, connected
+from tests.clients import AccessDenied, connected
 from tests.serving import ROOT, Serve, StorewatchServer, served
 from tests.serving_inside import serving_inside, until
 from tests.sites import Site, site
+from transport.recipients import Recipients
 
 HANG = 60.0  # seconds; only what hangs takes so long
 LOOK_S = 0.05
@@ -119,12 +119,12 @@ async def test_a_browser_that_reads_too_slowly_is_counted_and_one_that_is_cut_of
         await until(lambda: inside.house.browsers.connects)
         manager = inside.house.sio.manager
         (sid,) = manager.rooms["/"][None]
-        audience = Audience([room(sid)])
+        recipients = Recipients([room(sid)])
         # The client lives in this very loop, and pushing never waits: it reads nothing meanwhile.
         for _ in range(200):
-            await manager.push("picture", "x" * 100_000, audience, "picture")
+            await manager.push("picture", "x" * 100_000, recipients, "picture")
         assert manager.conflated > 0
-        await manager.push("picture", "x" * 1_000_000, audience)
+        await manager.push("picture", "x" * 1_000_000, recipients)
         assert manager.pushed == 201
         assert manager.closed == {"unsent": 1}
         await client.disconnected.wait()
@@ -139,7 +139,7 @@ async def test_who_is_not_let_in_is_counted(own: Site, serve: Serve) -> None:
     async with serve(own.settings | {"access": credentials.access(credentials.user())}) as server:
         for _ in range(2):
             await credentials.post(f"{server.url}login", "name=li&password=wrong")
-        with pytest.raises(Refused):
+        with pytest.raises(AccessDenied):
             async with connected("python", server.url):
                 pass
         shown = {"Authorization": f"Bearer {credentials.token()}"}

@@ -8,7 +8,7 @@ import pytest
 from ask.answers import Env, Storehouse
 from ask.readings import Reading
 from ask.sensors import Sensor
-from instants import AHEAD
+from common.clock import AHEAD
 from live.newest import INTERVALS, Newest
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

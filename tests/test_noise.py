@@ -10,7 +10,7 @@ import yaml
 from alarms.__main__ import main
 from alarms.judge import begin, judge
 from alarms.model import Limit, Reading
-from alarms.noise import Advice, Noise, Rung, noise
+from alarms.nuisance import Advice, AlarmOccurrence, Nuisance, noise
 from alarms.rules import Terms
 from ask.sensors import sensors
 from ask.subjects import subjects
@@ -23,13 +23,13 @@ TEN = 10 * MINUTE
 LIMIT = Limit(5.0, "warning", delay=MINUTE)
 
 
-def rung(minutes: float | None, *, acknowledged: bool = False, **other: Any) -> Rung:
+def rung(minutes: float | None, *, acknowledged: bool = False, **other: Any) -> AlarmOccurrence:
     """An alarm that was out of limits for so many minutes, the first of them its delay."""
     cleared = None if minutes is None else minutes * MINUTE
-    return Rung("T", "high", 0.0, MINUTE, cleared, acknowledged, LIMIT)._replace(**other)
+    return AlarmOccurrence("T", "high", 0.0, MINUTE, cleared, acknowledged, LIMIT)._replace(**other)
 
 
-def one(*rungs: Rung) -> Noise:
+def one(*rungs: AlarmOccurrence) -> Nuisance:
     (found,) = noise(rungs, TEN)
     return found
 
@@ -47,7 +47,7 @@ def test_the_sensor_that_rings_most_comes_first() -> None:
     ("alarm", "unneeded"),
     [(rung(10.9), 1), (rung(11), 0), (rung(3, acknowledged=True), 0), (rung(None), 0)],
 )
-def test_nobody_needed_what_was_short_and_never_acknowledged(alarm: Rung, unneeded: int) -> None:
+def test_nobody_needed_what_was_short_and_never_acknowledged(alarm: AlarmOccurrence, unneeded: int) -> None:
     assert one(alarm).unneeded == unneeded
 
 
@@ -91,7 +91,7 @@ def test_no_hysteresis_is_advised_that_there_is_already_or_that_is_too_much() ->
 
 
 def test_what_was_needed_is_no_noise() -> None:
-    assert one(rung(60, inside=0.1)) == Noise("T", "high", 1, 0, None, None)
+    assert one(rung(60, inside=0.1)) == Nuisance("T", "high", 1, 0, None, None)
 
 
 def test_the_command_looks_at_the_alarms_and_the_readings_in_the_database(
@@ -110,7 +110,7 @@ def test_the_command_looks_at_the_alarms_and_the_readings_in_the_database(
             terms = Terms(high=(Limit(5.0, "warning", reopen=0.0),))
             for time, value in zip(times, values, strict=True):
                 state, changes = judge(terms, state, Reading(time.timestamp(), value))
-                said = [episodes.Said(change, "温度 1", "temperature") for change in changes]
+                said = [episodes.JudgedChange(change, "温度 1", "temperature") for change in changes]
                 episodes.write(connection, said, time)
     config = tmp_path / "settings.yaml"
     config.write_text(yaml.safe_dump({"database": where, "access": "open"}), encoding="utf-8")

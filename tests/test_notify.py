@@ -11,17 +11,17 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-import tables
 from alarms.model import CLEARED, RAISED, Change, Episode, Limit
 from ask.answers import Alarm, Storehouse
 from ask.episodes import open_alarms
 from ask.sensors import Sensor
-from database import KEEPING, Database
+from db import tables
+from db.database import KEEPING, Database
 from live.newest import Newest
 from notify.notifier import KEPT, Notifier
 from notify.sender import MOST_STUCK, Sender
 from record import episodes, lease, notices
-from record.episodes import Said
+from record.episodes import JudgedChange
 from settings import Notify, Target
 from tests.serving_inside import until
 from tests.sites import ZONE, Site, site
@@ -58,7 +58,7 @@ class Scene:
 
     def change(self, notifier: Notifier, *changes: Change, drill: bool = False) -> list[Alarm]:
         """What the judge does: write changes, and have them told, in one transaction."""
-        said = [Said(change, f"温度 {change.episode.key}", "temperature", drill=drill) for change in changes]
+        said = [JudgedChange(change, f"温度 {change.episode.key}", "temperature", drill=drill) for change in changes]
         with self.state.engine.begin() as connection:
             lease.lock(connection, LEASE)
             written = episodes.write(connection, said, self.now)
@@ -322,7 +322,7 @@ def test_what_is_not_committed_is_not_told(scene: Scene) -> None:
     notifier = scene.notifier()
     with scene.state.engine.connect() as connection:
         connection.begin()
-        written = episodes.write(connection, [Said(scene.raised(scene.episode()), "a", None)], scene.now)
+        written = episodes.write(connection, [JudgedChange(scene.raised(scene.episode()), "a", None)], scene.now)
         notifier.follow(connection, written.alarms)
         assert len(notices.waiting(connection, ["duty"])) == 1
         connection.rollback()

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 import record.sites
-import tables
+from db import tables
 from tests.judged import outcome
 from tests.kills import LONG_S, PACE_S, PERSON, Size, acknowledge, in_both_sizes, killing
 from tests.serving import Serve, StorewatchServer

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from alarms.drill import DRILL
 from alarms.model import KINDS, SEVERITIES
 from alarms.notices import DELIVERY, WHATS
+from alarms.test_alarm import DRILL
 from ask.answers import Alarm, Storehouse
 from ask.sensors import UNITS
 from notify import text

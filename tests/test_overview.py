@@ -16,16 +16,16 @@ from ask.answers import Alarm, Env, Organisation, Storehouse
 from ask.journal import Transition
 from ask.readings import Reading
 from ask.sensors import Sensor
-from ask.sight import EVERYTHING, Sight
-from database import Database
-from live.audience import Audience
-from live.glance import chosen, glance
+from ask.visibility import EVERYTHING, Visibility
+from db.database import Database
 from live.newest import Newest
-from live.overview import Overview
+from live.overview_feed import Overview
+from live.storehouse_summary import chosen, glance
 from tests.clients import HANG, Client, connected
 from tests.serving_inside import serving_inside, until
 from tests.sites import Site
 from tests.sites import site as site_of_ours
+from transport.recipients import Recipients
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -89,7 +89,7 @@ def test_of_each_metric_the_reading_is_shown_that_says_most(
 class Known:
     """Stands for `Ask`: the organisations, and no history."""
 
-    async def organisations(self, _sight: Sight) -> list[Organisation]:
+    async def organisations(self, _visibility: Visibility) -> list[Organisation]:
         return [Organisation(1, "One"), Organisation(2, "Two")]
 
 
@@ -126,9 +126,9 @@ class Hall:
     async def _own(self) -> None:
         pass
 
-    async def _emit(self, event: str, data: object, audience: Audience, key: Hashable = None) -> None:
+    async def _emit(self, event: str, data: object, recipients: Recipients, key: Hashable = None) -> None:
         assert event == "overview"
-        self.pushed.append((msgspec.json.decode(msgspec.json.encode(data)), key, audience.rooms))
+        self.pushed.append((msgspec.json.decode(msgspec.json.encode(data)), key, recipients.rooms))
 
 
 @pytest.fixture

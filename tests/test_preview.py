@@ -23,8 +23,8 @@ from alarms.__main__ import main
 from alarms.model import Reading
 from alarms.preview import HOUR_S, LEAD_S, Compared, Trial, preview, slot
 from alarms.replay import replay
-from ask.past import Hour, Measured, Past, Span
 from ask.readings import Key
+from ask.replay_readings import Hour, Measured, ReplayReadings, Span
 from ask.sensors import Sensor, sensors
 from ask.subjects import subjects
 from settings import Source
@@ -163,11 +163,11 @@ def test_each_alarm_is_counted_for_the_rule_that_gave_its_limit() -> None:
 
 
 def test_two_slots_without_a_reading_between_are_never_silence() -> None:
-    for silence_s in (1.0, 120.0, 180.0, 200.0, 2700.0, 100_000.0):
-        terms = rules.terms(rules.read([{"no_data": silence_s}]), SENSOR)
+    for no_data_after_s in (1.0, 120.0, 180.0, 200.0, 2700.0, 100_000.0):
+        terms = rules.terms(rules.read([{"no_data": no_data_after_s}]), SENSOR)
         width = slot([terms])
         assert HOUR_S % max(width, 1) == 0
-        assert 2 * width <= silence_s
+        assert 2 * width <= no_data_after_s
     assert slot([rules.terms([], SENSOR)]) == 90
     assert slot([rules.terms(rules.read([{"no_data": None}]), SENSOR)]) == HOUR_S
 
@@ -241,7 +241,7 @@ async def test_a_database_tells_the_hours_and_the_readings_as_they_are(built: Si
     with built.database.engine.connect() as connection:
         found = subjects(built.database.settings, Source(None), connection)
         sensor = sensors(connection, found, built.ids["north"])[0]
-        past = Past(connection, found, datetime.now(UTC))
+        past = ReplayReadings(connection, found, datetime.now(UTC))
         first = math.floor((end - 2 * DAY).timestamp()) // HOUR_S * HOUR_S
         whole = [(float(first), end.timestamp())]
         readings = list(past.readings(sensor, whole))
@@ -283,7 +283,9 @@ async def test_of_many_at_once_some_are_told_to_come_again(built: Site, serve: S
 
 def previewing(server: int) -> list[int]:
     """The processes in which this server has previews made."""
-    found = subprocess.run(["pgrep", "-P", str(server), "-f", "live.previewing"], capture_output=True, check=False)
+    found = subprocess.run(
+        ["pgrep", "-P", str(server), "-f", "alarm_service.preview_worker"], capture_output=True, check=False
+    )
     return [int(pid) for pid in found.stdout.split()]
 
 

@@ -7,8 +7,8 @@ import jsonschema
 import msgspec
 import pytest
 
-import asyncapi
 from ask.answers import Envs
+from contract import asyncapi
 from errors import StorewatchError
 from server import EVENTS
 from tests.serving import ROOT

@@ -14,13 +14,13 @@ import pytest
 import redis.asyncio as aioredis
 import socketio
 
-from live import cluster
 from settings import Redis as RedisSettings
 from tests.clients import TRANSPORTS, Client, connected
 from tests.services.redis import Redis
 from tests.serving import Serve, StorewatchServer
 from tests.serving_inside import SOON, serving_inside, until
 from tests.sites import Site, site
+from transport import redis_manager
 
 HEALED_S = 5.0
 LOST = "is lost, and with it what crosses processes"
@@ -222,7 +222,7 @@ async def test_redis_that_hangs_keeps_no_process_from_ending(north: Site, own_re
 
 
 async def test_who_listens_to_redis_stops_whenever_it_is_told_to(own_redis: Redis) -> None:
-    manager = cluster.manager(msgspec.convert(own_redis.settings(), RedisSettings), 1000, 10.0)
+    manager = redis_manager.manager(msgspec.convert(own_redis.settings(), RedisSettings), 1000, 10.0)
     socketio.AsyncServer(async_mode="tornado", client_manager=manager)
     for step in range(STEPS):
         listening = asyncio.create_task(manager.listen())

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-import tables
 from ask import history
 from ask.buckets import HOUR_S, ROLLED_UP_S, Frame
 from ask.readings import Reading
 from ask.sensors import Sensor
 from ask.subjects import Subjects, subjects
+from db import tables
 from live.rollups import Rollups
 from record import rollups
 from settings import Source

@@ -91,14 +91,14 @@ def test_temperature_has_no_limits_before_somebody_says_what_is_stored() -> None
 
 @pytest.mark.parametrize(("interval_s", "limit_s"), [(1.0, 180.0), (60.0, 180.0), (900.0, 2700.0)])
 def test_no_data_is_three_intervals_and_at_least_three_minutes(interval_s: float, limit_s: float) -> None:
-    assert terms([], sensor(interval_s=interval_s)).silence_s == limit_s
+    assert terms([], sensor(interval_s=interval_s)).no_data_after_s == limit_s
 
 
 def test_a_sensor_that_reports_changes_only_is_never_silent_unless_a_rule_says_how_long() -> None:
     door = sensor("door", None)
     assert terms([], door).no_data == ()
     assert terms(read([{"no_data": {"severity": "info"}}]), door).no_data == ()
-    assert terms(read([{"no_data": "1d"}]), door).silence_s == 86_400.0
+    assert terms(read([{"no_data": "1d"}]), door).no_data_after_s == 86_400.0
 
 
 def test_no_data_may_change_its_severity_and_keep_the_usual_span() -> None:

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alarms import event_log
 from alarms.__main__ import main
 from alarms.agreement import Days, Span, match, score
+from alarms.commands import event_log
 from tests.serving import ROOT
 
 RULES = """

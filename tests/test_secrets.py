@@ -12,7 +12,7 @@ from tornado.web import Application, RequestHandler
 
 from settings import Settings
 from tests import credentials, planted
-from tests.clients import Refused, connected
+from tests.clients import AccessDenied, connected
 from tests.services.mariadb import PASSWORD
 from tests.services.private import free_port
 from tests.services.redis import Redis
@@ -71,7 +71,7 @@ async def test_a_server_that_says_all_it_can_tells_none(mariadb_database: dict[s
 
 async def refusal(url: str, token: str) -> str:
     """What is said to who comes with this token."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(AccessDenied) as refused:
         async with connected("python", url, auth={"token": token}):
             pass
     return f"{refused.value} {refused.value.data}"

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from alarms.model import Change, Episode, Limit
-from alarms.silence import LOST_S, is_part, lost, silent
+from alarms.outages import LOST_S, is_part, lost, silent
 from ask.answers import EVERYWHERE
 
 MINUTE = 60.0

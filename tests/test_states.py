@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from alarm_service.sensor_states import SensorStates
 from alarms import rules
 from ask.readings import Reading
 from ask.sensors import Sensor
-from live.states import States
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()
 MINUTE, HOUR = 60.0, 3600.0
@@ -19,7 +19,7 @@ class Watch:
     """One sensor with a limit, judged by a clock that may be wrong; its readings are timed by the same clock."""
 
     def __init__(self, **kinds: object) -> None:
-        self.states = States(rules.read([{"scope": {}, "high": 5, "no_data": "3m"} | kinds]), defaults=False)
+        self.states = SensorStates(rules.read([{"scope": {}, "high": 5, "no_data": "3m"} | kinds]), defaults=False)
         self.states.learn([SENSOR])
         self.said: list[tuple[str, str]] = []
 

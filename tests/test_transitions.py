@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
+from alarm_service.site_alarm_changes import steps
 from ask.answers import Alarm
-from live.transitions import steps
 from record.journal import Step
 
 BEGUN = datetime(2026, 11, 22, 12, tzinfo=UTC)

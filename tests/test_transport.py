@@ -19,11 +19,11 @@ import socketio
 from engineio.packet import Packet as EnginePacket
 
 import transport
-from engine.deadlines import Deadlines
-from engine.door import PAGE_BODY
-from engine.handler import Handler
 from tests.bare_server import CLOSE, HANG, TEXT, UPGRADE, Answer, Bare, bare, frame
 from tests.serving_inside import until
+from transport.deadlines import Deadlines
+from transport.handler import Handler
+from transport.http_server import PAGE_BODY
 
 WAYS = pytest.mark.parametrize("door", [False, True], ids=["application", "door"])
 POLLING, WEBSOCKET = "EIO=4&transport=polling", "EIO=4&transport=websocket"

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ask.readings import Reading, Row
-from instants import from_local, wall_span
-from live.window import OVERLAP, ROUNDS, Span, Window
+from common.time_zones import from_local, wall_span
+from live.time_tracker import OVERLAP, ROUNDS, Span, TimeTracker
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LATE = timedelta(minutes=10)
@@ -37,7 +37,7 @@ class Table:
     """Those that were committed soon after their time."""
 
     def __post_init__(self) -> None:
-        self.window = Window(LATE, self.now, partial(wall_span, tz=self.tz))
+        self.window = TimeTracker(LATE, self.now, partial(wall_span, tz=self.tz))
 
     def commit(self, age: timedelta, value: float = 0.0) -> Stored:
         time = self.now - age

@@ -19,9 +19,9 @@ from typing import Any
 import msgspec
 
 import globals
-import instants
 import main
 from ask.readings import Reading
+from common import clock
 from live.poller import Poller
 
 CLOCK = Path("clock")
@@ -75,7 +75,7 @@ def _set_clock() -> None:
         (seconds,) = OFFSET.unpack(offset[:])
         return datetime.now(UTC) + timedelta(seconds=seconds)
 
-    instants.now = now
+    clock.now = now
 
 
 if __name__ == "__main__":

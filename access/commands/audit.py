@@ -11,12 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 import ask.audit
-import database
 import settings as settings_module
-from access import trail
-from access.trail import Tampered
-from ask.audit import BEGINNING, Head, Sealed
-from commands import add_config, readable
+from access import audit_chain
+from access.audit_chain import Tampered
+from ask.audit import BEGINNING, ChainHead, Sealed
+from cli import add_config, readable
+from db import database
 from errors import UsageError
 
 PAGE = 1_000
@@ -68,13 +68,13 @@ def _verify(connection: sa.Connection, known: str | None) -> int:
     return 0
 
 
-def verify(connection: sa.Connection, known: str | None = None) -> Head:
+def verify(connection: sa.Connection, known: str | None = None) -> ChainHead:
     """Return the last entry's id and hash; raises `Tampered`. `known` is the hash of one that was there before."""
     last, start = BEGINNING, None
     seen = known in (None, BEGINNING.hash)
     while True:
         for entry in _entries(connection, start):
-            last = trail.follow(last, entry)
+            last = audit_chain.follow(last, entry)
             seen = seen or last.hash == known
         # An entry is committed together with the head, which is read after the entries: it is never behind them, and
         # where it is ahead, what was written meanwhile is there to be read.
@@ -82,7 +82,7 @@ def verify(connection: sa.Connection, known: str | None = None) -> Head:
         if head is None or head.entry_id <= last.entry_id or start == last.entry_id:
             break
         start = last.entry_id
-    trail.end(last, head)
+    audit_chain.end(last, head)
     if not seen:
         raise Tampered(f"no entry has the hash {known}: what came up to it was cut off, or written anew")
     return last

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import jwt
 
-import commands as common
-import instants
+import cli
 import settings as settings_module
 from access.user import ROLES
+from common import clock
 from errors import UsageError
 from settings import TokenKey
 
@@ -23,7 +23,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
         description="Print a token (JWT) that is signed with the first HS256 secret of the settings. Its jti, by which "
         "it can be revoked, can be read in the token.",
     )
-    common.add_config(parser)
+    cli.add_config(parser)
     parser.add_argument("name", help="what the program is called, here and in the audit")
     parser.add_argument("--role", choices=ROLES, default="watch", help="what it may do (%(default)s)")
     parser.add_argument("--organisation", metavar="ID", action="append", help="it may see that; may be given often")
@@ -37,7 +37,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the token; raises `UsageError`."""
     key = _key(options.config)
-    now = instants.now()
+    now = clock.now()
     said = {
         "sub": options.name,
         "iat": int(now.timestamp()),

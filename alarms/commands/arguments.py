@@ -5,14 +5,14 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import instants
+from common import time_zones
 from errors import UsageError
 
 
 def zone(text: str) -> ZoneInfo:
     """Return the time zone of this name."""
     try:
-        return instants.zone(text)
+        return time_zones.zone(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

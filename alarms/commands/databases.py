@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 import sqlalchemy as sa
 
 from ask.subjects import Subjects, subjects
-from commands import readable
+from cli import readable
 from settings import Settings, Source
 
 

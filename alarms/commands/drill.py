@@ -11,18 +11,18 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-import database
-import instants
 import settings as settings_module
 from alarms.commands.places import place
 from ask import sensors
 from ask.sensors import Sensor
 from ask.subjects import subjects
-from commands import add_config
+from cli import add_config
+from common import clock
+from db import database
 from errors import UsageError
-from record import audit, drills
+from record import audit, test_alarms
 from record.audit import Entry
-from record.drills import Drill, Told
+from record.test_alarms import AlarmTest, Told
 from settings import Settings, Source
 
 T = TypeVar("T")
@@ -100,10 +100,10 @@ def _sensor(settings: Settings, origin: Source, place_name: str, sensor_name: st
 
 
 def _ask(state: database.Database, sensor: Sensor, span: timedelta) -> int:
-    now = instants.now()
+    now = clock.now()
     with state.engine.begin() as connection:
         audit.append(connection, Entry("drill_asked", _person(), "", str(sensor.store_house_id), after=sensor), now)
-        return drills.ask(connection, sensor, now, now + span)
+        return test_alarms.ask(connection, sensor, now, now + span)
 
 
 def _person() -> str:
@@ -122,7 +122,7 @@ def _watch(state: database.Database, drill_id: int) -> int:
         with state.engine.begin() as connection:
             drill, told = _found(connection, drill_id)
             if drill.alarm is None and time.monotonic() - start > JUDGED_WITHIN_S:
-                drills.withdraw(connection, drill_id)
+                test_alarms.withdraw(connection, drill_id)
                 raise UsageError("drill: no server has taken it up; is one running with these settings?")
         for line in steps(drill, told):
             if line not in shown:
@@ -135,18 +135,18 @@ def _watch(state: database.Database, drill_id: int) -> int:
 
 def _report(state: database.Database) -> int:
     with state.engine.begin() as connection:
-        for drill in drills.newest(connection, MOST):
+        for drill in test_alarms.newest(connection, MOST):
             for line in steps(*_found(connection, drill.drill_id)):
                 print(line)
     return 0
 
 
-def _found(connection: sa.Connection, drill_id: int) -> tuple[Drill, list[Told]]:
-    drill = drills.one(connection, drill_id)
-    return drill, drills.told(connection, drill)
+def _found(connection: sa.Connection, drill_id: int) -> tuple[AlarmTest, list[Told]]:
+    drill = test_alarms.one(connection, drill_id)
+    return drill, test_alarms.told(connection, drill)
 
 
-def steps(drill: Drill, told: Sequence[Told]) -> Iterator[str]:
+def steps(drill: AlarmTest, told: Sequence[Told]) -> Iterator[str]:
     """Return what has happened so far, a line each, in the order of time."""
     yield f"{_time(drill.asked)} drill {drill.drill_id}: asked for at {drill.sensor.sensor_name}"
     alarm = drill.alarm

@@ -9,18 +9,18 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-import instants
 import settings as settings_module
 from alarms.commands.databases import reading
 from alarms.model import DISMISSED, HIGH, LOW, NO_DATA, PENDING, WITHDRAWN, Limit
-from alarms.noise import Advice, Noise, Rung, noise
+from alarms.nuisance import Advice, AlarmOccurrence, Nuisance, noise
 from ask import episodes, sensors, storehouses
 from ask.answers import Alarm
 from ask.buckets import Frame
 from ask.history import buckets
 from ask.sensors import Sensor
 from ask.subjects import Subjects
-from commands import add_config
+from cli import add_config
+from common import clock
 
 MOST = 100_000
 """Alarms of a storehouse that are looked at."""
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     """Print what rings; raises `UsageError`."""
     settings, origin = settings_module.load(options.config)
     with reading(settings, origin) as (kept, connection, found):
-        rungs = list(_rungs(kept, connection, found, instants.now() - timedelta(days=options.days)))
+        rungs = list(_rungs(kept, connection, found, clock.now() - timedelta(days=options.days)))
     print("\n".join(report(noise(rungs, options.minutes * 60.0), options)))
     return 0
 
@@ -61,7 +61,9 @@ def _positive(text: str) -> float:
     return number
 
 
-def _rungs(kept: sa.Connection, connection: sa.Connection, found: Subjects, since: datetime) -> Iterator[Rung]:
+def _rungs(
+    kept: sa.Connection, connection: sa.Connection, found: Subjects, since: datetime
+) -> Iterator[AlarmOccurrence]:
     for place in storehouses.all_storehouses(connection, found):
         known = {(one.sensor_id, one.metric): one for one in sensors.sensors(connection, found, place.store_house_id)}
         rang = [alarm for alarm in episodes.since(kept, place.store_house_id, since, MOST) if has_rung(alarm)]
@@ -82,8 +84,8 @@ def has_rung(alarm: Alarm) -> bool:
     return not quiet and alarm.state != PENDING and alarm.transition not in (DISMISSED, WITHDRAWN)
 
 
-def _rung(name: str, alarm: Alarm, sensor: Sensor | None, inside: float | None) -> Rung:
-    return Rung(
+def _rung(name: str, alarm: Alarm, sensor: Sensor | None, inside: float | None) -> AlarmOccurrence:
+    return AlarmOccurrence(
         name,
         alarm.kind,
         _since(alarm).timestamp(),
@@ -114,7 +116,7 @@ def _inside(
     start, end = before.cleared.timestamp(), _since(alarm).timestamp()
     if not 0 < end - start <= SOON_S:
         return None
-    between = buckets(connection, found, [sensor], Frame(int(start), int(end), 1), instants.now())
+    between = buckets(connection, found, [sensor], Frame(int(start), int(end), 1), clock.now())
     values = [value for one in between.get(sensor.key, {}).values() for value in (one.min, one.max)]
     if not values:
         return None
@@ -122,7 +124,7 @@ def _inside(
     return limit - min(values) if alarm.kind == HIGH else max(values) - limit
 
 
-def report(found: Sequence[Noise], options: argparse.Namespace) -> Iterator[str]:
+def report(found: Sequence[Nuisance], options: argparse.Namespace) -> Iterator[str]:
     """Return the lines that say it."""
     rung, unneeded = (sum(getattr(one, name) for one in found) for name in ("rung", "unneeded"))
     yield (
@@ -134,7 +136,7 @@ def report(found: Sequence[Noise], options: argparse.Namespace) -> Iterator[str]
         yield f"{one.rung:>6,}  {one.sensor}, {one.kind}: {one.unneeded:,} nobody needed{advice}"
 
 
-def _advice(one: Noise) -> Iterable[str]:
+def _advice(one: Nuisance) -> Iterable[str]:
     delay = "no data only after" if one.kind == NO_DATA else "a delay of"
     if one.delay is not None:
         yield f"{delay} {one.delay.value / 60:g}m {_silences(one.delay)}"

@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 import ask.rules
-import instants
 import settings as settings_module
 from alarms import rules
 from alarms.commands.arguments import add_days, add_rules, span
@@ -21,8 +20,9 @@ from alarms.preview import Compared, Trial, preview
 from alarms.rules import Rule
 from ask import sensors
 from ask.history import check_span
-from ask.past import Past
-from commands import add_config
+from ask.replay_readings import ReplayReadings
+from cli import add_config
+from common import clock, time_zones
 from errors import BadRequest, Unavailable, UsageError
 from settings import Settings, Source
 
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with reading(settings, origin) as (kept, connection, found):
             here = place(connection, found, options.store_house)
-            zone, now = instants.zone(here.time_zone), instants.now()
+            zone, now = time_zones.zone(here.time_zone), clock.now()
             start, end = span(options.first, options.last, zone)
             check_span(start, end)
             trial = Trial(
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
                 min(end, now).timestamp(),
             )
             judged = sensors.sensors(connection, found, here.store_house_id)
-            rang = list(preview(trial, judged, Past(connection, found, now)))
+            rang = list(preview(trial, judged, ReplayReadings(connection, found, now)))
     except (BadRequest, Unavailable) as error:
         raise UsageError(f"preview: {error.message}") from None
     print("\n".join(report(rang, trial, zone, alarms=options.alarms)))

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import yaml
 
-from alarms import event_log, rules, sheet
+from alarms import rules
 from alarms.agreement import Days, Span, score
+from alarms.commands import event_log, readings_csv
 from alarms.commands.arguments import add_days, add_rules, span, zone
 from alarms.model import HIGH, LOW, Reading
 from alarms.replay import replay
@@ -38,7 +39,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the score; raises `UsageError` where a file is not what it should be."""
     found = read_rules(options.rules)
-    table = sheet.readings(options.readings, options.time_zone, options.metric, _say)
+    table = readings_csv.readings(options.readings, options.time_zone, options.metric, _say)
     ours = judged(found, table)
     if not ours:
         raise UsageError(f"{options.rules}: gives no limits to any sensor of {options.readings}")

@@ -1,0 +1,1 @@
+"""The running judge, and what people do about alarms."""

@@ -1,0 +1,49 @@
+"""Periodic work: the one loop behind every job that runs again and again."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from logger import errors_logged
+
+Interval = float | Callable[[], float]
+"""Seconds between the end of one run and the start of the next; a function is asked after each run."""
+
+
+async def run_periodically(
+    job: Callable[[], Awaitable[object]],
+    interval: Interval,
+    *,
+    log: logging.Logger,
+    purpose: str,
+    wake: asyncio.Event | None = None,
+    wait_first: bool = False,
+) -> None:
+    """Run `job` until cancelled, waiting `interval` seconds after each run.
+
+    An exception does not end the job: `log` says that it cannot do `purpose` (such as "refresh the directory"). Setting
+    `wake` starts the next run at once. With `wait_first` the first run waits, too.
+    """
+    if wait_first:
+        await wait_for_event(wake, _seconds(interval))
+    while True:
+        with errors_logged(log, purpose):
+            await job()
+        await wait_for_event(wake, _seconds(interval))
+
+
+async def wait_for_event(event: asyncio.Event | None, timeout_s: float) -> None:
+    """Wait until `event` is set, at most `timeout_s` seconds, and clear it."""
+    if event is None:
+        await asyncio.sleep(timeout_s)
+        return
+    with suppress(TimeoutError):
+        # Not asyncio.wait_for: in Python 3.11 it loses a cancellation that arrives together with the event.
+        async with asyncio.timeout(max(timeout_s, 0)):
+            await event.wait()
+    event.clear()
+
+
+def _seconds(interval: Interval) -> float:
+    return interval() if callable(interval) else interval

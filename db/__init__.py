@@ -1,0 +1,1 @@
+"""The databases: engines and their dialects, our own tables, and their migrations."""
