@@ -28,7 +28,7 @@ help:
 	@echo "make test             set up for development, then check and test everything"
 	@echo "make faults           test for minutes what happens when everything goes wrong"
 	@echo "make soak             have browsers come and go for 20 minutes; SOAK=SECONDS: for so long"
-	@echo "make lint             ruff, mypy and tsc alone"
+	@echo "make lint             check without testing: ruff, mypy, tach, our own rules, tsc"
 	@echo "make audit            ask the internet what is known to be unsafe in what is installed"
 	@echo "make bench            measure the server and its peers; BENCH=SUBJECT: one subject alone"
 	@echo "make screenshots      take the pictures in docs/screenshots; LOOKS=all: every view in every look"
@@ -55,6 +55,8 @@ lint: setup
 	ruff check .
 	ruff format --check .
 	mypy
+	tach check
+	python -m lint
 	npm --prefix dashboard run --silent check
 
 # All are asked, whatever the first one finds. Strict: what cannot be looked up is no good news. Of the browser's side

@@ -1,4 +1,4 @@
-"""What the commands of several packages (`python -m alarms`, `python -m access`, `python -m ingest`) have in common."""
+"""Shared by the command lines of several packages (`python -m alarms`, `python -m access`, `python -m ingest`)."""
 
 import argparse
 import os
@@ -10,12 +10,14 @@ from typing import NoReturn
 import sqlalchemy as sa
 
 from db import database
+from db.limits import BATCH_LIMITS
+from db.migrate import migrate
 from errors import UsageError
 from settings import Database
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments."""
+    """Reports wrong arguments in one line."""
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError`."""
@@ -23,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(package: str, description: str, commands: Sequence[ModuleType], argv: Sequence[str] | None) -> int:
-    """Run a command of `python -m PACKAGE`; return its exit status: 2 where it cannot be done.
+    """Run a command of `python -m PACKAGE`; return its exit status: 2 if it cannot be done.
 
     Each of `commands` is a module whose `add` adds it to the parser, with the function that runs it as `run`.
     """
@@ -45,15 +47,15 @@ def run(package: str, description: str, commands: Sequence[ModuleType], argv: Se
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """Let the settings be named, as they are for the server."""
+    """Add the option --config, with the server's default."""
     config = os.environ.get("STOREWATCH_CONFIG")
     parser.add_argument(
         "--config", metavar="FILE", default=config, help="settings.yaml (default: STOREWATCH_CONFIG, else the demo's)"
     )
 
 
-def readable(where: Database) -> database.Database:
-    """Return a database to read from, our tables in it as they are today; raises `UsageError`."""
-    if where.map is None:
-        database.migrate(where)
-    return database.Database(where, database.WORKING, 1)
+def open_for_reading(settings: Database) -> database.Database:
+    """Open a database to read from, after migrating our own tables in it; raises `UsageError`."""
+    if settings.map is None:
+        migrate(settings)
+    return database.Database(settings, BATCH_LIMITS, 1)

@@ -5,7 +5,7 @@
 
 
 class StorewatchError(Exception):
-    """A refusal that the asker is told: `code` names it, `field` the key of the payload at fault."""
+    """An error that the caller is told: `code` names it, `field` the key of the payload at fault."""
 
     code = "internal"
 
@@ -28,13 +28,13 @@ class UnknownEvent(StorewatchError):
 
 
 class NotFound(StorewatchError):
-    """There is no such thing, or the asker may not see it."""
+    """There is no such thing, or the caller may not see it."""
 
     code = "not_found"
 
 
 class Forbidden(StorewatchError):
-    """The asker may see it, but not do this."""
+    """The caller may see it, but not do this."""
 
     code = "forbidden"
 

@@ -1,6 +1,6 @@
-"""Logging, configured once by `main`: a line for people, or an object for machines; never more than one to a record.
+"""Logging, configured once by `main`: for each record a line for people, or a JSON object for machines.
 
-What comes from outside, such as the name of an event, can neither begin a line nor move a terminal's cursor.
+Text from outside, such as the name of an event, can neither begin a line nor move a terminal's cursor.
 """
 
 import json
@@ -18,14 +18,14 @@ from errors import Unavailable
 _connection: ContextVar[str | None] = ContextVar("connection", default=None)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""What ends a line, moves the cursor, or turns the direction of writing."""
+"""Characters that end a line, move the cursor, or change the direction of writing."""
 INDENT = "    "
-"""Begins each line of a trace: no record begins like this."""
+"""Starts each line of a trace, so that none looks like a record."""
 
 
 @contextmanager
 def connection(sid: str) -> Iterator[None]:
-    """Have all that is logged in this block say for which connection it was done."""
+    """Add the connection's id to all that is logged in this block."""
     token = _connection.set(sid)
     try:
         yield
@@ -41,15 +41,15 @@ class Text(logging.Formatter):
         sid = _connection.get()
         message = record.getMessage() if sid is None else f"{sid} {record.getMessage()}"
         line = f"{self.formatTime(record)} {record.levelname} {record.name}: {_visible(message)}"
-        return "\n".join([line, *(INDENT + _visible(one) for one in _trace(self, record))])
+        return "\n".join([line, *(INDENT + _visible(trace_line) for trace_line in _trace(self, record))])
 
 
 class Json(logging.Formatter):
     """An object for machines, in ASCII."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as an object; `connection` and `trace` stand there where it has them."""
-        found: dict[str, str] = {
+        """Return the record as an object, with `connection` and `trace` if it has them."""
+        fields: dict[str, str] = {
             "time": f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
             "level": record.levelname,
             "logger": record.name,
@@ -57,10 +57,10 @@ class Json(logging.Formatter):
         }
         sid, trace = _connection.get(), _trace(self, record)
         if sid is not None:
-            found["connection"] = sid
+            fields["connection"] = sid
         if trace:
-            found["trace"] = "\n".join(trace)
-        return json.dumps(found)
+            fields["trace"] = "\n".join(trace)
+        return json.dumps(fields)
 
 
 def configure(level: str, form: Literal["text", "json"] = "text") -> None:
@@ -68,13 +68,13 @@ def configure(level: str, form: Literal["text", "json"] = "text") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if form == "json" else Text())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # Tornado writes a line for every request; at 3,000 browsers that is all one would see.
+    # Tornado logs a line for every request; with 3,000 browsers there would be nothing else to see.
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def _visible(text: str) -> str:
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:

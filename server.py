@@ -1,10 +1,9 @@
-"""The Socket.IO server: who comes in, one handler per event, one place where errors become answers."""
+"""The Socket.IO namespace: who comes in, one row per event, one place where errors become answers."""
 
-import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +13,18 @@ import socketio
 
 import logger
 import transport
+from access import guard
 from access.access_denied import AccessDenied
 from access.audit_writer import AuditWriter
 from access.authenticator import Authenticator
 from access.caller import Caller
+from access.connection import Connection, Connections, Request
+from access.guard import AnswerGuard, Guarded
 from access.user import Role
 from alarm_service.actions import AlarmActions
 from alarm_service.journal_follower import JournalFollower
-from alarm_service.preview_pool import Previews
+from alarm_service.preview_pool import PreviewPool
+from alarm_service.rule_actions import RuleActions
 from ask import Ask
 from ask.answers import (
     Alarm,
@@ -29,9 +32,9 @@ from ask.answers import (
     Ended,
     Envs,
     History,
-    Id,
     Maintenance,
     Organisation,
+    Overview,
     Preview,
     Refusal,
     Rules,
@@ -39,7 +42,6 @@ from ask.answers import (
     Storehouse,
     Who,
 )
-from ask.answers import Overview as OverviewAnswer
 from ask.questions import (
     AckAlarm,
     CloseAlarm,
@@ -54,270 +56,241 @@ from ask.questions import (
     SaveRules,
     Storehouses,
 )
-from ask.visibility import Visibility
-from errors import BadRequest, Forbidden, NotFound, RateLimited, StorewatchError, Unavailable, UnknownEvent
+from errors import BadRequest, Forbidden, RateLimited, StorewatchError, Unavailable, UnknownEvent
+from globals import Clients
 from live.directory import Directory
 from live.newest import Newest
-from live.overview_feed import Overview
-from live.storehouse_feed import StorehouseFeed, alarms, room
+from live.overview_feed import OverviewFeed
+from live.storehouse_feed import StorehouseFeed, alarms_message, room
 from record.audit import Entry
 from settings import Settings
 from transport.rate_limit import RateLimit, TokenBucket
 
-log = logging.getLogger("server")
+log = logging.getLogger(__name__)
 
 PING_INTERVAL_S = 10
 PING_TIMEOUT_S = 5
-IN_FLIGHT = 8
+MAX_IN_FLIGHT = 8
 """Events of one connection that may wait for their answers at once."""
-PACKETS, SPARE = 4, 50
-"""So many times as many packets may come as events, and so many more: attachments, pongs and handshakes are packets."""
+PACKETS_PER_EVENT, SPARE_PACKETS = 4, 50
+"""Packet limit: 4 x the event limit plus 50, because attachments, pongs and handshakes are packets too."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts that handlers need. `app.serve` builds them; `clients` is `globals.clients`."""
+
+    settings: Settings
+    authenticator: Authenticator
+    connections: Connections
+    guard: AnswerGuard
+    audit: AuditWriter
+    clients: Clients
+    ask: Ask
+    newest: Newest
+    directory: Directory
+    storehouse_feed: StorehouseFeed
+    overview_feed: OverviewFeed
+    journal: JournalFollower
+    alarm_actions: AlarmActions
+    rule_actions: RuleActions
+    previews: PreviewPool
+
+
+Handler = Callable[[Services, Request], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
-    """An event that a browser may send: the question its payload must be, its answer, and who answers."""
+    """An event that a browser may send: the question that its payload must be, the answer, and who answers it."""
 
     question: type[Any]
     answer: Any
-    handler: Callable[..., Awaitable[Any]]
+    handler: Handler
+    guarded: Guarded = guard.NOTHING_HIDDEN
+    """What it is about, so what the guard checks before and after."""
     needs: Role = "watch"
-    """The role that may ask it."""
+    """The role that may send it."""
     bare: str | None = None
     """The key that a payload which is no object stands for."""
     emitted_as: str | None = None
-    """The name its answer is emitted under, where that is not the event's own."""
+    """The name that its answer is emitted under, where that is not the event's own."""
 
 
-@dataclass(slots=True)
-class Connection:
-    """What this server keeps of one connection."""
+async def register(services: Services, request: Request) -> Envs:
+    """Watch a storehouse, and leave the one watched before."""
+    caller, cursor = request.caller, request.question.cursor
+    visibility = caller.user.visibility
+    async with request.connection.turn:
+        storehouse = await services.guard.watchable_storehouse(request.question.store_house_id, visibility)
+        store_house_id = storehouse.store_house_id
+        if services.newest.storehouse(store_house_id) is None:
+            await services.directory.refresh()
+        missed_before = [] if cursor is None else await services.journal.missed_before(store_house_id, cursor)
+        services.guard.check_watchable(store_house_id, visibility)
+        request.check_caller()
+        if caller.sid in services.clients:
+            services.clients[caller.sid] = store_house_id
+    # Now that the storehouse is watched, nothing may be awaited that waits for anything else before the answer is on
+    # its way: a push in between would come first, and the older state after it.
+    if cursor is not None and missed_before is not None:
+        missed = services.journal.missed_transitions(missed_before, store_house_id, cursor)
+        if missed:
+            await services.connections.send(caller.sid, "alarms", alarms_message(store_house_id, missed))
+    return services.storehouse_feed.envs(store_house_id, reset=missed_before is None)
 
-    token_bucket: TokenBucket
-    in_flight: int = 0
-    # Two registers of one connection must not overtake each other: the last one asked is the one watched.
-    turn: asyncio.Lock | None = None
+
+async def unregister(services: Services, request: Request) -> None:
+    """Stop watching a storehouse."""
+    async with request.connection.turn:
+        if request.caller.sid in services.clients:
+            services.clients[request.caller.sid] = None
 
 
-class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
-    """All that browsers can do. `clients` is `globals.clients`, `askers` is who is connected, by sid."""
+async def watch_overview(services: Services, request: Request) -> Overview:
+    """Watch the overview of all storehouses."""
+    caller = request.caller
+    async with request.connection.turn:
+        await services.overview_feed.refresh_organisations()
+        with suppress(Unavailable):  # then the last that is known is shown
+            await services.guard.refresh()
+        request.check_caller()
+        if caller.sid in services.clients:
+            services.overview_feed.watch(caller.sid, caller.user.visibility)
+    # As with `register`, nothing else may be awaited before the answer is on its way.
+    return services.overview_feed.answer(caller.user.visibility)
 
-    def __init__(
-        self,
-        settings: Settings,
-        ask: Ask,
-        newest: Newest,
-        storehouse_feed: StorehouseFeed,
-        directory: Directory,
-        journal: JournalFollower,
-        alarm_actions: AlarmActions,
-        previews: Previews,
-        overview: Overview,
-        clients: MutableMapping[str, Id | None],
-        authenticator: Authenticator,
-        callers: MutableMapping[str, Caller],
-        audit: AuditWriter,
-    ) -> None:
+
+async def leave_overview(services: Services, request: Request) -> None:
+    """Stop watching the overview."""
+    async with request.connection.turn:
+        services.overview_feed.leave(request.caller.sid)
+
+
+async def whoami(_services: Services, request: Request) -> Who:
+    """Return who the caller is, and what their role is."""
+    return who(request.caller)
+
+
+async def alive(_services: Services, _request: Request) -> None:
+    """Answer a browser that has heard nothing for a while."""
+
+
+def who(caller: Caller) -> Who:
+    """Return what a caller is told of themselves."""
+    return Who(caller.user.name, caller.user.role, caller.user.expires)
+
+
+# Each row names the handler; those about a storehouse get it from the guard, as `request.storehouse`.
+EVENTS: dict[str, Event] = {
+    "orgs": Event(Nothing, list[Organisation], lambda s, _: s.ask.organisations(), guard.ORGANISATIONS),
+    "org": Event(Nothing, list[Organisation], lambda s, _: s.ask.organisations(), guard.ORGANISATIONS),
+    "storehouses": Event(
+        Storehouses, list[Storehouse], lambda s, r: s.ask.storehouses(r.question), guard.STOREHOUSES, bare="org_id"
+    ),
+    "storehouse": Event(
+        Storehouses, list[Storehouse], lambda s, r: s.ask.storehouses(r.question), guard.STOREHOUSES, bare="org_id"
+    ),
+    "register": Event(Register, Envs, register, emitted_as="envs"),
+    "unregister": Event(Nothing, None, unregister),
+    "queryAlarms": Event(
+        QueryAlarms, list[Alarm], lambda s, r: s.ask.alarms(r.question, r.storehouse), guard.STOREHOUSE
+    ),
+    "ackAlarm": Event(AckAlarm, Alarm, lambda s, r: s.alarm_actions.acknowledge(r), guard.ALARM, needs="operate"),
+    "closeAlarm": Event(CloseAlarm, Alarm, lambda s, r: s.alarm_actions.close(r), guard.ALARM, needs="operate"),
+    "querySensors": Event(
+        QuerySensors,
+        list[SensorAnswer],
+        lambda s, r: s.rule_actions.sensors(r),
+        guard.STOREHOUSE,
+        bare="store_house_id",
+    ),
+    "queryRules": Event(QueryRules, Rules, lambda s, r: s.rule_actions.rules(r), guard.RULES),
+    "saveRules": Event(SaveRules, Rules, lambda s, r: s.rule_actions.save_rules(r), guard.ALL_RULES, needs="configure"),
+    "saveMaintenance": Event(
+        SaveMaintenance,
+        Maintenance,
+        lambda s, r: s.alarm_actions.save_maintenance(r),
+        guard.CHANGE_OF_STOREHOUSE,
+        needs="operate",
+    ),
+    "previewAlarms": Event(
+        PreviewAlarms, Preview, lambda s, r: s.previews.preview(r), guard.STOREHOUSE, needs="configure"
+    ),
+    "queryEnvs": Event(QueryEnvs, History, lambda s, r: s.ask.history(r.question, r.storehouse), guard.STOREHOUSE),
+    "overview": Event(Nothing, Overview, watch_overview),
+    "leaveOverview": Event(Nothing, None, leave_overview),
+    "whoami": Event(Nothing, Who, whoami),
+    "alive": Event(Nothing, None, alive),
+}
+
+
+class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
+    """Lets browsers in, answers their events, and counts what they do."""
+
+    def __init__(self, services: Services) -> None:
         super().__init__("/")
         self.connects = 0
         """Connections let in."""
         self.disconnects: Counter[str] = Counter()
-        """Connections that ended, by the library's word for why."""
+        """Connections that ended, by the library's word for the reason."""
         self.refusals: Counter[str] = Counter()
         """Questions refused, by code."""
         self.floods = 0
-        """Connections closed because they went on asking too much."""
-        self._settings = settings
-        self._rate_limit = RateLimit(settings.rate_limit, settings.rate_burst)
-        self._ask = ask
-        self._newest = newest
-        self._storehouse_feed = storehouse_feed
-        self._directory = directory
-        self._journal = journal
-        self._alarm_actions = alarm_actions
-        self._previews = previews
-        self._overview = overview
-        self._clients = clients
-        self._authenticator = authenticator
-        self._callers = callers
-        self._audit = audit
-        self._connections: dict[str, Connection] = {}
+        """Connections closed because they kept sending too many events."""
+        self._services = services
+        self._rate_limit = RateLimit(services.settings.rate_limit, services.settings.rate_burst)
 
     async def on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         """Let a browser in, or tell it why not."""
         address = transport.remote_address(environ)
         try:
-            user = await self._authenticator.admit(environ, auth)
-        except AccessDenied as refused:
-            self._audit.count(Entry("connect_refused", "", address, refused.code))
-            told = {"code": refused.code, "message": refused.message}
-            raise socketio.exceptions.ConnectionRefusedError(refused.message, told) from None
+            user = await self._services.authenticator.authenticate_connection(environ, auth)
+        except AccessDenied as denied:
+            self._services.audit.enqueue_counted(Entry("connect_refused", "", address, denied.code))
+            refusal = {"code": denied.code, "message": denied.message}
+            raise socketio.exceptions.ConnectionRefusedError(denied.message, refusal) from None
         finally:
             transport.forget_handshake(environ)
-        self._connections[sid] = Connection(TokenBucket(self._rate_limit, time.monotonic()))
-        self._callers[sid] = Caller(sid, user, address)
-        self._clients[sid] = None
+        bucket = TokenBucket(self._rate_limit, time.monotonic())
+        await self._services.connections.add(Connection(Caller(sid, user, address), bucket))
         await self.enter_room(sid, room(sid))
         self.connects += 1
         log.debug("connected from %s", address)
 
     async def on_disconnect(self, sid: str, reason: str) -> None:
         """Forget a browser."""
-        self._forget(sid)
+        await self._forget(sid)
         self.disconnects[reason] += 1
         log.debug("disconnected: %s", reason)
 
-    async def orgs(self, caller: Caller, _question: Nothing) -> list[Organisation]:
-        """List the organisations."""
-        return await self._ask.organisations(caller.user.visibility)
+    async def caller_changed(self, caller: Caller) -> None:
+        """Apply a changed role or visibility to a live connection."""
+        connection = await self._services.connections.get(caller.sid)
+        if connection is None:
+            return
+        connection.caller = caller
+        await self._services.connections.send(caller.sid, "whoami", who(caller))
+        await self._services.storehouse_feed.caller_changed(caller.sid)
+        await self._services.overview_feed.caller_changed(caller.sid, caller.user.visibility)
 
-    async def storehouses(self, caller: Caller, question: Storehouses) -> list[Storehouse]:
-        """List an organisation's storehouses."""
-        return await self._ask.storehouses(question.org_id, caller.user.visibility)
-
-    async def register(self, caller: Caller, question: Register) -> Envs:
-        """Watch a storehouse, and leave the one watched before."""
-        sid, cursor = caller.sid, question.cursor
-        async with self._turn(sid):
-            store_house_id = await self._find(question.store_house_id, caller.user.visibility)
-            reached = [] if cursor is None else await self._journal.reach(store_house_id, cursor)
-            known = self._newest.storehouse(store_house_id)
-            if known is None or not caller.user.visibility.storehouse(known):
-                # It vanished, for all or for this one, while we asked; who watched it by now would never be told.
-                raise NotFound(f"there is no storehouse {store_house_id!r}", "store_house_id")
-            self._stays(caller)
-            if sid in self._clients:
-                self._clients[sid] = store_house_id
-        # From the watching on, nothing may be awaited before the answer is on its way: a push in between would come
-        # first, and the older picture after it.
-        if cursor is not None and reached is not None:
-            missed = self._journal.complete(reached, store_house_id, cursor)
-            if missed:
-                await self._tell(sid, "alarms", alarms(store_house_id, missed))
-        return self._storehouse_feed.envs(store_house_id, reset=reached is None)
-
-    async def unregister(self, caller: Caller, _question: Nothing) -> None:
-        """Stop watching."""
-        async with self._turn(caller.sid):
-            if caller.sid in self._clients:
-                self._clients[caller.sid] = None
-
-    async def query_alarms(self, caller: Caller, question: QueryAlarms) -> list[Alarm]:
-        """List a storehouse's alarms."""
-        return await self._ask.alarms(question, caller.user.visibility)
-
-    async def query_envs(self, caller: Caller, question: QueryEnvs) -> History:
-        """Tell the history of a storehouse's sensors."""
-        return await self._ask.history(question, caller.user.visibility)
-
-    async def overview(self, caller: Caller, _question: Nothing) -> OverviewAnswer:
-        """Watch all storehouses at a glance."""
-        async with self._turn(caller.sid):
-            await self._overview.learn()
-            with suppress(Unavailable):  # then the last that is known is told
-                await self._directory.own()
-            self._stays(caller)
-            if caller.sid in self._clients:
-                self._overview.watch(caller.sid, caller.user.visibility)
-        # As with `register`, nothing may be awaited from the watching on.
-        return self._overview.answer(caller.user.visibility)
-
-    async def leave_overview(self, caller: Caller, _question: Nothing) -> None:
-        """Stop watching all storehouses."""
-        async with self._turn(caller.sid):
-            self._overview.leave(caller.sid)
-
-    async def whoami(self, caller: Caller, _question: Nothing) -> Who:
-        """Say who asks."""
-        return Who(caller.user.name, caller.user.role, caller.user.expires)
-
-    async def alive(self, _asker: Caller, _question: Nothing) -> None:
-        """Say that we are there, to a browser that has heard nothing for a while."""
-
-    async def ack_alarm(self, caller: Caller, question: AckAlarm) -> Alarm:
-        """Acknowledge an alarm of ours."""
-        return await self._alarm_actions.acknowledge(question, caller)
-
-    async def close_alarm(self, caller: Caller, question: CloseAlarm) -> Alarm:
-        """Clear an alarm of ours by hand."""
-        return await self._alarm_actions.close(question, caller)
-
-    async def query_sensors(self, caller: Caller, question: QuerySensors) -> list[SensorAnswer]:
-        """List a storehouse's sensors."""
-        return await self._alarm_actions.sensors(question.store_house_id, caller.user.visibility, question.since)
-
-    async def query_rules(self, caller: Caller, question: QueryRules) -> Rules:
-        """Tell the rules of our alarms."""
-        return await self._alarm_actions.rules(question.store_house_id, caller.user.visibility)
-
-    async def save_rules(self, caller: Caller, question: SaveRules) -> Rules:
-        """Change the rules of our alarms."""
-        return await self._alarm_actions.save_rules(question, caller)
-
-    async def save_maintenance(self, caller: Caller, question: SaveMaintenance) -> Maintenance:
-        """Take note of when nobody is to be disturbed."""
-        return await self._alarm_actions.save_maintenance(question, caller)
-
-    async def preview_alarms(self, caller: Caller, question: PreviewAlarms) -> Preview:
-        """Tell which alarms other rules would have raised."""
-        return await self._previews.preview(question, caller.user.visibility)
-
-    async def review(self, caller: Caller) -> None:
-        """Take in that somebody may do, or see, something else from now on."""
-        self._callers[caller.sid] = caller
-        await self._tell(caller.sid, "whoami", await self.whoami(caller, Nothing()))
-        await self._storehouse_feed.review(caller.sid)
-        await self._overview.review(caller.sid, caller.user.visibility)
-
-    async def end(self, caller: Caller, refused: StorewatchError) -> None:
-        """Send somebody away who may not stay, and say why."""
-        self._forget(caller.sid)
-        entry = Entry("ended", caller.user.name, caller.address, refused.code)
-        if isinstance(refused, Flooding):
-            self._audit.count(entry, known=True)
+    async def end(self, caller: Caller, error: StorewatchError) -> None:
+        """Tell a caller why they may not stay, and disconnect them."""
+        await self._forget(caller.sid)
+        entry = Entry("ended", caller.user.name, caller.address, error.code)
+        if isinstance(error, Flooding):
+            self._services.audit.enqueue_counted(entry, per_user=True)
         else:
-            self._audit.note(entry)
-        await self._tell(caller.sid, "ended", Ended(refused.code, refused.message))
+            self._services.audit.enqueue(entry)
+        await self._services.connections.send(caller.sid, "ended", Ended(error.code, error.message))
         await self.disconnect(caller.sid)
 
-    async def _tell(self, sid: str, event: str, data: Any) -> None:
-        # A tuple, or null would be emitted as no argument at all. The connection is ours: no other process need know.
-        await self.emit(event, (data,), to=sid, ignore_queue=True)
-
-    def _forget(self, sid: str) -> None:
-        self._clients.pop(sid, None)
-        self._connections.pop(sid, None)
-        self._callers.pop(sid, None)
-        self._overview.leave(sid)
-
-    def _stays(self, caller: Caller) -> None:
-        if self._callers.get(caller.sid) is not caller:
-            raise Unavailable("what you may do or see has changed meanwhile; ask again")
-
-    def _turn(self, sid: str) -> asyncio.Lock:
-        connection = self._connections.get(sid)
-        if connection is None:
-            return asyncio.Lock()
-        connection.turn = connection.turn or asyncio.Lock()
-        return connection.turn
-
-    async def _find(self, store_house_id: Id, visibility: Visibility) -> Id:
-        """Return the id as its column has it; raises `NotFound`."""
-        try:
-            found = (await self._ask.storehouse(store_house_id, visibility)).store_house_id
-            await self._directory.own()
-        except Unavailable:
-            known = self._newest.storehouse(store_house_id)
-            if known is None or not visibility.storehouse(known):
-                raise
-            # The last that is known, marked stale, is more use in front of a cold store than an error.
-            return known.store_house_id
-        if self._newest.storehouse(found) is None:
-            await self._directory.refresh()
-        return found
+    async def _forget(self, sid: str) -> None:
+        await self._services.connections.remove(sid)
+        self._services.overview_feed.leave(sid)
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
-        """Take every event, whatever its name: the one way in."""
+        """Handle every event, whatever its name: the one way in."""
         sid, *payload = args
         with logger.connection(sid):
             if not isinstance(event, transport.EventName):
@@ -327,59 +300,51 @@ class Browsers(socketio.AsyncNamespace):  # type: ignore[misc]
     async def _answer(self, event: str, sid: str, payload: list[Any]) -> Any:
         """Answer an event, and return its acknowledgement: here errors become answers.
 
-        Who has left, or was sent away, is told nothing more.
+        A connection that has ended, or was sent away, is told nothing more.
         """
-        caller = self._callers.get(sid)
-        if caller is None:
+        connection = await self._services.connections.get(sid)
+        if connection is None:
             return self.server.not_handled
+        caller = connection.caller
         try:
-            with _Admission(self._connections[sid], self._settings):
-                spec = EVENTS.get(event)
-                if spec is None:
-                    raise UnknownEvent(f"there is no event {event[:80]!r}")
-                if not caller.user.may(spec.needs):
-                    raise Forbidden(f"this is for the role {spec.needs}; yours is {caller.user.role}")
-                data = await spec.handler(self, caller, decode(spec, payload))
-                self._stays(caller)
-                await self._tell(sid, spec.emitted_as or event, data)
+            with _Admission(connection, self._services.settings):
+                answer, emitted_as = await self._ask(event, connection, payload)
+                await self._services.connections.send(sid, emitted_as, answer)
         except Exception as error:
-            refusal = refuse(error, event)
-            if sid not in self._callers:
-                return self.server.not_handled
-            self.refusals[refusal.code] += 1
-            if isinstance(error, Forbidden) and caller.user.name:
-                self._audit.count(Entry("refused", caller.user.name, caller.address, event), known=True)
-            told = AskError(event, refusal.code, refusal.message, refusal.field)
-            await self._tell(sid, "ask_error", told)
-            if isinstance(error, Flooding):
-                self.floods += 1
-                await self.end(caller, error)
-                return self.server.not_handled
-            return {"ok": False, "error": refusal}
-        return {"ok": True, "data": data}
+            return await self._refuse(event, caller, error)
+        return {"ok": True, "data": answer}
 
+    async def _ask(self, event: str, connection: Connection, payload: list[Any]) -> tuple[Any, str]:
+        """Return the answer, and the name of the event that it is emitted as."""
+        caller = connection.caller
+        row = EVENTS.get(event)
+        if row is None:
+            raise UnknownEvent(f"there is no event {event[:80]!r}")
+        if not caller.user.may(row.needs):
+            raise Forbidden(f"this is for the role {row.needs}; yours is {caller.user.role}")
+        request = Request(connection, caller, decode(row, payload))
+        answer_guard = self._services.guard
+        request = await row.guarded.admit(answer_guard, request)
+        answer = await row.guarded.release(answer_guard, request, await row.handler(self._services, request))
+        request.check_caller()
+        return answer, row.emitted_as or event
 
-EVENTS: dict[str, Event] = {
-    "orgs": Event(Nothing, list[Organisation], Browsers.orgs),
-    "org": Event(Nothing, list[Organisation], Browsers.orgs),
-    "storehouses": Event(Storehouses, list[Storehouse], Browsers.storehouses, bare="org_id"),
-    "storehouse": Event(Storehouses, list[Storehouse], Browsers.storehouses, bare="org_id"),
-    "register": Event(Register, Envs, Browsers.register, emitted_as="envs"),
-    "unregister": Event(Nothing, None, Browsers.unregister),
-    "queryAlarms": Event(QueryAlarms, list[Alarm], Browsers.query_alarms),
-    "ackAlarm": Event(AckAlarm, Alarm, Browsers.ack_alarm, needs="operate"),
-    "closeAlarm": Event(CloseAlarm, Alarm, Browsers.close_alarm, needs="operate"),
-    "querySensors": Event(QuerySensors, list[SensorAnswer], Browsers.query_sensors, bare="store_house_id"),
-    "queryRules": Event(QueryRules, Rules, Browsers.query_rules),
-    "saveRules": Event(SaveRules, Rules, Browsers.save_rules, needs="configure"),
-    "saveMaintenance": Event(SaveMaintenance, Maintenance, Browsers.save_maintenance, needs="operate"),
-    "previewAlarms": Event(PreviewAlarms, Preview, Browsers.preview_alarms, needs="configure"),
-    "queryEnvs": Event(QueryEnvs, History, Browsers.query_envs),
-    "overview": Event(Nothing, OverviewAnswer, Browsers.overview),
-    "leaveOverview": Event(Nothing, None, Browsers.leave_overview),
-    "whoami": Event(Nothing, Who, Browsers.whoami),
-    "alive": Event(Nothing, None, Browsers.alive),
-}
+    async def _refuse(self, event: str, caller: Caller, error: Exception) -> Any:
+        """Tell a caller why an event was refused, and return its acknowledgement."""
+        refusal = refuse(error, event)
+        if await self._services.connections.get(caller.sid) is None:
+            return self.server.not_handled
+        self.refusals[refusal.code] += 1
+        if isinstance(error, Forbidden) and caller.user.name:
+            entry = Entry("refused", caller.user.name, caller.address, event)
+            self._services.audit.enqueue_counted(entry, per_user=True)
+        message = AskError(event, refusal.code, refusal.message, refusal.field)
+        await self._services.connections.send(caller.sid, "ask_error", message)
+        if isinstance(error, Flooding):
+            self.floods += 1
+            await self.end(caller, error)
+            return self.server.not_handled
+        return {"ok": False, "error": refusal}
 
 
 def decode(event: Event, payload: list[Any]) -> Any:
@@ -391,21 +356,22 @@ def decode(event: Event, payload: list[Any]) -> Any:
         raise BadRequest("the payload cannot be read: it is nested too deeply, or holds a number or text that is none")
     if event.bare and isinstance(value, (int, str)) and not isinstance(value, bool):
         value = {event.bare: value}
-    if value is None and not any(field.required for field in msgspec.structs.fields(event.question)):
+    required = [field.name for field in msgspec.structs.fields(event.question) if field.required]
+    if value is None and not required:
         value = {}
     if not isinstance(value, dict):
-        needed = ", ".join(field.name for field in msgspec.structs.fields(event.question) if field.required)
+        needed = ", ".join(required)
         raise BadRequest(f"the payload must be an object with {needed}", needed.split(", ")[0])
     try:
         return msgspec.convert(value, event.question)
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$")
-        name = place.strip("`.") or (message.split("`")[1] if "`" in message else None)
+        message, _, path = str(error).partition(" - at `$")
+        name = path.strip("`.") or (message.split("`")[1] if "`" in message else None)
         raise BadRequest(message, name) from None
 
 
 def refuse(error: Exception, event: str) -> Refusal:
-    """Return what the asker is told of `error`; what is not foreseen is a defect, logged and not shown."""
+    """Return the refusal that an error becomes; an unforeseen one is a defect, which is logged and not shown."""
     if isinstance(error, StorewatchError):
         return Refusal(error.code, error.message, error.field)
     log.error("%s failed", event[:80], exc_info=error)
@@ -413,11 +379,11 @@ def refuse(error: Exception, event: str) -> Refusal:
 
 
 class Flooding(RateLimited):
-    """Too many events, and it goes on after it was told so."""
+    """A connection keeps sending too many events after it was told so."""
 
 
 class _Admission:
-    """Bounds what one connection may ask: events a second, and events at once. Raises `RateLimited`."""
+    """Limits the events of a connection: how many a second, and how many at once. Raises `RateLimited`."""
 
     def __init__(self, connection: Connection, settings: Settings) -> None:
         self._connection = connection
@@ -425,11 +391,11 @@ class _Admission:
 
     def __enter__(self) -> None:
         connection = self._connection
-        left = connection.token_bucket.take(time.monotonic())
+        left = connection.token_bucket.consume(time.monotonic())
         if left < -self._settings.rate_burst:
             raise Flooding("too many events, and no pause: this connection is closed")
-        if left < 0 or connection.in_flight >= IN_FLIGHT:
-            raise RateLimited(f"more than {self._settings.rate_limit:g} events a second, or {IN_FLIGHT} at once")
+        if left < 0 or connection.in_flight >= MAX_IN_FLIGHT:
+            raise RateLimited(f"more than {self._settings.rate_limit:g} events a second, or {MAX_IN_FLIGHT} at once")
         connection.in_flight += 1
 
     def __exit__(self, *_: object) -> None:
@@ -446,5 +412,8 @@ def socket_server(settings: Settings, manager: socketio.AsyncManager) -> socketi
         ping_timeout=PING_TIMEOUT_S,
         max_http_buffer_size=settings.max_payload,
         cors_allowed_origins=settings.allowed_origins or None,
-        rate_limit=RateLimit(SPARE + PACKETS * settings.rate_limit, SPARE + PACKETS * settings.rate_burst),
+        rate_limit=RateLimit(
+            SPARE_PACKETS + PACKETS_PER_EVENT * settings.rate_limit,
+            SPARE_PACKETS + PACKETS_PER_EVENT * settings.rate_burst,
+        ),
     )

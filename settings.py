@@ -1,56 +1,47 @@
-"""settings.yaml and the environment become one frozen `Settings`.
+"""The settings: every key of settings.yaml with its unit and default, and the checks over several keys.
 
-The environment overrides single keys, two underscores going one level down:
-`STOREWATCH_DATABASE__KIND=mysql`.
+`settings_file` reads the file and the environment.
 """
 
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 
+import settings_file
+from common.severity import Severity
 from errors import UsageError
+from settings_file import Source as Source
 
-PREFIX = "STOREWATCH_"
-NOT_SETTINGS = {"STOREWATCH_CONFIG", "STOREWATCH_COLDSTORE"}
+MAX_SPAN = timedelta(days=366)
+"""The longest duration that a setting may name."""
+MAX_NAME_LENGTH = 64
+"""Characters in the name of a target, or of a user."""
+MIN_SECRET_BYTES = 32
+"""Bytes of a secret that things are signed with; a shorter one can be found by trying."""
+LONG_SECRET = f"at least {MIN_SECRET_BYTES} bytes, such as `openssl rand -hex 32` prints"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
-LISTS = {"allowed_origins", "trusted_proxies", "revoked"}
-"""Keys that are lists with commas in the environment."""
-SECRETS = {"password_file": "password", "url_file": "url", "secret_file": "secret", "public_key_file": "public_key"}
-"""Keys that name a file, and the key whose value stands in it."""
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-
-
-QUOTED = re.compile(r" (['\"])(?!<[a-z ]+>).{2,}\1", re.DOTALL)
-"""What an error of YAML says in the file's own words; the kinds of its tokens are the library's."""
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-LONGEST = timedelta(days=366)
-MOST_NAME = 64
-"""Characters in the name of a target, or of a user."""
-LEAST_SECRET = 32
-"""Bytes of a secret that things are signed with; fewer can be found by trying."""
-LONG_SECRET = f"at least {LEAST_SECRET} bytes, such as `openssl rand -hex 32` prints"
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def duration(text: str) -> timedelta:
-    """Return what `text` says, such as 90s, 15m, 1.5h or 2d; raises ValueError if it says nothing, or too much."""
-    found = re.fullmatch(r"([0-9]{1,8}(?:\.[0-9]+)?)([smhd])", text)
-    span = timedelta(**{UNITS[found[2]]: float(found[1])}) if found else timedelta()
-    if not timedelta() < span <= LONGEST:
-        raise ValueError(f"{text!r} is no duration; write one like 90s, 15m, 1h or 2d, at most {LONGEST.days}d")
+    """Parse a duration such as 90s, 15m, 1.5h or 2d; raises ValueError if it is none, or longer than `MAX_SPAN`."""
+    match = re.fullmatch(r"([0-9]{1,8}(?:\.[0-9]+)?)([smhd])", text)
+    span = timedelta(**{_UNITS[match[2]]: float(match[1])}) if match else timedelta()
+    if not timedelta() < span <= MAX_SPAN:
+        raise ValueError(f"{text!r} is no duration; write one like 90s, 15m, 1h or 2d, at most {MAX_SPAN.days}d")
     return span
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A part of the settings: its keys are known, and it never changes."""
+    """A part of the settings: immutable, and unknown keys are errors."""
 
 
 class SubjectMap(Section, frozen=True):
@@ -130,16 +121,16 @@ class Redis(Section, frozen=True):
 
 
 class Tls(Section, frozen=True):
-    """Files of PEM with which we answer https instead of http; read again when they change."""
+    """PEM files for https; they are read again when they change."""
 
     certificate: str = ""
-    """The certificate, and those between it and one that browsers know."""
+    """The certificate, followed by its intermediate certificates."""
     key: str = ""
     """Its private key, without a password."""
 
 
 class Target(Section, frozen=True):
-    """Somebody who is told of alarms, by a service that Apprise knows."""
+    """Somebody who is notified of alarms, through a service that Apprise supports."""
 
     name: str = ""
     """What it is called in the log, in alarms and in our tables."""
@@ -147,7 +138,7 @@ class Target(Section, frozen=True):
     """Apprise's URL of it; it holds the secrets."""
     language: Literal["zh", "en"] | None = None
     """Default: that of all."""
-    severity: Literal["info", "warning", "critical"] = "info"
+    severity: Severity = "info"
     """The least severe alarm it is told of."""
     store_house_ids: list[int | str] | None = None
     """The storehouses it is told of. Default: all."""
@@ -158,7 +149,7 @@ class Target(Section, frozen=True):
 
 
 class Notify(Section, frozen=True):
-    """Who is told of our own alarms, and when. Spans: a number and s, m, h or d."""
+    """Who is notified of our own alarms, and when. Durations: a number and s, m, h or d."""
 
     language: Literal["zh", "en"] = "zh"
     """Of the messages."""
@@ -180,12 +171,12 @@ class Notify(Section, frozen=True):
 
 
 class AccessUser(Section, frozen=True):
-    """Somebody who comes in with a name and a password."""
+    """A user who logs in with a name and a password."""
 
     name: str = ""
     """What they are called, here and in the audit."""
     password_hash: str = ""
-    """What `python -m access password` makes of their password."""
+    """The hash that `python -m access password` prints of their password."""
     role: Literal["watch", "operate", "configure"] = "watch"
     """What they may do."""
     organisations: list[int | str] | None = None
@@ -199,10 +190,10 @@ class AccessUser(Section, frozen=True):
 
 
 class TokenKey(Section, frozen=True):
-    """A key by which tokens (JWT) are believed."""
+    """A key that verifies tokens (JWT)."""
 
     algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
-    """Of its tokens; whatever a token says of itself."""
+    """The algorithm of its tokens, whatever a token's own header says."""
     secret: str = ""
     """HS256: the secret, at least 32 bytes."""
     public_key: str = ""
@@ -218,12 +209,12 @@ class TokenKey(Section, frozen=True):
 
 
 class Session(Section, frozen=True):
-    """How long who has logged in stays so."""
+    """Login sessions of users."""
 
     secret: str = ""
-    """What session cookies are signed with, at least 32 bytes; the same in all processes."""
+    """The secret that signs session cookies, at least 32 bytes; the same in all processes."""
     hours: Annotated[float, msgspec.Meta(gt=0, le=8784)] = 12.0
-    """Hours from a login to the end of its session."""
+    """Lifetime of a login session, in hours."""
 
     def __repr__(self) -> str:
         """Describe it without its secret."""
@@ -231,16 +222,16 @@ class Session(Section, frozen=True):
 
 
 class Access(Section, frozen=True):
-    """Who may come in."""
+    """Who has access: users with passwords, and programs with tokens."""
 
     users: list[AccessUser] = []
     """Those who log in."""
     tokens: list[TokenKey] = []
-    """The keys by which the tokens of programs are believed."""
+    """The keys that verify the tokens of programs."""
     session: Session | None = None
     """The sessions of users."""
     revoked: list[str] = []
-    """Names of those who may not come in any more, whatever they show; ids of single tokens (`jti`) and sessions."""
+    """Names of users without access any more; ids of single tokens (`jti`) and sessions."""
 
     def __repr__(self) -> str:
         """Count without secrets."""
@@ -248,7 +239,7 @@ class Access(Section, frozen=True):
 
 
 class Alarms(Section, frozen=True):
-    """Whether Storewatch judges readings itself."""
+    """Whether Storewatch raises alarms itself."""
 
     judge: bool = True
     """Raise alarms by the rules; without it there are those of the site's own system alone."""
@@ -270,25 +261,25 @@ class Settings(Section, frozen=True):
     state: Database | None = None
     """Our own tables: alarm journal, leases. Default: the database itself where its tables are ours, else SQLite."""
     poll_interval: Seconds = 1.0
-    """Seconds between two looks for new readings."""
+    """Poll interval: seconds between two polls of the database for new readings."""
     access: Literal["open"] | Access | None = None
-    """Who may come in: open, or users and tokens. It must be set for any database but the demo's."""
+    """Who has access: "open", or users and tokens. It must be set for any database but the demo's."""
     allowed_origins: list[str] = []
     """Origins of pages, besides our own, that may connect: scheme://host[:port]."""
     trusted_proxies: list[str] = []
-    """Addresses, or networks such as 10.0.0.0/8, of proxies that are believed when they say who asks, and how."""
+    """Addresses, or networks such as 10.0.0.0/8, of proxies whose X-Forwarded headers we trust."""
     tls: Tls | None = None
-    """The certificate to answer https with; without it, http."""
+    """The certificate for https; without it we serve http."""
     max_per_address: Positive = 10000
     """Connections that one address may have at once."""
     redis: Redis | None = None
-    """For several processes: what crosses them goes through here."""
+    """The message bus between several processes."""
     alarms: Alarms | None = None
-    """What Storewatch judges itself. Default: all, by its default rules too."""
+    """Whether Storewatch raises alarms itself. Default: it does, by its default rules too."""
     rules: list[dict[str, Any]] = []
-    """The rules of our own alarms, until people save others."""
+    """The rules of our own alarms, until others are saved on the page."""
     notify: Notify | None = None
-    """Who is told of our own alarms; without it, nobody but who watches."""
+    """Who is notified of our own alarms; without it, only the pages show them."""
     max_payload: Positive = 65536
     """Bytes of the largest message a browser may send."""
     rate_limit: Seconds = 20.0
@@ -296,13 +287,13 @@ class Settings(Section, frozen=True):
     rate_burst: Positive = 40
     """Events that one connection may send at once before `rate_limit` counts."""
     max_unsent: Positive = 524288
-    """Bytes that may wait for a browser that reads too slowly, before it is closed."""
+    """Bytes that may wait for a slow browser before it is disconnected."""
     max_stuck: Seconds = 30.0
-    """Seconds that a browser may take nothing while something waits for it, before it is closed."""
+    """Seconds that a browser may accept no data while some waits for it, before it is disconnected."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """The least serious record that is logged."""
+    """The lowest level that is logged."""
     log_format: Literal["text", "json"] = "text"
-    """Lines for people, or JSON for machines, one object a line."""
+    """Lines for people, or JSON for machines, one object per line."""
 
     @property
     def sensor_database(self) -> Database:
@@ -317,166 +308,35 @@ class Settings(Section, frozen=True):
 
     @property
     def own_alarms(self) -> Alarms:
-        """What Storewatch judges itself."""
+        """The settings of our own alarms."""
         return self.alarms or Alarms()
 
     @property
     def restricted(self) -> Access | None:
-        """Who may come in; None: everybody."""
+        """Who has access; None: everybody."""
         return self.access if isinstance(self.access, Access) else None
 
     @property
     def is_demo(self) -> bool:
-        """No database was named: the embedded demo."""
+        """Whether this is the embedded demo: no database is named."""
         return self.database is None
 
 
-class Source:
-    """The file the settings came from, to say in which line something stands."""
-
-    def __init__(self, path: str | None, text: str = "") -> None:
-        self.path = path
-        self._root = yaml.compose(text, Loader=yaml.SafeLoader) if text else None
-
-    def where(self, key: str) -> str:
-        """`FILE:LINE KEY` for a dotted key, by the nearest part of it that the file has; without a file the key."""
-        if self.path is None:
-            return key
-        line = self._line(key.split("."))
-        return f"{self.path}:{line} {key}" if line else f"{self.path}: {key}"
-
-    def _line(self, parts: list[str]) -> int | None:
-        node, line = self._root, None
-        for part in parts:
-            pairs = node.value if isinstance(node, yaml.MappingNode) else []
-            found = next(((k, v) for k, v in pairs if k.value == part), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        return line
-
-
 def load(path: str | None, environ: Mapping[str, str] = os.environ) -> tuple[Settings, Source]:
-    """Read the settings from the file at `path` (None: no file), then the environment.
+    """Read the settings from the file at `path` (None: no file), then the environment, and check them.
 
     Raises `UsageError` with the file, line and key at fault.
     """
-    text = _read(path) if path else ""
-    try:
-        source = Source(path, text)
-        tree = yaml.safe_load(text) or {}
-    except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{path}: not valid YAML: {_fault(error)}") from None
-    if not isinstance(tree, dict):
-        raise UsageError(f"{path}: must hold keys and values, such as `poll_interval: 1.0`")
-    settings = _convert(_with_secrets(tree, source.where), source.where, strict=True)
-    overrides = _overrides(environ)
-    if overrides:
-        # The file alone is right, so what is wrong now came from the environment.
-        settings = _convert(_with_secrets(_merged(tree, overrides), _variable), _variable, strict=False)
+    settings, source = settings_file.read(path, environ, Settings)
     _check(settings, source)
     return settings, source
 
 
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the settings {path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _fault(error: Exception) -> str:
-    """What is wrong with YAML, and where; not its text, as the library has it, for that may be a secret."""
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return " ".join(str(error).split())
-    mark = error.problem_mark or error.context_mark
-    place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    problem = error.problem or error.context or "it cannot be read"
-    return QUOTED.sub("", problem) + place
-
-
-def _with_secrets(tree: Any, where: Callable[[str], str], place: str = "") -> Any:
-    """Return a part of the settings, at `place`, with the secrets that stand in files; raises `UsageError`."""
-    if isinstance(tree, list):
-        return [_with_secrets(part, where, place) for part in tree]
-    if not isinstance(tree, dict):
-        return tree
-    found = {}
-    for name, value in tree.items():
-        key = f"{place}.{name}" if place else str(name)
-        secret = SECRETS.get(name)
-        if secret is None:
-            found[name] = _with_secrets(value, where, key)
-        elif tree.get(secret):
-            raise UsageError(f"{where(key)}: give either {secret} or {name}, not both")
-        else:
-            found[secret] = _secret(value, where(key))
-    return found
-
-
-def _secret(path: object, where: str) -> str:
-    try:
-        text = Path(str(path)).read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(f"{where}: {path} holds no text in UTF-8") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{where}: cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    secret = text.removesuffix("\n").removesuffix("\r")
-    if not secret:
-        raise UsageError(f"{where}: {path} holds nothing")
-    return secret
-
-
-def _variable(key: str) -> str:
-    """The variable of the environment that a dotted key is set by."""
-    return PREFIX + key.upper().replace(".", "__")
-
-
-def _convert(tree: dict[str, Any], where: Callable[[str], str], *, strict: bool) -> Settings:
-    # Values of the environment are strings; strict=False turns "8000" into a number where one is wanted and,
-    # unlike reading them as YAML, leaves the password 012 alone.
-    try:
-        return msgspec.convert(tree, Settings, strict=strict)
-    except msgspec.ValidationError as error:
-        # such as: Expected `str`, got `int` - at `$.database.map.reading.wide[...]`
-        message, _, place = str(error).partition(" - at ")
-        key = re.sub(r"^.*`\$\.?|\[.*|`$", "", place)
-        if message.startswith("Object contains unknown field"):
-            unknown = message.split("`")[1]
-            key = f"{key}.{unknown}" if key else unknown
-            message = "unknown key"
-        raise UsageError(f"{where(key)}: {message}; docs/settings.md tells what there is") from None
-
-
-def _overrides(environ: Mapping[str, str]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, value in sorted(environ.items()):
-        if not name.startswith(PREFIX) or name in NOT_SETTINGS:
-            continue
-        *parents, leaf = name.removeprefix(PREFIX).lower().split("__")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-            if not isinstance(node, dict):
-                raise UsageError(f"{name}: {parent} is set as a single value too")
-        node[leaf] = [part.strip() for part in value.split(",")] if leaf in LISTS else value
-    return tree
-
-
-def _merged(tree: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(tree)
-    for key, value in overrides.items():
-        below = merged.get(key)
-        nested = isinstance(value, dict) and (below is None or isinstance(below, dict))
-        merged[key] = _merged(below or {}, value) if nested else value
-    return merged
-
-
 def _check(settings: Settings, source: Source) -> None:
-    """The rules that reach over several keys."""
+    """Check what depends on several keys; raises `UsageError`."""
     if settings.state is not None and settings.state.map is not None:
         raise UsageError(f"{source.where('state.map')}: these tables are ours, so there is nothing to map")
-    _check_door(settings, source)
+    _check_network(settings, source)
     if settings.notify is not None:
         _check_notify(settings.notify, source)
     if settings.restricted is not None:
@@ -495,7 +355,7 @@ def _check(settings: Settings, source: Source) -> None:
         _check_map(database.map, source)
 
 
-def _check_door(settings: Settings, source: Source) -> None:
+def _check_network(settings: Settings, source: Source) -> None:
     for proxy in settings.trusted_proxies:
         try:
             ipaddress.ip_network(proxy)
@@ -516,8 +376,8 @@ def _check_notify(notify: Notify, source: Source) -> None:
     if not names:
         raise UsageError(f"{where}: name at least one target")
     for target in notify.targets:
-        if not 0 < len(target.name) <= MOST_NAME:
-            raise UsageError(f"{where}: each target needs a name, of at most {MOST_NAME} characters")
+        if not 0 < len(target.name) <= MAX_NAME_LENGTH:
+            raise UsageError(f"{where}: each target needs a name, of at most {MAX_NAME_LENGTH} characters")
         if not target.url:
             raise UsageError(f"{where}: the target {target.name!r} needs a url, one that Apprise knows")
         if names.count(target.name) > 1:
@@ -532,20 +392,20 @@ def _check_access(access: Access, source: Source) -> None:
     where = source.where("access.users")
     names = [user.name for user in access.users]
     for user in access.users:
-        if not 0 < len(user.name) <= MOST_NAME:
-            raise UsageError(f"{where}: each user needs a name, of at most {MOST_NAME} characters")
+        if not 0 < len(user.name) <= MAX_NAME_LENGTH:
+            raise UsageError(f"{where}: each user needs a name, of at most {MAX_NAME_LENGTH} characters")
         if names.count(user.name) > 1:
             raise UsageError(f"{where}: there are two users {user.name!r}")
         if not user.password_hash.startswith("$argon2id$"):
             raise UsageError(f"{where}: {user.name!r} needs a password_hash; `python -m access password` makes one")
-    if access.users and (access.session is None or len(access.session.secret.encode()) < LEAST_SECRET):
+    if access.users and (access.session is None or len(access.session.secret.encode()) < MIN_SECRET_BYTES):
         raise UsageError(f"{source.where('access.session')}: users need a session.secret, {LONG_SECRET}")
     for key in access.tokens:
         where = source.where("access.tokens")
         needed, other = ("secret", "public_key") if key.algorithm == "HS256" else ("public_key", "secret")
         if not getattr(key, needed) or getattr(key, other):
             raise UsageError(f"{where}: {key.algorithm} needs a {needed}, or a {needed}_file, and nothing else")
-        if key.secret and len(key.secret.encode()) < LEAST_SECRET:
+        if key.secret and len(key.secret.encode()) < MIN_SECRET_BYTES:
             raise UsageError(f"{where}: this secret can be found by trying; take {LONG_SECRET}")
 
 

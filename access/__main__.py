@@ -1,4 +1,4 @@
-"""The command `python -m access`: it composes what its commands need."""
+"""The command `python -m access`: users' passwords, tokens of programs, and the audit trail."""
 
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ COMMANDS = (password, token, audit)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 2 where it cannot be done."""
+    """Run the command; return its exit status: 2 if it cannot be done."""
     return cli.run("access", "Who may come in, and what they have done.", COMMANDS, argv)
 
 

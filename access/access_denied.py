@@ -1,4 +1,4 @@
-"""Why somebody is not let in, or may not stay."""
+"""The error of a client that may not connect, or may not stay connected."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ Reason = Literal["unauthorized", "expired", "revoked", "unavailable"]
 
 
 class AccessDenied(StorewatchError):
-    """Nobody gets in with this; `code` and `message` are what the client is told."""
+    """The client has no access; it is told `code` and `message`."""
 
     def __init__(self, code: Reason, message: str) -> None:
         super().__init__(message)

@@ -1,14 +1,14 @@
-"""Whether the audit trail is what was written. Pure: it is handed the entries in order, and the head at the end."""
+"""Verifies the audit trail's hash chain. Pure: the caller passes the entries in order, and the head at the end."""
 
 from ask.audit import BEGINNING, ChainHead, Sealed
 
 
 class Tampered(Exception):
-    """The trail is not what was written; the message names the first entry at which that shows."""
+    """The entries are not what was written; the message names the first entry at which that shows."""
 
 
-def follow(last: ChainHead, entry: Sealed) -> ChainHead:
-    """Return what follows the entry, which is to follow `last`; raises `Tampered`."""
+def verify_entry(last: ChainHead, entry: Sealed) -> ChainHead:
+    """Return the chain's new last entry, after `entry`, which must continue `last`; raises `Tampered`."""
     expected = last.entry_id + 1
     if entry.entry_id < expected:
         raise Tampered(f"entry {entry.entry_id} has been added: the first one is {BEGINNING.entry_id + 1}")
@@ -22,8 +22,8 @@ def follow(last: ChainHead, entry: Sealed) -> ChainHead:
     return entry.head
 
 
-def end(last: ChainHead, head: ChainHead | None) -> None:
-    """Compare the last entry with what the head knows of it; raises `Tampered`."""
+def verify_head(last: ChainHead, head: ChainHead | None) -> None:
+    """Compare the last entry with the stored head of the chain; raises `Tampered`."""
     if head is None:
         raise Tampered(f"the head is missing, which follows entry {last.entry_id}")
     if head == last:

@@ -1,4 +1,4 @@
-"""The audit trail's entries that come without a change of their own: who came in, and who was not let in."""
+"""Writes audit entries that are not part of a change's own transaction, such as logins and refused requests."""
 
 import asyncio
 import logging
@@ -6,42 +6,41 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from access.throttle import holder
 from common.clock import Clock
+from common.periodic import run_periodically
 from db.database import Database
 from errors import Unavailable
-from logger import errors_logged
 from record import audit
 from record.audit import Entry
+from transport.rate_limit import address_block
 
-log = logging.getLogger("live")
+log = logging.getLogger(__name__)
 
-LOOK_S = 1.0
-"""Between two attempts to write, and between two looks at what is counted."""
-MOST_WAITING = 10_000
-"""Entries that wait for the database; what comes then is only counted."""
-MOST_AT_ONCE = 100
+WRITE_INTERVAL_S = 1.0
+"""Seconds between two attempts to write, and between two checks of what is counted."""
+MAX_PENDING = 10_000
+"""Entries that may wait for the database; those after them are only counted."""
+BATCH_SIZE = 100
 """Entries in one transaction: it keeps all others from writing theirs."""
 COUNTED_S = 60.0
-"""Seconds in which what comes again and again from one address becomes a single entry."""
-MOST_ADDRESSES = 1_000
+"""Seconds in which repeated entries of one address become a single one."""
+MAX_COUNTED = 1_000
 """Addresses that are counted apart; all others are counted together."""
 STOPPING_S = 1.0
-"""How long the database may take for the last entries when we stop."""
+"""Seconds that the database may take for the last entries when we stop."""
 
-Noted = tuple[Callable[[sa.Connection, Entry, datetime], object], Entry, datetime]
-"""What writes it, the entry, and its time."""
+PendingEntry = tuple[Callable[[sa.Connection, Entry, datetime], object], Entry, datetime]
+"""The function that writes the entry, the entry, and its time."""
 
 
 @dataclass(slots=True)
-class Counted:
-    """How often something came again since `since`, in seconds of the elapsed time, and its last entry."""
+class RepeatedEntry:
+    """How often an entry was repeated since `since`, in seconds of the elapsed time, and the last one."""
 
     since: float
     last: Entry
@@ -49,121 +48,115 @@ class Counted:
 
 
 @dataclass
-class Portion:
-    """Entries to be written together, once, however often that is tried."""
+class Batch:
+    """Entries of one transaction, written once however often that is tried."""
 
-    noted: Sequence[Noted]
+    entries: Sequence[PendingEntry]
     written: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, connection: sa.Connection) -> None:
-        """Write them down. An attempt that nobody waits for any more may still be under way."""
+        """Write them. An earlier attempt that timed out may still be under way."""
         with self.lock:
             if self.written:
                 return
             with connection.begin():
-                for write, entry, when in self.noted:
+                for write, entry, when in self.entries:
                     write(connection, entry, when)
             self.written = True
 
 
 class AuditWriter:
-    """Writes entries into the trail in `state`; `elapsed` tells seconds."""
+    """Writes entries into the audit table of `state`; `elapsed` returns seconds."""
 
     def __init__(self, state: Database, clock: Clock, elapsed: Callable[[], float] = time.monotonic) -> None:
         self._state = state
         self._clock = clock
         self._elapsed = elapsed
-        self._waiting: deque[Noted] = deque()
-        self._portion: Portion | None = None
-        """The first of `_waiting`, while they are being written."""
+        self._pending: deque[PendingEntry] = deque()
+        self._batch: Batch | None = None
+        """The first of `_pending`, while they are being written."""
         self._lost = 0
-        self._counted: dict[tuple[str, str, str], Counted] = {}
+        self._repeated: dict[tuple[str, str, str], RepeatedEntry] = {}
         self.counts: Counter[str] = Counter()
-        """How often it was, of what is counted, by action."""
+        """Calls of `enqueue_counted`, by action."""
         self._woken = asyncio.Event()
 
-    async def write(self, entry: Entry) -> None:
-        """Write an entry down now; raises `Unavailable`."""
-        await self._state.run(Portion([(audit.append, entry, self._clock())]).write)
+    def enqueue(self, entry: Entry) -> None:
+        """Write an entry as soon as the database answers, after those enqueued before."""
+        self._enqueue((audit.append, entry, self._clock()))
 
-    def note(self, entry: Entry) -> None:
-        """Have an entry written down as soon as the database answers, after those noted before."""
-        self._take((audit.append, entry, self._clock()))
+    def enqueue_if_changed(self, entry: Entry) -> None:
+        """Enqueue a state; it is not written if the last entry of this action has the same one."""
+        self._enqueue((audit.append_if_changed, entry, self._clock()))
 
-    def note_news(self, entry: Entry) -> None:
-        """Note how something is now; nothing is written where the last entry of this action says just that."""
-        self._take((audit.append_news, entry, self._clock()))
+    def enqueue_counted(self, entry: Entry, *, per_user: bool = False) -> None:
+        """Enqueue what anybody may cause very often: the first of an address at once, the repeated ones as a number.
 
-    def count(self, entry: Entry, *, known: bool = False) -> None:
-        """Note what anybody may do very often: the first from an address at once, those that follow as a number.
-
-        Where it is `known` who that is, each person's are counted apart.
+        With `per_user` the entries of each user (`who`) are counted apart.
         """
         self.counts[entry.action] += 1
-        key = entry.action, holder(entry.address), entry.who if known else ""
-        if key not in self._counted and len(self._counted) >= MOST_ADDRESSES:
+        key = entry.action, address_block(entry.address), entry.who if per_user else ""
+        if key not in self._repeated and len(self._repeated) >= MAX_COUNTED:
             entry = replace(entry, who="", address="", subject="")
             key = entry.action, "", ""
-        counted = self._counted.get(key)
-        if counted is None:
-            self._counted[key] = Counted(self._elapsed(), entry)
-            self.note(entry)
+        repeated = self._repeated.get(key)
+        if repeated is None:
+            self._repeated[key] = RepeatedEntry(self._elapsed(), entry)
+            self.enqueue(entry)
         else:
-            counted.count += 1
-            counted.last = entry
+            repeated.count += 1
+            repeated.last = entry
 
-    def _take(self, noted: Noted) -> None:
-        if len(self._waiting) >= MOST_WAITING:
+    def _enqueue(self, pending: PendingEntry) -> None:
+        if len(self._pending) >= MAX_PENDING:
             self._lost += 1
             return
-        self._waiting.append(noted)
+        self._pending.append(pending)
         self._woken.set()
 
     async def run(self) -> None:
-        """Write until cancelled; then what is left."""
+        """Write until cancelled; then write what is left."""
         try:
-            while True:
-                self._end_counts(COUNTED_S)
-                with errors_logged(log, "write the audit trail"):
-                    await self._write_all()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_S):
-                        await self._woken.wait()
-                self._woken.clear()
+            await run_periodically(
+                self._write_due, WRITE_INTERVAL_S, log=log, purpose="write the audit trail", wake=self._woken
+            )
         finally:
             await self._finish()
 
     async def _finish(self) -> None:
-        self._end_counts(0.0)
+        self._enqueue_counts(0.0)
         try:
             async with asyncio.timeout(STOPPING_S):
                 await self._write_all()
         except (Unavailable, TimeoutError):
-            log.error("%d entries of the audit trail are lost: the database does not answer", len(self._waiting))
+            log.error("%d entries of the audit trail are lost: the database does not answer", len(self._pending))
+
+    async def _write_due(self) -> None:
+        self._enqueue_counts(COUNTED_S)
+        await self._write_all()
 
     async def _write_all(self) -> None:
-        """Write down what waits, in order; raises `Unavailable`."""
-        while self._waiting:
-            if self._portion is None:
-                self._portion = Portion(list(self._waiting)[:MOST_AT_ONCE])
-            await self._state.run(self._portion.write)
-            for _ in self._portion.noted:
-                self._waiting.popleft()
-            self._portion = None
+        """Write all pending entries, in order; raises `Unavailable`."""
+        while self._pending:
+            if self._batch is None:
+                self._batch = Batch(list(self._pending)[:BATCH_SIZE])
+            await self._state.run(self._batch.write)
+            for _ in self._batch.entries:
+                self._pending.popleft()
+            self._batch = None
             if self._lost:
                 lost, self._lost = self._lost, 0
-                self.note(Entry("lost", "", "", after={"count": lost}))
+                self.enqueue(Entry("lost", "", "", after={"count": lost}))
 
-    def _end_counts(self, seconds: float) -> None:
-        """Note how often it was of what has been counted for so long."""
+    def _enqueue_counts(self, min_age_s: float) -> None:
+        """Enqueue the numbers of entries that have been counted for at least `min_age_s` seconds."""
         now = self._elapsed()
-        for key, counted in list(self._counted.items()):
-            if now - counted.since < seconds:
+        for key, repeated in list(self._repeated.items()):
+            if now - repeated.since < min_age_s:
                 continue
-            del self._counted[key]
-            if counted.count:
-                self._counted[key] = Counted(now, counted.last)
-                self.note(
-                    replace(counted.last, before=None, after={"count": counted.count, "last": counted.last.after})
-                )
+            del self._repeated[key]
+            if repeated.count:
+                self._repeated[key] = RepeatedEntry(now, repeated.last)
+                after = {"count": repeated.count, "last": repeated.last.after}
+                self.enqueue(replace(repeated.last, before=None, after=after))

@@ -1,4 +1,4 @@
-"""The gate: who may come in, and who may stay, as the settings have it now."""
+"""Authenticates connections and HTTP requests by the current access policy."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,125 +9,129 @@ from tornado.httputil import parse_cookie
 from tornado.web import RequestHandler
 
 from access.access_denied import AccessDenied
-from access.passwords import Passwords
+from access.passwords import PasswordVerifier
 from access.policy import SIGN_IN, Policy
 from access.sessions import COOKIE
-from access.throttle import KeyedTokenBuckets, holder
 from access.user import ANYBODY, User
 from errors import RateLimited
-from settings import LONGEST, MOST_NAME
+from settings import MAX_NAME_LENGTH, MAX_SPAN
+from transport.rate_limit import KeyedTokenBuckets, RateLimit, address_block
 
-OF_A_NAME, OF_AN_ADDRESS = 10, 40
-"""How many times a password may be wrong at once."""
-AGAIN_S = 10.0
-"""After how many seconds it may be wrong once more."""
-MOST_WAITING = 32
-"""Passwords that may wait to be looked at."""
+ATTEMPTS_PER_NAME, ATTEMPTS_PER_ADDRESS = 10, 40
+"""Wrong passwords that are allowed at once."""
+ATTEMPT_REFILL_S = 10.0
+"""Seconds until one more wrong password is allowed."""
+MAX_WAITING = 32
+"""Passwords that may wait for their verification."""
 
 
 class Authenticator:
-    """Lets people in by cookie or token."""
+    """Authenticates users by session cookie, bearer token, or name and password."""
 
     def __init__(self, policy: Policy, now: Callable[[], datetime]) -> None:
         self.revision = 0
-        """Grows whenever who may come in has been read again."""
+        """Grows with each `apply_policy`."""
         self.policy = policy
-        """Who may come in."""
+        """Who has access now."""
         self._now = now
-        self._passwords = Passwords()
+        self._passwords = PasswordVerifier()
         self._waiting = 0
-        self._ended: dict[str, datetime] = {}
-        """Sessions that were logged out here, and when they have ended whatever the settings say."""
-        self._names = KeyedTokenBuckets(OF_A_NAME, AGAIN_S, time.monotonic)
-        self._addresses = KeyedTokenBuckets(OF_AN_ADDRESS, AGAIN_S, time.monotonic)
+        self._logged_out: dict[str, datetime] = {}
+        """Sessions that were logged out in this process, with the time at which they have expired in any case."""
+        self._names = KeyedTokenBuckets(RateLimit(1 / ATTEMPT_REFILL_S, ATTEMPTS_PER_NAME), time.monotonic)
+        self._addresses = KeyedTokenBuckets(RateLimit(1 / ATTEMPT_REFILL_S, ATTEMPTS_PER_ADDRESS), time.monotonic)
 
     @property
     def restricted(self) -> bool:
-        """Whether anybody is asked who they are."""
+        """Whether users must authenticate."""
         return not self.policy.open
 
     @property
-    def lasts(self) -> timedelta:
-        """How long a session does."""
-        return self.policy.lasts
+    def session_lifetime(self) -> timedelta:
+        """Lifetime of a login session."""
+        return self.policy.session_lifetime
 
-    def knows(self, name: str) -> bool:
-        """Whether there is a user of this name."""
+    def has_user(self, name: str) -> bool:
+        """Return whether there is a user of this name."""
         return name in self.policy.users
 
-    def obey(self, policy: Policy) -> None:
-        """Let those in, and those only, whom this policy lets in."""
+    def apply_policy(self, policy: Policy) -> None:
+        """Replace the access policy."""
         self.policy = policy
         self.revision += 1
 
-    async def admit(self, environ: Mapping[str, Any], auth: object = None) -> User:
-        """Return who connects, by the token in `auth` or what `environ` has; raises `Refused`."""
+    async def authenticate_connection(self, environ: Mapping[str, Any], auth: object = None) -> User:
+        """Return the user who connects, by the token in `auth` or the headers in `environ`; raises `AccessDenied`."""
         if self.policy.open:
             return ANYBODY
         token = auth.get("token") if isinstance(auth, dict) else None
         if token is not None:
-            return self._bearer(token)
-        return self._shown(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", ""))
+            return self._authenticate_token(token)
+        return self._authenticate_headers(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", ""))
 
-    def revalidate(self, user: User) -> User:
-        """Return the same person as the settings now have it; raises `Refused` where they may not stay."""
-        if user.session in self._ended:
-            raise AccessDenied("unauthorized", "this session was logged out")
-        return self.policy.revalidate(user, self._now())
-
-    def of_request(self, handler: RequestHandler) -> User | None:
-        """Return who asks for a page, by cookie or bearer token; None: nobody that may."""
+    def authenticate_request(self, handler: RequestHandler) -> User | None:
+        """Return the user of an HTTP request, by cookie or bearer token; None without access."""
         if self.policy.open:
             return ANYBODY
         headers = handler.request.headers
         try:
-            return self._shown(headers.get("Authorization", ""), headers.get("Cookie", ""))
+            return self._authenticate_headers(headers.get("Authorization", ""), headers.get("Cookie", ""))
         except AccessDenied:
             return None
 
+    def revalidate(self, user: User) -> User:
+        """Return the user as the policy has them now; raises `AccessDenied` if they may not stay."""
+        if user.session in self._logged_out:
+            raise AccessDenied("unauthorized", "this session was logged out")
+        return self.policy.revalidate(user, self._now())
+
     async def log_in(self, name: str, password: str, address: str) -> tuple[User, str]:
-        """Return who that is, and the cookie of their session; raises `Refused`, and `RateLimited`."""
-        # A longer name is nobody's; whole, those that are only tried would fill the memory.
-        here, known_as = holder(address), name[:MOST_NAME]
-        if self._waiting >= MOST_WAITING or not (self._addresses.take(here) and self._names.take(known_as)):
+        """Return the user, and the cookie of their session; raises `AccessDenied`, and `RateLimited`."""
+        # No user has a longer name, and whole names of any length would fill the memory of the rate limit.
+        address_key, name_key = address_block(address), name[:MAX_NAME_LENGTH]
+        if self._waiting >= MAX_WAITING or not self._consume_attempt(address_key, name_key):
             raise RateLimited("too many attempts; wait a minute")
         policy = self.policy
         self._waiting += 1
         try:
-            fits = await self._passwords.fit(policy.hashes.get(name), password)
+            is_right = await self._passwords.verify(policy.hashes.get(name), password)
         finally:
             self._waiting -= 1
-        if not fits:
+        if not is_right:
             raise AccessDenied("unauthorized", "this name and this password do not belong together")
-        self._addresses.give_back(here)
-        self._names.give_back(known_as)
-        cookie = policy.begin(name, self._now())
-        return self._session(cookie), cookie  # by what the settings say by now
+        self._addresses.give_back(address_key)
+        self._names.give_back(name_key)
+        cookie = policy.create_session_cookie(name, self._now())
+        return self._authenticate_session(cookie), cookie  # the policy may have changed meanwhile
 
     def log_out(self, user: User) -> None:
-        """End a session, in this process; its cookie is the browser's to forget."""
+        """End a session in this process; the browser deletes its cookie."""
         now = self._now()
-        self._ended = {one: until for one, until in self._ended.items() if until > now}
+        self._logged_out = {session: expired for session, expired in self._logged_out.items() if expired > now}
         if user.begun is not None:
-            self._ended[user.session] = user.begun + LONGEST  # the settings may let it last longer tomorrow
+            # Not its lifetime of today: the settings may give it a longer one tomorrow.
+            self._logged_out[user.session] = user.begun + MAX_SPAN
 
     def stop(self) -> None:
-        """Let go of the threads."""
+        """Stop the threads that verify passwords."""
         self._passwords.stop()
 
-    def _shown(self, authorization: str, cookies: str) -> User:
-        kind, _, token = authorization.partition(" ")
-        if kind.lower() == "bearer":
-            return self._bearer(token.strip())
+    def _consume_attempt(self, address_key: str, name_key: str) -> bool:
+        return self._addresses.try_consume(address_key) and self._names.try_consume(name_key)
+
+    def _authenticate_headers(self, authorization: str, cookies: str) -> User:
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            return self._authenticate_token(token.strip())
         cookie = parse_cookie(cookies).get(COOKIE)
         if cookie is None:
             raise AccessDenied("unauthorized", SIGN_IN)
-        return self._session(cookie)
+        return self._authenticate_session(cookie)
 
-    def _session(self, cookie: str) -> User:
-        return self.revalidate(self.policy.session(cookie, self._now()))
+    def _authenticate_session(self, cookie: str) -> User:
+        return self.revalidate(self.policy.user_of_session(cookie, self._now()))
 
-    def _bearer(self, token: object) -> User:
+    def _authenticate_token(self, token: object) -> User:
         if not isinstance(token, str):
             raise AccessDenied("unauthorized", "a token is a text")
-        return self.policy.bearer(token, self._now())
+        return self.policy.user_of_token(token, self._now())

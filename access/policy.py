@@ -1,4 +1,4 @@
-"""Who may come in, by one reading of the settings."""
+"""The access policy: who has access by the settings as they were when it was built."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -8,59 +8,60 @@ from uuid import uuid4
 
 import msgspec
 
-from access import passwords, sessions, tokens
+from access import sessions, tokens
 from access.access_denied import AccessDenied
-from access.user import ANYBODY, User, visibility
+from access.passwords import password_proof
+from access.user import ANYBODY, User, visibility_of
 from ask.visibility import Visibility
 from errors import UsageError
-from settings import Access, Source
+from settings import Access, AccessUser, Source
 
-SHORT = 8
+SHORT_PROOF = 8
 """Characters that tell one proof from another."""
 SIGN_IN = "say who you are: log in at /login, or send a token as auth: {token}"
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Who may come in: everybody, if it is `open`; else those of the settings."""
+    """Who has access: everybody if it is `open`, else the users and tokens of the settings."""
 
     open: bool = False
     users: dict[str, User] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict, repr=False)
     keys: Sequence[tokens.Key] = ()
     revoked: frozenset[str] = frozenset()
-    lasts: timedelta = timedelta()
-    """How long a session does."""
+    session_lifetime: timedelta = timedelta()
+    """Lifetime of a login session."""
     secret: bytes = field(default=b"", repr=False)
 
-    def bearer(self, token: str, now: datetime) -> User:
-        """Return who shows a token; raises `Refused`."""
-        return self.revalidate(tokens.read(self.keys, token), now)
+    def user_of_token(self, token: str, now: datetime) -> User:
+        """Return the user of a bearer token; raises `AccessDenied`."""
+        return self.revalidate(tokens.verify_token(self.keys, token), now)
 
-    def session(self, cookie: str, now: datetime) -> User:
-        """Return who has logged in, by their cookie; raises `Refused`."""
-        found = sessions.read(self.secret, cookie) if self.secret else None
-        if found is None:
+    def user_of_session(self, cookie: str, now: datetime) -> User:
+        """Return the user who has logged in, by the session cookie; raises `AccessDenied`."""
+        session = sessions.read_cookie(self.secret, cookie) if self.secret else None
+        if session is None:
             raise AccessDenied("unauthorized", SIGN_IN)
-        begun = datetime.fromtimestamp(found.begun, UTC)
-        came = User(found.name, "watch", session=found.session_id, proof=found.proof, begun=begun)
-        return self.revalidate(came, now)
+        begun = datetime.fromtimestamp(session.begun, UTC)
+        user = User(session.name, "watch", session=session.session_id, proof=session.proof, begun=begun)
+        return self.revalidate(user, now)
 
-    def begin(self, name: str, now: datetime) -> str:
-        """Return the cookie of a session that begins now."""
-        begun = sessions.Session(name, uuid4().hex, int(now.timestamp()), self.users[name].proof)
-        return sessions.sign(self.secret, begun)
+    def create_session_cookie(self, name: str, now: datetime) -> str:
+        """Return the cookie of a session of this user that starts now."""
+        session = sessions.Session(name, uuid4().hex, int(now.timestamp()), self.users[name].proof)
+        return sessions.sign_cookie(self.secret, session)
 
     def revalidate(self, user: User, now: datetime) -> User:
-        """Return the same person as they are now, the same object where nothing changed; raises `Refused`."""
+        """Return the user as this policy has them, the same object if nothing changed; raises `AccessDenied`."""
         if self.open:
             return ANYBODY
         if user.means == "open":
             raise AccessDenied("unauthorized", SIGN_IN)
-        expires = user.expires if user.begun is None else user.begun + self.lasts
+        expires = user.expires if user.begun is None else user.begun + self.session_lifetime
         if expires is not None and expires <= now:
-            what = "token" if user.means == "token" else "session"
-            raise AccessDenied("expired", f"this {what} has ended; get a new one")
+            expired = "token" if user.means == "token" else "session"
+            raise AccessDenied("expired", f"this {expired} has ended; get a new one")
         if user.name in self.revoked or user.session in self.revoked:
             raise AccessDenied("revoked", f"{user.name} may not come in any more")
         return self._with_key(user) if user.means == "token" else self._with_password(user, expires)
@@ -71,66 +72,74 @@ class Policy:
         return user
 
     def _with_password(self, user: User, expires: datetime | None) -> User:
-        known = self.users.get(user.name)
-        if known is None or known.proof != user.proof:
+        current = self.users.get(user.name)
+        if current is None or current.proof != user.proof:
             raise AccessDenied("revoked", "this login does not count any more; log in again")
-        if (known.role, known.visibility, expires) == (user.role, user.visibility, user.expires):
+        if (current.role, current.visibility, expires) == (user.role, user.visibility, user.expires):
             return user
-        return replace(user, role=known.role, visibility=known.visibility, expires=expires)
+        return replace(user, role=current.role, visibility=current.visibility, expires=expires)
 
-    def described(self) -> dict[str, Any]:
-        """Return what stands in the audit of it: no secret, and nothing to find one by."""
+    def audit_summary(self) -> dict[str, Any]:
+        """Return the policy as an audit entry holds it: without secrets, and nothing to derive them from."""
         if self.open:
             return {"open": True}
         users = [
-            {"name": one.name, "role": one.role, **_plain(one.visibility), "proof": one.proof[:SHORT]}
-            for one in self.users.values()
+            {
+                "name": user.name,
+                "role": user.role,
+                **_visible_ids(user.visibility),
+                "proof": user.proof[:SHORT_PROOF],
+            }
+            for user in self.users.values()
         ]
         keys = [
-            {"algorithm": one.algorithm, "issuer": one.issuer, "audience": one.audience, "proof": one.proof[:SHORT]}
-            for one in self.keys
+            {
+                "algorithm": key.algorithm,
+                "issuer": key.issuer,
+                "audience": key.audience,
+                "proof": key.proof[:SHORT_PROOF],
+            }
+            for key in self.keys
         ]
-        hours = self.lasts / timedelta(hours=1)
+        hours = self.session_lifetime / timedelta(hours=1)
         return {"users": users, "tokens": keys, "hours": hours, "revoked": sorted(self.revoked)}
 
 
-def _plain(seen: Visibility) -> dict[str, list[str] | None]:
-    ids = {"organisations": seen.organisations, "storehouses": seen.storehouses}
-    return {name: None if of is None else sorted(of) for name, of in ids.items()}
+def _visible_ids(visible: Visibility) -> dict[str, list[str] | None]:
+    id_sets = {"organisations": visible.organisations, "storehouses": visible.storehouses}
+    return {name: None if ids is None else sorted(ids) for name, ids in id_sets.items()}
 
 
 OPEN = Policy(open=True)
 
 
-def policy(access: Access | None, source: Source) -> Policy:
-    """Return who may come in; None: everybody. Raises `UsageError` where a key, or a name, is none."""
+def build_policy(access: Access | None, source: Source) -> Policy:
+    """Return the policy of these settings, open without `access`; raises `UsageError` for a bad key or name."""
     if access is None:
         return OPEN
-    keys = []
-    for one in access.tokens:
-        try:
-            keys.append(tokens.key(one))
-        except ValueError as error:
-            raise UsageError(f"{source.where('access.tokens')}: {error}") from None
     secret = access.session.secret.encode() if access.session else b""
-    found = Policy(
-        users={
-            one.name: User(
-                one.name,
-                one.role,
-                visibility(one.organisations, one.storehouses),
-                proof=passwords.proof(one.password_hash, secret),
-            )
-            for one in access.users
-        },
-        hashes={one.name: one.password_hash for one in access.users},
-        keys=keys,
+    policy = Policy(
+        users={user.name: _build_user(user, secret) for user in access.users},
+        hashes={user.name: user.password_hash for user in access.users},
+        keys=_build_keys(access, source),
         revoked=frozenset(access.revoked) - {""},
-        lasts=timedelta(hours=access.session.hours if access.session else 0),
+        session_lifetime=timedelta(hours=access.session.hours if access.session else 0),
         secret=secret,
     )
     try:
-        msgspec.json.encode(found.described())
+        msgspec.json.encode(policy.audit_summary())
     except UnicodeEncodeError:
         raise UsageError(f"{source.where('access')}: a name in it is no text: it has half a character") from None
-    return found
+    return policy
+
+
+def _build_user(user: AccessUser, secret: bytes) -> User:
+    visible = visibility_of(user.organisations, user.storehouses)
+    return User(user.name, user.role, visible, proof=password_proof(user.password_hash, secret))
+
+
+def _build_keys(access: Access, source: Source) -> list[tokens.Key]:
+    try:
+        return [tokens.build_key(key) for key in access.tokens]
+    except ValueError as error:
+        raise UsageError(f"{source.where('access.tokens')}: {error}") from None

@@ -1,56 +1,65 @@
-"""Who may come in is read again whenever the settings have changed, without a restart."""
+"""Reloads the access policy whenever the settings file has changed, without a restart."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 
 from access.authenticator import Authenticator
-from access.policy import Policy, policy
+from access.policy import Policy, build_policy
 from common.file_watch import FileWatch
+from common.periodic import run_periodically
 from errors import UsageError
 from record.audit import Entry
 from settings import load
 
-log = logging.getLogger("access")
+log = logging.getLogger(__name__)
 
-LOOK_S = 0.5
-"""Between two looks at the file."""
+CHECK_INTERVAL_S = 0.5
+"""Seconds between two checks of the file."""
 
 
 class PolicyReload:
-    """Has the gate obey the settings in the file at `path`, and notes each change. What is wrong changes nothing."""
+    """Applies the policy in the settings file at `path` whenever it changes; a file with errors changes nothing.
 
-    def __init__(self, authenticator: Authenticator, path: str, note: Callable[[Entry], None]) -> None:
+    `add_audit_entry` is called with an entry for each change.
+    """
+
+    def __init__(self, authenticator: Authenticator, path: str, add_audit_entry: Callable[[Entry], None]) -> None:
         self._authenticator = authenticator
         self._path = path
-        self._note = note
+        self._add_audit_entry = add_audit_entry
 
     async def run(self) -> None:
-        """Follow until cancelled."""
-        file = FileWatch(self._path)  # whatever changed since the start is taken too
-        while True:
-            if await asyncio.to_thread(file.look):
-                await self._take()
-            await asyncio.sleep(LOOK_S)
+        """Reload until cancelled."""
+        watch = FileWatch(self._path)  # it counts as changed at first: it may have changed since the process read it
 
-    async def _take(self) -> None:
+        async def reload_if_changed() -> None:
+            if await asyncio.to_thread(watch.check):
+                await self._reload()
+
+        # If this ended on an error, nobody's access could be withdrawn any more.
+        await run_periodically(reload_if_changed, CHECK_INTERVAL_S, log=log, purpose="reload the access policy")
+
+    async def _reload(self) -> None:
         try:
-            after = await asyncio.to_thread(read, self._path)
+            after = await asyncio.to_thread(load_policy, self._path)
         except UsageError as error:
             log.error("who may come in stays as it was: %s", error)
             return
         except Exception as error:
-            # If this ended, nobody could be sent away any more. Not told in full: it may quote a secret.
+            # Without the error's message, which may quote a secret.
             log.error("who may come in stays as it was: the settings cannot be read (%s)", type(error).__name__)
             return
         before = self._authenticator.policy
-        self._authenticator.obey(after)
+        self._authenticator.apply_policy(after)
         if before != after:
             log.info("who may come in has changed")
-            self._note(Entry("access_changed", "", "", before=before.described(), after=after.described()))
+            self._add_audit_entry(
+                Entry("access_changed", "", "", before=before.audit_summary(), after=after.audit_summary())
+            )
 
 
-def read(path: str) -> Policy:
-    """Return who may come in by the settings; raises `UsageError`."""
+def load_policy(path: str) -> Policy:
+    """Return the access policy of the settings file; raises `UsageError`."""
     settings, source = load(path)
-    return policy(settings.restricted, source)
+    return build_policy(settings.restricted, source)

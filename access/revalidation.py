@@ -1,27 +1,38 @@
-"""Whether those who are connected may stay, and whether they may still do and see the same."""
+"""Re-checks the permissions of live connections: a policy may change, a session or a token may expire."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Protocol
 
 from access.access_denied import AccessDenied
 from access.authenticator import Authenticator
 from access.caller import Caller
+from common.periodic import run_periodically
 
-log = logging.getLogger("live")
+log = logging.getLogger(__name__)
 
-LOOK_S = 1.0
-"""Between two looks at everybody."""
+CHECK_S = 1.0
+"""Between two checks of all connections."""
+
+
+class Callers(Protocol):
+    """Who is connected; see `access.connection.Connections`."""
+
+    async def callers(self) -> list[Caller]:
+        """Return all of them."""
+
+    async def caller(self, sid: str) -> Caller | None:
+        """Return the one of this connection."""
 
 
 class Revalidation:
-    """Judges again those who are connected; `changed` and `ended` are awaited with whom that made a difference to."""
+    """Re-checks every connection each second; awaits `changed` or `ended` for those affected."""
 
     def __init__(
         self,
         authenticator: Authenticator,
-        callers: Mapping[str, Caller],
+        callers: Callers,
         changed: Callable[[Caller], Awaitable[None]],
         ended: Callable[[Caller, AccessDenied], Awaitable[None]],
     ) -> None:
@@ -32,26 +43,23 @@ class Revalidation:
         self._revision = authenticator.revision
 
     async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            try:
-                await self.look()
-            except Exception:
-                log.exception("cannot tell whether those who are connected may stay")
+        """Check until cancelled."""
+        await run_periodically(
+            self.check, CHECK_S, log=log, purpose="re-check the permissions of connections", wait_first=True
+        )
 
-    async def look(self) -> None:
-        """Look now."""
+    async def check(self) -> None:
+        """Check all connections now."""
         if not self._authenticator.restricted and self._revision == self._authenticator.revision:
             return
         self._revision = self._authenticator.revision
-        for caller in list(self._callers.values()):
-            if self._callers.get(caller.sid) is not caller:  # has left while others were told
-                continue
+        for caller in await self._callers.callers():
+            if await self._callers.caller(caller.sid) is not caller:
+                continue  # this one has left while others were told
             try:
                 user = self._authenticator.revalidate(caller.user)
-            except AccessDenied as refused:
-                await self._ended(caller, refused)
+            except AccessDenied as denied:
+                await self._ended(caller, denied)
             else:
                 if user is not caller.user:
                     await self._changed(replace(caller, user=user))

@@ -1,4 +1,4 @@
-"""Sessions of browsers: a signed cookie, so that any process can tell who has logged in."""
+"""Sessions of browsers: a signed cookie, so that any process can verify who has logged in."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import msgspec
 from tornado.web import create_signed_value, decode_signed_value
 
 COOKIE = "storewatch_session"
-LONGEST_DAYS = 366
+MAX_AGE_DAYS = 366
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
@@ -18,17 +18,17 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
     begun: int
     """Seconds since 1970."""
     proof: str
-    """See `access.passwords`."""
+    """See `access.passwords.password_proof`."""
 
 
-def sign(secret: bytes, session: Session) -> str:
-    """Return the value of a cookie that nobody without the secret can make."""
+def sign_cookie(secret: bytes, session: Session) -> str:
+    """Return the value of a cookie that nobody can make without the secret."""
     return create_signed_value(secret, COOKIE, msgspec.json.encode(session), clock=lambda: session.begun).decode()
 
 
-def read(secret: bytes, value: str, clock: Callable[[], float] = time.time) -> Session | None:
-    """Return the session of a cookie; None where we have not signed it."""
-    content = decode_signed_value(secret, COOKIE, value, LONGEST_DAYS, clock, min_version=2)
+def read_cookie(secret: bytes, value: str, clock: Callable[[], float] = time.time) -> Session | None:
+    """Return the session of a cookie; None if we have not signed it."""
+    content = decode_signed_value(secret, COOKIE, value, MAX_AGE_DAYS, clock, min_version=2)
     try:
         return msgspec.json.decode(content, type=Session) if content is not None else None
     except msgspec.MsgspecError:

@@ -1,4 +1,4 @@
-"""Bearer tokens (JWT): what a program shows, issued by whoever has the key."""
+"""Bearer tokens (JWT), with which programs authenticate; whoever holds a key of the settings issues them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,27 +10,27 @@ import jwt
 import msgspec
 
 from access.access_denied import AccessDenied
-from access.user import Role, User, visibility
+from access.user import Role, User, visibility_of
 from settings import TokenKey
 
 SKEW_S = 30.0
-"""How far the clock of who issues tokens may be ahead of ours; it adds nothing to their end."""
+"""How far the issuer's clock may be ahead of ours, in seconds; it does not prolong a token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key by which tokens are believed, of one algorithm, whatever a token says of itself."""
+    """A key that verifies tokens, of one algorithm, whatever the token's own header says."""
 
     algorithm: str
     material: Any = field(repr=False, compare=False)
     issuer: str | None
     audience: str | None
     proof: str = field(repr=False)
-    """It changes when anything of the key does."""
+    """Changes with anything of the key."""
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What a token says, as far as we want to know."""
+    """The claims of a token that we use."""
 
     sub: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     exp: float
@@ -40,8 +40,8 @@ class Claims(msgspec.Struct, frozen=True):
     jti: Annotated[str, msgspec.Meta(max_length=255)] = ""
 
 
-def key(settings: TokenKey) -> Key:
-    """Return the key that the settings describe; raises ValueError where it is not fit."""
+def build_key(settings: TokenKey) -> Key:
+    """Return the key that the settings describe; raises ValueError if it is unusable."""
     content = settings.secret if settings.algorithm == "HS256" else settings.public_key
     algorithm = jwt.get_algorithm_by_name(settings.algorithm)
     try:
@@ -51,29 +51,29 @@ def key(settings: TokenKey) -> Key:
         raise ValueError(f"{settings.algorithm} needs {wanted}, and this is none") from None
     if hasattr(material, "private_bytes"):
         raise ValueError(f"{settings.algorithm} needs the public key, and this is the private one, with which to sign")
-    weak = algorithm.check_key_length(material)
-    if weak:
-        raise ValueError(f"{settings.algorithm}: {weak}")
-    said = msgspec.json.encode([settings.algorithm, content, settings.issuer, settings.audience])
-    return Key(settings.algorithm, material, settings.issuer, settings.audience, sha256(said).hexdigest())
+    weakness = algorithm.check_key_length(material)
+    if weakness:
+        raise ValueError(f"{settings.algorithm}: {weakness}")
+    description = msgspec.json.encode([settings.algorithm, content, settings.issuer, settings.audience])
+    return Key(settings.algorithm, material, settings.issuer, settings.audience, sha256(description).hexdigest())
 
 
-def read(keys: Sequence[Key], text: str) -> User:
-    """Return who shows this token, which may have ended; raises `Refused` where no key of ours has signed it."""
+def verify_token(keys: Sequence[Key], token: str) -> User:
+    """Return the user of this token, which may have expired; raises `AccessDenied` if none of `keys` has signed it."""
     problem = "none of our keys has signed it"
-    for one in keys:
+    for key in keys:
         try:
-            said = jwt.decode(
-                text,
-                one.material,
-                algorithms=[one.algorithm],
-                issuer=one.issuer,
-                audience=one.audience,
+            claims = jwt.decode(
+                token,
+                key.material,
+                algorithms=[key.algorithm],
+                issuer=key.issuer,
+                audience=key.audience,
                 leeway=SKEW_S,
-                # The end is looked at by who knows what time it is, at each look.
-                options={"require": ["exp", "sub"], "verify_exp": False, "verify_aud": one.audience is not None},
+                # `Policy.revalidate` checks the expiry, now and again later, by the caller's clock.
+                options={"require": ["exp", "sub"], "verify_exp": False, "verify_aud": key.audience is not None},
             )
-            return _user(msgspec.convert(said, Claims), one)
+            return _user(msgspec.convert(claims, Claims), key)
         except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
             continue
         except jwt.DecodeError:
@@ -83,8 +83,8 @@ def read(keys: Sequence[Key], text: str) -> User:
     raise AccessDenied("unauthorized", f"this token does not count here: {problem}")
 
 
-def _user(claims: Claims, by: Key) -> User:
-    claims.sub.encode()  # raises ValueError where it is no text: half a character, as JSON can have it
+def _user(claims: Claims, key: Key) -> User:
+    claims.sub.encode()  # raises ValueError if it is no text: JSON can hold half of a surrogate pair
     expires = datetime.fromtimestamp(claims.exp, UTC)
-    seen = visibility(claims.organisations, claims.storehouses)
-    return User(claims.sub, claims.role, seen, expires, "token", claims.jti, by.proof)
+    visible = visibility_of(claims.organisations, claims.storehouses)
+    return User(claims.sub, claims.role, visible, expires, "token", claims.jti, key.proof)

@@ -37,7 +37,7 @@ ANYBODY = User("", "configure", means="open")
 """Whoever comes in while access is open."""
 
 
-def visibility(organisations: Sequence[int | str] | None, storehouses: Sequence[int | str] | None) -> Visibility:
-    """Return the sight of these organisations and storehouses; of everything where neither is said."""
-    seen = (None if ids is None else frozenset(map(str, ids)) for ids in (organisations, storehouses))
-    return Visibility(*seen)
+def visibility_of(organisations: Sequence[int | str] | None, storehouses: Sequence[int | str] | None) -> Visibility:
+    """Return the visibility of these organisations and storehouses; of everything where both are None."""
+    ids = (None if given is None else frozenset(map(str, given)) for given in (organisations, storehouses))
+    return Visibility(*ids)

@@ -1,7 +1,7 @@
-"""Previews of rules, made in a process of their own: it would otherwise hold up every push for as long as it judges.
+"""Previews of alarm rules, made in a process of their own, because judging would hold up every push meanwhile.
 
-The process is started for the first preview and stays. It is told what to do in lines of JSON, and ends when its
-stdin does, so with us at the latest; `live/previewing.py` is what runs in it.
+The process starts with the first preview and stays. It reads tasks as lines of JSON and ends when its stdin does, so
+it never outlives us; `alarm_service/preview_worker.py` runs in it.
 """
 
 import asyncio
@@ -12,77 +12,78 @@ from pathlib import Path
 
 import msgspec
 
-from alarm_service.actions import AlarmActions
+from access.connection import Request
 from alarm_service.preview_worker import Answer, Task
+from alarm_service.rules_in_force import RulesInForce
 from alarms import rules
 from ask import Ask
-from ask.answers import Preview
+from ask.answers import Preview, Storehouse
 from ask.history import check_span
 from ask.questions import PreviewAlarms
-from ask.visibility import Visibility
 from common.clock import Clock
+from db.database import Database
 from errors import BadRequest, RateLimited, Unavailable
-from settings import Database
+from settings import Database as DatabaseSettings
 
 COMMAND = (sys.executable, "-m", "alarm_service.preview_worker")
 ROOT = Path(__file__).resolve().parent.parent
 ANSWER_S = 60.0
-MOST_WAITING = 4
-"""Previews that are being made or wait for that."""
+MAX_WAITING = 4
+"""Previews that are being made, or wait for their turn."""
 LONGEST_LINE = 64 * 1024 * 1024
 
 
-class Previews:
-    """Makes one preview at a time. `where` is the sensor database."""
+class PreviewPool:
+    """Makes one preview at a time, of the readings in `sensor_database`; `state` has the rules in force."""
 
     def __init__(
-        self, asking: Ask, alarm_actions: AlarmActions, where: Database, clock: Clock, *, defaults: bool
+        self, ask: Ask, state: Database, sensor_database: DatabaseSettings, clock: Clock, in_force: RulesInForce
     ) -> None:
-        self._ask = asking
-        self._alarm_actions = alarm_actions
-        self._where = where
+        self._ask = ask
+        self._state = state
+        self._sensor_database = sensor_database
         self._clock = clock
-        self._defaults = defaults
+        self._in_force = in_force
         self._process: Process | None = None
         self._turn = asyncio.Lock()
         self._waiting = 0
 
-    async def preview(self, question: PreviewAlarms, visibility: Visibility) -> Preview:
-        """Return which alarms rules would have raised.
+    async def preview(self, request: Request) -> Preview:
+        """Return the alarms that the proposed rules would have raised.
 
-        Raises `BadRequest`, `NotFound`, `RateLimited`, `Unavailable`.
+        Raises `BadRequest`, `RateLimited` where too many wait, `Unavailable`.
         """
+        task = await self._task(request.question, request.storehouse)
+        if self._waiting >= MAX_WAITING:
+            raise RateLimited("others are being previewed; try again in a minute")
+        self._waiting += 1
         try:
-            proposed = rules.read(question.rules)
+            async with asyncio.timeout(ANSWER_S), self._turn:
+                return await self._make(task)
+        except TimeoutError:
+            raise Unavailable("that takes too long; try a shorter span") from None
+        finally:
+            self._waiting -= 1
+
+    async def _task(self, question: PreviewAlarms, storehouse: Storehouse) -> Task:
+        try:
+            proposed = rules.parse(question.rules)
         except ValueError as error:
             raise BadRequest(str(error), "rules") from None
         check_span(question.start, question.end)
         now = self._clock()
         if question.start >= now:
             raise BadRequest("must lie in the past", "start")
-        place = await self._ask.storehouse(question.store_house_id, visibility)
-        task = Task(
-            store_house_id=place.store_house_id,
-            sensors=await self._ask.sensors(place.store_house_id, visibility),
+        return Task(
+            store_house_id=storehouse.store_house_id,
+            sensors=await self._ask.sensors(storehouse),
             proposed=proposed,
-            in_force=list(await self._alarm_actions.in_force()),
-            defaults=self._defaults,
+            in_force=await self._state.run(self._in_force.read),
+            defaults=self._in_force.defaults,
             start=question.start.astimezone(UTC),
             end=min(question.end.astimezone(UTC), now),
             now=now,
         )
-        if self._waiting >= MOST_WAITING:
-            raise RateLimited("others are being previewed; try again in a minute")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(ANSWER_S), self._turn:
-                made = await self._make(task)
-        except TimeoutError:
-            raise Unavailable("that takes too long; try a shorter span") from None
-        finally:
-            self._waiting -= 1
-        await self._ask.stays(place.store_house_id, visibility)
-        return made
 
     def stop(self) -> None:
         """Kill the process."""
@@ -112,7 +113,7 @@ class Previews:
                 *COMMAND, cwd=ROOT, stdin=PIPE, stdout=PIPE, limit=LONGEST_LINE
             )
             # Not as an argument: everybody on this machine could read the password there.
-            _stdin(self._process).write(msgspec.json.encode(self._where) + b"\n")
+            _stdin(self._process).write(msgspec.json.encode(self._sensor_database) + b"\n")
         return self._process
 
 

@@ -1,4 +1,4 @@
-"""The process that makes previews: a database on its first line of stdin, then a task a line, and an answer to each.
+"""The process that makes previews: stdin has the database on its first line, then a task a line; each is answered.
 
 It runs at low priority: pushes come first.
 """
@@ -13,22 +13,24 @@ import sqlalchemy as sa
 
 import settings
 from alarms.model import Episode
-from alarms.preview import Compared, Trial, preview
+from alarms.preview import Comparison, Trial, preview
 from alarms.rules import Rule
 from ask.answers import AlarmSummary, AlarmTotals, Id, Preview, PreviewedAlarm, PreviewedKind
 from ask.replay_readings import ReplayReadings
 from ask.sensors import Sensor
-from ask.subjects import Subjects, subjects
+from ask.site_mapping import subjects_of
+from ask.subjects import Subjects
 from db import database
+from db.limits import BATCH_LIMITS
 from errors import BadRequest, Unavailable, UsageError
 
 NICE = 10
-TOLD = 100
-"""Of the alarms of a kind at a sensor so many are told one by one."""
+MOST_LISTED = 100
+"""Alarms listed one by one, for each kind at each sensor."""
 
 
 class Task(msgspec.Struct, frozen=True):
-    """Judge what these sensors have read by `proposed` rules and by those `in_force`."""
+    """Judge the readings of these sensors by the `proposed` rules and by those `in_force`."""
 
     store_house_id: Id
     sensors: list[Sensor]
@@ -41,84 +43,92 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The preview, or else what is wrong; `field` where that is the question."""
+    """The preview, or else an error's message; `field` names the wrong field of the question, if that is the error."""
 
     preview: Preview | None = None
     message: str = ""
     field: str | None = None
 
 
-def answer(task: Task, connection: sa.Connection, found: Subjects) -> Preview:
+def answer(task: Task, connection: sa.Connection, site_subjects: Subjects) -> Preview:
     """Return the preview; raises `BadRequest`, `Unavailable`."""
-    past = ReplayReadings(connection, found, task.now)
-    span = task.start.timestamp(), task.end.timestamp()
-    trial = Trial(task.proposed, task.in_force, task.defaults, *span)
-    rang = list(preview(trial, task.sensors, past))
+    replay_readings = ReplayReadings(connection, site_subjects, task.now)
+    trial = Trial(task.proposed, task.in_force, task.defaults, task.start.timestamp(), task.end.timestamp())
+    comparisons = list(preview(trial, task.sensors, replay_readings))
     return Preview(
         task.store_house_id,
         task.start,
         task.end,
-        [AlarmTotals(*_sum(_of_rule(rang, number), trial.end)) for number in range(len(task.proposed))],
-        [_kind(one, trial.end) for one in rang],
+        [_totals(_episodes_of_rule(comparisons, number), trial.end) for number in range(len(task.proposed))],
+        [_previewed_kind(comparison, trial.end) for comparison in comparisons],
     )
 
 
-def _of_rule(rang: Iterable[Compared], number: int) -> Iterator[Episode]:
-    for one in rang:
-        yield from (episode for episode, giver in zip(one.proposed, one.givers, strict=True) if giver == number)
+def _episodes_of_rule(comparisons: Iterable[Comparison], rule_number: int) -> Iterator[Episode]:
+    for comparison in comparisons:
+        for episode, number in zip(comparison.proposed, comparison.rule_numbers, strict=True):
+            if number == rule_number:
+                yield episode
 
 
-def _kind(one: Compared, end: float) -> PreviewedKind:
-    sensor = one.sensor
-    about = sensor.sensor_id, sensor.sensor_name, sensor.metric, sensor.unit, one.kind
-    return PreviewedKind(*about, _rings(one.proposed, end), _rings(one.in_force, end))
+def _previewed_kind(comparison: Comparison, end: float) -> PreviewedKind:
+    sensor = comparison.sensor
+    subject = sensor.sensor_id, sensor.sensor_name, sensor.metric, sensor.unit, comparison.kind
+    return PreviewedKind(*subject, _summary(comparison.proposed, end), _summary(comparison.in_force, end))
 
 
-def _rings(episodes: list[Episode], end: float) -> AlarmSummary:
-    longest = max((_duration(one, end) for one in episodes), default=0.0)
-    return AlarmSummary(*_sum(episodes, end), longest, [_alarm(one) for one in episodes[:TOLD]])
+def _summary(episodes: list[Episode], end: float) -> AlarmSummary:
+    longest = max((_duration(episode, end) for episode in episodes), default=0.0)
+    listed = [_previewed_alarm(episode) for episode in episodes[:MOST_LISTED]]
+    return AlarmSummary(*_count_and_duration(episodes, end), longest, listed)
 
 
-def _sum(episodes: Iterable[Episode], end: float) -> tuple[int, float]:
-    durations = [_duration(one, end) for one in episodes]
+def _totals(episodes: Iterable[Episode], end: float) -> AlarmTotals:
+    return AlarmTotals(*_count_and_duration(episodes, end))
+
+
+def _count_and_duration(episodes: Iterable[Episode], end: float) -> tuple[int, float]:
+    durations = [_duration(episode, end) for episode in episodes]
     return len(durations), round(sum(durations), 3)
 
 
-def _duration(one: Episode, end: float) -> float:
-    return round((end if one.cleared is None else one.cleared) - (one.raised or end), 3)
+def _duration(episode: Episode, end: float) -> float:
+    return round((end if episode.cleared is None else episode.cleared) - (episode.raised or end), 3)
 
 
-def _alarm(one: Episode) -> PreviewedAlarm:
-    cleared = None if one.cleared is None else _time(one.cleared)
-    return PreviewedAlarm(one.severity, _time(one.raised or one.since), cleared, one.peak, one.limit)
+def _previewed_alarm(episode: Episode) -> PreviewedAlarm:
+    raised = _to_datetime(episode.raised or episode.since)
+    cleared = None if episode.cleared is None else _to_datetime(episode.cleared)
+    return PreviewedAlarm(episode.severity, raised, cleared, episode.peak, episode.limit)
 
 
-def _time(second: float) -> datetime:
-    return datetime.fromtimestamp(second, UTC)
+def _to_datetime(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
-def main(lines: Iterable[bytes], tell: Callable[[bytes], object]) -> None:
+def main(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
     """Answer each line."""
-    inbox = iter(lines)
-    where = msgspec.json.decode(next(inbox), type=settings.Database)
-    asked = database.Database(where, database.WORKING, 1)
-    for line in inbox:
+    line_iterator = iter(lines)
+    database_settings = msgspec.json.decode(next(line_iterator), type=settings.Database)
+    sensor_database = database.Database(database_settings, BATCH_LIMITS, 1)
+    for line in line_iterator:
         task = msgspec.json.decode(line, type=Task)
         try:
-            with asked.engine.connect() as connection:
-                told = Answer(answer(task, connection, subjects(where, settings.Source(None), connection)))
+            with sensor_database.engine.connect() as connection:
+                site_subjects = subjects_of(database_settings, settings.Source(None), connection)
+                answered = Answer(answer(task, connection, site_subjects))
         except (BadRequest, Unavailable) as error:
-            told = Answer(None, error.message, error.field)
-        except (UsageError, *database.LOST):
-            told = Answer(None, "the database does not answer")
-        tell(msgspec.json.encode(told) + b"\n")
+            answered = Answer(None, error.message, error.field)
+        except (UsageError, *database.DATABASE_ERRORS):
+            answered = Answer(None, "the database does not answer")
+        write(msgspec.json.encode(answered) + b"\n")
 
 
-def _tell(line: bytes) -> None:
+def _write(line: bytes) -> None:
     sys.stdout.buffer.write(line)
     sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
     os.nice(NICE)
-    main(sys.stdin.buffer, _tell)
+    main(sys.stdin.buffer, _write)

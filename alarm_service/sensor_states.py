@@ -1,4 +1,4 @@
-"""What the judge knows of every sensor, and what readings and the passing of time change in it. No clock, no socket."""
+"""The judge's state of every sensor, and how readings and the passing of time change it. No clock, no socket."""
 
 import math
 from collections import deque
@@ -11,77 +11,80 @@ from alarms import judge
 from alarms.judge import State
 from alarms.model import KINDS, NO_DATA, Change, Episode
 from alarms.model import Reading as Measured
-from alarms.rules import Rule, Terms, terms
+from alarms.rules import Rule, Terms
+from alarms.rules import terms as terms_for
 from ask.answers import Id
 from ask.readings import Key, Reading
 from ask.sensors import Sensor
 from common.clock import AHEAD
-from record.episodes import Closed, Identity, identity
+from record.episode_rows import Identity, identity
+from record.episodes import ClosedByHand
 
 AHEAD_S = AHEAD.total_seconds()
 LEAP_S = 2 * AHEAD_S
-"""What lies so far ahead of now is no reading whose clock runs ahead: it is our clock that was set back."""
+"""A time so far ahead of now is not that of a sensor whose clock runs ahead: our own clock was set back."""
 SAME_S = 0.001
 MOST_UNKNOWN = 10_000
-"""Readings that wait for their sensor to be known; those of one that is in no list may come for ever."""
+"""Readings that wait for their sensor to be listed; those of one that is in no list may come for ever."""
 
 
 class SensorStates:
-    """The state of each sensor that has been judged; `defaults`: our rules fill in where no other speaks."""
+    """The state of each sensor that has been judged; `defaults`: our own rules apply where no configured rule does."""
 
     def __init__(self, rules: Sequence[Rule], *, defaults: bool) -> None:
         self._rules = rules
         self._defaults = defaults
+        self._listed: list[Sensor] = []
+        """All sensors, as they were set last; `_sensors` has one for each key."""
         self._sensors: Mapping[Key, Sensor] = {}
         self._terms: dict[Key, Terms] = {}
         self._states: dict[Key, State] = {}
-        self._silent: dict[Key, float] = {}
-        """From when on each sensor is silent, if nothing comes; the past where that is not known."""
-        self._closed: dict[Identity, Closed] = {}
-        """Episodes that people have closed, and that are not known yet because their readings are judged again."""
+        self._no_data_due: dict[Key, float] = {}
+        """When the no-data alarm of each sensor is due if no reading comes; missing where that is not known."""
+        self._closed: dict[Identity, ClosedByHand] = {}
+        """Episodes closed by hand that the states do not have yet, because their readings are judged again."""
         self._unknown: deque[Reading] = deque(maxlen=MOST_UNKNOWN)
-        """Readings of sensors that are not known."""
+        """Readings of sensors that are not listed."""
 
     def __len__(self) -> int:
         return len(self._states)
 
-    def learn(self, sensors: Iterable[Sensor]) -> None:
-        """Take over which sensors there are."""
-        found: dict[Key, Sensor] = {}
+    def set_sensors(self, sensors: Sequence[Sensor]) -> None:
+        """Judge these sensors from now on."""
+        if sensors == self._listed:
+            return
+        self._listed = list(sensors)
+        by_key: dict[Key, Sensor] = {}
         for sensor in sensors:
-            found.setdefault(sensor.key, sensor)
-        self._sensors = found
+            by_key.setdefault(sensor.key, sensor)
+        self._sensors = by_key
         self._terms = {}
 
-    def rule(self, rules: Sequence[Rule]) -> None:
+    def set_rules(self, rules: Sequence[Rule]) -> None:
         """Judge by these rules from now on."""
         self._rules = rules
         self._terms = {}
 
     def sensor(self, key: Key) -> Sensor | None:
-        """Return a sensor."""
+        """Return a sensor; None if it is not listed."""
         return self._sensors.get(key)
 
-    def sensors(self) -> list[Sensor]:
-        """Return the sensors that are judged."""
-        return [sensor for key, sensor in self._sensors.items() if key in self._states]
-
     def no_data_after_s(self, key: Key) -> float:
-        """Return how many seconds without a reading are too many; infinite where none are."""
-        found = self._terms_of(key)
-        return found.no_data_after_s if found else math.inf
+        """Return after how many seconds without a reading a sensor has no data; infinite if that is not watched."""
+        terms = self._terms_of(key)
+        return terms.no_data_after_s if terms else math.inf
 
-    def has_heard(self, key: Key) -> bool:
+    def has_reading(self, key: Key) -> bool:
         """Return whether a good reading of a sensor has been judged here."""
-        return key in self._silent
+        return key in self._no_data_due
 
     def is_current(self, key: Key, now: float) -> bool:
-        """Return whether the last reading of a sensor says how it is now."""
-        found = self._terms_of(key)
-        return found is not None and (found.holds or now < self._silent.get(key, 0.0))
+        """Return whether the last reading of a sensor still describes its state at `now`."""
+        terms = self._terms_of(key)
+        return terms is not None and (terms.holds or now < self._no_data_due.get(key, 0.0))
 
-    def take(self, readings: Iterable[Reading], now: float) -> list[Change]:
-        """Judge readings that have come by `now`, in this order; those of an unknown sensor wait until it is known."""
+    def judge_readings(self, readings: Iterable[Reading], now: float) -> list[Change]:
+        """Judge readings that came by `now`, in this order; those of an unknown sensor wait until it is listed."""
         changes: list[Change] = []
         for reading in readings:
             time = reading.time.timestamp()
@@ -91,102 +94,102 @@ class SensorStates:
                 self._set_back(reading.key, now)
                 changes += self._judge(reading.key, Measured(time, reading.value, reading.rank))
                 if reading.value is not None:
-                    self._heard(reading.key, time)
+                    self._postpone_no_data(reading.key, time)
         return changes
 
     @property
-    def unknown(self) -> Sequence[Reading]:
-        """The readings of sensors that are not known."""
+    def unknown_readings(self) -> Sequence[Reading]:
+        """The readings of sensors that are not listed."""
         return list(self._unknown)
 
-    def recognised(self) -> list[Reading]:
-        """Return the readings whose sensors have become known since they came; they are not judged yet."""
+    def pop_recognised(self) -> list[Reading]:
+        """Remove and return the readings whose sensors were listed after they came; they are not judged yet."""
         waiting, self._unknown = self._unknown, deque(maxlen=MOST_UNKNOWN)
-        found: list[Reading] = []
+        recognised: list[Reading] = []
         for reading in waiting:
-            (found if reading.key in self._sensors else self._unknown).append(reading)
-        return found
+            (recognised if reading.key in self._sensors else self._unknown).append(reading)
+        return recognised
 
-    def passed(self, keys: Iterable[Key], now: float) -> list[Change]:
+    def judge_time(self, keys: Iterable[Key], now: float) -> list[Change]:
         """Judge that it is `now`, and that all readings up to then have come."""
-        waiting = []
+        due = []
         for key in keys:
             self._set_back(key, now)
-            if self._waits(key, now):
-                waiting.append(key)
-        return list(chain.from_iterable(self._judge(key, now) for key in waiting))
+            if self._is_due(key, now):
+                due.append(key)
+        return list(chain.from_iterable(self._judge(key, now) for key in due))
 
     def keys(self) -> list[Key]:
-        """Return what the readings of judged sensors are found by."""
+        """Return the keys of the judged sensors."""
         return list(self._states)
 
-    def forgive(self, now: float) -> None:
-        """Begin to count silence only now: until now nobody could be heard."""
+    def restart_no_data(self, now: float) -> None:
+        """Count the time without readings from `now` on: until now no reading could be received."""
         for key in self._states:
-            self._silent[key] = max(self._silent.get(key, 0.0), now + self.no_data_after_s(key))
+            self._postpone_no_data(key, now)
 
-    def silent(self) -> dict[Id, list[Episode]]:
-        """Return the open alarms of no data, by storehouse."""
-        found: dict[Id, list[Episode]] = {}
+    def open_no_data_episodes(self) -> dict[Id, list[Episode]]:
+        """Return the open no-data episodes, by storehouse."""
+        by_storehouse: dict[Id, list[Episode]] = {}
         for state in self._states.values():
-            if state.silence is not None and (episode := state.silence.episode) and episode.cleared is None:
-                found.setdefault(state.store_house_id, []).append(episode)
-        return found
+            if state.no_data is not None and (episode := state.no_data.episode) and episode.cleared is None:
+                by_storehouse.setdefault(state.store_house_id, []).append(episode)
+        return by_storehouse
 
-    def watched(self, store_house_id: Id) -> int:
-        """Return how many of a storehouse's sensors are watched for silence."""
+    def count_no_data_watched(self, store_house_id: Id) -> int:
+        """Return how many of a storehouse's sensors are watched for having no data."""
         here = (key for key, sensor in self._sensors.items() if sensor.store_house_id == store_house_id)
         return sum(key in self._states and math.isfinite(self.no_data_after_s(key)) for key in here)
 
-    def close(self, closed: Closed) -> list[Change]:
-        """Take over that somebody has closed an episode: be quiet until its sensor is back to normal.
+    def close(self, closed: ClosedByHand) -> list[Change]:
+        """Apply that an episode was closed by hand: raise nothing until its sensor is back to normal.
 
-        Where its readings are judged again, that is to come when they have brought it to where it was closed.
+        If its readings are being judged again, this is applied when they have reached the time it was closed.
         """
         key = closed.episode.key if closed.episode.kind in KINDS else None
-        state, found = (self._states.get(key), self._terms_of(key)) if key else (None, None)
+        state, terms = (self._states.get(key), self._terms_of(key)) if key else (None, None)
         if key and (state is None or max(state.end[0], state.now) < closed.judged - SAME_S):
             self._closed[identity(closed.episode)] = closed
-        elif state is not None and found is not None and _knows(state, closed.episode):
-            self._states[state.key], changes = judge.close(found, state, closed.episode.kind, closed.time)
+        elif state is not None and terms is not None and _has_episode(state, closed.episode):
+            self._states[state.key], changes = judge.close(terms, state, closed.episode.kind, closed.time)
             return changes
         return []
 
     def adopt(self, episode: Episode) -> None:
-        """Take over an episode that is open in the database, if it is not known."""
+        """Add an episode that is open in the database to its sensor's state, if it is missing there."""
         sensor = self._sensors.get(episode.key) if episode.key and episode.kind in KINDS else None
         if sensor is not None:
-            state = self._states.get(sensor.key) or judge.begin(sensor)
-            if not _knows(state, episode):
+            state = self._states.get(sensor.key) or judge.initial_state(sensor)
+            if not _has_episode(state, episode):
                 self._states[sensor.key] = judge.adopt(state, episode)
 
     def encode(self, keys: Iterable[Key]) -> bytes:
-        """Return the states of these sensors as a snapshot has them."""
+        """Return the states of these sensors in the form of a snapshot."""
         return msgspec.msgpack.encode([self._states[key] for key in keys])
 
     def decode(self, content: bytes) -> None:
-        """Take over states as a snapshot has them; raises msgspec's DecodeError."""
+        """Add the states of a snapshot; raises msgspec's DecodeError."""
         for state in msgspec.msgpack.decode(content, type=list[State]):
             self._states[state.key] = state
 
     def _judge(self, key: Key, event: Measured | float) -> Sequence[Change]:
-        state, found = self._states.get(key), self._terms_of(key)
-        if found is None:
+        state, terms = self._states.get(key), self._terms_of(key)
+        if terms is None:
             return ()
         if state is None:
-            if not any(found.of(kind) for kind in KINDS):
+            if not any(terms.of(kind) for kind in KINDS):
                 return ()
-            state = judge.begin(self._sensors[key])
-        self._states[key], changes = judge.judge(found, state, event)
+            state = judge.initial_state(self._sensors[key])
+        self._states[key], changes = judge.judge(terms, state, event)
         return changes + self._close_again(changes) if self._closed else changes
 
     def _set_back(self, key: Key, now: float) -> None:
-        """Go on from now where the last reading, or the last look, lies ahead: the clock has been set back."""
+        """Go on from now if the last reading, or the last judged time, lies ahead: the clock has been set back."""
         state = self._states.get(key)
         if state is not None and max(state.end[0], state.now) > now + LEAP_S:
-            # A little earlier: what was read while the clock was set may not have come yet.
-            self._states[key] = judge.set_back(state, now - AHEAD_S)
-            self._silent[key] = min(self._silent.get(key, 0.0), now + self.no_data_after_s(key))
+            # A little earlier: readings taken while the clock was being set may not have come yet.
+            self._states[key] = judge.set_clock_back(state, now - AHEAD_S)
+            self._no_data_due[key] = min(self._no_data_due.get(key, 0.0), now + self.no_data_after_s(key))
 
     def _close_again(self, changes: Iterable[Change]) -> list[Change]:
         more: list[Change] = []
@@ -198,22 +201,22 @@ class SensorStates:
         return more
 
     def _terms_of(self, key: Key) -> Terms | None:
-        found = self._terms.get(key)
-        if found is None and key in self._sensors:
-            found = self._terms[key] = terms(self._rules, self._sensors[key], defaults=self._defaults)
-        return found
+        cached = self._terms.get(key)
+        if cached is None and key in self._sensors:
+            cached = self._terms[key] = terms_for(self._rules, self._sensors[key], defaults=self._defaults)
+        return cached
 
-    def _heard(self, key: Key, time: float) -> None:
-        self._silent[key] = max(self._silent.get(key, 0.0), time + self.no_data_after_s(key))
+    def _postpone_no_data(self, key: Key, time: float) -> None:
+        self._no_data_due[key] = max(self._no_data_due.get(key, 0.0), time + self.no_data_after_s(key))
 
-    def _waits(self, key: Key, now: float) -> bool:
+    def _is_due(self, key: Key, now: float) -> bool:
         """Whether the passing of time may change anything about this sensor."""
-        found = self._terms_of(key)
-        return found is not None and (found.holds or now >= self._silent.get(key, 0.0))
+        terms = self._terms_of(key)
+        return terms is not None and (terms.holds or now >= self._no_data_due.get(key, 0.0))
 
 
-def _knows(state: State, episode: Episode) -> bool:
-    kind_state = state.silence if episode.kind == NO_DATA else state.evaluation.kind_states.get(episode.kind)
+def _has_episode(state: State, episode: Episode) -> bool:
+    kind_state = state.no_data if episode.kind == NO_DATA else state.evaluation.kind_states.get(episode.kind)
     # The database has times to the millisecond.
     return (
         kind_state is not None

@@ -1,4 +1,4 @@
-"""What has changed among the alarms since they were last looked at. Pure."""
+"""The transitions of the site's own alarms: compares two polls of them. Pure."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -9,37 +9,32 @@ from ask.answers import Alarm, Id
 from record.journal import Step
 
 
-def steps(known: Mapping[Id, Step], alarms: Iterable[Alarm], begun: datetime, now: datetime) -> list[Step]:
-    """Return the next step of each alarm that is not as `known`, oldest first.
+def next_steps(last_steps: Mapping[Id, Step], alarms: Iterable[Alarm], begun: datetime, now: datetime) -> list[Step]:
+    """Return the next step of each alarm that differs from its last step, oldest first.
 
-    An alarm that was over before anybody looked (`begun`) is history, not a transition. One that was open and is not
-    there any more, as where a site moves what is over into another table, is over now.
+    An alarm that was over before the first poll (`begun`) is history, not a transition. An open alarm that is no longer
+    listed, as where a site moves alarms that are over into another table, is cleared now.
     """
-    found = {alarm.alarm_id: alarm for alarm in alarms}
+    listed = {alarm.alarm_id: alarm for alarm in alarms}
     gone = {
         alarm_id: msgspec.structs.replace(step.alarm, state="cleared", cleared=now)
-        for alarm_id, step in known.items()
-        if alarm_id not in found and is_open(step.alarm)
+        for alarm_id, step in last_steps.items()
+        if alarm_id not in listed and step.alarm.is_open
     }
     changed = [
-        Step(known[alarm.alarm_id].number + 1 if alarm.alarm_id in known else 1, alarm)
-        for alarm in (found | gone).values()
-        if _is_news(alarm, known.get(alarm.alarm_id), begun)
+        Step(last_steps[alarm.alarm_id].number + 1 if alarm.alarm_id in last_steps else 1, alarm)
+        for alarm in (listed | gone).values()
+        if _has_changed(alarm, last_steps.get(alarm.alarm_id), begun)
     ]
     return sorted(changed, key=lambda step: step.alarm.cleared or step.alarm.raised)
 
 
-def is_open(alarm: Alarm) -> bool:
-    """Return whether an alarm goes on."""
-    return alarm.cleared is None and alarm.state != "cleared"
-
-
-def _is_news(alarm: Alarm, known: Step | None, begun: datetime) -> bool:
-    if known is None:
-        return is_open(alarm) or (alarm.cleared or alarm.raised) >= begun
-    return _stage(alarm) != _stage(known.alarm)
+def _has_changed(alarm: Alarm, last_step: Step | None, begun: datetime) -> bool:
+    if last_step is None:
+        return alarm.is_open or (alarm.cleared or alarm.raised) >= begun
+    return _stage(alarm) != _stage(last_step.alarm)
 
 
 def _stage(alarm: Alarm) -> tuple[object, ...]:
-    """What makes a transition; that the value of an open alarm moves on does not."""
+    """The facts whose change is a transition; a new value of an open alarm is none."""
     return alarm.kind, alarm.severity, alarm.state, alarm.acknowledged, alarm.cleared

@@ -1,15 +1,19 @@
-"""No data from a sensor. It goes by when readings come: a late one that fills the gap ends it, and undoes nothing."""
+"""No-data alarms of one sensor.
+
+They depend on when readings arrive: a late reading that fills the gap clears the alarm and does not withdraw it.
+"""
 
 import msgspec
 
 from alarms.model import CLEARED, NO_DATA, RAISED, REOPENED, Change, Episode
 from alarms.state_machine import KindState, Limits, Origin
 
-Told = tuple[KindState | None, list[Change]]
+Result = tuple[KindState | None, list[Change]]
+"""The state of the no-data alarm, and its changes."""
 
 
-def miss(origin: Origin, limits: Limits, kind_state: KindState | None, last: float) -> Told:
-    """Raise that nothing has come since `last`, unless that is raised already or was closed by hand."""
+def raise_no_data(origin: Origin, limits: Limits, kind_state: KindState | None, last: float) -> Result:
+    """Raise that nothing has come since the reading at `last`, unless that is raised or was closed by hand."""
     episode = None if kind_state is None else kind_state.episode
     if kind_state is not None and (episode is None or episode.cleared is None):
         return kind_state, []
@@ -21,8 +25,8 @@ def miss(origin: Origin, limits: Limits, kind_state: KindState | None, last: flo
     return KindState(episode), [Change(RAISED, raised, episode)]
 
 
-def hear(limits: Limits, kind_state: KindState | None, time: float, now: float) -> Told:
-    """Clear it with a good reading of this time, unless that is so old that there is silence since, too."""
+def clear_no_data(limits: Limits, kind_state: KindState | None, time: float, now: float) -> Result:
+    """Clear it with a good reading of this time, unless that is so old that data is missing since then, too."""
     episode = None if kind_state is None else kind_state.episode
     if episode is None or episode.raised is None or not limits:
         return None, []

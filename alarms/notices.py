@@ -1,8 +1,9 @@
-"""Who is to be told what of which alarm, and when. Pure: it sees the alarms, what was told before, and a time.
+"""Which notices are due: who must be notified of which alarm, and when.
 
-It says what is missing, not what has just happened: asked after every change and again as time passes, it tells each
-target of each alarm once that it was raised, that it got worse and that it was cleared; of one that nobody
-acknowledges also again and again, and the next tier.
+Pure: the input is the alarms, the last notices and a time. The functions return what is missing, not what has just
+happened. Called after every change and again as time passes, they notify each target of each alarm once that it was
+raised, that it got worse and that it was cleared; an alarm that nobody acknowledges is repeated, and escalated to the
+next tier.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,35 +12,36 @@ from typing import NamedTuple
 
 import msgspec
 
-from alarms.model import ACKNOWLEDGED, CLEARED, PENDING, RAISED, SEVERITIES, WORSENED
+from alarms.model import ACKNOWLEDGED, CLEARED, PENDING, RAISED, WORSENED
 from ask.answers import Alarm, Id
+from common.severity import WORST_RANK, rank
 from settings import Notify, Target, duration
 
 REMINDED, ESCALATED = "reminded", "escalated"
-WHATS = (RAISED, WORSENED, CLEARED, REMINDED, ESCALATED)
+NOTICE_EVENTS = (RAISED, WORSENED, CLEARED, REMINDED, ESCALATED)
 """What a message may say of an alarm."""
 TIMED = {REMINDED, ESCALATED}
 DELIVERY = "delivery"
 """The kind of an alarm that says that notices do not arrive; its `sensor_name` is that of the target."""
-SILENT = ACKNOWLEDGED
-"""Written down like the others but sent to nobody: it ends the repeating."""
+RECORD_ONLY = ACKNOWLEDGED
+"""A notice that is recorded like the others but sent to nobody: it ends the repeating."""
 
 Tiers = Sequence[Sequence[Target]]
 
 
-class Terms(NamedTuple):
-    """Who is told, and the times of it."""
+class EscalationPolicy(NamedTuple):
+    """The targets, tier by tier, and the times after which a notice is repeated or escalated."""
 
     tiers: Tiers
     repeat: timedelta
     escalate: timedelta
 
 
-class Told(NamedTuple):
-    """What a target was last told of an alarm.
+class NoticeContent(NamedTuple):
+    """What a notice says of an alarm.
 
-    `number`: how often it was told something of it. `since`: from when on nobody has acknowledged what it was told.
-    `time`: when it was told; None while that is still on its way.
+    `number`: counts the target's notices of this alarm, from 1. `since`: the time since which nobody has acknowledged
+    the alarm. `time`: when the notice arrived; None while it is on its way.
     """
 
     number: int
@@ -51,119 +53,120 @@ class Told(NamedTuple):
 
 
 class Case(NamedTuple):
-    """An alarm as it stands, and what each target, by its name, was last told of it."""
+    """An alarm as it is now, and the last notice of it to each target, by the target's name."""
 
     alarm: Alarm
-    told: Mapping[str, Told]
+    last_notices: Mapping[str, NoticeContent]
 
 
 class Notice(NamedTuple):
-    """What a target is to be told of an alarm."""
+    """A notice of an alarm to a target."""
 
     target: str
     alarm: Alarm
-    told: Told
+    content: NoticeContent
 
 
-def terms(notify: Notify) -> Terms:
-    """Return what the settings say."""
-    return Terms(notify.tiers, duration(notify.repeat), duration(notify.escalate))
+def escalation_policy(notify: Notify) -> EscalationPolicy:
+    """Return the escalation policy of the settings."""
+    return EscalationPolicy(notify.tiers, duration(notify.repeat), duration(notify.escalate))
 
 
-def news(cases: Sequence[Case], terms: Terms, now: datetime) -> list[Notice]:
-    """Return what is to be told of these alarms because they have changed."""
-    return [notice for case in cases for notice in _due(case, terms, now, ()) if notice.told.what not in TIMED]
+def change_notices(cases: Sequence[Case], policy: EscalationPolicy, now: datetime) -> list[Notice]:
+    """Return the notices of these alarms that are due because the alarms have changed."""
+    return [notice for case in cases for notice in _due(case, policy, now, ()) if notice.content.what not in TIMED]
 
 
-def due(cases: Sequence[Case], terms: Terms, now: datetime) -> list[Notice]:
-    """Return all that is to be told now, also because of the time; `cases` holds every alarm that is open.
+def due_notices(cases: Sequence[Case], policy: EscalationPolicy, now: datetime) -> list[Notice]:
+    """Return all notices that are due, also because of the time; `cases` must hold every open alarm.
 
-    Where a target is reminded of one alarm, or one is escalated to it, everything else in that storehouse that nobody
-    has acknowledged goes along: alarms that began one by one are told of together from then on.
+    When a target is reminded of one alarm, or one is escalated to it, it is also notified of every other alarm of that
+    storehouse that nobody has acknowledged: alarms that started one by one are reminded of together from then on.
     """
-    along: dict[Id, set[str]] = {}
+    together: dict[Id, set[str]] = {}
     for case in cases:
-        for notice in _due(case, terms, now, ()):
-            if notice.told.what in TIMED:
-                along.setdefault(case.alarm.store_house_id, set()).add(notice.target)
-    return [notice for case in cases for notice in _due(case, terms, now, along.get(case.alarm.store_house_id, ()))]
+        for notice in _due(case, policy, now, ()):
+            if notice.content.what in TIMED:
+                together.setdefault(case.alarm.store_house_id, set()).add(notice.target)
+    return [notice for case in cases for notice in _due(case, policy, now, together.get(case.alarm.store_house_id, ()))]
 
 
-def _due(case: Case, terms: Terms, now: datetime, along: Collection[str]) -> Iterator[Notice]:
+def _due(case: Case, policy: EscalationPolicy, now: datetime, together: Collection[str]) -> Iterator[Notice]:
     alarm = case.alarm
-    known = {target.name for tier in terms.tiers for target in tier}
-    told = {name: last for name, last in case.told.items() if name in known and last.what != CLEARED}
-    if is_over(alarm):
-        yield from _all(case, told, CLEARED)
-    elif alarm.state == PENDING or is_quiet(alarm):
+    names = {target.name for tier in policy.tiers for target in tier}
+    last_notices = {name: last for name, last in case.last_notices.items() if name in names and last.what != CLEARED}
+    if not alarm.is_open:
+        yield from _to_all(case, last_notices, CLEARED)
+    elif alarm.state == PENDING or is_muted(alarm):
         return
     elif alarm.acknowledged:
-        yield from _all(case, {name: last for name, last in told.items() if last.what != SILENT}, SILENT)
+        unrecorded = {name: last for name, last in last_notices.items() if last.what != RECORD_ONLY}
+        yield from _to_all(case, unrecorded, RECORD_ONLY)
     else:
-        yield from _open(case, told, terms, now, along)
+        yield from _of_unacknowledged(case, last_notices, policy, now, together)
 
 
-def _all(case: Case, told: Mapping[str, Told], what: str) -> Iterator[Notice]:
-    return (_notice(case, name, what, last.since) for name, last in told.items())
+def _to_all(case: Case, last_notices: Mapping[str, NoticeContent], what: str) -> Iterator[Notice]:
+    return (_notice(case, name, what, last.since) for name, last in last_notices.items())
 
 
-def _open(
-    case: Case, told: Mapping[str, Told], terms: Terms, now: datetime, along: Collection[str]
+def _of_unacknowledged(
+    case: Case,
+    last_notices: Mapping[str, NoticeContent],
+    policy: EscalationPolicy,
+    now: datetime,
+    together: Collection[str],
 ) -> Iterator[Notice]:
-    # An acknowledgement that is void sets the clock of the next tier back.
-    begun = min((last.since for last in told.values() if last.what != SILENT), default=now)
-    for place, names in enumerate(_wanting(case.alarm, terms.tiers)):
+    # An acknowledgement that is void starts the time before the next tier anew.
+    start = min((last.since for last in last_notices.values() if last.what != RECORD_ONLY), default=now)
+    for tier, names in enumerate(_recipients(case.alarm, policy.tiers)):
         for name in names:
-            last = told.get(name)
+            last = last_notices.get(name)
             if last is None:
-                if place == 0:
+                if tier == 0:
                     yield _notice(case, name, RAISED, now)
-                elif name in along or now - begun >= place * terms.escalate:
-                    yield _notice(case, name, ESCALATED, begun)
-            elif last.what == SILENT:
+                elif name in together or now - start >= tier * policy.escalate:
+                    yield _notice(case, name, ESCALATED, start)
+            elif last.what == RECORD_ONLY:
                 yield _notice(case, name, WORSENED, now)
             elif _is_worse(case.alarm, last):
                 yield _notice(case, name, WORSENED, last.since)
-            elif last.time is not None and (name in along or now - last.time >= terms.repeat):
+            elif last.time is not None and (name in together or now - last.time >= policy.repeat):
                 yield _notice(case, name, REMINDED, last.since)
 
 
-def _wanting(alarm: Alarm, tiers: Tiers) -> Iterable[list[str]]:
-    """The names of those who want to be told of it, tier by tier; the first tier with anybody is told at once."""
-    wanting = ([target.name for target in tier if wants(target, alarm)] for tier in tiers)
-    return (names for names in wanting if names)
+def _recipients(alarm: Alarm, tiers: Tiers) -> Iterable[list[str]]:
+    """Return the names of the recipients by tier; the first tier that has any is notified at once."""
+    recipients = ([target.name for target in tier if is_recipient(target, alarm)] for tier in tiers)
+    return (names for names in recipients if names)
 
 
-def wants(target: Target, alarm: Alarm) -> bool:
-    """Return whether the target is to be told of such an alarm: not of one that says that it cannot be reached."""
+def is_recipient(target: Target, alarm: Alarm) -> bool:
+    """Return whether the target is notified of such an alarm: not of one that says that the target is unreachable."""
     if alarm.kind == DELIVERY and alarm.sensor_name == target.name:
         return False
-    # As in rules, an id in digits finds a number too.
-    here = target.store_house_ids is None or str(alarm.store_house_id) in map(str, target.store_house_ids)
-    return here and rank(alarm.severity) >= rank(target.severity)
+    # As in rules, an id in digits matches a number, too.
+    matches = target.store_house_ids is None or str(alarm.store_house_id) in map(str, target.store_house_ids)
+    return matches and severity_rank(alarm.severity) >= severity_rank(target.severity)
 
 
-def is_over(alarm: Alarm) -> bool:
-    """Return whether it was cleared, closed or withdrawn."""
-    return alarm.cleared is not None or alarm.state == CLEARED
-
-
-def is_quiet(alarm: Alarm) -> bool:
-    """Return whether it is nothing to call anybody for: in maintenance, of late readings, or part of another."""
+def is_muted(alarm: Alarm) -> bool:
+    """Return whether nobody is notified of it: in maintenance, of late readings, or part of another alarm."""
     return alarm.silenced is True or alarm.late is True or alarm.cause is not msgspec.UNSET
 
 
-def _is_worse(alarm: Alarm, last: Told) -> bool:
-    # The limit of an open alarm changes only where a worse one is broken, which may be as severe as the one before.
-    return rank(alarm.severity) > rank(last.severity) or alarm.limit != last.limit
+def _is_worse(alarm: Alarm, last: NoticeContent) -> bool:
+    # The limit of an open alarm changes only when a worse one is violated, which may have the same severity.
+    return severity_rank(alarm.severity) > severity_rank(last.severity) or alarm.limit != last.limit
 
 
-def rank(severity: str) -> int:
-    """Return how severe it is, as a number; a word that is not ours counts as the worst."""
-    return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
+def severity_rank(severity: str) -> int:
+    """Return the rank of a severity, 0 for the mildest; a word that is not ours ranks as the worst."""
+    return rank(severity, unknown=WORST_RANK)
 
 
 def _notice(case: Case, name: str, what: str, since: datetime) -> Notice:
-    before = case.told.get(name)
-    number = before.number + 1 if before else 1
-    return Notice(name, case.alarm, Told(number, what, case.alarm.severity, case.alarm.limit, since))
+    last = case.last_notices.get(name)
+    number = last.number + 1 if last else 1
+    content = NoticeContent(number, what, case.alarm.severity, case.alarm.limit, since)
+    return Notice(name, case.alarm, content)

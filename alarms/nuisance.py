@@ -1,4 +1,7 @@
-"""Which sensors ring most, which of their alarms nobody needed, and what would have silenced those alone."""
+"""Nuisance alarms: which sensors alarm most, which of their alarms nobody needed, and what would have prevented those.
+
+A nuisance alarm (ISA-18.2) is one that was short and that nobody acknowledged.
+"""
 
 import math
 from collections import defaultdict
@@ -7,18 +10,18 @@ from typing import NamedTuple
 
 from alarms.model import NO_DATA, Limit
 
-STEP_S = 60.0
-STEP = 0.1
-"""Delays are advised in whole minutes, hysteresis in tenths."""
-MOST_HYSTERESIS = 2.0
-"""With more an alarm would hardly ever be over."""
+DELAY_STEP_S = 60.0
+HYSTERESIS_STEP = 0.1
+"""Delays are recommended in whole minutes, hysteresis in tenths."""
+MAX_HYSTERESIS = 2.0
+"""With more an alarm would hardly ever be cleared."""
 
 
 class AlarmOccurrence(NamedTuple):
-    """An alarm that has rung; times are seconds, `cleared` None while it is open.
+    """An alarm that was raised; times are seconds since 1970, `cleared` None while it is open.
 
-    `limit`: the worst that was broken. `interval_s`: seconds between the sensor's readings, 0 where it reports changes
-    only. `inside`: how far inside the limit values had been since the alarm before, None where that is long ago.
+    `limit`: the worst limit violated. `interval_s`: seconds between the sensor's readings, 0 where it reports changes
+    only. `inside_by`: how far inside the limit values had been since the alarm before, None where that is long ago.
     """
 
     sensor: str
@@ -29,64 +32,69 @@ class AlarmOccurrence(NamedTuple):
     acknowledged: bool
     limit: Limit
     interval_s: float = 0.0
-    inside: float | None = None
+    inside_by: float | None = None
 
     @property
-    def lasted(self) -> float:
+    def violated_s(self) -> float:
         """Seconds from its first reading out of limits to the first back within."""
         return math.inf if self.cleared is None else self.cleared - self.limit.clear_delay - self.since
 
-    def was_needed(self, shorter_than_s: float) -> bool:
-        """Whether somebody acknowledged it, or it was not so short."""
-        return self.acknowledged or self.cleared is None or self.cleared - self.raised >= shorter_than_s
+    def is_nuisance(self, shorter_than_s: float) -> bool:
+        """Return whether it was shorter than this, and nobody acknowledged it."""
+        return not self.acknowledged and self.cleared is not None and self.cleared - self.raised < shorter_than_s
 
 
-class Advice(NamedTuple):
-    """A delay in seconds (of no data: the span) or a hysteresis, and how many alarms it would have silenced."""
+class Recommendation(NamedTuple):
+    """A delay in seconds (of no data: its limit) or a hysteresis, and how many alarms it would have prevented."""
 
     value: float
-    silences: int
+    prevented: int
 
 
-class Nuisance(NamedTuple):
-    """How often one kind of alarm has rung at a sensor, and how many of these nobody needed."""
+class NuisanceAlarms(NamedTuple):
+    """How many alarms of one kind a sensor had, how many were nuisances, and what would have prevented those."""
 
     sensor: str
     kind: str
-    rung: int
-    unneeded: int
-    delay: Advice | None
-    hysteresis: Advice | None
+    alarms: int
+    nuisances: int
+    delay: Recommendation | None
+    hysteresis: Recommendation | None
 
 
-def noise(rungs: Iterable[AlarmOccurrence], shorter_than_s: float) -> list[Nuisance]:
-    """Return what rings, the most first. Nobody needed what was shorter and never acknowledged."""
+def nuisance_alarms(alarms: Iterable[AlarmOccurrence], shorter_than_s: float) -> list[NuisanceAlarms]:
+    """Return the alarms by sensor and kind, the most frequent first; a nuisance is shorter than `shorter_than_s`."""
     groups: dict[tuple[str, str], list[AlarmOccurrence]] = defaultdict(list)
-    for rung in rungs:
-        groups[rung.sensor, rung.kind].append(rung)
-    found = [_noise(sensor, kind, group, shorter_than_s) for (sensor, kind), group in groups.items()]
-    return sorted(found, key=lambda each: (-each.rung, each.sensor, each.kind))
+    for alarm in alarms:
+        groups[alarm.sensor, alarm.kind].append(alarm)
+    summaries = [_summary(sensor, kind, group, shorter_than_s) for (sensor, kind), group in groups.items()]
+    return sorted(summaries, key=lambda summary: (-summary.alarms, summary.sensor, summary.kind))
 
 
-def _noise(sensor: str, kind: str, group: Sequence[AlarmOccurrence], shorter_than_s: float) -> Nuisance:
-    needed = [rung for rung in group if rung.was_needed(shorter_than_s)]
-    unneeded = [rung for rung in group if not rung.was_needed(shorter_than_s)]
-    return Nuisance(sensor, kind, len(group), len(unneeded), _delay(kind, needed, unneeded), _hysteresis(unneeded))
+def _summary(sensor: str, kind: str, group: Sequence[AlarmOccurrence], shorter_than_s: float) -> NuisanceAlarms:
+    needed = [alarm for alarm in group if not alarm.is_nuisance(shorter_than_s)]
+    nuisances = [alarm for alarm in group if alarm.is_nuisance(shorter_than_s)]
+    return NuisanceAlarms(
+        sensor, kind, len(group), len(nuisances), _delay(kind, needed, nuisances), _hysteresis(nuisances)
+    )
 
 
-def _delay(kind: str, needed: Sequence[AlarmOccurrence], unneeded: Sequence[AlarmOccurrence]) -> Advice | None:
-    """The delay that silences the most and still lets each needed one ring before its last reading out of limits."""
-    most = min((rung.lasted - rung.interval_s for rung in needed), default=math.inf)
-    delays = ((rung.lasted // STEP_S + 1) * STEP_S for rung in unneeded)
-    best = max((delay for delay in delays if delay <= most), default=0.0)
-    now = max((rung.limit.limit if kind == NO_DATA else rung.limit.delay for rung in unneeded), default=0.0)
-    return Advice(best, sum(rung.lasted < best for rung in unneeded)) if best > now else None
+def _delay(kind: str, needed: Sequence[AlarmOccurrence], nuisances: Sequence[AlarmOccurrence]) -> Recommendation | None:
+    """Return the delay that prevents the most.
+
+    It still raises each needed alarm before its last reading out of limits.
+    """
+    longest = min((alarm.violated_s - alarm.interval_s for alarm in needed), default=math.inf)
+    delays = ((alarm.violated_s // DELAY_STEP_S + 1) * DELAY_STEP_S for alarm in nuisances)
+    best = max((delay for delay in delays if delay <= longest), default=0.0)
+    present = max((alarm.limit.limit if kind == NO_DATA else alarm.limit.delay for alarm in nuisances), default=0.0)
+    return Recommendation(best, sum(alarm.violated_s < best for alarm in nuisances)) if best > present else None
 
 
-def _hysteresis(unneeded: Sequence[AlarmOccurrence]) -> Advice | None:
-    """The hysteresis with which the most would have gone on with the alarm before, and so would not have rung anew."""
-    insides = [rung.inside for rung in unneeded if rung.inside is not None]
-    steps = (round((math.floor(round(inside / STEP, 6)) + 1) * STEP, 6) for inside in insides)
-    best = max((step for step in steps if step <= MOST_HYSTERESIS), default=0.0)
-    now = max((rung.limit.hysteresis for rung in unneeded), default=0.0)
-    return Advice(best, sum(inside < best for inside in insides)) if best > now else None
+def _hysteresis(nuisances: Sequence[AlarmOccurrence]) -> Recommendation | None:
+    """Return the hysteresis with which the most would have been part of the alarm before."""
+    insides = [alarm.inside_by for alarm in nuisances if alarm.inside_by is not None]
+    steps = (round((math.floor(round(inside / HYSTERESIS_STEP, 6)) + 1) * HYSTERESIS_STEP, 6) for inside in insides)
+    best = max((step for step in steps if step <= MAX_HYSTERESIS), default=0.0)
+    present = max((alarm.limit.hysteresis for alarm in nuisances), default=0.0)
+    return Recommendation(best, sum(inside < best for inside in insides)) if best > present else None

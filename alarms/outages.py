@@ -1,4 +1,7 @@
-"""When most of a storehouse, or the database, falls silent: one alarm for the cause, the single ones are part of it."""
+"""Outages: when most sensors of a storehouse, or the database, deliver no data, one alarm stands for the cause.
+
+The no-data alarms of the single sensors name that alarm as their cause.
+"""
 
 from collections.abc import Sequence
 
@@ -6,72 +9,83 @@ import msgspec
 
 from alarms.model import ACTIVE, CLEARED, NO_DATA, RAISED, REFRESHED, REOPENED, Change, Episode, Limit
 from ask.answers import EVERYWHERE, Id
+from common.severity import Severity
 
 SHARE = 0.5
-"""More than this part of a storehouse's sensors must be silent."""
-FEWEST = 3
-"""And at least so many sensors; two may well fail on their own."""
-LOST_S = 180.0
-"""So long the database may not answer."""
-SEVERITY = "critical"
+"""More than this part of a storehouse's monitored sensors must be without data."""
+MIN_SENSORS = 3
+"""And at least this many sensors; two may well fail independently."""
+DATABASE_OUTAGE_AFTER_S = 180.0
+"""The database is an alarm when it has not answered for this long."""
+SEVERITY: Severity = "critical"
 
 
-def silent(
-    store_house_id: Id, watched: int, singles: Sequence[Episode], known: Episode | None, time: float
+def storehouse_outage(
+    store_house_id: Id, monitored: int, sensor_alarms: Sequence[Episode], last_outage: Episode | None, time: float
 ) -> list[Change]:
-    """Return what is to be told of a storehouse at this time.
+    """Return the changes of a storehouse's outage alarm at this time.
 
-    `watched`: how many of its sensors are watched for silence; `singles`: the open alarms of those that are silent;
-    `known`: the storehouse's own last alarm of no data, if there was one. Its value is the number of silent sensors.
+    `monitored`: how many of its sensors have a no-data limit; `sensor_alarms`: the open no-data alarms of its sensors;
+    `last_outage`: the storehouse's last outage alarm, open or not. The alarm's value is the number of sensors without
+    data.
     """
-    limit = Limit(max(watched * SHARE, FEWEST - 1.0), SEVERITY)
-    many = len(singles)
-    if many <= limit.limit:
-        return _over(known, time)
-    if known is not None and known.state == ACTIVE:
-        return _refreshed(known, many, time)
-    # The one that was too many.
-    last = sorted(singles, key=_raised)[int(limit.limit)]
-    began = Episode(store_house_id, None, NO_DATA, last.since, (limit,), 0, float(many), float(many), _raised(last))
-    return [_raise(known, began)]
+    limit = Limit(max(monitored * SHARE, MIN_SENSORS - 1.0), SEVERITY)
+    count = len(sensor_alarms)
+    if count <= limit.limit:
+        return _clear(last_outage, time)
+    if last_outage is not None and last_outage.state == ACTIVE:
+        return _refresh(last_outage, count, time)
+    # The alarm of the sensor that exceeded the limit.
+    decisive = sorted(sensor_alarms, key=_raised)[int(limit.limit)]
+    outage = Episode(
+        store_house_id,
+        None,
+        NO_DATA,
+        decisive.since,
+        (limit,),
+        0,
+        float(count),
+        float(count),
+        _raised(decisive),
+    )
+    return [_raise(last_outage, outage)]
 
 
-def lost(known: Episode | None, since: float | None, now: float) -> list[Change]:
-    """Return what is to be told of the database, which has not answered since then (None: it answers)."""
+def database_outage(last_outage: Episode | None, since: float | None, now: float) -> list[Change]:
+    """Return the changes of the database's outage alarm; it has not answered since `since` (None: it answers)."""
     if since is None:
-        return _over(known, now)
-    if now < since + LOST_S or (known is not None and known.state == ACTIVE):
+        return _clear(last_outage, now)
+    raised = since + DATABASE_OUTAGE_AFTER_S
+    if now < raised or (last_outage is not None and last_outage.state == ACTIVE):
         return []
-    limits = (Limit(LOST_S, SEVERITY),)
-    return [_raise(known, Episode(EVERYWHERE, None, NO_DATA, since, limits, 0, None, None, since + LOST_S))]
+    limits = (Limit(DATABASE_OUTAGE_AFTER_S, SEVERITY),)
+    return [_raise(last_outage, Episode(EVERYWHERE, None, NO_DATA, since, limits, 0, None, None, raised))]
 
 
-def is_part(single: Episode, cause: Episode) -> bool:
-    """Whether an alarm is to be listed under another: a sensor's open one of no data under the storehouse's."""
-    here = cause.store_house_id in (EVERYWHERE, single.store_house_id)
-    both = single.state == ACTIVE == cause.state and single.kind == NO_DATA == cause.kind
-    return here and both and cause.key is None and single.key is not None
+def _raise(last_outage: Episode | None, outage: Episode) -> Change:
+    raised = _raised(outage)
+    if (
+        last_outage is not None
+        and last_outage.cleared is not None
+        and raised <= last_outage.cleared + last_outage.limits[0].reopen
+    ):
+        return Change(REOPENED, raised, msgspec.structs.replace(last_outage, cleared=None, value=outage.value))
+    return Change(RAISED, raised, outage)
 
 
-def _raise(known: Episode | None, began: Episode) -> Change:
-    if known is not None and known.cleared is not None and _raised(began) <= known.cleared + known.limits[0].reopen:
-        return Change(REOPENED, _raised(began), msgspec.structs.replace(known, cleared=None, value=began.value))
-    return Change(RAISED, _raised(began), began)
-
-
-def _refreshed(known: Episode, many: int, time: float) -> list[Change]:
-    value = float(many)
-    if value == known.value:
+def _refresh(outage: Episode, count: int, time: float) -> list[Change]:
+    value = float(count)
+    if value == outage.value:
         return []
-    seen = msgspec.structs.replace(known, value=value, peak=max(known.peak or 0.0, value))
-    return [Change(REFRESHED, time, seen)]
+    refreshed = msgspec.structs.replace(outage, value=value, peak=max(outage.peak or 0.0, value))
+    return [Change(REFRESHED, time, refreshed)]
 
 
-def _over(known: Episode | None, time: float) -> list[Change]:
-    if known is None or known.state != ACTIVE:
+def _clear(outage: Episode | None, time: float) -> list[Change]:
+    if outage is None or outage.state != ACTIVE:
         return []
-    cleared = max(time, _raised(known))
-    return [Change(CLEARED, cleared, msgspec.structs.replace(known, cleared=cleared))]
+    cleared = max(time, _raised(outage))
+    return [Change(CLEARED, cleared, msgspec.structs.replace(outage, cleared=cleared))]
 
 
 def _raised(episode: Episode) -> float:

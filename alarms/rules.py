@@ -1,7 +1,7 @@
-"""Rules: which limits hold for which sensor. The same shape in the settings, in our tables and on the wire.
+"""Rules: which limits apply to which sensor. They have the same shape in the settings, in our tables and on the wire.
 
-A rule says for its scope what it knows, kind by kind. For each kind of a sensor the most specific rule that speaks of
-it holds, alone: sensor, storehouse and metric, storehouse, metric, the whole site, then the defaults.
+A rule sets bounds for the sensors of its scope, kind by kind. For each kind of a sensor only the most specific rule
+with a bound of that kind applies: sensor, storehouse and metric, storehouse, metric, the whole site, then the defaults.
 """
 
 import math
@@ -15,50 +15,50 @@ import msgspec
 
 from alarms.model import HIGH, LOW, NO_DATA, RATE, SWITCH, Limit
 from ask.sensors import Sensor
+from common.severity import Severity
 from settings import duration
 
-INTERVALS = 3
-SHORTEST_SILENCE_S = 180.0
-"""No data means: so many intervals without a reading, and at least so long."""
+NO_DATA_INTERVALS = 3
+MIN_NO_DATA_S = 180.0
+"""No data means: this many intervals without a reading, and at least this long."""
 
-Severity = Literal["info", "warning", "critical"]
-Span = float | str
+Duration = float | str
 """Seconds, or a number and s, m, h or d."""
 Profile = Literal["frozen", "chilled", "pharma_2_8", "pharma_15_25", "general"]
 
 
-KnownId = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
-"""An id that a database could have: rules are kept, and sent to clients who read no longer numbers."""
+ScopeId = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
+"""An id that fits a database column: rules are stored, and sent to clients that cannot read longer numbers."""
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One limit and its terms, as people write them."""
 
-    limit: Span | None = None
-    """In the sensor's unit; of a switch the alarming state, 0 or 1; of no data the span without one."""
+    limit: Duration | None = None
+    """In the sensor's unit; of a switch the alarming state, 0 or 1; of no data the time without a reading."""
     severity: Severity | None = None
     """Default: critical for `high_high`, `low_low` and `switch`, otherwise warning."""
-    delay: Span = 0.0
-    clear_delay: Span = 0.0
+    delay: Duration = 0.0
+    clear_delay: Duration = 0.0
     hysteresis: float = 0.0
-    reopen: Span = 600.0
-    within: Span = 0.0
+    reopen: Duration = 600.0
+    within: Duration = 0.0
 
 
-Terse = Bound | float | str | None | msgspec.UnsetType
+RuleBound = Bound | float | str | None | msgspec.UnsetType
 """A bound; its limit alone; null: off, whatever a more general rule says; left out: as a more general rule says."""
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The sensors that a rule is for: those to which all of this applies. Nothing at all: the whole site."""
+    """The sensors to which a rule applies: those that match all of its fields. Without any field: the whole site."""
 
-    store_house_id: KnownId | None = None
-    sensor_id: KnownId | None = None
+    store_house_id: ScopeId | None = None
+    sensor_id: ScopeId | None = None
     sensor_name: str | None = None
     metric: str | None = None
 
     def includes(self, sensor: Sensor) -> bool:
-        """Whether it is for this sensor; an id in digits finds a number too."""
+        """Return whether the sensor is in this scope; an id in digits matches a number, too."""
         return (
             self.store_house_id in (None, sensor.store_house_id, str(sensor.store_house_id))
             and self.sensor_id in (None, sensor.sensor_id, str(sensor.sensor_id))
@@ -69,28 +69,28 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     @property
     def rank(self) -> tuple[bool, bool, bool]:
         """The higher, the more specific."""
-        one_sensor = self.sensor_id is not None or self.sensor_name is not None
-        return one_sensor, self.store_house_id is not None, self.metric is not None
+        names_sensor = self.sensor_id is not None or self.sensor_name is not None
+        return names_sensor, self.store_house_id is not None, self.metric is not None
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What holds for the sensors of a scope: a profile, and bounds that go before it."""
+    """What applies to the sensors of a scope: a profile, and bounds that override it."""
 
     scope: Scope = Scope()
     profile: Profile | None = None
-    high: Terse = msgspec.UNSET
-    high_high: Terse = msgspec.UNSET
-    low: Terse = msgspec.UNSET
-    low_low: Terse = msgspec.UNSET
-    rate: Terse = msgspec.UNSET
-    switch: Terse = msgspec.UNSET
-    no_data: Terse = msgspec.UNSET
+    high: RuleBound = msgspec.UNSET
+    high_high: RuleBound = msgspec.UNSET
+    low: RuleBound = msgspec.UNSET
+    low_low: RuleBound = msgspec.UNSET
+    rate: RuleBound = msgspec.UNSET
+    switch: RuleBound = msgspec.UNSET
+    no_data: RuleBound = msgspec.UNSET
 
-    def bounds(self, metric: str) -> dict[str, Terse]:
-        """What it says of sensors of this metric, by slot."""
-        said = PROFILES[self.profile].get(metric, {}) if self.profile else {}
-        own = {slot: getattr(self, slot) for slot in SLOTS}
-        return {**said, **{slot: bound for slot, bound in own.items() if bound is not msgspec.UNSET}}
+    def bounds(self, metric: str) -> dict[str, RuleBound]:
+        """Return the rule's bounds for sensors of this metric, by slot."""
+        of_profile = PROFILES[self.profile].get(metric, {}) if self.profile else {}
+        of_rule = {slot: getattr(self, slot) for slot in SLOTS}
+        return {**of_profile, **{slot: bound for slot, bound in of_rule.items() if bound is not msgspec.UNSET}}
 
 
 SLOTS = {
@@ -132,33 +132,34 @@ class Terms(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def judged(self) -> tuple[tuple[str, tuple[Limit, ...]], ...]:
-        """The kinds that values are judged by, each with its limits."""
+        """The kinds by which values are judged, with their limits."""
         kinds = (HIGH, LOW, RATE, SWITCH)
         return tuple((kind, self.of(kind)) for kind in kinds if self.of(kind))
 
     @cached_property
-    def calm(self) -> tuple[float, float]:
-        """The lowest and the highest value that surely break no limit."""
+    def normal_range(self) -> tuple[float, float]:
+        """The lowest and the highest value that are sure to violate no limit."""
         if self.rate:
             return math.inf, -math.inf
         lowest, highest = -math.inf, math.inf
         if self.switch:
             lowest = highest = 0.0 if self.switch[0].limit else 1.0
-        return max([lowest, *(each.limit for each in self.low)]), min([highest, *(each.limit for each in self.high)])
+        lowest = max([lowest, *(limit.limit for limit in self.low)])
+        return lowest, min([highest, *(limit.limit for limit in self.high)])
 
     @cached_property
-    def mark(self) -> int:
-        """Tells these terms from others, also in another process."""
+    def fingerprint(self) -> int:
+        """A checksum that differs for other terms and is the same in every process."""
         return crc32(msgspec.msgpack.encode(self))
 
 
-_PHARMACY_HUMIDITY: dict[str, Terse] = {
+_PHARMACY_HUMIDITY: dict[str, RuleBound] = {
     "low": Bound(35.0, delay="30m", hysteresis=2.0),
     "high": Bound(75.0, delay="30m", hysteresis=2.0),
 }
-_COLD_HUMIDITY: dict[str, Terse] = {"high": None}
+_COLD_HUMIDITY: dict[str, RuleBound] = {"high": None}
 
-PROFILES: Mapping[str, Mapping[str, Mapping[str, Terse]]] = {
+PROFILES: Mapping[str, Mapping[str, Mapping[str, RuleBound]]] = {
     "frozen": {
         "temperature": {
             "high": Bound(-18.0, delay="1h", hysteresis=0.5),
@@ -211,7 +212,7 @@ up to 30 °C as an excursion by USP <659>. Both with 35 to 75 % relative humidit
 general: no standard. Frost bursts pipes and bottles; cartons weaken and mould grows in damp.
 """
 
-DEFAULTS: Mapping[str, Mapping[str, Terse]] = {
+DEFAULTS: Mapping[str, Mapping[str, RuleBound]] = {
     "humidity": {"high": Bound(80.0, delay="1h", hysteresis=3.0)},
     "co2": {
         "high": Bound(5_000.0, delay="5m", hysteresis=250.0),
@@ -226,7 +227,7 @@ DEFAULTS: Mapping[str, Mapping[str, Terse]] = {
     "door": {"switch": Bound(1.0, "warning", delay="5m")},
     "power": {"switch": Bound(0.0, delay="10s")},
 }
-"""What holds where no rule says otherwise, by metric. None for temperature, light and pressure: the goods decide.
+"""Bounds that apply where no rule has one, by metric. None for temperature, light and pressure: the goods decide.
 
 humidity: above 80 % mould grows on surfaces (WHO guidelines on dampness and mould, 2009). co2: 5,000 ppm is the limit
 for eight hours of work (OSHA 29 CFR 1910.1000 table Z-1), 30,000 ppm that for a quarter of an hour (ACGIH, NIOSH).
@@ -236,18 +237,21 @@ over within 10 s (NFPA 110, type 10).
 """
 
 
-def read(data: Any) -> list[Rule]:
-    """Return the rules in `data`, a list as it comes from YAML or JSON; raises ValueError that says which and why."""
+def parse(data: Any) -> list[Rule]:
+    """Return the rules in `data`, a list as it comes from YAML or JSON.
+
+    Raises ValueError that says which rule is wrong, and why.
+    """
     if not isinstance(data, list):
         raise ValueError("rules: must be a list")
-    found = []
+    rules = []
     for number, item in enumerate(data, 1):
         try:
-            found.append(msgspec.convert(item, Rule))
+            rules.append(msgspec.convert(item, Rule))
         except msgspec.ValidationError as error:
             raise ValueError(f"rule {number}: {error}") from None
-    check(found)
-    return found
+    check(rules)
+    return rules
 
 
 def check(rules: Sequence[Rule]) -> None:
@@ -268,7 +272,7 @@ def check(rules: Sequence[Rule]) -> None:
             raise ValueError(f"rule {number}: another rule has the same scope; make them one")
 
 
-def _check_bound(slot: str, bound: Terse) -> None:
+def _check_bound(slot: str, bound: RuleBound) -> None:
     if bound is None or isinstance(bound, msgspec.UnsetType):
         return
     limit = _limit(slot, bound, 1.0)
@@ -295,16 +299,16 @@ def _check_order(rule: Rule) -> None:
 
 
 def terms(rules: Sequence[Rule], sensor: Sensor, *, defaults: bool = True) -> Terms:
-    """Return the limits in force for a sensor; `defaults`: ours fill in where no rule speaks."""
-    said: dict[str, Terse] = {"no_data": Bound(), **DEFAULTS.get(sensor.metric, {})} if defaults else {}
-    # Of two as specific, an id and a name, the later one holds.
+    """Return the limits in force for a sensor; `defaults`: `DEFAULTS` apply where no rule has a bound."""
+    bounds: dict[str, RuleBound] = {"no_data": Bound(), **DEFAULTS.get(sensor.metric, {})} if defaults else {}
+    # Of two equally specific rules, one with an id and one with a name, the later one applies.
     for rule in sorted((rule for rule in rules if rule.scope.includes(sensor)), key=lambda rule: rule.scope.rank):
-        said |= rule.bounds(sensor.metric)
-    usual = max(INTERVALS * sensor.interval_s, SHORTEST_SILENCE_S) if sensor.interval_s else None
+        bounds |= rule.bounds(sensor.metric)
+    no_data_s = max(NO_DATA_INTERVALS * sensor.interval_s, MIN_NO_DATA_S) if sensor.interval_s else None
     kinds: dict[str, list[Limit]] = {kind: [] for kind in SLOTS.values()}
-    for slot, bound in said.items():
+    for slot, bound in bounds.items():
         if bound is not None and not isinstance(bound, msgspec.UnsetType) and _fits(slot, bound, sensor):
-            kinds[SLOTS[slot]].append(_limit(slot, bound, usual))
+            kinds[SLOTS[slot]].append(_limit(slot, bound, no_data_s))
     # high and high_high may come from two rules, and then in any order.
     kinds[HIGH].sort(key=lambda limit: limit.limit)
     kinds[LOW].sort(key=lambda limit: -limit.limit)
@@ -316,16 +320,16 @@ def _fits(slot: str, bound: Bound | float | str, sensor: Sensor) -> bool:
         # Power may be that of a meter.
         return not sensor.unit
     if slot == "no_data":
-        named = not isinstance(bound, Bound) or bound.limit is not None
-        return named or sensor.interval_s is not None
-    # Between two reports of changes nobody knows how fast it went.
+        has_limit = not isinstance(bound, Bound) or bound.limit is not None
+        return has_limit or sensor.interval_s is not None
+    # A sensor that reports changes only does not say how fast its value changed.
     return slot != "rate" or sensor.interval_s is not None
 
 
-def _limit(slot: str, bound: Bound | float | str, usual: float | None) -> Limit:
+def _limit(slot: str, bound: Bound | float | str, no_data_s: float | None) -> Limit:
     if not isinstance(bound, Bound):
         bound = Bound(bound)
-    limit = usual if bound.limit is None and slot == "no_data" else bound.limit
+    limit = no_data_s if bound.limit is None and slot == "no_data" else bound.limit
     if limit is None:
         raise ValueError("a limit is missing")
     if isinstance(limit, str) and slot != "no_data":
@@ -341,7 +345,7 @@ def _limit(slot: str, bound: Bound | float | str, usual: float | None) -> Limit:
     )
 
 
-def _seconds(span: Span) -> float:
+def _seconds(span: Duration) -> float:
     if isinstance(span, str):
         return duration(span).total_seconds()
     return float(span)

@@ -1,4 +1,7 @@
-"""Readings in the order of their own time become episodes. Late ones are put in their place before (`alarms.judge`)."""
+"""The alarm state machine of one sensor: readings in the order of their own times become alarm episodes.
+
+`alarms.judge` puts late readings in their place before it calls this module.
+"""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -27,257 +30,269 @@ from alarms.rules import Terms
 from ask.answers import Id
 from ask.readings import Key
 
-EXACT = 9
-"""Digits after the point to which values are compared, so that 5 - 0.1 is 4.9."""
-TICK_S = 0.001
-"""Times are known to the millisecond."""
+DECIMALS = 9
+"""Values are compared to this many digits after the point, so that 5 - 0.1 is 4.9."""
+RESOLUTION_S = 0.001
+"""Times are exact to the millisecond."""
 
 Limits = tuple[Limit, ...]
 Origin = tuple[Id, Key]
-"""The storehouse and the sensor that an episode is one of."""
-Begins = tuple[float | None, ...]
+"""The storehouse and the sensor that an episode belongs to."""
+ViolatedSince = tuple[float | None, ...]
+"""For each limit of a kind the time from which its delay counts; None while the limit is not violated."""
 
 
-class Sort(NamedTuple):
-    """The alarms of one kind at one sensor, and what they are raised by."""
+class Kind(NamedTuple):
+    """One kind of alarm at one sensor, and the limits that raise it, the mildest first."""
 
     origin: Origin
-    kind: str
+    name: str
     limits: Limits
 
 
 class KindState(msgspec.Struct, frozen=True, array_like=True):
-    """Where one kind stands that is not simply normal.
+    """State of one kind of alarm at a sensor; a kind that is simply normal has none.
 
-    `episode`: pending, open, or cleared so lately that a breach goes on with it; None: closed by hand, and quiet
-    until all is normal. `begins`: for each limit the time from which its delay counts, None where it is not broken.
-    `back`: the time from which the delay before clearing counts. Time without data moves both on.
+    `episode`: pending, open, or cleared so recently that a new violation reopens it; None: closed by hand, so nothing
+    is raised until all is normal. `normal_since`: the time from which the delay before clearing counts. A gap in the
+    data moves both times on.
     """
 
     episode: Episode | None
-    begins: Begins = ()
-    back: float | None = None
+    violated_since: ViolatedSince = ()
+    normal_since: float | None = None
 
 
 class Evaluation(msgspec.Struct, frozen=True, array_like=True):
-    """What is known after some readings: the last good one, and each kind that is not simply normal.
+    """State of a sensor after some readings: the last good reading, and each kind that is not simply normal.
 
-    `recent`: the readings in the span of a rate. `unknown`: since when a value that holds is not known any more.
+    `recent`: times and values of the readings within the span of a rate. `unknown_since`: time of the fault after
+    which a held value is not known any more.
     """
 
     time: float | None = None
     value: float | None = None
     kind_states: Mapping[str, KindState] = {}
     recent: tuple[tuple[float, float], ...] = ()
-    unknown: float | None = None
+    unknown_since: float | None = None
 
 
-def take(terms: Terms, origin: Origin, evaluation: Evaluation, reading: Reading) -> tuple[Evaluation, list[Change]]:
-    """Take in a reading, later than all before. With a fault a value that holds is not known any more."""
+def apply_reading(
+    terms: Terms, origin: Origin, evaluation: Evaluation, reading: Reading
+) -> tuple[Evaluation, list[Change]]:
+    """Apply a reading that is later than all before. After a fault a held value is not known any more."""
     time, value, _ = reading
     if value is None:
-        evaluation, changes = hold(terms, evaluation, time)
-        return (
-            evaluation if evaluation.unknown is not None else msgspec.structs.replace(evaluation, unknown=time)
-        ), changes
+        evaluation, changes = advance(terms, evaluation, time)
+        if evaluation.unknown_since is None:
+            evaluation = msgspec.structs.replace(evaluation, unknown_since=time)
+        return evaluation, changes
     changes = []
     if terms.holds:
-        evaluation, changes = hold(terms, evaluation, time)
-    uncounted = _uncounted(terms, evaluation, time)
-    recent = _recent(terms, evaluation, time, value)
+        evaluation, changes = advance(terms, evaluation, time)
+    gap_s = _gap_s(terms, evaluation, time)
+    recent = _recent_readings(terms, evaluation, time, value)
     kind_states = {}
-    for kind, limits in terms.judged:
-        shown = value if kind != RATE else _change(recent)
-        kind_state = evaluation.kind_states.get(kind)
-        if kind_state is None and not _beyond(kind, limits[0], shown):
+    for name, limits in terms.judged:
+        measured = value if name != RATE else _largest_change(recent)
+        kind_state = evaluation.kind_states.get(name)
+        if kind_state is None and not _violates(name, limits[0], measured):
             continue
-        if kind_state is not None and uncounted:
-            kind_state = _moved_on(kind_state, uncounted)
-        kind_state, change = _step(Sort(origin, kind, limits), kind_state, time, shown)
+        if kind_state is not None and gap_s:
+            kind_state = _moved_on(kind_state, gap_s)
+        kind_state, change = _apply_value(Kind(origin, name, limits), kind_state, time, measured)
         if kind_state is not None:
-            kind_states[kind] = kind_state
+            kind_states[name] = kind_state
         if change is not None:
             changes.append(change)
     return Evaluation(time, value, kind_states, recent), changes
 
 
-def hold(terms: Terms, evaluation: Evaluation, until: float) -> tuple[Evaluation, list[Change]]:
-    """Let time pass for a sensor whose value holds: what falls due happens at its own time."""
+def advance(terms: Terms, evaluation: Evaluation, until: float) -> tuple[Evaluation, list[Change]]:
+    """Let time pass for a sensor whose value holds: each change that falls due gets its own time."""
     changes = []
     kind_states = dict(evaluation.kind_states)
-    known = min(until, _known_until(terms, evaluation))
+    last = min(until, _known_until(terms, evaluation))
     while True:
-        due, kind = min(
-            ((_due(kind_state, terms.of(kind)), kind) for kind, kind_state in kind_states.items()),
+        due, name = min(
+            ((_next_due(kind_state, terms.of(name)), name) for name, kind_state in kind_states.items()),
             default=(math.inf, ""),
         )
-        if due > known:
+        if due > last:
             break
-        kind_states[kind], change = _settle(kind_states[kind], terms.of(kind), due)
+        kind_states[name], change = _apply_due(kind_states[name], terms.of(name), due)
         if change is not None:
             changes.append(change)
     return (msgspec.structs.replace(evaluation, kind_states=kind_states) if changes else evaluation), changes
 
 
 def _known_until(terms: Terms, evaluation: Evaluation) -> float:
-    """Until when a value that holds is known."""
-    silent = math.inf if evaluation.time is None else evaluation.time + terms.no_data_after_s
-    return silent if evaluation.unknown is None else min(silent, evaluation.unknown)
+    """Return the time until which a held value counts as known."""
+    no_data = math.inf if evaluation.time is None else evaluation.time + terms.no_data_after_s
+    return no_data if evaluation.unknown_since is None else min(no_data, evaluation.unknown_since)
 
 
-def _uncounted(terms: Terms, evaluation: Evaluation, time: float) -> float:
-    """How much of the time since the last good reading was silence, which counts towards no delay."""
+def _gap_s(terms: Terms, evaluation: Evaluation, time: float) -> float:
+    """Return how many seconds before this reading were without data; they count towards no delay."""
     if evaluation.time is None:
         return 0.0
     if terms.holds:
         return max(0.0, time - _known_until(terms, evaluation))
-    gap = time - evaluation.time
-    return gap if gap > terms.no_data_after_s else 0.0
+    gap_s = time - evaluation.time
+    return gap_s if gap_s > terms.no_data_after_s else 0.0
 
 
-def _moved_on(kind_state: KindState, by: float) -> KindState:
-    begins = tuple(None if begin is None else begin + by for begin in kind_state.begins)
-    return KindState(kind_state.episode, begins, None if kind_state.back is None else kind_state.back + by)
+def _moved_on(kind_state: KindState, by_s: float) -> KindState:
+    violated_since = tuple(None if since is None else since + by_s for since in kind_state.violated_since)
+    normal_since = None if kind_state.normal_since is None else kind_state.normal_since + by_s
+    return KindState(kind_state.episode, violated_since, normal_since)
 
 
-def _recent(terms: Terms, evaluation: Evaluation, time: float, value: float) -> tuple[tuple[float, float], ...]:
+def _recent_readings(
+    terms: Terms, evaluation: Evaluation, time: float, value: float
+) -> tuple[tuple[float, float], ...]:
     if not terms.rate:
         return ()
-    start = time - terms.rate[0].within - TICK_S
-    return (*(each for each in evaluation.recent if each[0] >= start), (time, value))
+    start = time - terms.rate[0].within - RESOLUTION_S
+    return (*(reading for reading in evaluation.recent if reading[0] >= start), (time, value))
 
 
-def _change(recent: tuple[tuple[float, float], ...]) -> float:
-    """The largest change to the newest from any of the others, with its sign."""
+def _largest_change(recent: tuple[tuple[float, float], ...]) -> float:
+    """Return the largest change, with its sign, from any of the recent values to the newest."""
     newest = recent[-1][1]
-    furthest = max(recent, key=lambda each: abs(newest - each[1]))
-    return round(newest - furthest[1], EXACT)
+    furthest = max(recent, key=lambda reading: abs(newest - reading[1]))
+    return round(newest - furthest[1], DECIMALS)
 
 
-def _beyond(kind: str, limit: Limit, value: float, inward: float = 0.0) -> bool:
-    """Whether the value is out of the limit, or not yet so far inside."""
+def _violates(kind: str, limit: Limit, value: float, hysteresis: float = 0.0) -> bool:
+    """Return whether the value violates the limit, or is not yet back inside it by `hysteresis`."""
     if kind == HIGH:
-        return value > (round(limit.limit - inward, EXACT) if inward else limit.limit)
+        return value > (round(limit.limit - hysteresis, DECIMALS) if hysteresis else limit.limit)
     if kind == LOW:
-        return value < (round(limit.limit + inward, EXACT) if inward else limit.limit)
+        return value < (round(limit.limit + hysteresis, DECIMALS) if hysteresis else limit.limit)
     if kind == RATE:
-        return abs(value) > (round(limit.limit - inward, EXACT) if inward else limit.limit)
+        return abs(value) > (round(limit.limit - hysteresis, DECIMALS) if hysteresis else limit.limit)
     return (value != 0) == (limit.limit != 0)
 
 
-def _further(kind: str, one: float | None, other: float) -> float:
-    """The one further out."""
-    if one is None:
-        return other
+def _worse_value(kind: str, peak: float | None, value: float) -> float:
+    """Return whichever of the two lies further beyond the limit."""
+    if peak is None:
+        return value
     if kind == LOW:
-        return min(one, other)
-    return max(one, other, key=abs) if kind == RATE else max(one, other)
+        return min(peak, value)
+    return max(peak, value, key=abs) if kind == RATE else max(peak, value)
 
 
-def _step(
-    sort: Sort, kind_state: KindState | None, time: float, value: float
+def _apply_value(
+    kind: Kind, kind_state: KindState | None, time: float, value: float
 ) -> tuple[KindState | None, Change | None]:
-    """Take a reading to one kind that is out of limits, or lately was."""
-    kind, limits = sort.kind, sort.limits
+    """Apply a value to a kind that is violated, or was recently."""
+    name, limits = kind.name, kind.limits
     if kind_state is None:
-        return _begin(sort, time, value)
+        return _start_episode(kind, time, value)
     if kind_state.episode is None:
-        return (kind_state if _beyond(kind, limits[0], value, limits[0].hysteresis) else None), None
-    begins = tuple(
-        (time if begin is None else begin) if _beyond(kind, limit, value) else None
-        for limit, begin in zip(limits, kind_state.begins, strict=True)
+        return (kind_state if _violates(name, limits[0], value, limits[0].hysteresis) else None), None
+    violated_since = tuple(
+        (time if since is None else since) if _violates(name, limit, value) else None
+        for limit, since in zip(limits, kind_state.violated_since, strict=True)
     )
     if kind_state.episode.cleared is not None:
-        return _after(sort, kind_state, begins, time, value)
-    seen, back = _seen(kind, kind_state.episode, value), None
-    if seen.raised is None and begins[0] is None:
-        return None, Change(DISMISSED, time, seen)
-    if seen.raised is not None and _is_back(sort, seen, value):
-        back = time if kind_state.back is None else kind_state.back
-    return _settled(KindState(seen, begins, back), limits, time, None if seen == kind_state.episode else REFRESHED)
+        return _apply_after_clear(kind, kind_state, violated_since, time, value)
+    episode, normal_since = _with_value(name, kind_state.episode, value), None
+    if episode.raised is None and violated_since[0] is None:
+        return None, Change(DISMISSED, time, episode)
+    if episode.raised is not None and _is_back_to_normal(kind, episode, value):
+        normal_since = time if kind_state.normal_since is None else kind_state.normal_since
+    otherwise = None if episode == kind_state.episode else REFRESHED
+    return _apply_due_or(otherwise, KindState(episode, violated_since, normal_since), limits, time)
 
 
-def _begin(sort: Sort, time: float, value: float) -> tuple[KindState, Change | None]:
-    begins = tuple(time if _beyond(sort.kind, limit, value) else None for limit in sort.limits)
-    episode = Episode(*sort.origin, sort.kind, time, sort.limits, 0, value, value)
-    return _settled(KindState(episode, begins), sort.limits, time, PENDING)
+def _start_episode(kind: Kind, time: float, value: float) -> tuple[KindState, Change | None]:
+    violated_since = tuple(time if _violates(kind.name, limit, value) else None for limit in kind.limits)
+    episode = Episode(*kind.origin, kind.name, time, kind.limits, 0, value, value)
+    return _apply_due_or(PENDING, KindState(episode, violated_since), kind.limits, time)
 
 
-def _after(
-    sort: Sort, kind_state: KindState, begins: Begins, time: float, value: float
+def _apply_after_clear(
+    kind: Kind, kind_state: KindState, violated_since: ViolatedSince, time: float, value: float
 ) -> tuple[KindState | None, Change | None]:
-    """Take a reading after the end of an episode: a breach that begins soon goes on with it, once its delay is over.
+    """Apply a value after an episode was cleared: a violation that starts soon reopens it, once its delay is over.
 
-    Until then there is nothing to tell.
+    Until then there is no change.
     """
     episode = kind_state.episode
-    is_soon = episode is not None and _goes_on_with(episode, sort.limits, time)
-    if begins[0] is None:
-        return (KindState(episode, begins) if is_soon else None), None
-    if episode is None or (kind_state.begins[0] is None and not is_soon):
-        return _begin(sort, time, value)
-    return _settled(KindState(_seen(sort.kind, episode, value), begins), sort.limits, time, None)
+    can_reopen = episode is not None and _can_reopen(episode, kind.limits, time)
+    if violated_since[0] is None:
+        return (KindState(episode, violated_since) if can_reopen else None), None
+    if episode is None or (kind_state.violated_since[0] is None and not can_reopen):
+        return _start_episode(kind, time, value)
+    return _apply_due_or(None, KindState(_with_value(kind.name, episode, value), violated_since), kind.limits, time)
 
 
-def _goes_on_with(episode: Episode, limits: Limits, time: float) -> bool:
-    """Whether a breach at this time goes on with an episode that is over.
+def _can_reopen(episode: Episode, limits: Limits, time: float) -> bool:
+    """Return whether a violation at this time reopens an episode that was cleared.
 
     Not where its end lies ahead: no episode ends before it was raised, which may have been by a clock that ran ahead.
     """
     cleared = episode.cleared
-    return cleared is not None and cleared - TICK_S <= time <= cleared + limits[episode.level].reopen + TICK_S
+    if cleared is None:
+        return False
+    return cleared - RESOLUTION_S <= time <= cleared + limits[episode.level].reopen + RESOLUTION_S
 
 
-def _is_back(sort: Sort, episode: Episode, value: float) -> bool:
-    broken = sort.limits[: episode.level + 1]
-    return not any(_beyond(sort.kind, limit, value, limit.hysteresis) for limit in broken)
+def _is_back_to_normal(kind: Kind, episode: Episode, value: float) -> bool:
+    violated = kind.limits[: episode.level + 1]
+    return not any(_violates(kind.name, limit, value, limit.hysteresis) for limit in violated)
 
 
-def _seen(kind: str, episode: Episode, value: float) -> Episode:
-    peak = _further(kind, episode.peak, value)
+def _with_value(kind: str, episode: Episode, value: float) -> Episode:
+    peak = _worse_value(kind, episode.peak, value)
     if value == episode.value and peak == episode.peak:
         return episode
     return msgspec.structs.replace(episode, value=value, peak=peak)
 
 
-def _settled(
-    kind_state: KindState, limits: Limits, time: float, otherwise: str | None
+def _apply_due_or(
+    otherwise: str | None, kind_state: KindState, limits: Limits, time: float
 ) -> tuple[KindState, Change | None]:
-    kind_state, change = _settle(kind_state, limits, time)
+    """Apply the change that is due; without one, report `otherwise` of the episode, if that is given."""
+    kind_state, change = _apply_due(kind_state, limits, time)
     if change is None and otherwise is not None and kind_state.episode is not None:
         change = Change(otherwise, time, kind_state.episode)
     return kind_state, change
 
 
-def _settle(kind_state: KindState, limits: Limits, time: float) -> tuple[KindState, Change | None]:
-    """Raise, worsen, reopen or clear, if that is due."""
+def _apply_due(kind_state: KindState, limits: Limits, time: float) -> tuple[KindState, Change | None]:
+    """Raise, worsen, reopen or clear the episode, if that is due."""
     episode = kind_state.episode
-    if episode is None or _due(kind_state, limits) > time + TICK_S:
+    if episode is None or _next_due(kind_state, limits) > time + RESOLUTION_S:
         return kind_state, None
-    if kind_state.back is not None:
+    if kind_state.normal_since is not None:
         # Not before it was raised, which may have been by a clock that ran ahead.
         what, episode = CLEARED, msgspec.structs.replace(episode, cleared=max(time, episode.raised or time))
     else:
-        ripe = (level for level, due in _dues(kind_state, limits) if due <= time + TICK_S)
+        due_levels = (level for level, due in _levels_to_raise(kind_state, limits) if due <= time + RESOLUTION_S)
         what = RAISED if episode.raised is None else WORSENED if episode.cleared is None else REOPENED
         raised = time if episode.raised is None else episode.raised
-        level = max(episode.level, *ripe)
+        level = max(episode.level, *due_levels)
         episode = msgspec.structs.replace(episode, level=level, raised=raised, cleared=None)
-    return KindState(episode, kind_state.begins), Change(what, time, episode)
+    return KindState(episode, kind_state.violated_since), Change(what, time, episode)
 
 
-def _due(kind_state: KindState, limits: Limits) -> float:
-    """When something happens next if the value stays as it is."""
+def _next_due(kind_state: KindState, limits: Limits) -> float:
+    """Return the time of the next change if the value stays as it is; infinite if there is none."""
     if kind_state.episode is None:
         return math.inf
-    if kind_state.back is not None:
-        return kind_state.back + limits[kind_state.episode.level].clear_delay
-    return min((due for _, due in _dues(kind_state, limits)), default=math.inf)
+    if kind_state.normal_since is not None:
+        return kind_state.normal_since + limits[kind_state.episode.level].clear_delay
+    return min((due for _, due in _levels_to_raise(kind_state, limits)), default=math.inf)
 
 
-def _dues(kind_state: KindState, limits: Limits) -> Iterator[tuple[int, float]]:
-    """The limits that are broken and not yet told of, and when the delay of each is over."""
-    told = kind_state.episode.level if kind_state.episode is not None and kind_state.episode.state == ACTIVE else -1
-    for level, (begin, limit) in enumerate(zip(kind_state.begins, limits, strict=True)):
-        if begin is not None and level > told:
-            yield level, begin + limit.delay
+def _levels_to_raise(kind_state: KindState, limits: Limits) -> Iterator[tuple[int, float]]:
+    """Yield each level that is violated and not raised yet, and the time when its delay is over."""
+    episode = kind_state.episode
+    raised_level = episode.level if episode is not None and episode.state == ACTIVE else -1
+    for level, (since, limit) in enumerate(zip(kind_state.violated_since, limits, strict=True)):
+        if since is not None and level > raised_level:
+            yield level, since + limit.delay

@@ -12,11 +12,10 @@ import sqlalchemy as sa
 
 from ask import alarms, episodes, history, organisations, readings, sensors, storehouses
 from ask.answers import Alarm, History, Id, Organisation, Storehouse
-from ask.questions import QueryAlarms, QueryEnvs
+from ask.questions import QueryAlarms, QueryEnvs, Storehouses
 from ask.readings import Key, Reading, Row, Spans
 from ask.sensors import Sensor
 from ask.subjects import Subjects
-from ask.visibility import Visibility
 from common.clock import Clock
 from db.database import Database
 from errors import BadRequest, Unavailable
@@ -29,9 +28,9 @@ SHORT = timedelta(days=1)
 
 
 class Ask:
-    """The questions; `patient` is the same database with time for the few long ones, `state` that of our own tables.
+    """Puts the questions to `database`, those that take long to `patient` (the same database), ours to `state`.
 
-    `timed` goes around each question, and is told which one it is, such as "readings.newest".
+    `timed` measures each question by its name, such as "readings.newest".
     """
 
     def __init__(
@@ -50,63 +49,62 @@ class Ask:
         self._clock = clock
         self._timed = timed
 
-    async def organisations(self, visibility: Visibility) -> list[Organisation]:
-        """Return the organisations of which one may see anything."""
-        found = await self._put(organisations.organisations)
-        if visibility.everything:
-            return found
-        places = await self._put(storehouses.all_storehouses) if visibility.storehouses else []
-        seen = {one.org_id for one in places if visibility.storehouse(one)}
-        return [one for one in found if one.org_id in seen or visibility.organisation(one.org_id)]
+    async def organisations(self) -> list[Organisation]:
+        """Return all organisations."""
+        return await self._put(organisations.organisations)
 
-    async def storehouses(self, org_id: Id, visibility: Visibility) -> list[Storehouse]:
-        """Return an organisation's storehouses; raises `NotFound`."""
-        return await self._put(storehouses.storehouses, org_id, visibility)
+    async def organisation(self, org_id: Id) -> Id:
+        """Return an organisation's id as its column has it; raises `NotFound`."""
+        return await self._put(organisations.organisation, org_id)
 
-    async def storehouse(self, store_house_id: Id, visibility: Visibility) -> Storehouse:
+    async def storehouses(self, question: Storehouses) -> list[Storehouse]:
+        """Return an organisation's storehouses; none where there is no such organisation."""
+        return await self._put(storehouses.storehouses, question.org_id)
+
+    async def all_storehouses(self) -> list[Storehouse]:
+        """Return the storehouses of all organisations."""
+        return await self._put(storehouses.all_storehouses)
+
+    async def storehouse(self, store_house_id: Id) -> Storehouse:
         """Return one storehouse; raises `NotFound`."""
-        return await self._put(storehouses.storehouse, store_house_id, visibility)
-
-    async def stays(self, store_house_id: Id, visibility: Visibility) -> None:
-        """Raise `NotFound` where a storehouse has moved out of sight while it was asked about."""
-        if not visibility.everything:
-            await self.storehouse(store_house_id, visibility)
+        return await self._put(storehouses.storehouse, store_house_id)
 
     async def owners(self) -> dict[Id, Id]:
         """Return the organisation of each storehouse, both by their ids."""
         return await self._put(storehouses.owners)
 
-    async def alarms(self, question: QueryAlarms, visibility: Visibility) -> list[Alarm]:
-        """Return a storehouse's alarms, the site's own and ours, newest first; raises `NotFound`, `BadRequest`."""
+    async def alarms(self, question: QueryAlarms, storehouse: Storehouse) -> list[Alarm]:
+        """Return a storehouse's alarms, the site's own and ours, newest first; raises `BadRequest`."""
         now = self._clock()
-        place = await self.storehouse(question.store_house_id, visibility)
-        since = alarms.since_minute(question.data_minute, place, now)
-        theirs = await self._put(alarms.alarms, place, since, now)
+        since = alarms.since_minute(question.data_minute, storehouse, now)
+        site_alarms = await self._put(alarms.alarms, storehouse, since, now)
         with self._timed("episodes.since"):
-            ours = await self._state.run(lambda c: episodes.since(c, place.store_house_id, since, alarms.MOST + 1))
-        await self.stays(place.store_house_id, visibility)
-        if len(theirs) + len(ours) > alarms.MOST:
+            our_alarms = await self._state.run(
+                lambda connection: episodes.since(connection, storehouse.store_house_id, since, alarms.MOST + 1)
+            )
+        if len(site_alarms) + len(our_alarms) > alarms.MOST:
             raise BadRequest(f"that is more than {alarms.MOST} alarms; ask for a shorter time", "data_minute")
-        return sorted(theirs + ours, key=lambda alarm: alarm.raised, reverse=True)
+        return sorted(site_alarms + our_alarms, key=lambda alarm: alarm.raised, reverse=True)
 
-    async def alarm_subject(self, alarm_id: Id) -> tuple[Id | None, Id | None] | None:
+    async def site_alarm_subject(self, alarm_id: Id) -> tuple[Id | None, Id | None] | None:
         """Return the storehouse and the sensor of an alarm of the site's own; None where there is no such alarm."""
         return await self._put(alarms.subject, alarm_id)
 
-    async def sensors(self, store_house_id: Id, visibility: Visibility) -> list[Sensor]:
-        """Return the sensors of a storehouse, by id; raises `NotFound`."""
-        place = await self.storehouse(store_house_id, visibility)
-        return await self._put(sensors.sensors, place.store_house_id)
+    async def episode_storehouse(self, episode_id: int) -> Id | None:
+        """Return the storehouse of an alarm of ours; None where there is no such alarm."""
+        return await self._state.run(lambda connection: episodes.storehouse_of(connection, episode_id))
+
+    async def sensors(self, storehouse: Storehouse) -> list[Sensor]:
+        """Return the sensors of a storehouse, by id."""
+        return await self._put(sensors.sensors, storehouse.store_house_id)
 
     async def recent_alarms(self, since: datetime) -> list[Alarm]:
         """Return the alarms of all storehouses open, or raised, since then."""
         return await self._put(alarms.recent, since, self._clock())
 
-    async def history(self, question: QueryEnvs, visibility: Visibility) -> History:
+    async def history(self, question: QueryEnvs, storehouse: Storehouse) -> History:
         """Return the history of a storehouse's sensors; raises `NotFound`, `BadRequest`."""
-        found = await self._put(history.history, question, self._clock(), visibility)
-        await self.stays(found.store_house_id, visibility)
-        return found
+        return await self._put(history.history, question, storehouse, self._clock())
 
     async def sparks(self, wanted: Sequence[Sensor]) -> dict[Key, list[float | None]]:
         """Return the hourly means of the last 24 hours of each of these sensors."""
@@ -126,9 +124,9 @@ class Ask:
                 raise
         return await self._newest(now - SHORT, now)
 
-    async def rows_after(self, known: int, holes: Spans, most: int) -> list[Row]:
-        """Return the rows of readings with ids from `known` on, and those in `holes`."""
-        return await self._put(readings.after, known, holes, most, self._clock())
+    async def rows_after(self, from_id: int, holes: Spans, most: int) -> list[Row]:
+        """Return the rows of readings with ids from `from_id` on, and those in `holes`."""
+        return await self._put(readings.after, from_id, holes, most, self._clock())
 
     async def rows_between(self, spans: Sequence[tuple[datetime, datetime]], most: int) -> list[Row]:
         """Return the rows of readings whose times, as they stand in the table, are in `spans`."""

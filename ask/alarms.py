@@ -1,4 +1,4 @@
-"""The alarms of a storehouse."""
+"""The alarms of the site's own system."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ask.answers import Alarm, Id, Storehouse
-from ask.rows import bounded, flag, number, text
+from ask.rows import fetch_at_most, flag, number, text
 from ask.sensors import Sensor, sensors, sensors_of_ids
 from ask.subjects import Subject, Subjects, identity
 from common.time_zones import zone
@@ -33,76 +33,76 @@ FIELDS = (
 
 
 def alarms(
-    connection: sa.Connection, subjects: Subjects, place: Storehouse, since: datetime, now: datetime
+    connection: sa.Connection, subjects: Subjects, storehouse: Storehouse, since: datetime, now: datetime
 ) -> list[Alarm]:
-    """Return at most one more than 10,000 alarms of the site's own, open, or raised, since then, newest first."""
+    """Return the storehouse's alarms that were open, or raised, since then, newest first; at most 10,001 of them."""
     if subjects.alarm is None:
         return []
     alarm = subjects.alarm
-    of_place = _by_id(sensors(connection, subjects, place.store_house_id))
+    sensors_by_id = _by_id(sensors(connection, subjects, storehouse.store_house_id))
     if alarm.has("store_house_id"):
-        here = alarm.equals("store_house_id", place.store_house_id)
+        of_storehouse = alarm.equals("store_house_id", storehouse.store_house_id)
     else:
-        here = alarm.among("sensor_id", of_place)
-    rows = connection.execute(_since(alarm, since).where(here)).all()
-    return [_alarm(alarm, row, place.store_house_id, of_place, now) for row in rows]
+        of_storehouse = alarm.among("sensor_id", sensors_by_id)
+    rows = connection.execute(_since(alarm, since).where(of_storehouse)).all()
+    return [_alarm(alarm, row, storehouse.store_house_id, sensors_by_id, now) for row in rows]
 
 
 def subject(connection: sa.Connection, subjects: Subjects, alarm_id: Id) -> tuple[Id | None, Id | None] | None:
-    """Return the storehouse and the sensor of an alarm of the site's own, as far as they are written there.
+    """Return the storehouse and the sensor of an alarm, each None where its row has none.
 
     None where there is no such alarm.
     """
     alarm = subjects.alarm
     if alarm is None:
         return None
-    wanted = alarm.select("store_house_id", "sensor_id").where(alarm.equals("alarm_id", alarm_id)).limit(1)
-    found = connection.execute(wanted).first()
-    if found is None:
+    statement = alarm.select("store_house_id", "sensor_id").where(alarm.equals("alarm_id", alarm_id)).limit(1)
+    row = connection.execute(statement).first()
+    if row is None:
         return None
-    store_house_id, sensor_id = (None if one is None else identity(one) for one in found)
+    store_house_id, sensor_id = (None if value is None else identity(value) for value in row)
     return store_house_id, sensor_id
 
 
 def recent(connection: sa.Connection, subjects: Subjects, since: datetime, now: datetime) -> list[Alarm]:
     """Return the alarms of all storehouses that were open, or raised, since then, newest first.
 
-    Raises `Unavailable` where there are more than 10,000. An alarm that belongs to no storehouse is left out.
+    Raises `Unavailable` if there are more than 10,000. An alarm without a storehouse is left out.
     """
     alarm = subjects.alarm
     if alarm is None:
         return []
-    rows = bounded(connection, _since(alarm, since), MOST)
+    rows = fetch_at_most(connection, _since(alarm, since), MOST)
     sensor_ids = {identity(row.sensor_id) for row in rows if row.sensor_id is not None}
     by_id = _by_id(sensors_of_ids(connection, subjects, sensor_ids))
-    found = []
+    alarms_of_storehouses = []
     for row in rows:
         store_house_id = row.store_house_id
         if store_house_id is None and row.sensor_id is not None and identity(row.sensor_id) in by_id:
             store_house_id = by_id[identity(row.sensor_id)].store_house_id
         if store_house_id is not None:
-            found.append(_alarm(alarm, row, identity(store_house_id), by_id, now))
-    return found
+            alarms_of_storehouses.append(_alarm(alarm, row, identity(store_house_id), by_id, now))
+    return alarms_of_storehouses
 
 
-def _by_id(of_place: Iterable[Sensor]) -> dict[Id, Sensor]:
-    """A device that measures several things goes by its first."""
-    found: dict[Id, Sensor] = {}
-    for one in of_place:
-        found.setdefault(one.sensor_id, one)
-    return found
+def _by_id(sensors: Iterable[Sensor]) -> dict[Id, Sensor]:
+    """Of a device that measures several metrics, take the first sensor."""
+    by_id: dict[Id, Sensor] = {}
+    for sensor in sensors:
+        by_id.setdefault(sensor.sensor_id, sensor)
+    return by_id
 
 
-def since_minute(data_minute: int | str, place: Storehouse, now: datetime) -> datetime:
-    """Return the instant that `data_minute` means; raises `BadRequest` where it means none.
+def since_minute(data_minute: int | str, storehouse: Storehouse, now: datetime) -> datetime:
+    """Return the instant of `data_minute`; raises `BadRequest` where it is none.
 
-    A text is a wall-clock time of the storehouse; in a repeated hour it is the earlier one.
+    A text is a wall-clock time of the storehouse; in a repeated hour it is the earlier pass.
     """
     if isinstance(data_minute, int):
         return now - timedelta(minutes=data_minute)
     try:
         local = datetime.strptime(data_minute, "%Y-%m-%d %H:%M")  # noqa: DTZ007 - the zone comes next
-        return local.replace(tzinfo=zone(place.time_zone), fold=0).astimezone(UTC)
+        return local.replace(tzinfo=zone(storehouse.time_zone), fold=0).astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadRequest(
             'must be minutes back from now, or a time of the storehouse as "YYYY-MM-DD HH:MM"', "data_minute"

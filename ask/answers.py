@@ -5,12 +5,16 @@ from typing import Any, Literal
 
 import msgspec
 
+from common.severity import Severity
+
 Id = int | str
 """An id keeps the JSON type that its column has."""
 EVERYWHERE: Id = "*"
 """The storehouse of an alarm about all of them; it is told to whoever watches any."""
 Data = dict[str, Any]
 """A JSON object as people wrote it, such as a rule; `alarms/rules.py` has its shape."""
+Quality = Literal["good", "stale", "bad"]
+StorehouseState = Severity | Literal["stale", "good", "empty"]
 
 
 class Organisation(msgspec.Struct, frozen=True):
@@ -42,7 +46,7 @@ class Env(msgspec.Struct, frozen=True):
     unit: str
     value: float | None
     time: datetime | None
-    quality: str
+    quality: Quality
 
 
 class Envs(msgspec.Struct, frozen=True):
@@ -83,7 +87,7 @@ class Alarm(msgspec.Struct, frozen=True):
     transition: str | msgspec.UnsetType = msgspec.UNSET
     """The last: pending raised worsened acknowledged cleared reopened closed dismissed withdrawn."""
     since: datetime | msgspec.UnsetType = msgspec.UNSET
-    """The time of the first reading out of limits; of silence, that of the last reading."""
+    """The time of the first reading out of limits; of missing data, that of the last reading."""
     peak: float | msgspec.UnsetType | None = msgspec.UNSET
     """The value furthest out."""
     limits: list[dict[str, float | str]] | msgspec.UnsetType = msgspec.UNSET
@@ -103,6 +107,11 @@ class Alarm(msgspec.Struct, frozen=True):
     drill: bool | msgspec.UnsetType = msgspec.UNSET
     """It is a test."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not over; a pending alarm is open, too."""
+        return self.cleared is None and self.state != "cleared"
+
 
 class ChartLimits(msgspec.Struct, frozen=True):
     """The limits in force, as a chart has them; null where there is none."""
@@ -113,7 +122,7 @@ class ChartLimits(msgspec.Struct, frozen=True):
     low_low: float | None
 
 
-class PastChartLimits(ChartLimits, frozen=True):
+class FormerChartLimits(ChartLimits, frozen=True):
     """The limits that were in force from `start` to `end`."""
 
     start: datetime
@@ -133,7 +142,7 @@ class SensorAnswer(msgspec.Struct, frozen=True):
     interval_s: float | None
     position: tuple[float, float] | None
     limits: ChartLimits
-    past_limits: list[PastChartLimits] | msgspec.UnsetType = msgspec.UNSET
+    past_limits: list[FormerChartLimits] | msgspec.UnsetType = msgspec.UNSET
 
 
 class RuleChange(msgspec.Struct, frozen=True):
@@ -174,7 +183,7 @@ class Rules(msgspec.Struct, frozen=True):
 class PreviewedAlarm(msgspec.Struct, frozen=True):
     """An alarm as rules would have raised it; `cleared` is null where it is not over at the end of the span."""
 
-    severity: str
+    severity: Severity
     raised: datetime
     cleared: datetime | None
     peak: float | None
@@ -252,9 +261,9 @@ class OpenAlarms(msgspec.Struct, frozen=True):
 
 
 class OverviewStorehouse(msgspec.Struct, frozen=True):
-    """A storehouse at a glance.
+    """The summary of a storehouse, for the overview.
 
-    `state`, the worst first: critical, warning, info (an alarm is open), stale (a sensor is silent or faulty), good,
+    `state`, the worst first: critical, warning, info (an alarm is open), stale (a sensor has no recent data, or is faulty), good,
     empty (no sensors). `envs`: of each metric the reading that says most, at most four. `spark`: of the first
     temperature sensor, else of the first, the means of the last 24 hours, null where there are none.
     """
@@ -262,14 +271,14 @@ class OverviewStorehouse(msgspec.Struct, frozen=True):
     store_house_id: Id
     store_house_name: str
     time_zone: str
-    state: str
+    state: StorehouseState
     envs: list[Env]
     alarms: OpenAlarms
     spark: list[float | None]
 
 
 class OverviewOrganisation(msgspec.Struct, frozen=True):
-    """An organisation's storehouses at a glance."""
+    """The summaries of an organisation's storehouses."""
 
     org_id: Id
     org_name: str

@@ -1,7 +1,7 @@
-"""The audit trail, read back: who did what, when, from where. It lies in `state`.
+"""Reads the audit trail: who did what, when, from where. It is in the `state` database.
 
-Each entry is sealed by a hash over all of it and over the hash of the entry before, so that none can be changed, taken
-out or put in unseen. The last hash stands in a second place too: there it is missed if the end is cut off.
+Each entry has a hash over all of it and over the hash of the entry before, so that an entry that is changed, removed or
+inserted is detected. The last hash is also in `audit_head`, so that entries removed from the end are detected too.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from db import tables
 
 ESCAPED = "surrogateescape"
-"""How bytes that are no UTF-8 are kept."""
+"""The error handler that keeps bytes which are no UTF-8."""
 
 
 class ChainHead(NamedTuple):
@@ -24,11 +24,11 @@ class ChainHead(NamedTuple):
 
 
 BEGINNING = ChainHead(0, "0" * 64)
-"""What the first entry follows."""
+"""The head of an empty chain."""
 
 
 class Sealed(NamedTuple):
-    """An entry as it stands in its table."""
+    """An entry as it is in its table."""
 
     entry_id: int
     time: str
@@ -45,12 +45,12 @@ class Sealed(NamedTuple):
 
     @property
     def head(self) -> ChainHead:
-        """What the next entry follows."""
+        """The head of the chain that ends with this entry."""
         return ChainHead(self.entry_id, self.hash)
 
     def digest(self) -> str:
         """Return the hash that this entry must have."""
-        # As JSON, so that nothing can slip from one column into the next.
+        # As JSON, so that no text can move from one column into the next with the same hash.
         columns = json.dumps(self[:-1], ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(columns.encode(errors=ESCAPED)).hexdigest()
 
@@ -62,25 +62,25 @@ def after(connection: sa.Connection, entry_id: int | None, most: int) -> list[Se
     statement = sa.select(audit.entry_id, *texts).order_by(audit.entry_id).limit(most)
     if entry_id is not None:
         statement = statement.where(audit.entry_id > entry_id)
-    return [Sealed(found, *map(_text, columns)) for found, *columns in connection.execute(statement)]
+    return [Sealed(entry_id, *map(_text, columns)) for entry_id, *columns in connection.execute(statement)]
 
 
 def last(connection: sa.Connection, action: str) -> Sealed | None:
     """Return the last entry of an action."""
     audit = tables.audit.c
-    found = connection.scalar(sa.select(sa.func.max(audit.entry_id)).where(audit.action == action))
-    return None if found is None else after(connection, found - 1, 1)[0]
+    entry_id = connection.scalar(sa.select(sa.func.max(audit.entry_id)).where(audit.action == action))
+    return None if entry_id is None else after(connection, entry_id - 1, 1)[0]
 
 
 def head(connection: sa.Connection) -> ChainHead | None:
-    """Return what the second place knows of the last entry; None where it has been taken away."""
-    found = tables.audit_head.c
-    row = connection.execute(sa.select(sa.cast(found.entry_id, sa.Integer), _bytes(found.hash))).first()
+    """Return the last entry's id and hash as `audit_head` has them; None where that row has been removed."""
+    columns = tables.audit_head.c
+    row = connection.execute(sa.select(sa.cast(columns.entry_id, sa.Integer), _bytes(columns.hash))).first()
     return None if row is None else ChainHead(row[0], _text(row[1]))
 
 
 def _bytes(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    # A byte that has been changed may leave what is no text at all, which the driver of SQLite refuses to read.
+    # A changed byte may leave what is no text, which the driver of SQLite refuses to decode.
     return sa.cast(column, sa.LargeBinary)
 
 

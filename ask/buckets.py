@@ -1,7 +1,7 @@
-"""Buckets of time: how wide they are for a span, and what SQL makes of the readings in each.
+"""Buckets of time: how wide they are for a span, and the SQL that puts readings into them.
 
-A bucket begins at a multiple of its width in seconds since 1970, whatever span is asked for: so a curve keeps its shape
-while it is moved. That is UTC, to which the clocks' changes mean nothing; a bucket of a day is no day of a storehouse.
+A bucket starts at a multiple of its width in seconds since 1970, whatever span is asked for, so a curve keeps its shape
+while it is moved. Buckets are in UTC and ignore changes of the clocks; a bucket of a day is no day of a storehouse.
 """
 
 import sys
@@ -21,7 +21,7 @@ WIDTHS_S = (
 """The only widths, so that zooming goes in steps."""
 
 ROLLED_UP_S = (300, HOUR_S)
-"""The widths that we keep rollups of, each a multiple of the one before. 20 sensors that report once a minute make
+"""The widths of the rollups that we keep, each a multiple of the one before. 20 sensors that report once a minute make
 2,100,000 rollups of five minutes in a year and 175,000 of an hour; a year's view reads the latter in 0.2 s."""
 
 
@@ -34,7 +34,7 @@ class Frame(NamedTuple):
 
 
 def frame(start: datetime, end: datetime, most: int) -> Frame:
-    """Return the narrowest buckets of which `most` hold this span wherever it lies, and those that it touches."""
+    """Return the narrowest buckets such that at most `most` of them cover the span, and the buckets that it touches."""
     span_s = (end - start).total_seconds()
     bucket_s = next((width for width in WIDTHS_S if span_s <= width * (most - 1)), WIDTHS_S[-1])
     start_s, end_s = int(start.timestamp() // bucket_s), int(-(-end.timestamp() // bucket_s))
@@ -42,25 +42,15 @@ def frame(start: datetime, end: datetime, most: int) -> Frame:
 
 
 def rolled_up(bucket_s: int) -> int | None:
-    """Return the widest rollups that buckets of this width are made of; None where they are narrower than all."""
+    """Return the width of the widest rollups that make up buckets of this width; None where no rollup is as narrow."""
     return max((width for width in ROLLED_UP_S if bucket_s % width == 0), default=None)
 
 
-# SQL for MySQL, MariaDB and SQLite alike.
+# SQL for every kind of database; `db.dialects` has what differs.
 
 
-def seconds(time: sa.ColumnElement[Any], dialect: sa.Dialect) -> sa.ColumnElement[int]:
-    """Return the seconds since 1970 that a naive time stands for, were it UTC, rounded down."""
-    raw = sa.type_coerce(time, sa.types.NULLTYPE)
-    if dialect.name == "sqlite":
-        # Of the whole second: strftime rounds the milliseconds.
-        return sa.cast(sa.func.strftime("%s", sa.func.substr(raw, 1, 19)), sa.Integer)
-    # Not UNIX_TIMESTAMP: it ends in 2038.
-    return sa.func.timestampdiff(sa.text("SECOND"), "1970-01-01", raw, type_=sa.BigInteger)
-
-
-def begin(second: sa.ColumnElement[int], bucket_s: int) -> sa.ColumnElement[int]:
-    """Return the second at which the bucket of this one begins."""
+def bucket_start(second: sa.ColumnElement[int], bucket_s: int) -> sa.ColumnElement[int]:
+    """Return the second at which the bucket of this second starts."""
     return second - second % bucket_s
 
 

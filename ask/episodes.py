@@ -1,4 +1,4 @@
-"""The alarms that Storewatch judges itself, read back. They lie in `state`."""
+"""Reads the alarms that Storewatch judges itself. They are in the `state` database."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from ask.journal import key
 from db import tables
 
 PREFIX = "sw-"
-"""Begins the ids of our alarms, which so never meet those of a site's own."""
+"""Prefix of the ids of our alarms, so that none equals an id of the site's own alarms."""
 
 
 def alarm_id(episode_id: int) -> str:
@@ -21,7 +21,7 @@ def alarm_id(episode_id: int) -> str:
 
 
 def episode_id(alarm_id: Id) -> int | None:
-    """Return the episode that an alarm's id means; None where it is of another kind."""
+    """Return the episode of an alarm's id; None where the alarm is not ours."""
     if not isinstance(alarm_id, str):
         return None
     digits = alarm_id.removeprefix(PREFIX)
@@ -46,16 +46,16 @@ def since(connection: sa.Connection, store_house_id: Id, time: datetime, most: i
 
 
 def open_alarms(connection: sa.Connection) -> list[Alarm]:
-    """Return all that are open, of all storehouses."""
+    """Return the open alarms of all storehouses."""
     statement = sa.select(tables.episode).where(tables.episode.c.is_open).order_by(tables.episode.c.episode_id)
     return [alarm(dict(row)) for row in connection.execute(statement).mappings()]
 
 
-def place(connection: sa.Connection, episode_id: int) -> Id | None:
+def storehouse_of(connection: sa.Connection, episode_id: int) -> Id | None:
     """Return the storehouse of an alarm; None where there is no such alarm."""
     episode = tables.episode.c
-    found = connection.scalar(sa.select(episode.store_house_key).where(episode.episode_id == episode_id))
-    return None if found is None else msgspec.json.decode(found)
+    store_house_key = connection.scalar(sa.select(episode.store_house_key).where(episode.episode_id == episode_id))
+    return None if store_house_key is None else msgspec.json.decode(store_house_key)
 
 
 def alarm(row: Mapping[str, Any]) -> Alarm:
@@ -93,7 +93,7 @@ def alarm(row: Mapping[str, Any]) -> Alarm:
 
 
 def sensor_id(subject_key: str) -> Id | None:
-    """Return the sensor that an alarm is about, None for a whole storehouse."""
+    """Return the sensor of an alarm's subject; None for an alarm about a whole storehouse."""
     subject: Sequence[Any] | Id = msgspec.json.decode(subject_key)
     return subject[0] if isinstance(subject, list) else None
 

@@ -1,4 +1,4 @@
-"""The alarm journal, read back. It lies in `state`."""
+"""Reads the alarm journal, which is in the `state` database."""
 
 from typing import Any, NamedTuple
 
@@ -10,14 +10,14 @@ from db import tables
 
 
 class Transition(NamedTuple):
-    """An entry of the journal; the ids of entries are what browsers know as `cursor`."""
+    """An entry of the journal; browsers know the ids of entries as `cursor`."""
 
     transition_id: int
     alarm: Alarm
 
 
 def key(identity: Id) -> str:
-    """Return an id as the journal has it, in which 5 and "5" differ."""
+    """Return an id as the journal stores it: as JSON, in which 5 and "5" differ."""
     return msgspec.json.encode(identity).decode()
 
 
@@ -27,20 +27,20 @@ def last(connection: sa.Connection) -> int:
 
 
 def exists(connection: sa.Connection, transition_id: int) -> bool:
-    """Return whether there is, or at 0 could be, such a transition."""
+    """Whether there is such a transition; 0, from before the first one, counts as one."""
     journal = tables.alarm_journal.c
-    found = sa.select(journal.transition_id).where(journal.transition_id == transition_id)
-    return transition_id == 0 or connection.scalar(found) is not None
+    statement = sa.select(journal.transition_id).where(journal.transition_id == transition_id)
+    return transition_id == 0 or connection.scalar(statement) is not None
 
 
 def after(
     connection: sa.Connection, transition_id: int, most: int, store_house_id: Id | None = None
 ) -> list[Transition]:
-    """Return at most `most` transitions after this one: all, or those that one storehouse is told."""
+    """Return at most `most` transitions after this one: of all storehouses, or those that concern one storehouse."""
     journal = tables.alarm_journal.c
     statement = sa.select(journal.transition_id, journal.alarm).where(journal.transition_id > transition_id)
     if store_house_id is not None:
-        here = [key(store_house_id), key(EVERYWHERE)]
-        statement = statement.where(journal.store_house_key.in_(here))
+        keys = [key(store_house_id), key(EVERYWHERE)]
+        statement = statement.where(journal.store_house_key.in_(keys))
     rows: Any = connection.execute(statement.order_by(journal.transition_id).limit(most))
-    return [Transition(found, msgspec.json.decode(alarm, type=Alarm)) for found, alarm in rows]
+    return [Transition(row_id, msgspec.json.decode(alarm, type=Alarm)) for row_id, alarm in rows]

@@ -1,4 +1,4 @@
-"""When nobody is to be disturbed. It lies in `state`."""
+"""Reads the maintenance windows, in which alarms are muted. They are in the `state` database."""
 
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ def version(connection: sa.Connection) -> int:
 
 
 def after(connection: sa.Connection, time: datetime, store_house_id: Id | None = None) -> list[Maintenance]:
-    """Return what ends after this time, of one storehouse or of all, by its start."""
+    """Return the maintenance that ends after this time, of one storehouse or of all, by its start."""
     columns = tables.maintenance.c
     statement = sa.select(tables.maintenance).where(columns.end > time)
     if store_house_id is not None:
@@ -26,11 +26,11 @@ def after(connection: sa.Connection, time: datetime, store_house_id: Id | None =
     return [_maintenance(row) for row in connection.execute(statement.order_by(columns.start))]
 
 
-def one(connection: sa.Connection, maintenance_id: int, store_house_id: Id) -> Maintenance:
-    """Return one of a storehouse; raises `NotFound`."""
+def get(connection: sa.Connection, maintenance_id: int, store_house_id: Id) -> Maintenance:
+    """Return the maintenance of this id if it is of this storehouse; raises `NotFound`."""
     columns = tables.maintenance.c
-    wanted = columns.maintenance_id == maintenance_id, columns.store_house_key == key(store_house_id)
-    row = connection.execute(sa.select(tables.maintenance).where(*wanted)).first()
+    conditions = columns.maintenance_id == maintenance_id, columns.store_house_key == key(store_house_id)
+    row = connection.execute(sa.select(tables.maintenance).where(*conditions)).first()
     if row is None:
         raise NotFound(f"there is no maintenance {maintenance_id} of that storehouse", "maintenance_id")
     return _maintenance(row)

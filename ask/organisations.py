@@ -1,10 +1,11 @@
-"""Who owns storehouses."""
+"""The organisations, which own storehouses."""
 
 import sqlalchemy as sa
 
 from ask.answers import Id, Organisation
-from ask.rows import bounded, text
+from ask.rows import fetch_at_most, text
 from ask.subjects import Subjects, identity
+from errors import NotFound
 
 MOST = 10_000
 
@@ -12,13 +13,22 @@ MOST = 10_000
 def organisations(connection: sa.Connection, subjects: Subjects) -> list[Organisation]:
     """Return all organisations, by id."""
     organisation = subjects.organisation
-    rows = bounded(connection, organisation.select("org_id", "org_name").order_by(organisation.column("org_id")), MOST)
+    rows = fetch_at_most(
+        connection, organisation.select("org_id", "org_name").order_by(organisation.column("org_id")), MOST
+    )
     return [Organisation(identity(org_id), text(org_name) or "") for org_id, org_name in rows if org_id is not None]
 
 
-def known_id(connection: sa.Connection, subjects: Subjects, org_id: Id) -> Id | None:
-    """Return the id as its column has it; None where there is no such organisation."""
-    organisation = subjects.organisation
-    wanted = organisation.select("org_id").where(organisation.equals("org_id", org_id)).limit(1)
-    found = connection.execute(wanted).scalar()
-    return None if found is None else identity(found)
+def organisation(connection: sa.Connection, subjects: Subjects, org_id: Id) -> Id:
+    """Return the id of an organisation as its column has it; raises `NotFound`."""
+    subject = subjects.organisation
+    wanted = subject.select("org_id").where(subject.equals("org_id", org_id)).limit(1)
+    known_org_id = connection.execute(wanted).scalar()
+    if known_org_id is None:
+        raise no_organisation(org_id)
+    return identity(known_org_id)
+
+
+def no_organisation(org_id: Id) -> NotFound:
+    """Return the refusal for an organisation that does not exist, or that the caller may not see."""
+    return NotFound(f"there is no organisation {org_id!r}", "org_id")

@@ -1,4 +1,4 @@
-"""The readings: the newest of each sensor, and what has come since."""
+"""The readings: the newest of each sensor, new ones, and those of a span."""
 
 import logging
 from bisect import bisect_right
@@ -13,18 +13,17 @@ from ask.rows import number
 from ask.subjects import Subject, Subjects, identity
 from common.clock import AHEAD
 
-log = logging.getLogger("ask")
-
+log = logging.getLogger(__name__)
 
 Key = tuple[Id, str | None]
-"""What a reading is a reading of: a sensor, and the metric where a sensor has several."""
+"""The source of a reading: a sensor, and the metric where a sensor has several."""
 
 
 class Reading(NamedTuple):
-    """One measured value, None for a fault; `metric` is None where each sensor has but one.
+    """One measured value, None for a fault; `metric` is None where each sensor has only one.
 
-    Of two with the same time the one of the higher `rank` is the newer: the row's id where ids grow. Where they do
-    not, nothing in the table says which was written first, and all ranks are 0.
+    Of two with the same time, the one with the higher `rank` is newer: the row's id where ids grow. Where they do not,
+    nothing in the table says which was written first, and all ranks are 0.
     """
 
     sensor_id: Id
@@ -35,15 +34,15 @@ class Reading(NamedTuple):
 
     @property
     def key(self) -> Key:
-        """What it is a reading of."""
+        """The sensor, and the metric where a sensor has several."""
         return self.sensor_id, self.metric
 
 
 class Row(NamedTuple):
-    """A row as it stands in the table: its id (None: it has none), its time and contents, and what it says.
+    """A row of the table: its id (None: it has none), its time and contents, and its readings.
 
-    `wall` is the time as it is written there, `time` the instant which that means at the time of asking: in the hour
-    that the end of daylight saving repeats, a row asked for again may mean another.
+    `wall` is the time in the table, `time` the instant that it means at the time of the question: in the hour that the
+    end of daylight saving repeats, the same row may mean another instant later.
     """
 
     reading_id: int | None
@@ -58,15 +57,15 @@ Rows = Sequence[Row]
 
 
 def after(
-    connection: sa.Connection, subjects: Subjects, known: int, holes: Spans, most: int, now: datetime
+    connection: sa.Connection, subjects: Subjects, from_id: int, holes: Spans, most: int, now: datetime
 ) -> list[Row]:
-    """Return the rows with the id `known` and above, and those in `holes` (spans of ids, ends included), by id.
+    """Return the rows with ids from `from_id` on, and those in `holes` (spans of ids, ends included), by id.
 
     At most `most` of each. One statement, of two parts: an OR would have SQLite read the whole table.
     """
     reading = subjects.reading
     reading_id = reading.column("reading_id")
-    parts = [_part(reading, reading_id >= known, most)]
+    parts = [_part(reading, reading_id >= from_id, most)]
     if holes:
         parts.append(_part(reading, _in_spans(reading_id, holes), most))
     rows = connection.execute(sa.union_all(*parts)).all()
@@ -86,14 +85,14 @@ def _in_spans(reading_id: sa.ColumnElement[Any], spans: Spans) -> sa.ColumnEleme
 
 def highest(connection: sa.Connection, subjects: Subjects) -> int:
     """Return the highest `reading_id`, -1 where there is no reading."""
-    found = connection.scalar(sa.select(sa.func.max(subjects.reading.column("reading_id"))))
-    return -1 if found is None else int(found)
+    reading_id = connection.scalar(sa.select(sa.func.max(subjects.reading.column("reading_id"))))
+    return -1 if reading_id is None else int(reading_id)
 
 
 def ids_between(connection: sa.Connection, subjects: Subjects, low: int, high: int) -> list[int]:
-    """Return the ids that there are from `low` to `high`, both included."""
+    """Return the ids from `low` to `high`, both included, that have a row."""
     reading_id = subjects.reading.column("reading_id")
-    return [int(found) for found in connection.scalars(sa.select(reading_id).where(reading_id.between(low, high)))]
+    return [int(each) for each in connection.scalars(sa.select(reading_id).where(reading_id.between(low, high)))]
 
 
 def between(
@@ -105,7 +104,7 @@ def between(
 ) -> list[Row]:
     """Return at most `most` rows with times in `spans` (ends included), by time: for tables whose ids do not grow.
 
-    The times are those that stand in the table. A row in several spans comes once.
+    The times are as in the table. A row in several spans comes once.
     """
     reading = subjects.reading
     time = reading.column("time")
@@ -117,34 +116,34 @@ def between(
 def of_sensor(
     connection: sa.Connection, subjects: Subjects, key: Key, spans: Sequence[tuple[datetime, datetime]], now: datetime
 ) -> list[Reading]:
-    """Return the readings of a sensor in `spans`, which follow each other, their ends excluded; none ahead of `now`."""
+    """Return a sensor's readings in `spans` (in order, ends excluded); those ahead of `now` are left out."""
     reading = subjects.reading
     time = reading.column("time")
     walls = [reading.wall_span(*span) for span in spans]
     wanted = sa.or_(sa.false(), *(sa.and_(time >= start, time < end) for start, end in walls))
     statement = _select(reading).where(reading.equals("sensor_id", key[0]), wanted)
     starts = [start for start, _ in spans]
-    found = []
+    in_spans = []
     for row in _rows(reading, connection.execute(statement).all(), now):
-        for one in row.readings:
-            # A span of local times holds more, around a change of the clocks.
-            place = bisect_right(starts, one.time) - 1
-            if one.key == key and place >= 0 and one.time < spans[place][1] and one.time <= now + AHEAD:
-                found.append(one)
-    return found
+        for each in row.readings:
+            # Around a change of the clocks, a span of local times includes more.
+            index = bisect_right(starts, each.time) - 1
+            if each.key == key and index >= 0 and each.time < spans[index][1] and each.time <= now + AHEAD:
+                in_spans.append(each)
+    return in_spans
 
 
 def newest(connection: sa.Connection, subjects: Subjects, since: datetime | None, now: datetime) -> list[Reading]:
-    """Return the newest reading of each sensor, those before `since` left out; none lies ahead of `now`."""
+    """Return the newest reading of each sensor; readings before `since` and ahead of `now` are left out."""
     if subjects.ours:
         return _newest_of_ours(connection, subjects, now)
     reading = subjects.reading
     values: list[Any] = [reading.column(label) for label in reading.wide.values()] or [None]
-    return [one for value in values for one in _newest_of_site(connection, reading, value, since, now)]
+    return [newest for value in values for newest in _newest_of_site(connection, reading, value, since, now)]
 
 
 def _newest_of_ours(connection: sa.Connection, subjects: Subjects, now: datetime) -> list[Reading]:
-    # One step into the index for each sensor, however long the history is; grouping would read all of it.
+    # One index look-up for each sensor, however long the history is; GROUP BY would read all of it.
     sensor, reading = subjects.sensor.relation.c, subjects.reading.relation.c
     last = (
         sa.select(reading.reading_id)
@@ -157,13 +156,13 @@ def _newest_of_ours(connection: sa.Connection, subjects: Subjects, now: datetime
     ids = sa.select(last.label("reading_id")).select_from(subjects.sensor.relation).subquery()
     statement = _select(subjects.reading).join(ids, ids.c.reading_id == reading.reading_id)
     rows = _rows(subjects.reading, connection.execute(statement).all(), now)
-    return [one for row in rows for one in row.readings]
+    return [each for row in rows for each in row.readings]
 
 
 def _newest_of_site(
     connection: sa.Connection, reading: Subject, value: Any, since: datetime | None, now: datetime
 ) -> Iterable[Reading]:
-    # Nothing is known of a site's indexes; grouping does with any, and with none.
+    # A site's indexes are not known; GROUP BY needs none.
     keys = [reading.column(name) for name in ("sensor_id", "metric") if reading.has(name)]
     time = reading.column("time")
     wanted = [time <= now + AHEAD]
@@ -174,16 +173,16 @@ def _newest_of_site(
     last = sa.select(*keys, sa.func.max(time).label("time")).where(*wanted).group_by(*keys).subquery()
     same = [time == last.c.time, *(key == last.c[key.name] for key in keys)]
     statement = _select(reading, value).join(last, sa.and_(*same))
-    found: dict[Key, Reading] = {}
+    by_key: dict[Key, Reading] = {}
     for row in _rows(reading, connection.execute(statement).all(), now):
-        for one in row.readings:
-            if one.key not in found or one.rank >= found[one.key].rank:
-                found[one.key] = one
-    return list(found.values())
+        for each in row.readings:
+            if each.key not in by_key or each.rank >= by_key[each.key].rank:
+                by_key[each.key] = each
+    return list(by_key.values())
 
 
 def _select(reading: Subject, value: Any = None) -> sa.Select[Any]:
-    """What `_rows` reads: a row's id, sensor, metric, time and values; with `value`, of that column only."""
+    """Return a SELECT for `_rows`: a row's id, sensor, metric, time and values; with `value`, of that column only."""
     values: list[Any] = [reading.relation.c[label] for label in reading.wide.values()] or [reading.column("value")]
     if value is not None:
         values = [each if each is value else sa.null().label(each.name) for each in values]
@@ -193,27 +192,27 @@ def _select(reading: Subject, value: Any = None) -> sa.Select[Any]:
 
 
 def _rows(reading: Subject, rows: Iterable[Any], now: datetime) -> Iterable[Row]:
-    read = _read_wide if reading.wide else _read_long
+    parse = _parse_wide if reading.wide else _parse_long
     metrics = list(reading.wide)
-    for found_id, sensor_id, metric, raw, *values in rows:
-        reading_id = None if found_id is None else int(found_id)
+    for row_id, sensor_id, metric, raw, *values in rows:
+        reading_id = None if row_id is None else int(row_id)
         time = reading.instant(raw, now)
         if time is None or sensor_id is None:
-            # `--check` counts them; here the same row may come by once a second.
+            # `--check` counts such rows; here the same row may come once a second.
             log.debug("left out: reading %s of sensor %s at %s has no sensor or no time", reading_id, sensor_id, raw)
             readings: tuple[Reading, ...] = ()
         else:
-            readings = read(identity(sensor_id), metric, metrics, time, values, reading_id or 0)
+            readings = parse(identity(sensor_id), metric, metrics, time, values, reading_id or 0)
         yield Row(reading_id, raw, time, (sensor_id, metric, raw, *values), readings)
 
 
-def _read_long(
+def _parse_long(
     sensor_id: Id, metric: Any, metrics: list[str], time: datetime, values: list[Any], rank: int
 ) -> tuple[Reading, ...]:
     return (Reading(sensor_id, None if metric is None else str(metric), time, number(values[0]), rank),)
 
 
-def _read_wide(
+def _parse_wide(
     sensor_id: Id, metric: Any, metrics: list[str], time: datetime, values: list[Any], rank: int
 ) -> tuple[Reading, ...]:
     # In a wide row an empty column says that this metric was not measured then.

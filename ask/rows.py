@@ -1,4 +1,4 @@
-"""Values as a database may hold them, made into what we tell."""
+"""Converts values of a database to those of our answers, and fetches rows up to a limit."""
 
 import math
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ def number(value: Any) -> float | None:
     if not isinstance(value, (int, float, Decimal, str)):
         return None
     try:
-        found = float(value)
+        parsed = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return parsed if math.isfinite(parsed) else None
 
 
 def text(value: Any) -> str | None:
@@ -33,8 +33,10 @@ def flag(value: Any) -> bool:
     return bool(number(value))
 
 
-def bounded(connection: sa.Connection, statement: sa.Select[Any] | sa.CompoundSelect[Any], most: int) -> Sequence[Any]:
-    """Return all rows of `statement`; raises `Unavailable` rather than leave out what comes after `most`."""
+def fetch_at_most(
+    connection: sa.Connection, statement: sa.Select[Any] | sa.CompoundSelect[Any], most: int
+) -> Sequence[Any]:
+    """Return all rows of `statement`; raises `Unavailable` if there are more than `most`."""
     rows = connection.execute(statement.limit(most + 1)).all()
     if len(rows) > most:
         raise Unavailable(f"there are more than {most} of them")

@@ -1,4 +1,4 @@
-"""The rules as people have saved them, and who changed them when. They lie in `state`."""
+"""Reads the alarm rules that people saved, and who changed them when. They are in the `state` database."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from ask.answers import Data, RuleChange
 from db import tables
 
 
-class Held(NamedTuple):
-    """Rules that held from `start` on, and no longer than `end`."""
+class PastRules(NamedTuple):
+    """Rules that were in force from `start` until `end` at the latest."""
 
     start: datetime
     end: datetime
@@ -24,11 +24,11 @@ def version(connection: sa.Connection) -> int:
 
 
 def saved(connection: sa.Connection) -> list[Data] | None:
-    """Return the rules, None where nobody has saved any: then those of the settings count."""
+    """Return the saved rules; None where nobody has saved any, and those of the settings are in force."""
     if not version(connection):
         return None
     rule = tables.rule.c
-    return [msgspec.json.decode(found) for found in connection.scalars(sa.select(rule.rule).order_by(rule.rule_id))]
+    return [msgspec.json.decode(text) for text in connection.scalars(sa.select(rule.rule).order_by(rule.rule_id))]
 
 
 def changes(connection: sa.Connection, most: int) -> list[RuleChange]:
@@ -42,16 +42,17 @@ def changes(connection: sa.Connection, most: int) -> list[RuleChange]:
     ]
 
 
-def held(connection: sa.Connection, since: datetime, most: int) -> list[Held]:
-    """Return the rules that held from `since` until the last change, in order of time.
+def past_rules(connection: sa.Connection, since: datetime, most: int) -> list[PastRules]:
+    """Return the rules that were in force from `since` until the last change, in order of time.
 
-    Of more than `most` changes, only what was between the newest of them.
+    If there were more than `most` changes, only the rules between the newest of them.
     """
     change = tables.rule_change.c
     statement = sa.select(change.written, change.before).where(change.written > since)
     newest = connection.execute(statement.order_by(change.change_id.desc()).limit(most + 1)).all()
     starts = [row.written for row in newest[1:]] + ([since] if len(newest) <= most else [])
-    found = [
-        Held(start, row.written, msgspec.json.decode(row.before)) for row, start in zip(newest, starts, strict=False)
+    newest_first = [
+        PastRules(start, row.written, msgspec.json.decode(row.before))
+        for row, start in zip(newest, starts, strict=False)
     ]
-    return found[::-1]
+    return newest_first[::-1]

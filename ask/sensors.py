@@ -1,4 +1,4 @@
-"""The sensors, and what each is called and measures."""
+"""The sensors: their names, metrics, units, intervals and positions."""
 
 from collections.abc import Collection
 from typing import Any, NamedTuple
@@ -7,22 +7,19 @@ import sqlalchemy as sa
 
 from ask.answers import Id
 from ask.readings import Key
-from ask.rows import bounded, number, text
+from ask.rows import fetch_at_most, number, text
 from ask.subjects import Subjects, identity
+from common.metric_registry import unit_of
 
 MOST = 200_000
 LONGEST_S = 366 * 86_400
-"""An interval longer than this is none."""
-
-UNITS = {"temperature": "°C", "humidity": "%", "light": "lx", "co2": "ppm", "pm25": "µg/m³", "pressure": "hPa"}
-"""The unit of a metric whose sensors name none."""
+"""A longer interval is ignored."""
 
 
 class Sensor(NamedTuple):
-    """A sensor of one metric; a device that measures several is several.
+    """A sensor of one metric; a device that measures several metrics is several sensors.
 
-    `interval_s`: seconds between its readings, None where it reports changes only. `key`: what its readings are
-    found by.
+    `interval_s`: seconds between its readings, None where it reports changes only. `key`: that of its readings.
     """
 
     sensor_id: Id
@@ -52,8 +49,8 @@ def _select(connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElem
     sensor = subjects.sensor
     names = ("sensor_id", "store_house_id", "sensor_name", "metric", "unit", "interval_s", "position_x", "position_y")
     statement = sensor.select(*names).where(wanted)
-    rows = bounded(connection, statement.order_by(sensor.column("sensor_id")), MOST)
-    return [one for row in rows if None not in row[:2] for one in _sensors(subjects, row)]
+    rows = fetch_at_most(connection, statement.order_by(sensor.column("sensor_id")), MOST)
+    return [sensor for row in rows if None not in row[:2] for sensor in _sensors(subjects, row)]
 
 
 def _sensors(subjects: Subjects, row: Any) -> list[Sensor]:
@@ -67,7 +64,7 @@ def _sensors(subjects: Subjects, row: Any) -> list[Sensor]:
             identity(store_house_id),
             text(name) or "",
             text(each) or "",
-            (text(unit) if len(metrics) == 1 else None) or UNITS.get(str(each), ""),
+            (text(unit) if len(metrics) == 1 else None) or unit_of(str(each)),
             _interval(interval_s),
             (identity(sensor_id), str(each) if apart else None),
             _position(x, y),

@@ -1,4 +1,4 @@
-"""What of the sensor database somebody may see."""
+"""How much of the sensor database a user may see."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,27 @@ from ask.answers import Id, Storehouse
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """Whole organisations, and single storehouses besides, by their ids as text; None: there is no bound."""
+    """Whole organisations, and single storehouses besides, by their ids as text; None: no restriction.
+
+    Only `access.guard` asks what it includes.
+    """
 
     organisations: frozenset[str] | None = None
     storehouses: frozenset[str] | None = None
 
     @property
     def everything(self) -> bool:
-        """There is nothing that one may not see."""
+        """Whether nothing is hidden."""
         return self.organisations is None and self.storehouses is None
 
-    def organisation(self, org_id: Id) -> bool:
-        """Whether one may see the whole of an organisation."""
+    def includes_organisation(self, org_id: Id) -> bool:
+        """Whether the whole of an organisation is visible."""
         return self.everything or str(org_id) in (self.organisations or ())
 
-    def storehouse(self, storehouse: Storehouse) -> bool:
-        """Whether one may see a storehouse."""
-        return self.organisation(storehouse.org_id) or str(storehouse.store_house_id) in (self.storehouses or ())
+    def includes_storehouse(self, storehouse: Storehouse) -> bool:
+        """Whether a storehouse is visible."""
+        visible_alone = str(storehouse.store_house_id) in (self.storehouses or ())
+        return visible_alone or self.includes_organisation(storehouse.org_id)
 
 
 EVERYTHING = Visibility()

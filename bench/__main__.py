@@ -26,10 +26,10 @@ from bench import (
     watching,
 )
 from bench.child import Failed
-from bench.peers import Yard
+from bench.peers import Workspace
 from bench.report import Report, Row
 
-SUBJECTS: dict[str, Callable[[Yard, Report], None]] = {
+SUBJECTS: dict[str, Callable[[Workspace, Report], None]] = {
     "fanout": fanout.run,
     "saturation": saturation.run,
     "latency": latency.run,
@@ -60,13 +60,13 @@ def main() -> int:
     rows: list[Row] = []
     failed = []
     with tempfile.TemporaryDirectory(prefix="storewatch-bench-") as folder:
-        yard = Yard(Path(folder))
-        yard.build()
+        workspace = Workspace(Path(folder))
+        workspace.build()
         for name in wanted:
             start = time.monotonic()
             report = Report()
             try:
-                SUBJECTS[name](yard, report)
+                SUBJECTS[name](workspace, report)
             except Failed as error:
                 # What the page says of it stays; the others are measured all the same.
                 print(f"bench: {name}: {error}", file=sys.stderr)
@@ -82,8 +82,11 @@ def main() -> int:
 def _summarise(rows: Sequence[Row], failed: Sequence[str], minutes: float) -> list[Row]:
     """Print every promise; return those that do not hold."""
     promised = [row for row in rows if row.promised]
-    broken = [row for row in promised if not row.holds]
-    print(f"\n{len(promised) - len(broken)} of {len(promised)} promises hold, after {minutes:.0f} minutes")
+    broken = [row for row in promised if row.holds is False]
+    measured = [row for row in promised if row.holds is not None]
+    print(f"\n{len(measured) - len(broken)} of {len(measured)} promises hold, after {minutes:.0f} minutes")
+    if len(measured) < len(promised):
+        print(f"{len(promised) - len(measured)} more could not be measured")
     for row in promised:
         print(f"  {row.verdict:<4} {row.subject:<11} {row.what:<66} {row.figure:>10}, {row.promised}")
     if failed:

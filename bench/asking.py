@@ -1,14 +1,13 @@
 """Asking: what a question with acknowledgement costs, the answer being known."""
 
 import time
-from contextlib import ExitStack
 from statistics import median
-from typing import Any
 
 from bench import peers
 from bench.child import Failed
-from bench.peers import NODE, ROOM, SETTLE_S, STOREWATCH, Target, Yard
-from bench.report import Report, number
+from bench.peers import NODE, ROOM, SETTLE_S, STOREWATCH, Target, Workspace
+from bench.report import DID_NOT_KEEP_UP, Report, number
+from bench.turns import in_turns, ratio, started
 
 TITLE = "the server's CPU for one `orgs` with acknowledgement: the same answer everywhere, emitted and acknowledged"
 CLIENTS = 100
@@ -18,33 +17,28 @@ TURNS = 7
 PROMISES = {ROOM: 0.4, NODE: 2.5}
 
 
-def run(yard: Yard, report: Report) -> None:
+def run(workspace: Workspace, report: Report) -> None:
     """Have many clients ask."""
-    report.begin("asking", TITLE)
+    report.start("asking", TITLE)
     peers.allow_files(CLIENTS)
-    with ExitStack() as running:
-        targets = [running.enter_context(yard.target(peer, CLIENTS, 0)) for peer in (STOREWATCH, ROOM, NODE)]
-        for target in targets:
-            _ask(target)
-        costs: dict[str, list[float]] = {target.peer.name: [] for target in targets}
-        answers = set()
-        for _ in range(TURNS):
-            for target in targets:
-                cost, came = _ask(target)
-                costs[target.peer.name].append(cost)
-                answers.add(came["answer"])
-                if came["out_of_order"] or came["different"] or came["events"] != REQUESTS:
-                    raise Failed(f"{target.peer.label} answered wrongly: {came}")
-    for target in targets:
-        report.tell(target.peer.label, f"{number(median(costs[target.peer.name]))} us")
+    several = (STOREWATCH, ROOM, NODE)
+    with started(workspace, several, CLIENTS, 0) as targets:
+        asked = in_turns(targets, TURNS, _ask, warm_up=_ask)
+    costs = {peer.name: [cost for cost, _ in asked.get(peer.name, [])] for peer in several}
+    for peer in several:
+        report.tell(peer.label, f"{number(median(costs[peer.name]))} us" if costs[peer.name] else DID_NOT_KEEP_UP)
     for peer, limit in PROMISES.items():
-        pairs = zip(costs[STOREWATCH.name], costs[peer.name], strict=True)
-        report.at_most(f"ratio to {peer.label}", median(ours / theirs for ours, theirs in pairs), limit)
+        report.at_most(f"ratio to {peer.label}", ratio(costs[STOREWATCH.name], costs[peer.name]), limit)
+    answers = {answer for turns in asked.values() for _, answer in turns}
     report.at_most("different answers, all in order", len(answers), 1)
 
 
-def _ask(target: Target) -> tuple[float, dict[str, Any]]:
+def _ask(target: Target) -> tuple[float, str]:
+    """Return the microseconds that a question costs, and what tells one answer from another."""
     before = target.server.cpu_ns()
     came = target.load.ask(f"ask {REQUESTS} {AT_ONCE}")
     time.sleep(SETTLE_S)
-    return (target.server.cpu_ns() - before) / REQUESTS / 1000, came
+    cost = (target.server.cpu_ns() - before) / REQUESTS / 1000
+    if came["out_of_order"] or came["different"] or came["events"] != REQUESTS:
+        raise Failed(f"{target.peer.label} answered wrongly: {came}")
+    return cost, came["answer"]

@@ -44,14 +44,15 @@ def cpu_us(costs: Costs, work: Work) -> float:
     return sum(costs.get(kind, 0.0) * times for kind, times in work.items())
 
 
-def learn(lessons: Iterable[tuple[Kind, Work, float]], known: Costs | None = None) -> Costs:
-    """Return the costs behind what was measured, in microseconds of CPU, together with those `known`.
+def learn(lessons: Iterable[tuple[Kind, Work, float]], known_costs: Costs | None = None) -> Costs:
+    """Return the costs behind what was measured, in microseconds of CPU, together with the `known_costs`.
 
     Each lesson is about one kind, the only one in its work that is neither known nor of a lesson before it.
     """
-    costs = dict(known or {})
+    costs = dict(known_costs or {})
     for kind, work, measured_us in lessons:
-        costs[kind] = max(0.0, (measured_us - cpu_us(costs, work)) / work[kind])
+        # Work that was never done, such as pushes of which none arrived, teaches nothing.
+        costs[kind] = max(0.0, (measured_us - cpu_us(costs, work)) / work[kind]) if work[kind] else 0.0
     return costs
 
 
@@ -107,7 +108,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a storehouse is like."""
+    """The sensors, readings and browsers of one storehouse."""
 
     sensors: int
     every_s: float
@@ -123,8 +124,8 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Place:
-    """What there is of everything."""
+class Deployment:
+    """The processes of a deployment, and what its machines have."""
 
     processes: int
     nginx_cores: int
@@ -142,41 +143,47 @@ MOST = 1e9
 """Connections, where a part is no limit at all."""
 
 
-def shares(measured: Measured, load: Load, place: Place) -> dict[str, float]:
+def shares(measured: Measured, load: Load, deployment: Deployment) -> dict[str, float]:
     """Return how much each part is used of what it may give; above 1 it is too much."""
     server, nginx, mariadb = (measured.costs[part] for part in ("server", "nginx", "mariadb"))
-    second = work(load, place.processes)
-    memory_kb = place.processes * measured.process_mb * 1000
+    second = work(load, deployment.processes)
+    memory_kb = deployment.processes * measured.process_mb * 1000
     memory_kb += load.connections * (measured.connection_kb + measured.nginx_connection_kb)
     back: Work = {Kind.CONNECT: load.connections}
     return {
-        "the processes' CPU": cpu_us(server, second) / 1e6 / place.processes / BUSY,
-        "everybody comes back": cpu_us(server, back) / 1e6 / place.processes / BACK_S,
-        "nginx's CPU": cpu_us(nginx, second) / 1e6 / place.nginx_cores / BUSY,
-        "MariaDB's CPU": cpu_us(mariadb, second) / 1e6 / place.mariadb_cores / BUSY,
-        "network": second[Kind.PUSH] * measured.push_bytes * 8 / 1e9 / place.network_gbit / BUSY,
-        "memory": memory_kb / 1e6 / place.memory_gb / BUSY,
+        "the processes' CPU": cpu_us(server, second) / 1e6 / deployment.processes / BUSY,
+        "everybody comes back": cpu_us(server, back) / 1e6 / deployment.processes / BACK_S,
+        "nginx's CPU": cpu_us(nginx, second) / 1e6 / deployment.nginx_cores / BUSY,
+        "MariaDB's CPU": cpu_us(mariadb, second) / 1e6 / deployment.mariadb_cores / BUSY,
+        "network": second[Kind.PUSH] * measured.push_bytes * 8 / 1e9 / deployment.network_gbit / BUSY,
+        "memory": memory_kb / 1e6 / deployment.memory_gb / BUSY,
     }
 
 
-def limits(measured: Measured, usage: Usage, place: Place) -> dict[str, float]:
+def limits(measured: Measured, usage: Usage, deployment: Deployment) -> dict[str, float]:
     """Return with how many connections each part is at its limit; the least of them is what can be carried."""
-    parts = shares(measured, usage.load(0), place)
-    return {part: _limit(part, measured, usage, place) for part in parts}
+    parts = shares(measured, usage.load(0), deployment)
+    return {part: _limit(part, measured, usage, deployment) for part in parts}
 
 
-def _limit(part: str, measured: Measured, usage: Usage, place: Place) -> float:
+def _limit(part: str, measured: Measured, usage: Usage, deployment: Deployment) -> float:
     low, high = 0.0, MOST
     while high - low > 1:
         middle = (low + high) / 2
-        if shares(measured, usage.load(middle), place)[part] > 1:
+        if shares(measured, usage.load(middle), deployment)[part] > 1:
             high = middle
         else:
             low = middle
     return low
 
 
-def crossings(measured: Measured, processes: int) -> dict[str, float]:
-    """Return with how many events a second from other programs a process, and Redis, is at its limit."""
+def crossings(measured: Measured, processes: int) -> dict[str, float | None]:
+    """Return with how many events a second from other programs a process, and Redis, is at its limit.
+
+    None where the cost is too small to be measured.
+    """
     server, redis = (measured.costs[part][Kind.CROSSING] for part in ("server", "redis"))
-    return {"the processes' CPU": BUSY * 1e6 / server, "Redis's CPU": BUSY * 1e6 / redis / processes}
+    return {
+        "the processes' CPU": BUSY * 1e6 / server if server else None,
+        "Redis's CPU": BUSY * 1e6 / redis / processes if redis else None,
+    }

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from bench.child import Failed
-from bench.peers import Yard
+from bench.peers import Workspace
 from bench.report import Report, number
 from bench.site import Site, mariadb
 from tests.clients import connected
@@ -40,9 +40,9 @@ READINGS = """
 """
 
 
-def run(yard: Yard, report: Report) -> None:
+def run(workspace: Workspace, report: Report) -> None:
     """Ask for a year of many readings, and for that of a real cold store."""
-    report.begin("charting", TITLE)
+    report.start("charting", TITLE)
     with mariadb() as database:
         site = Site(database, "site")
         site.fill(1, SENSORS, 0)
@@ -50,7 +50,7 @@ def run(yard: Yard, report: Report) -> None:
         _fill(site)
         report.tell(f"making {SENSORS * MINUTES:,} readings", f"{time.monotonic() - began:.0f} s")
         site.execute("DELETE FROM rollup_position")
-        server = StorewatchServer(_folder(yard, "year"), {"database": site.settings}).start()
+        server = StorewatchServer(_folder(workspace, "year"), {"database": site.settings}).start()
         try:
             took_s = _rolled_up(lambda: site.execute(POSITION), SENSORS * MINUTES)
             report.tell("rolling them up, beside a server that serves", f"{took_s:.0f} s")
@@ -64,7 +64,7 @@ def run(yard: Yard, report: Report) -> None:
                     report.tell(what, f"{number(median(times))} ms")
         finally:
             server.stop()
-    _coldstore(yard, report)
+    _coldstore(workspace, report)
 
 
 def _fill(site: Site) -> None:
@@ -105,15 +105,15 @@ def _check(answer: dict[str, Any]) -> None:
         raise Failed("a sensor has no points")
 
 
-def _coldstore(yard: Yard, report: Report) -> None:
+def _coldstore(workspace: Workspace, report: Report) -> None:
     if not COLDSTORE.is_dir():
         report.tell(f"a year of a real cold store: {COLDSTORE} is absent", "")
         return
-    folder = _folder(yard, "coldstore")
+    folder = _folder(workspace, "coldstore")
     server = with_year(COLDSTORE, folder).start()
     try:
-        with closing(sqlite3.connect(year_in(folder)["path"])) as own:
-            _rolled_up(lambda: own.execute(POSITION).fetchall(), COLDSTORE_READINGS)
+        with closing(sqlite3.connect(year_in(folder)["path"])) as connection:
+            _rolled_up(lambda: connection.execute(POSITION).fetchall(), COLDSTORE_READINGS)
         start = datetime(2021, 6, 24, tzinfo=UTC)
         times = asyncio.run(_ask(server.url, start, start + timedelta(days=365)))
     finally:
@@ -121,7 +121,7 @@ def _coldstore(yard: Yard, report: Report) -> None:
     report.below("a year of a real cold store, 10 sensors each 15 minutes", median(times), COLDSTORE_LIMIT_MS, "ms")
 
 
-def _folder(yard: Yard, name: str) -> Path:
-    folder = yard.folder / name
+def _folder(workspace: Workspace, name: str) -> Path:
+    folder = workspace.folder / name
     folder.mkdir()
     return folder

@@ -7,7 +7,7 @@ import selectors
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -21,6 +21,25 @@ class Failed(Exception):
     """A child process ended, or did not answer."""
 
 
+class DidNotKeepUp(Failed):
+    """A measured server is too slow for what is asked of it on this machine."""
+
+
+def process_tree(pid: int) -> list[int]:
+    """Return the ids of a process and of all its descendants, such as the workers of nginx."""
+    parents: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):  # it has ended meanwhile
+                # The name before it is in brackets, and may hold anything.
+                parent = int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+                parents.setdefault(parent, []).append(int(folder.name))
+    tree = [pid]
+    for member in tree:
+        tree += parents.get(member, [])
+    return tree
+
+
 def cpu_ns(pid: int) -> int:
     """Return the CPU time that all threads of a process have used, in nanoseconds."""
     clock = ctypes.c_int()
@@ -28,6 +47,15 @@ def cpu_ns(pid: int) -> int:
     if error:
         raise Failed(f"process {pid} is gone: {os.strerror(error)}")
     return time.clock_gettime_ns(clock.value)
+
+
+def tree_cpu_ns(pid: int) -> int:
+    """Return the CPU time that a process and all its descendants have used, in nanoseconds."""
+    used = cpu_ns(pid)
+    for descendant in process_tree(pid)[1:]:
+        with suppress(Failed):  # it has ended meanwhile
+            used += cpu_ns(descendant)
+    return used
 
 
 def memory_bytes(pid: int) -> int:
@@ -75,7 +103,7 @@ class Child:
     def hear(self, patience_s: float = PATIENCE_S) -> dict[str, Any]:
         """Return its next answer; raises `Failed`."""
         if not self._answers.select(patience_s):
-            raise Failed(f"no answer within {patience_s:g} s: {self._last_words()}")
+            raise DidNotKeepUp(f"no answer within {patience_s:g} s: {self._last_words()}")
         line = self._out.readline()
         if not line:
             raise Failed(self._last_words())
@@ -99,7 +127,11 @@ class Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Nothing is worth waiting for: a server takes its time to say goodbye to thousands.
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process; once it has ended, there is nothing more to do."""
+        # No graceful end: a server takes its time to say goodbye to thousands.
         self._process.kill()
         self._process.wait()
         self._in.close()

@@ -5,7 +5,7 @@ import time
 
 from bench import peers
 from bench.child import Failed
-from bench.peers import AT_ONCE, Yard
+from bench.peers import AT_ONCE, Workspace
 from bench.report import Report, number
 from bench.site import Site, mariadb
 from tests.serving import StorewatchServer
@@ -21,24 +21,24 @@ SENSOR = 1
 QUIET_MS = 3000
 
 
-def run(yard: Yard, report: Report) -> None:
+def run(workspace: Workspace, report: Report) -> None:
     """Commit now and then, and see how long each reading takes."""
-    report.begin("committing", TITLE)
+    report.start("committing", TITLE)
     peers.allow_files(CLIENTS)
     with mariadb() as database:
         site = Site(database, "site")
         site.fill(STOREHOUSES, SENSORS, READINGS)
         for interval, (commits, limit) in CASES.items():
-            _measure(yard, report, site, interval, commits, limit)
+            _measure(workspace, report, site, interval, commits, limit)
 
 
-def _measure(yard: Yard, report: Report, site: Site, interval: float, commits: int, limit: float) -> None:
-    folder = yard.folder / f"interval-{interval:g}"
+def _measure(workspace: Workspace, report: Report, site: Site, interval: float, commits: int, limit: float) -> None:
+    folder = workspace.folder / f"interval-{interval:g}"
     folder.mkdir()
     server = StorewatchServer(folder, {"database": site.settings, "poll_interval": interval}).start()
     try:
         # The time of an `envs` is its first, the reading's the second.
-        with yard.load(server.port, "stamp=2") as load:
+        with workspace.load(server.port, "stamp=2") as load:
             load.ask(f"connect {CLIENTS} {AT_ONCE} 1")
             load.ask("reset")
             for _ in range(commits):

@@ -5,9 +5,10 @@ from contextlib import ExitStack
 from statistics import median
 
 from bench import peers
-from bench.child import Failed, files
-from bench.peers import AT_ONCE, NODE, ROOM, SETTLE_S, STOREWATCH, Target, Yard
-from bench.report import Report, number
+from bench.child import DidNotKeepUp, files
+from bench.peers import NODE, ROOM, SETTLE_S, STOREWATCH, Target, Workspace
+from bench.report import DID_NOT_KEEP_UP, Report, number
+from bench.turns import in_turns, ratio, started
 
 TITLE = "the server's CPU for a client that connects by websocket, and for one that goes"
 CLIENTS = 1000
@@ -19,42 +20,41 @@ FEW, MANY = 500, 3000
 MORE = 300
 MORE_TURNS = 10
 GROWTH = 1.1
-GLANCE_S = 0.02
+CHECK_INTERVAL_S = 0.02
 PATIENCE_S = 30.0
 
 
-def run(yard: Yard, report: Report) -> None:
+def run(workspace: Workspace, report: Report) -> None:
     """Connect and disconnect in turns: to several servers, then to one with few and one with many clients."""
-    report.begin("connecting", TITLE)
+    report.start("connecting", TITLE)
     peers.allow_files(MANY + MORE)
-    _compare(yard, report)
-    _grow(yard, report)
+    _compare(workspace, report)
+    _grow(workspace, report)
 
 
-def _compare(yard: Yard, report: Report) -> None:
-    with ExitStack() as running:
-        targets = [running.enter_context(yard.target(peer)) for peer in (STOREWATCH, ROOM, NODE)]
-        for _ in range(WARM_UP):
-            for target in targets:
-                _come_and_go(target, CLIENTS)
-        found: dict[str, list[tuple[float, float]]] = {target.peer.name: [] for target in targets}
-        for _ in range(TURNS):
-            for target in targets:
-                found[target.peer.name].append(_come_and_go(target, CLIENTS))
+def _compare(workspace: Workspace, report: Report) -> None:
+    several = (STOREWATCH, ROOM, NODE)
+    with started(workspace, several, 0, 0) as targets:
+        costs = in_turns(targets, TURNS, lambda target: _come_and_go(target, CLIENTS), _warm_up)
     report.tell("connects of each before the first that counts", f"{WARM_UP * CLIENTS:,}")
-    for target in targets:
-        come, go = (median(costs) for costs in zip(*found[target.peer.name], strict=True))
-        report.tell(f"{CLIENTS:,} clients: {target.peer.label}, to come, to go", f"{number(come)}, {number(go)} us")
-    pairs = zip(found[STOREWATCH.name], found[NODE.name], strict=True)
-    ratio = median(ours[0] / theirs[0] for ours, theirs in pairs)
-    report.at_most(f"{CLIENTS:,} clients: to come, ratio to {NODE.label}", ratio, OF_NODE)
+    for peer in several:
+        medians = ", ".join(number(median(turns)) for turns in zip(*costs[peer.name], strict=True))
+        figure = f"{medians} us" if medians else DID_NOT_KEEP_UP
+        report.tell(f"{CLIENTS:,} clients: {peer.label}, to come, to go", figure)
+    ours, theirs = ([come for come, _ in costs[peer.name]] for peer in (STOREWATCH, NODE))
+    report.at_most(f"{CLIENTS:,} clients: to come, ratio to {NODE.label}", ratio(ours, theirs), OF_NODE)
 
 
-def _grow(yard: Yard, report: Report) -> None:
+def _warm_up(target: Target) -> None:
+    for _ in range(WARM_UP):
+        _come_and_go(target, CLIENTS)
+
+
+def _grow(workspace: Workspace, report: Report) -> None:
     # Sums, not medians: what is cleared up now and then is a part of the cost, and grows with all that there is.
     costs = [0.0, 0.0]
     with ExitStack() as running:
-        targets = [running.enter_context(yard.target(STOREWATCH, clients)) for clients in (FEW, MANY)]
+        targets = [running.enter_context(workspace.target(STOREWATCH, clients)) for clients in (FEW, MANY)]
         for target in targets:
             _come_and_go(target, MORE)
         for _ in range(MORE_TURNS):
@@ -69,14 +69,14 @@ def _come_and_go(target: Target, clients: int) -> tuple[float, float]:
     """Return the microseconds that each of them costs when it comes and when it goes."""
     connected = files(target.server.pid)
     start = target.server.cpu_ns()
-    target.load.ask(f"connect {clients} {AT_ONCE} 0")
+    target.connect(clients, 0)
     time.sleep(SETTLE_S)
     middle = target.server.cpu_ns()
     target.load.ask(f"close {clients}")
     end = time.monotonic() + PATIENCE_S
     while files(target.server.pid) > connected:
         if time.monotonic() > end:
-            raise Failed(f"{target.peer.label} does not let go of connections that are closed")
-        time.sleep(GLANCE_S)
+            raise DidNotKeepUp(f"{target.peer.label} does not let go of connections that are closed")
+        time.sleep(CHECK_INTERVAL_S)
     time.sleep(4 * SETTLE_S)
     return (middle - start) / clients / 1000, (target.server.cpu_ns() - middle) / clients / 1000

@@ -1,11 +1,11 @@
 """Fan-out: what it costs the server to push one `envs` to everybody who watches."""
 
-from contextlib import ExitStack
+from statistics import median
 
 from bench import peers
-from bench.peers import EACH, FLOOR, NODE, ROOM, STOREWATCH, WEBSOCKETS, Peer, Turn, Yard
-from bench.report import Report, number
-from bench.turns import Turns, middle, pushes, ratio
+from bench.peers import EACH, FLOOR, NODE, ROOM, STOREWATCH, WEBSOCKETS, Peer, Turn, Workspace
+from bench.report import DID_NOT_KEEP_UP, Report, number
+from bench.turns import Turns, measure, middle, ratio_of
 
 TITLE = "the server's CPU for each delivered message, an `envs` of 2 kB to websocket clients"
 TURNS = 5
@@ -20,40 +20,40 @@ ROOMS, IN_ROOM = 50, 20
 OF_NODE_IN_ROOMS = 0.5
 
 
-def run(yard: Yard, report: Report) -> None:
+def run(workspace: Workspace, report: Report) -> None:
     """Measure everybody at each number of clients, then many rooms."""
-    report.begin("fanout", TITLE)
+    report.start("fanout", TITLE)
     for clients, rounds in ROUNDS.items():
-        found = _measure(yard, peers.ALL, clients, 1, rounds)
+        measured = _measure(workspace, peers.ALL, clients, 1, rounds)
         case = f"{clients:,} clients"
-        report.bars[case] = {peer.label: middle(found[peer.name], _cpu) for peer in peers.ALL}
-        _tell(report, case, peers.ALL, found)
+        figures = {peer.label: middle(measured[peer.name], _cpu) for peer in peers.ALL}
+        report.bars[case] = {label: figure for label, figure in figures.items() if figure is not None}
+        _tell(report, case, peers.ALL, measured)
         for peer, limit in PROMISES[clients].items():
-            report.at_most(f"{case}: ratio to {peer.label}", _ratio(found, peer), limit)
+            report.at_most(f"{case}: ratio to {peer.label}", _ratio(measured, peer), limit)
     case = f"{ROOMS} rooms of {IN_ROOM}"
     several = (STOREWATCH, ROOM, NODE)
-    found = _measure(yard, several, ROOMS * IN_ROOM, ROOMS, ROUNDS[1000])
-    _tell(report, case, several, found)
-    report.at_most(f"{case}: ratio to {NODE.label}", _ratio(found, NODE), OF_NODE_IN_ROOMS)
+    measured = _measure(workspace, several, ROOMS * IN_ROOM, ROOMS, ROUNDS[1000])
+    _tell(report, case, several, measured)
+    report.at_most(f"{case}: ratio to {NODE.label}", _ratio(measured, NODE), OF_NODE_IN_ROOMS)
 
 
-def _measure(yard: Yard, measured: tuple[Peer, ...], clients: int, rooms: int, rounds: int) -> Turns:
+def _measure(workspace: Workspace, several: tuple[Peer, ...], clients: int, rooms: int, rounds: int) -> Turns:
     peers.allow_files(clients)
-    with ExitStack() as running:
-        targets = [running.enter_context(yard.target(peer, clients, rooms)) for peer in measured]
-        return pushes(targets, TURNS, rounds, GAP_MS)
+    return measure(workspace, several, clients, rooms, TURNS, rounds, GAP_MS)
 
 
-def _tell(report: Report, case: str, measured: tuple[Peer, ...], found: Turns) -> None:
-    for peer in measured:
-        turns = found[peer.name]
-        lowest, highest = min(map(_cpu, turns)), max(map(_cpu, turns))
-        middling = number(middle(turns, _cpu))
-        report.tell(f"{case}: {peer.label}", f"{middling} us ({number(lowest)} to {number(highest)})")
+def _tell(report: Report, case: str, several: tuple[Peer, ...], measured: Turns) -> None:
+    for peer in several:
+        costs = [turn.cpu_us for turn in measured[peer.name]]
+        figure = (
+            f"{number(median(costs))} us ({number(min(costs))} to {number(max(costs))})" if costs else DID_NOT_KEEP_UP
+        )
+        report.tell(f"{case}: {peer.label}", figure)
 
 
-def _ratio(found: Turns, peer: Peer) -> float:
-    return ratio(found[STOREWATCH.name], found[peer.name], _cpu)
+def _ratio(measured: Turns, peer: Peer) -> float | None:
+    return ratio_of(_cpu, measured[STOREWATCH.name], measured[peer.name])
 
 
 def _cpu(turn: Turn) -> float:

@@ -71,7 +71,7 @@ static int listen_somewhere(void) {
     return listener;
 }
 
-static void take_in(int listener) {
+static void accept_client(int listener) {
     /* The answer to the one key that the load generator sends: the example of RFC 6455, 1.3. */
     static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                                  "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
@@ -85,7 +85,7 @@ static void take_in(int listener) {
         length += got;
         request[length] = 0;
     } while (!strstr(request, "\r\n\r\n"));
-    if (count == MOST || write(socket, answer, sizeof answer - 1) < 0) fail("take_in");
+    if (count == MOST || write(socket, answer, sizeof answer - 1) < 0) fail("accept_client");
     sockets[count++] = socket;
 }
 
@@ -107,7 +107,7 @@ int main(int arguments, char **argument) {
     struct pollfd waiting[2] = {{.fd = listen_somewhere(), .events = POLLIN}, {.fd = 0, .events = POLLIN}};
     for (;;) {
         poll(waiting, 2, -1);
-        if (waiting[0].revents) take_in(waiting[0].fd);
+        if (waiting[0].revents) accept_client(waiting[0].fd);
         if (waiting[1].revents) {
             int rounds, gap_ms;
             if (!fgets(line, sizeof line, stdin)) return 0;

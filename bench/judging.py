@@ -7,14 +7,14 @@ from zoneinfo import ZoneInfo
 
 from alarms import rules
 from alarms.commands import readings_csv
-from alarms.commands.score import read_rules
-from alarms.judge import begin, judge
+from alarms.commands.arguments import read_rules
+from alarms.judge import initial_state, judge
 from alarms.model import Limit, Reading
 from alarms.replay import replay
 from alarms.rules import Rule, Scope, Terms
 from ask.sensors import Sensor
 from bench.child import ROOT
-from bench.peers import Yard
+from bench.peers import Workspace
 from bench.report import Report, number
 from tests.coldstore import FOLDER, ZONE
 
@@ -27,9 +27,9 @@ SENSOR = Sensor(1, 1, "", "temperature", "°C", 60.0, (1, None))
 TERMS = Terms(high=(Limit(5.0, "warning", 300.0, hysteresis=0.5),), low=(Limit(0.0, "warning", 300.0),))
 
 
-def run(yard: Yard, report: Report) -> None:
+def run(workspace: Workspace, report: Report) -> None:
     """Judge a year, and readings of each sort."""
-    report.begin("judging", TITLE)
+    report.start("judging", TITLE)
     if FOLDER.is_dir():
         _year(report)
     else:
@@ -39,23 +39,23 @@ def run(yard: Yard, report: Report) -> None:
 
 
 def _year(report: Report) -> None:
-    known = read_rules(RULES)
-    like = next(rule for rule in known if rule.scope.sensor_name == "freezer_2")
-    known += [Rule(Scope(sensor_name=name), high=like.high, low=like.low, no_data=like.no_data) for name in OTHERS]
+    all_rules = read_rules(RULES)
+    like = next(rule for rule in all_rules if rule.scope.sensor_name == "freezer_2")
+    all_rules += [Rule(Scope(sensor_name=name), high=like.high, low=like.low, no_data=like.no_data) for name in OTHERS]
     start = time.process_time()
     table = readings_csv.readings(FOLDER / "readings.csv", ZoneInfo(ZONE), "temperature", _say)
     read = time.process_time()
-    found = [replay(rules.terms(known, sensor), sensor, readings) for sensor, readings in table.items()]
+    alarms = [replay(rules.terms(all_rules, sensor), sensor, readings) for sensor, readings in table.items()]
     end = time.process_time()
     report.tell("readings", f"{sum(map(len, table.values())):,}")
-    report.tell("alarms", f"{sum(map(len, found)):,}")
+    report.tell("alarms", f"{sum(map(len, alarms)):,}")
     report.tell("of this, reading the file", f"{number(read - start)} s")
     report.below("the year, read and judged", end - start, 10, "s")
 
 
 def _each(values: Iterable[float]) -> float:
     """Microseconds for each of these, a minute apart."""
-    state = begin(SENSOR)
+    state = initial_state(SENSOR)
     events = [Reading(60.0 * minute, value) for minute, value in enumerate(values)]
     start = time.process_time()
     for event in events:

@@ -8,15 +8,15 @@ import redis
 
 from bench import capacity
 from bench.capacity import PING_INTERVAL_S, Costs, Kind, Measured, Work
-from bench.child import memory_bytes
-from bench.cluster import PARTS, Meter, RedisManager, Services, Spent, cluster, write
-from bench.peers import AT_ONCE, Yard
+from bench.child import Failed
+from bench.peers import AT_ONCE, Workspace
+from bench.server_group import PARTS, Meter, ServerGroup, Services, Spent, server_group, write
 
 STOREHOUSES, SENSORS, READINGS = 80, 13, 10_000
 FIRST = [SENSORS * index + 1 for index in range(STOREHOUSES)]
 """The first sensor of each storehouse."""
 GROUPS = 10
-EVERY = [[one + index for one in FIRST[group::GROUPS] for index in range(SENSORS)] for group in range(GROUPS)]
+EVERY = [[first + index for first in FIRST[group::GROUPS] for index in range(SENSORS)] for group in range(GROUPS)]
 """Every sensor, a tenth of the storehouses in a commit."""
 INTERVAL_S, ROUND_S = 1.0, 1.4
 """Between two ticks, and in which each storehouse is written once: of two changes between ticks only one is pushed."""
@@ -32,16 +32,16 @@ CROSSINGS = 2000
 Lesson = tuple[Kind, Work, Spent]
 
 
-def learn(yard: Yard, services: Services) -> Measured:
+def learn(workspace: Workspace, services: Services) -> Measured:
     """Measure one process with its nginx, its MariaDB and its Redis."""
     lessons = [_commits(services)]
-    with cluster(yard, services, 1, INTERVAL_S, CLIENTS) as one:
-        lessons += [_ticks(one), _readings(one), _crossings(one)]
-        process_mb, nginx_bytes = one.memory_mb(), memory_bytes(one.nginx.pid)
-        lessons += [_connects(one), _pings(one)]
-        grown_mb, nginx_grown = one.memory_mb() - process_mb, memory_bytes(one.nginx.pid) - nginx_bytes
-        lessons.append(_asks(one))
-    with cluster(yard, services, 1, FAST_INTERVAL_S, CLIENTS) as fast:
+    with server_group(workspace, services, 1, INTERVAL_S, CLIENTS) as group:
+        lessons += [_ticks(group), _readings(group), _crossings(group)]
+        process_mb, nginx_bytes = group.memory_mb(), group.nginx_memory_bytes()
+        lessons += [_connects(group), _pings(group)]
+        grown_mb, nginx_grown = group.memory_mb() - process_mb, group.nginx_memory_bytes() - nginx_bytes
+        lessons.append(_asks(group))
+    with server_group(workspace, services, 1, FAST_INTERVAL_S, CLIENTS) as fast:
         fast_lessons, push_bytes = _pushes(fast)
     return Measured(
         {part: _costs(part, lessons, fast_lessons) for part in PARTS},
@@ -54,8 +54,8 @@ def learn(yard: Yard, services: Services) -> Measured:
 
 def _costs(part: str, lessons: Sequence[Lesson], fast: Sequence[Lesson]) -> Costs:
     costs = capacity.learn((kind, work, spent.cpu_us.get(part, 0.0)) for kind, work, spent in lessons)
-    known = {kind: costs[kind] for kind in (Kind.COMMIT, Kind.READING)}
-    pushing = capacity.learn(((kind, work, spent.cpu_us[part]) for kind, work, spent in fast), known)
+    known_costs = {kind: costs[kind] for kind in (Kind.COMMIT, Kind.READING)}
+    pushing = capacity.learn(((kind, work, spent.cpu_us[part]) for kind, work, spent in fast), known_costs)
     return {**costs, Kind.PUSH: pushing[Kind.PUSH], Kind.PICTURE: pushing[Kind.PICTURE]}
 
 
@@ -64,9 +64,9 @@ def _beside(spent: Spent, clients: int) -> dict[Kind, float]:
     return {Kind.TICK: spent.seconds / INTERVAL_S, Kind.PING: spent.seconds * clients / PING_INTERVAL_S}
 
 
-def _rest(one: RedisManager, seconds: float) -> Spent:
+def _rest(group: ServerGroup, seconds: float) -> Spent:
     time.sleep(SETTLE_S)
-    meter = one.meter()
+    meter = group.meter()
     time.sleep(seconds)
     return meter.read()
 
@@ -77,25 +77,25 @@ def _commits(services: Services) -> Lesson:
     return Kind.COMMIT, {Kind.COMMIT: rows}, meter.read()
 
 
-def _ticks(one: RedisManager) -> Lesson:
-    spent = _rest(one, REST_S)
+def _ticks(group: ServerGroup) -> Lesson:
+    spent = _rest(group, REST_S)
     return Kind.TICK, _beside(spent, 0), spent
 
 
-def _readings(one: RedisManager) -> Lesson:
-    meter = one.meter()
-    rows = write(one.services.site, EVERY, ROUNDS, ROUND_S)
+def _readings(group: ServerGroup) -> Lesson:
+    meter = group.meter()
+    rows = write(group.services.site, EVERY, ROUNDS, ROUND_S)
     time.sleep(INTERVAL_S)
     spent = meter.read()
     return Kind.READING, {**_beside(spent, 0), Kind.COMMIT: rows, Kind.READING: rows}, spent
 
 
-def _crossings(one: RedisManager) -> Lesson:
+def _crossings(group: ServerGroup) -> Lesson:
     """Send events as another program would, for a browser of another process."""
-    where = one.services.redis.settings()
+    where = group.services.redis.settings()
     event = {"method": "emit", "event": "note", "data": "x" * 100, "namespace": "/", "room": "nobody"}
     with redis.Redis(where["host"], where["port"], password=where["password"]) as program:
-        meter = one.meter()
+        meter = group.meter()
         for _ in range(CROSSINGS):
             program.publish("socketio", json.dumps({**event, "host_id": "another"}))
         time.sleep(INTERVAL_S)
@@ -103,29 +103,29 @@ def _crossings(one: RedisManager) -> Lesson:
     return Kind.CROSSING, {**_beside(spent, 0), Kind.CROSSING: CROSSINGS}, spent
 
 
-def _connects(one: RedisManager) -> Lesson:
+def _connects(group: ServerGroup) -> Lesson:
     """Have browsers come over ten seconds: the pings of those that come at once go together, and cost less."""
-    meter = one.meter()
+    meter = group.meter()
     for second in range(PING_INTERVAL_S):
-        one.load.ask(f"connect {CLIENTS // PING_INTERVAL_S} {AT_ONCE} {STOREHOUSES}")
+        group.load.ask(f"connect {CLIENTS // PING_INTERVAL_S} {AT_ONCE} {STOREHOUSES}")
         time.sleep(max(0.0, meter.start + second + 1 - time.monotonic()))
     spent = meter.read()
     return Kind.CONNECT, {**_beside(spent, 0), Kind.CONNECT: CLIENTS}, spent
 
 
-def _pings(one: RedisManager) -> Lesson:
-    spent = _rest(one, REST_S)
+def _pings(group: ServerGroup) -> Lesson:
+    spent = _rest(group, REST_S)
     return Kind.PING, _beside(spent, CLIENTS), spent
 
 
-def _asks(one: RedisManager) -> Lesson:
-    meter = one.meter()
-    one.load.ask(f"ask {ASKS} 1")
+def _asks(group: ServerGroup) -> Lesson:
+    meter = group.meter()
+    group.load.ask(f"ask {ASKS} 1")
     spent = meter.read()
     return Kind.ASK, {**_beside(spent, CLIENTS), Kind.ASK: ASKS}, spent
 
 
-def _pushes(fast: RedisManager) -> tuple[list[Lesson], float]:
+def _pushes(fast: ServerGroup) -> tuple[list[Lesson], float]:
     """Push one storehouse to many, and the others each to a few, in turns; return the bytes of a push too."""
     fast.load.ask(f"connect {CLIENTS // 2} {AT_ONCE} 1")
     fast.load.ask(f"connect {CLIENTS // 2} {AT_ONCE} {STOREHOUSES}")
@@ -139,13 +139,15 @@ def _pushes(fast: RedisManager) -> tuple[list[Lesson], float]:
         _lesson(Kind.PICTURE, few, len(FIRST) - 1),
     ]
     came = many[0][1]
+    if not came["messages"]:
+        raise Failed("of the pushes to one storehouse, none arrived")
     return lessons, came["bytes"] / came["messages"]
 
 
 Pushed = tuple[Spent, dict[str, int]]
 
 
-def _pushed(fast: RedisManager, sensors: list[int]) -> Pushed:
+def _pushed(fast: ServerGroup, sensors: list[int]) -> Pushed:
     fast.load.ask("reset")
     meter = fast.meter()
     write(fast.services.site, [sensors], FAST_ROUNDS, FAST_ROUND_S)
@@ -164,6 +166,6 @@ def _lesson(kind: Kind, turns: Sequence[Pushed], storehouses: int) -> Lesson:
 
 def _sum(spent: Sequence[Spent]) -> Spent:
     total = spent[0]
-    for one in spent[1:]:
-        total += one
+    for part in spent[1:]:
+        total += part
     return total

@@ -293,7 +293,7 @@ static void say_answers(void) {
         answers, out_of_order, different, answer_hash, messages, share(0.5), share(0.99), (last_at - begun_at) / 1e9);
 }
 
-static void take_answer(client *c, const uint8_t *text, size_t size) {
+static void count_answer(client *c, const uint8_t *text, size_t size) {
     size_t i = 0;
     int id = 0;
     while (i < size && text[i] >= '0' && text[i] <= '9') id = id * 10 + (text[i++] - '0');
@@ -327,7 +327,7 @@ static void ask(uint64_t count_wanted, int each) {
 
 /* ---- Reading ---- */
 
-static void take_text(client *c, const uint8_t *text, size_t size) {
+static void handle_text(client *c, const uint8_t *text, size_t size) {
     if (plain) { count(c, text, size); return; }
     if (size == 0) return;
     if (text[0] == '2') {
@@ -350,13 +350,13 @@ static void take_text(client *c, const uint8_t *text, size_t size) {
     } else if (c->state == REGISTERING && text[1] == '3') {
         become_ready(c);
     } else if (answers_wanted && text[1] == '3') {
-        take_answer(c, text + 2, size - 2);
+        count_answer(c, text + 2, size - 2);
         if (answers == most_wanted) say_answers();
     }
 }
 
-/* Takes the whole frames of `data`; returns their size. */
-static size_t take_frames(client *c, const uint8_t *data, size_t size) {
+/* Handles the whole frames of `data`; returns their size. */
+static size_t handle_frames(client *c, const uint8_t *data, size_t size) {
     size_t done = 0;
     while (size - done >= 2 && c->state != CLOSED) {
         const uint8_t *frame = data + done;
@@ -370,14 +370,14 @@ static size_t take_frames(client *c, const uint8_t *data, size_t size) {
         }
         if (size - done < header + length) break;
         int kind = frame[0] & 15;
-        if (kind == TEXT) take_text(c, frame + header, length);
+        if (kind == TEXT) handle_text(c, frame + header, length);
         if (kind == PING) send_frame(c, PONG, (const char *)frame + header, length);
         done += header + length;
     }
     return done;
 }
 
-static size_t take_handshake(client *c, const uint8_t *data, size_t size) {
+static size_t handle_handshake(client *c, const uint8_t *data, size_t size) {
     const uint8_t *end = memmem(data, size, "\r\n\r\n", 4);
     if (!end) return 0;
     if (memcmp(data, "HTTP/1.1 101", 12)) {
@@ -410,10 +410,10 @@ static void read_some(client *c) {
     if (got <= 0) { lose(c); return; }
     size_t size = before + got, done = 0;
     if (c->state == UPGRADING) {
-        done = take_handshake(c, buffer, size);
+        done = handle_handshake(c, buffer, size);
         if (!done) { keep(c, buffer, size); return; }
     }
-    done += take_frames(c, buffer + done, size - done);
+    done += handle_frames(c, buffer + done, size - done);
     if (c->state != CLOSED) keep(c, buffer + done, size - done);
 }
 
@@ -509,7 +509,7 @@ static void read_arguments(int count, char **arguments) {
     }
 }
 
-static void begin_handshake(client *c, uint64_t number) {
+static void start_handshake(client *c, uint64_t number) {
     int error;
     socklen_t size = sizeof error;
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
@@ -529,12 +529,12 @@ int main(int count_of_arguments, char **arguments) {
     poller = epoll_create1(0);
     watch(0, EPOLLIN, commands, EPOLL_CTL_ADD);
     for (;;) {
-        int found = epoll_wait(poller, events, 512, most_wanted || pongs ? 50 : -1);
-        for (int i = 0; i < found; i++) {
+        int arrived = epoll_wait(poller, events, 512, most_wanted || pongs ? 50 : -1);
+        for (int i = 0; i < arrived; i++) {
             if (events[i].data.u64 == commands) { read_commands(); continue; }
             client *c = &clients[events[i].data.u64];
             if (c->state == CLOSED) continue;
-            if (c->state == CONNECTING) begin_handshake(c, events[i].data.u64);
+            if (c->state == CONNECTING) start_handshake(c, events[i].data.u64);
             else read_some(c);
         }
         if (pongs && now_ns() > next_pong) {

@@ -3,9 +3,10 @@
 import time
 
 from bench import peers
-from bench.child import memory_bytes
-from bench.peers import NODE, ROOM, STOREWATCH, UVICORN, WEBSOCKETS, Peer, Yard
-from bench.report import Report
+from bench.child import DidNotKeepUp, memory_bytes
+from bench.peers import NODE, ROOM, STOREWATCH, UVICORN, WEBSOCKETS, Peer, Workspace
+from bench.report import DID_NOT_KEEP_UP, Report
+from bench.turns import give_up
 
 TITLE = "the server's own memory for each more connection that watches and waits, between 1,000 and 3,000"
 FEW, MANY = 1000, 3000
@@ -13,20 +14,25 @@ SETTLE_S = 2.0
 LIMIT_KB = 40
 
 
-def run(yard: Yard, report: Report) -> None:
+def run(workspace: Workspace, report: Report) -> None:
     """Connect some, then more."""
-    report.begin("memory", TITLE)
+    report.start("memory", TITLE)
     peers.allow_files(MANY)
     for peer in (STOREWATCH, ROOM, UVICORN, WEBSOCKETS, NODE):
-        each_kb = _each_kb(yard, peer)
+        try:
+            each_kb = _each_kb(workspace, peer)
+        except DidNotKeepUp as error:
+            give_up(peer, error)
+            report.tell(peer.label, DID_NOT_KEEP_UP)
+            continue
         if peer is STOREWATCH:
             report.at_most(peer.label, each_kb, LIMIT_KB, "kB")
         else:
             report.tell(peer.label, f"{each_kb:.1f} kB")
 
 
-def _each_kb(yard: Yard, peer: Peer) -> float:
-    with yard.target(peer, FEW) as target:
+def _each_kb(workspace: Workspace, peer: Peer) -> float:
+    with workspace.target(peer, FEW) as target:
         time.sleep(SETTLE_S)
         before = memory_bytes(target.server.pid)
         target.connect(MANY - FEW)

@@ -1,9 +1,12 @@
 """What is pushed and what is answered: the same bytes by every server of the bench."""
 
-from datetime import timedelta
+from datetime import UTC, datetime
 
 import msgspec
+import sqlalchemy as sa
 
+import record.readings
+import record.sites
 from ask.answers import Envs, Organisation, Storehouse
 from ask.readings import Reading
 from ask.sensors import Sensor
@@ -15,29 +18,39 @@ SENSORS = 13
 STOREHOUSES = [Storehouse(number, f"Storehouse {number}", 1, "UTC") for number in range(1, 51)]
 ORGANISATIONS = [Organisation(1, "North Cold Chain"), Organisation(2, "Harbour"), Organisation(3, "Mill Lane")]
 """The constant answer to `orgs`."""
+MEASURED = datetime(2026, 1, 1, microsecond=123_000, tzinfo=UTC)
+METRIC, UNIT, VALUE = "temperature", "C", 21.5
 
 
-def newest() -> Newest:
-    """Return the storehouses, with a reading of each sensor."""
-    found = Newest()
-    sensors = [_sensor(one.store_house_id, number) for one in STOREHOUSES for number in range(1, SENSORS + 1)]
-    found.learn(STOREHOUSES, sensors, control.clock())
-    measured = control.BEGINNING + timedelta(microseconds=123_456)
-    found.take([Reading(*sensor.key, measured, 21.5) for sensor in sensors], control.clock())
-    return found
-
-
-def _sensor(store_house_id: int | str, number: int) -> Sensor:
-    sensor_id = f"{store_house_id}/{number}"
-    return Sensor(sensor_id, store_house_id, f"Rack {number} front", "temperature", "C", None, (sensor_id, None))
+def fill(connection: sa.Connection) -> None:
+    """Write the storehouses, with a reading of each sensor, into an empty database of ours."""
+    for organisation in ORGANISATIONS:
+        record.sites.ensure_organisation(connection, organisation.org_name)
+    for storehouse in STOREHOUSES:
+        record.sites.ensure_storehouse(connection, 1, storehouse.store_house_name, storehouse.time_zone)
+        for number in range(1, SENSORS + 1):
+            sensor_id = record.sites.ensure_sensor(
+                connection, int(storehouse.store_house_id), _sensor_name(number), METRIC, unit=UNIT
+            )
+            record.readings.add(connection, [(sensor_id, MEASURED, VALUE)])
 
 
 def text() -> bytes:
-    """Return the `envs` of the first storehouse."""
+    """Return the `envs` of the first storehouse, as our server makes it of such a database."""
+    newest = Newest()
+    sensors = [
+        Sensor(number, 1, _sensor_name(number), METRIC, UNIT, None, (number, None)) for number in range(1, SENSORS + 1)
+    ]
     now = control.clock()
-    return msgspec.json.encode(Envs(1, 0, now, False, newest().envs(1, now)))
+    newest.set_directory(STOREHOUSES, sensors, now)
+    newest.add_readings([Reading(*sensor.key, MEASURED, VALUE) for sensor in sensors], datetime.now(UTC))
+    return msgspec.json.encode(Envs(1, 0, now, False, newest.envs(1, now)))
 
 
 def organisations() -> bytes:
     """Return the answer to `orgs`."""
     return msgspec.json.encode(ORGANISATIONS)
+
+
+def _sensor_name(number: int) -> str:
+    return f"Rack {number} front"

@@ -36,6 +36,8 @@ On {cores} cores ({processor}) with {memory} GB, {system}. {versions}.
   offer no compression, or some of the peers would use it and need twice as much.
 - All push the same bytes at the same command, and answer the same. Pings are an hour apart everywhere, so that none
   falls into a measurement; where a client stalls, they are as the product has them.
+- Storewatch is the whole server as the command starts it, over a small database in SQLite which it does not poll
+  meanwhile. Only its answer to `orgs` is a constant, as it is everywhere.
 - A push begins 20 ms after the one before has been sent. Node is given 100 pushes to warm up, the others 5.
 - *C loop* is a C program that calls `send()` once for each socket and does nothing else: nobody can be faster without
   leaving the sockets. *Storewatch, the library's way* is what pushing costs where the installed libraries are not those
@@ -47,14 +49,14 @@ def write(report: Report, subjects: Sequence[str]) -> None:
     """Write the page and its plot; `subjects` are all that there are, in their order."""
     if report.bars:
         PLOT.write_text(plot(report.bars), encoding="utf-8")
-    sections = known(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
+    sections = sections_of(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
     sections |= {name: _section(report, name) for name in report.titles}
-    parts = [_introduction(), *(sections[one] for one in subjects if one in sections)]
+    parts = [_introduction(), *(sections[subject] for subject in subjects if subject in sections)]
     PAGE.write_text("\n".join(parts), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 
-def known(page: str) -> dict[str, str]:
+def sections_of(page: str) -> dict[str, str]:
     """Return the sections of a page, by subject."""
     _, *parts = page.split("\n## ")
     return {part.split("\n", 1)[0].lower(): f"## {part.rstrip()}\n" for part in parts}
@@ -120,7 +122,7 @@ OTHERS = "#5b8db8"
 
 def plot(groups: dict[str, dict[str, float]]) -> str:
     """Return bars as an SVG: microseconds of CPU by peer, a group for each number of clients."""
-    most = max(value for group in groups.values() for value in group.values())
+    most = max((value for group in groups.values() for value in group.values()), default=0) or 1
     parts: list[str] = []
     y = 10
     for title, group in groups.items():

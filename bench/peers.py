@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import message
-from bench.child import ROOT, Child, Failed
+from bench.child import ROOT, Child, DidNotKeepUp, Failed
 
 BENCH = ROOT / "bench"
 SERVER_CORE, LOAD_CORE = 0, -1
@@ -20,8 +20,8 @@ QUIET_S = 3600
 SPARE_FILES = 100
 SETTLE_S = 0.05
 """After the last message: what is still to be tidied up belongs to its cost."""
-QUIET_MS = 500
-"""Without a message for so long, no more are awaited."""
+QUIET_MS = 2000
+"""Without a message for so long, no more are awaited: a slow peer writes nothing until it has queued all of a push."""
 AT_ONCE = 50
 """Handshakes of clients at a time."""
 
@@ -36,6 +36,10 @@ class Peer:
     plain: bool = False
     warm_up: int = 5
     """Pushes before the first that counts."""
+    required: bool = False
+    """Our own server: nothing can be compared without it."""
+    day_time: bool = False
+    """Its messages bear the time of day, as the product's do; those of the others bear that of the monotonic clock."""
 
 
 def python(module: str, *arguments: str) -> tuple[str, ...]:
@@ -43,9 +47,18 @@ def python(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", f"bench.{module}", *arguments)
 
 
-STOREWATCH = Peer("storewatch", "Storewatch", python("storewatch_server", "{ping}"))
-PATIENT = Peer("patient", "Storewatch", python("storewatch_server", "{ping}", "patient"))
-LIBRARY = Peer("library", "Storewatch, the library's way", python("storewatch_server", "{ping}", "library"))
+STOREWATCH = Peer(
+    "storewatch", "Storewatch", python("storewatch_server", "{ping}", "{folder}"), required=True, day_time=True
+)
+PATIENT = Peer(
+    "patient", "Storewatch", python("storewatch_server", "{ping}", "{folder}", "patient"), required=True, day_time=True
+)
+LIBRARY = Peer(
+    "library",
+    "Storewatch, the library's way",
+    python("storewatch_server", "{ping}", "{folder}", "library"),
+    day_time=True,
+)
 EACH = Peer("each", "python-socketio, one emit each", python("peer_server", "each", "{ping}", "{message}", "{answer}"))
 ROOM = Peer("room", "python-socketio, room", python("peer_server", "room", "{ping}", "{message}", "{answer}"))
 UVICORN = Peer(
@@ -89,11 +102,14 @@ class Target:
         self.clients = 0
 
     def connect(self, clients: int, rooms: int = 1) -> None:
-        """Connect so many more; with rooms, each registers for one of them."""
-        self.clients = self.load.ask(f"connect {clients} {AT_ONCE} {rooms}")["connected"]
+        """Connect so many more; with rooms, each registers for one of them. Raises DidNotKeepUp."""
+        try:
+            self.clients = self.load.ask(f"connect {clients} {AT_ONCE} {rooms}")["connected"]
+        except Failed as error:
+            raise DidNotKeepUp(f"{self.peer.label}: {error}") from None
 
     def push(self, rounds: int, gap_ms: int) -> Turn:
-        """Push to all of them `rounds` times, and return what it cost; raises `Failed` where too much is lost."""
+        """Push to all of them `rounds` times, and return what it cost; raises DidNotKeepUp where too much is lost."""
         self.load.ask("reset")
         start = time.monotonic_ns()
         before = self.server.cpu_ns()
@@ -103,7 +119,7 @@ class Target:
         time.sleep(SETTLE_S)
         used = self.server.cpu_ns() - before
         if came["messages"] < 0.5 * rounds * self.clients or came["closed"]:
-            raise Failed(f"{self.peer.label}: of {rounds * self.clients} messages only these came: {came}")
+            raise DidNotKeepUp(f"{self.peer.label}: of {rounds * self.clients} messages only these came: {came}")
         return Turn(
             used / came["messages"] / 1000,
             came["messages"],
@@ -113,9 +129,14 @@ class Target:
             came["p99_us"],
         )
 
+    def stop(self) -> None:
+        """End the server and its clients, so that they take no time from the others."""
+        self.server.kill()
+        self.load.kill()
 
-class Yard:
-    """Where everything is built and started: a temporary folder."""
+
+class Workspace:
+    """A temporary folder, in which everything is built and started."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -135,16 +156,17 @@ class Yard:
     @contextmanager
     def target(self, peer: Peer, clients: int = 0, rooms: int = 1, ping_s: int = QUIET_S) -> Iterator[Target]:
         """Start a server and connect clients to it."""
-        places = {
+        values = {
             "ping": ping_s,
             "message": self.folder / "message.json",
             "answer": self.folder / "answer.json",
             "folder": self.folder,
         }
-        command = [argument.format(**places) for argument in peer.arguments]
+        command = [argument.format(**values) for argument in peer.arguments]
         with Child(command, self.folder, SERVER_CORE) as server:
             port = server.hear()["port"]
-            with self.load(port, "monotonic", *(["plain"] if peer.plain else [])) as load:
+            options = [*([] if peer.day_time else ["monotonic"]), *(["plain"] if peer.plain else [])]
+            with self.load(port, *options) as load:
                 target = Target(peer, server, load, port)
                 if clients:
                     target.connect(clients, rooms)

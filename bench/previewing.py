@@ -11,7 +11,7 @@ from alarms.model import Reading
 from alarms.replay import replay
 from ask.sensors import Sensor
 from bench.child import Failed
-from bench.peers import Yard
+from bench.peers import Workspace
 from bench.pushing import late, pushes, spread
 from bench.report import Report, number
 from bench.site import Site, mariadb
@@ -52,9 +52,9 @@ READINGS = """
 """
 
 
-def run(yard: Yard, report: Report) -> None:
+def run(workspace: Workspace, report: Report) -> None:
     """Have a month previewed, beside pushes, and compare with the judge itself."""
-    report.begin("previewing", TITLE)
+    report.start("previewing", TITLE)
     with mariadb() as database:
         site = Site(database, "site")
         site.fill(2, SENSORS, 0)
@@ -63,7 +63,7 @@ def run(yard: Yard, report: Report) -> None:
         start = START - timedelta(days=1)
         site.execute(READINGS.format(sensors=SENSORS, start=f"{start:%Y-%m-%d}", last=last))
         site.execute("UPDATE rollup_position SET reading_id = (SELECT MAX(reading_id) FROM reading)")
-        folder = yard.folder / "previewing"
+        folder = workspace.folder / "previewing"
         folder.mkdir()
         settings = {"database": site.settings, "rules": IN_FORCE, "poll_interval": POLL_S, "alarms": {}}
         server = StorewatchServer(folder, settings).start()
@@ -71,7 +71,9 @@ def run(yard: Yard, report: Report) -> None:
             answer, times, apart, beside = asyncio.run(_measure(server.url, site))
         finally:
             server.stop()
-        judged = {which: _judged(site, found) for which, found in (("proposed", PROPOSED), ("in_force", IN_FORCE))}
+        judged = {
+            which: _judged(site, rule_set) for which, rule_set in (("proposed", PROPOSED), ("in_force", IN_FORCE))
+        }
     report.tell("the first, which starts the process", f"{number(times[0])} s")
     report.below(f"{SENSORS * DAYS * 1440:,} readings", median(times[1:]), LIMIT_S, "s")
     for which, expected in judged.items():
@@ -105,24 +107,24 @@ async def _ask(client: Client) -> tuple[Any, list[float]]:
     return answer["data"], times
 
 
-def _judged(site: Site, found: Any) -> set[Raised]:
+def _judged(site: Site, rule_set: Any) -> set[Raised]:
     """The alarms that the judge makes of all readings, one by one."""
-    limits = rules.terms(rules.read(found), SENSOR)
+    limits = rules.terms(rules.parse(rule_set), SENSOR)
     raised = set()
     for sensor_id in range(1, SENSORS + 1):
         rows = site.execute(OF_SENSOR.format(sensor_id=sensor_id))
         readings = [Reading(row[0].replace(tzinfo=UTC).timestamp(), row[1], rank) for rank, row in enumerate(rows)]
-        for one in replay(limits, SENSOR, readings, END.timestamp()):
-            if one.raised is not None and START.timestamp() <= one.raised < END.timestamp():
-                raised.add((sensor_id, one.kind, one.raised, one.cleared, one.peak))
+        for alarm in replay(limits, SENSOR, readings, END.timestamp()):
+            if alarm.raised is not None and START.timestamp() <= alarm.raised < END.timestamp():
+                raised.add((sensor_id, alarm.kind, alarm.raised, alarm.cleared, alarm.peak))
     return raised
 
 
 def _told(answer: Any, which: str) -> set[Raised]:
     return {
-        (kind["sensor_id"], kind["kind"], _second(one["raised"]), _second(one["cleared"]), one["peak"])
+        (kind["sensor_id"], kind["kind"], _second(alarm["raised"]), _second(alarm["cleared"]), alarm["peak"])
         for kind in answer["sensors"]
-        for one in kind[which]["alarms"]
+        for alarm in kind[which]["alarms"]
     }
 
 

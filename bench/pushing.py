@@ -5,6 +5,7 @@ import time
 from statistics import median, quantiles
 from typing import Any
 
+from bench.child import Failed
 from bench.report import number
 from bench.site import Site
 from tests.clients import Client
@@ -30,5 +31,7 @@ def spread(times: list[float]) -> str:
 
 
 def late(times: list[float]) -> float:
-    """Return the 95th percentile."""
+    """Return the 95th percentile; raises Failed where there are fewer than two times."""
+    if len(times) < 2:
+        raise Failed(f"only {len(times)} pushes were measured")
     return quantiles(times, n=20)[-1]

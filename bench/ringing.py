@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from bench import peers
 from bench.child import cpu_ns
-from bench.peers import AT_ONCE, Yard
+from bench.peers import AT_ONCE, Workspace
 from bench.pushing import late, pushes, spread
 from bench.report import Report, number
 from bench.site import Site, mariadb
@@ -55,11 +55,11 @@ class Run(NamedTuple):
     missing: int
 
 
-def run(yard: Yard, report: Report) -> None:
+def run(workspace: Workspace, report: Report) -> None:
     """Run both, one after the other."""
-    report.begin("ringing", TITLE)
+    report.start("ringing", TITLE)
     peers.allow_files(CLIENTS)
-    without, judge_loop = (_run(yard, judge) for judge in (False, True))
+    without, judge_loop = (_run(workspace, judge) for judge in (False, True))
     report.above("readings written a second", EVERYWHERE * ROUNDS / judge_loop.written_s, 10_000)
     report.below("behind the last reading, when all is judged", judge_loop.lag_s, LAG_S, "s")
     report.at_most(f"of {BREACHES * ROUNDS:,} alarms, not raised", judge_loop.missing, 0)
@@ -70,18 +70,18 @@ def run(yard: Yard, report: Report) -> None:
     report.below("later because of it, p95", late(judge_loop.times) - late(without.times), DELAYED_MS, "ms")
 
 
-def _run(yard: Yard, judge: bool) -> Run:
+def _run(workspace: Workspace, judge: bool) -> Run:
     with ExitStack() as running:
         database = running.enter_context(mariadb())
         site = Site(database, "site")
         site.fill(STOREHOUSES, SENSORS, 0)
         site.execute("UPDATE sensor SET interval_s = 1")
-        folder = yard.folder / f"ringing-{judge}"
+        folder = workspace.folder / f"ringing-{judge}"
         folder.mkdir()
         settings = {"database": site.settings, "rules": RULES, "alarms": {"judge": judge}, "poll_interval": 0.1}
         server = StorewatchServer(folder, settings).start()
         running.callback(server.stop)
-        load = running.enter_context(yard.load(server.port))
+        load = running.enter_context(workspace.load(server.port))
         load.ask(f"connect {CLIENTS} {AT_ONCE} 1")
         return asyncio.run(_measure(server, site, judge))
 

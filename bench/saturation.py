@@ -1,11 +1,9 @@
 """Saturation: how many messages a second one core delivers when there is no pause."""
 
-from contextlib import ExitStack
-
 from bench import peers
-from bench.peers import FLOOR, NODE, STOREWATCH, Turn, Yard
-from bench.report import Report, number
-from bench.turns import middle, pushes, ratio
+from bench.peers import FLOOR, NODE, STOREWATCH, Turn, Workspace
+from bench.report import DID_NOT_KEEP_UP, Report, number
+from bench.turns import measure, middle, ratio_of
 
 TITLE = "messages of 2 kB a second that one core delivers to 1,000 clients, without a pause between pushes"
 CLIENTS = 1000
@@ -13,18 +11,18 @@ TURNS = 5
 ROUNDS = 100
 
 
-def run(yard: Yard, report: Report) -> None:
+def run(workspace: Workspace, report: Report) -> None:
     """Push as fast as each can."""
-    report.begin("saturation", TITLE)
+    report.start("saturation", TITLE)
     peers.allow_files(CLIENTS)
-    measured = (STOREWATCH, NODE, FLOOR)
-    with ExitStack() as running:
-        targets = [running.enter_context(yard.target(peer, CLIENTS)) for peer in measured]
-        found = pushes(targets, TURNS, ROUNDS, 0)
-    for peer in measured:
-        arrived = middle(found[peer.name], lambda turn: turn.messages) / (ROUNDS * CLIENTS)
-        report.tell(peer.label, f"{number(middle(found[peer.name], _rate))} a second ({arrived:.0%} arrived)")
-    report.above(f"ratio to {NODE.label}", ratio(found[STOREWATCH.name], found[NODE.name], _rate), 1)
+    several = (STOREWATCH, NODE, FLOOR)
+    measured = measure(workspace, several, CLIENTS, 1, TURNS, ROUNDS, 0)
+    for peer in several:
+        turns = measured[peer.name]
+        arrived = middle(turns, lambda turn: turn.messages / (ROUNDS * CLIENTS))
+        rate = f"{number(middle(turns, _rate))} a second"
+        report.tell(peer.label, DID_NOT_KEEP_UP if arrived is None else f"{rate} ({arrived:.0%} arrived)")
+    report.above(f"ratio to {NODE.label}", ratio_of(_rate, measured[STOREWATCH.name], measured[NODE.name]), 1)
 
 
 def _rate(turn: Turn) -> float:

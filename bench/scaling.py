@@ -1,15 +1,15 @@
 """Scaling: what 4 processes behind nginx need for 8,000 connections, computed from what one costs, and tried."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from bench import capacity, lessons, peers
-from bench.capacity import Kind, Load, Measured, Place, Usage, Work
+from bench.capacity import Deployment, Kind, Load, Measured, Usage, Work
 from bench.child import files
-from bench.cluster import RedisManager, Services, Spent, cluster, write
 from bench.lessons import EVERY, INTERVAL_S, READINGS, ROUND_S, SENSORS, STOREHOUSES
-from bench.peers import AT_ONCE, Yard
-from bench.report import Report, number
+from bench.peers import AT_ONCE, Workspace
+from bench.report import NOT_MEASURED, Report, number, quotient
+from bench.server_group import ServerGroup, Services, Spent, server_group, write
 from bench.site import Site, mariadb
 from tests.services.mariadb import MariaDB
 from tests.services.redis import Redis
@@ -25,24 +25,24 @@ USAGES = {
     "a reading a minute": Usage(sensors=13, every_s=60, browsers=20),
     "a reading each 10 s": Usage(sensors=13, every_s=10, browsers=20),
 }
-PLACES = {
-    "one process": Place(processes=1, nginx_cores=1, memory_gb=4, network_gbit=1, mariadb_cores=4),
-    "one machine": Place(processes=6, nginx_cores=2, memory_gb=16, network_gbit=10, mariadb_cores=4),
-    "ten machines": Place(processes=60, nginx_cores=20, memory_gb=160, network_gbit=100, mariadb_cores=4),
+DEPLOYMENTS = {
+    "one process": Deployment(processes=1, nginx_cores=1, memory_gb=4, network_gbit=1, mariadb_cores=4),
+    "one machine": Deployment(processes=6, nginx_cores=2, memory_gb=16, network_gbit=10, mariadb_cores=4),
+    "ten machines": Deployment(processes=60, nginx_cores=20, memory_gb=160, network_gbit=100, mariadb_cores=4),
 }
 
 
-def run(yard: Yard, report: Report) -> None:
+def run(workspace: Workspace, report: Report) -> None:
     """Measure one process, predict what several need, and see."""
-    report.begin("scaling", TITLE)
+    report.start("scaling", TITLE)
     peers.allow_files(2 * CLIENTS)
     with mariadb() as database, Redis() as redis:
         site = Site(database, "site")
         site.fill(STOREHOUSES, SENSORS, READINGS)
         services = Services(database, redis, site)
-        measured = lessons.learn(yard, services)
+        measured = lessons.learn(workspace, services)
         _tell_costs(report, measured)
-        with cluster(yard, services, PROCESSES, INTERVAL_S, CLIENTS) as several:
+        with server_group(workspace, services, PROCESSES, INTERVAL_S, CLIENTS) as several:
             _connect(report, several, measured)
             _push(report, several, measured)
     _tell_capacity(report, measured)
@@ -61,20 +61,20 @@ def _tell_costs(report: Report, measured: Measured) -> None:
 # Several processes, tried.
 
 
-def _connect(report: Report, several: RedisManager, measured: Measured) -> None:
-    before = [files(one.pid) for one in several.servers]
+def _connect(report: Report, several: ServerGroup, measured: Measured) -> None:
+    before = [files(server.pid) for server in several.servers]
     meter = several.meter()
     several.load.ask(f"connect {CLIENTS} {AT_ONCE} {STOREHOUSES}")
     spent = meter.read()
-    found = [files(one.pid) - there for one, there in zip(several.servers, before, strict=True)]
-    report.tell("connections of a process, fewest and most", f"{min(found):,}, {max(found):,}")
+    connections = [files(server.pid) - there for server, there in zip(several.servers, before, strict=True)]
+    report.tell("connections of a process, fewest and most", f"{min(connections):,}, {max(connections):,}")
     for part in ("server", "nginx"):
         expected_us = measured.costs[part][Kind.CONNECT]
         _compare(report, f"{part}, for each that comes", expected_us, spent.cpu_us[part] / CLIENTS, "us")
     time.sleep(SETTLE_S)
 
 
-def _push(report: Report, several: RedisManager, measured: Measured) -> None:
+def _push(report: Report, several: ServerGroup, measured: Measured) -> None:
     several.load.ask("reset")
     meter = several.meter()
     write(several.services.site, EVERY, ROUNDS, ROUND_S)
@@ -119,7 +119,8 @@ def _burst_s(measured: Measured, work: Work) -> float:
 
 
 def _compare(report: Report, what: str, predicted: float, measured: float, unit: str) -> None:
-    error = f"{measured / predicted - 1:+.0%}"
+    proportion = quotient(measured, predicted)
+    error = f"difference {NOT_MEASURED}" if proportion is None else f"{proportion - 1:+.0%}"
     report.tell(f"{what}: predicted, measured", f"{number(predicted)}, {number(measured)} {unit} ({error})")
 
 
@@ -138,19 +139,21 @@ def _connections(database: MariaDB) -> int:
 
 
 def _tell_capacity(report: Report, measured: Measured) -> None:
-    report.tell("what follows is computed, for", ", ".join(PLACES))
+    report.tell("what follows is computed, for", ", ".join(DEPLOYMENTS))
     for use, usage in USAGES.items():
-        limits = [capacity.limits(measured, usage, place) for place in PLACES.values()]
+        limits = [capacity.limits(measured, usage, deployment) for deployment in DEPLOYMENTS.values()]
         for part in limits[0]:
             report.tell(f"{use}: connections at the limit of {part}", _thousands([each[part] for each in limits]))
         loads = [usage.load(min(each.values())) for each in limits]
         report.tell(f"{use}: connections", _thousands([load.connections for load in loads]))
         report.tell(f"{use}: pushes a second", _thousands([load.connections * load.changes for load in loads]))
         report.tell(f"{use}: storehouses", _thousands([load.storehouses for load in loads]))
-    found: list[Mapping[str, float]] = [capacity.crossings(measured, place.processes) for place in PLACES.values()]
-    for part in found[0]:
-        report.tell(f"events a second through Redis: {part}", _thousands([each[part] for each in found]))
+    crossings = [capacity.crossings(measured, deployment.processes) for deployment in DEPLOYMENTS.values()]
+    for part in crossings[0]:
+        report.tell(f"events a second through Redis: {part}", _thousands([each[part] for each in crossings]))
 
 
-def _thousands(values: Sequence[float]) -> str:
-    return ", ".join(f"{value / 1000:,.1f}k" for value in values)
+def _thousands(values: Sequence[float | None]) -> str:
+    # A part whose cost was not measured, because it was too small, is no limit at all.
+    measured = [None if value is None or value > capacity.MOST - 2 else value for value in values]
+    return ", ".join(NOT_MEASURED if value is None else f"{value / 1000:,.1f}k" for value in measured)

@@ -11,7 +11,7 @@ import pymysql
 import yaml
 
 import settings
-from db import database
+from db.migrate import migrate
 from tests.services.mariadb import MariaDB
 from tests.services.private import HOST
 
@@ -46,7 +46,7 @@ class Site:
         self._mariadb = mariadb
         self._name = name
         self.settings: dict[str, Any] = mariadb.settings(name)
-        database.migrate(msgspec.convert(self.settings, settings.Database))
+        migrate(msgspec.convert(self.settings, settings.Database))
 
     def fill(self, storehouses: int, sensors: int, readings: int) -> None:
         """Make so many storehouses, with so many sensors each, and so many readings in all."""

@@ -1,7 +1,7 @@
 """The whole server over a database, told when to tick: `python -m bench.site_server SETTINGS_FILE`.
 
-It is composed by `main.py`. The settings have a poll interval longer than any measurement; `tick` has the poller look
-for new readings, which there must be, and answers once they have been handed out.
+The settings have a poll interval longer than any measurement; `tick` has the poller read new readings, which there
+must be, and answers once they have been handed out.
 """
 
 import asyncio
@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import logger
-import main
 import server
 import settings
+from app.serve import serving
 from ask.readings import Reading
 from bench import control
 from bench.peers import QUIET_S
@@ -29,14 +29,14 @@ async def serve(path: str) -> None:
     async def count(readings: Sequence[Reading]) -> None:
         handed_out.put_nowait(len(readings))
 
-    async with main.serving(loaded, origin, 0) as house:
-        house.poller.subscribe(count)
+    async with serving(loaded, origin, 0) as running:
+        running.poller.subscribe(count)
 
         async def tick() -> dict[str, Any]:
-            house.poller.wake()
+            running.poller.wake()
             return {"readings": await handed_out.get()}
 
-        control.say(port=urlsplit(house.url).port)
+        control.say(port=urlsplit(running.url).port)
         await control.obey({"tick": tick})
 
 

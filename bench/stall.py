@@ -5,10 +5,10 @@ from contextlib import ExitStack
 
 from bench import peers
 from bench.child import files, memory_bytes
-from bench.peers import PATIENT, STOREWATCH, Target, Yard
+from bench.peers import PATIENT, STOREWATCH, Target, Workspace
 from bench.report import Report, number
 from bench.storewatch_server import SETTINGS
-from bench.turns import middle, pushes, ratio
+from bench.turns import middle, pushes, ratio_of
 
 TITLE = "one client among 1,000 stops reading, and goes on answering pings"
 CLIENTS = 1000
@@ -26,18 +26,18 @@ LATE_S = 2.0
 NEWEST_MS = 1000
 
 
-def run(yard: Yard, report: Report) -> None:
+def run(workspace: Workspace, report: Report) -> None:
     """Stall one client: never closed and for very long, then until it is closed."""
-    report.begin("stall", TITLE)
+    report.start("stall", TITLE)
     peers.allow_files(CLIENTS)
     with ExitStack() as running:
-        stalled = running.enter_context(yard.target(PATIENT, CLIENTS, ping_s=0))
-        free = running.enter_context(yard.target(STOREWATCH, CLIENTS, ping_s=0))
+        stalled = running.enter_context(workspace.target(PATIENT, CLIENTS, ping_s=0))
+        free = running.enter_context(workspace.target(STOREWATCH, CLIENTS, ping_s=0))
         _grow(stalled, free, report)
         _slow_down(stalled, free, report)
         _resume(stalled, report)
     for pong in (1, 0):
-        _cut(yard, report, pong)
+        _cut(workspace, report, pong)
 
 
 def _grow(stalled: Target, free: Target, report: Report) -> None:
@@ -60,11 +60,13 @@ def _grow(stalled: Target, free: Target, report: Report) -> None:
 
 
 def _slow_down(stalled: Target, free: Target, report: Report) -> None:
-    found = pushes([stalled, free], TURNS, ROUNDS, GAP_MS)
-    with_it, without = found[stalled.peer.name], found[free.peer.name]
-    one, other = (middle(turns, lambda turn: turn.p99_us) / 1000 for turns in (with_it, without))
-    report.tell("p99 from emit to arrival of the others, with it and without", f"{number(one)}, {number(other)} ms")
-    report.below("the others' p99, ratio to that without it", ratio(with_it, without, lambda turn: turn.p99_us), SLOWER)
+    measured = pushes([stalled, free], TURNS, ROUNDS, GAP_MS)
+    with_it, without = measured[stalled.peer.name], measured[free.peer.name]
+    times = ", ".join(number(middle(turns, lambda turn: turn.p99_us / 1000)) for turns in (with_it, without))
+    report.tell("p99 from emit to arrival of the others, with it and without", f"{times} ms")
+    report.below(
+        "the others' p99, ratio to that without it", ratio_of(lambda turn: turn.p99_us, with_it, without), SLOWER
+    )
 
 
 def _resume(target: Target, report: Report) -> None:
@@ -76,8 +78,8 @@ def _resume(target: Target, report: Report) -> None:
     report.below("until it has the newest", newest_ms if newest_ms >= 0 else float("inf"), NEWEST_MS, "ms")
 
 
-def _cut(yard: Yard, report: Report, pong: int) -> None:
-    with yard.target(STOREWATCH, FEW, ping_s=0) as target:
+def _cut(workspace: Workspace, report: Report, pong: int) -> None:
+    with workspace.target(STOREWATCH, FEW, ping_s=0) as target:
         connected = files(target.server.pid)
         target.load.ask(f"stall 1 {pong}")
         # The system takes some MB before the server can notice anything.

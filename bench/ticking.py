@@ -6,10 +6,11 @@ from statistics import median
 
 from bench import peers
 from bench.child import Child, cpu_ns
-from bench.peers import AT_ONCE, SERVER_CORE, Yard
+from bench.peers import AT_ONCE, SERVER_CORE, Workspace
 from bench.report import Report, number
 from bench.site import Site, mariadb
 from bench.storewatch_server import FOREVER_S
+from bench.turns import ratio
 
 TITLE = "CPU of one tick, server and database together; 100 new readings, none where anybody watches, so no push"
 STOREHOUSES, SENSORS = 1000, 10
@@ -27,18 +28,18 @@ Cost = tuple[float, float]
 """Microseconds of CPU of the server and of its database."""
 
 
-def run(yard: Yard, report: Report) -> None:
+def run(workspace: Workspace, report: Report) -> None:
     """Fill two databases, and have three servers tick in turns."""
-    report.begin("ticking", TITLE)
+    report.start("ticking", TITLE)
     peers.allow_files(CLIENTS)
     with ExitStack() as running:
         database = running.enter_context(mariadb())
         small, large = Site(database, "small"), Site(database, "large")
         small.fill(STOREHOUSES, SENSORS, FEW_READINGS)
         large.fill(STOREHOUSES, SENSORS, MANY_READINGS)
-        small_alone = _serve(running, yard, small, 1)
-        large_alone = _serve(running, yard, large, 1)
-        large_watched = _serve(running, yard, large, CLIENTS)
+        small_alone = _serve(running, workspace, small, 1)
+        large_alone = _serve(running, workspace, large, 1)
+        large_watched = _serve(running, workspace, large, CLIENTS)
         costs: dict[Child, list[Cost]] = {small_alone: [], large_alone: [], large_watched: []}
         for turn in range(WARM_UP + TICKS):
             for site, servers in ((small, [small_alone]), (large, [large_alone, large_watched])):
@@ -63,14 +64,15 @@ def _tell(report: Report, small_alone: list[Cost], large_alone: list[Cost], larg
     report.at_most(f"ratio of {MANY_READINGS:,} readings to {FEW_READINGS:,}", _ratio(large_alone, small_alone), LIMIT)
 
 
-def _ratio(one: list[Cost], other: list[Cost]) -> float:
-    return median(sum(ours) / sum(theirs) for ours, theirs in zip(one, other, strict=True))
+def _ratio(costs: list[Cost], others: list[Cost]) -> float | None:
+    # What is subtracted as idle may be more than a tick costs.
+    return ratio([max(0.0, sum(cost)) for cost in costs], [max(0.0, sum(cost)) for cost in others])
 
 
-def _serve(running: ExitStack, yard: Yard, site: Site, clients: int) -> Child:
-    settings = site.settings_file(yard.folder, FOREVER_S)
-    server = running.enter_context(Child(peers.python("site_server", str(settings)), yard.folder, SERVER_CORE))
-    load = running.enter_context(yard.load(server.hear()["port"]))
+def _serve(running: ExitStack, workspace: Workspace, site: Site, clients: int) -> Child:
+    settings = site.settings_file(workspace.folder, FOREVER_S)
+    server = running.enter_context(Child(peers.python("site_server", str(settings)), workspace.folder, SERVER_CORE))
+    load = running.enter_context(workspace.load(server.hear()["port"]))
     load.ask(f"connect {clients} {AT_ONCE} 1")
     return server
 

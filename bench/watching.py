@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from playwright.async_api import Browser, Page
 
 from bench.child import Failed
-from bench.peers import Yard
+from bench.peers import Workspace
 from bench.report import Report, number
 from bench.site import Site, mariadb
 from tests.browser import chromium, visit
@@ -68,13 +68,13 @@ COUNT_FRAMES = """
 """
 
 
-def run(yard: Yard, report: Report) -> None:
-    """Look at many storehouses that all change, and at the year of a real cold store."""
-    report.begin("watching", TITLE)
+def run(workspace: Workspace, report: Report) -> None:
+    """Watch many storehouses that all change, and the year of a real cold store."""
+    report.start("watching", TITLE)
     with mariadb() as database:
         site = Site(database, "site")
         site.fill(STOREHOUSES, SENSORS, STOREHOUSES * SENSORS)
-        server = StorewatchServer(_folder(yard, "overview"), {"database": site.settings}).start()
+        server = StorewatchServer(_folder(workspace, "overview"), {"database": site.settings}).start()
         try:
             asyncio.run(_overview(report, site, server.url))
         finally:
@@ -82,7 +82,7 @@ def run(yard: Yard, report: Report) -> None:
     if not COLDSTORE.is_dir():
         report.tell(f"a year of a real cold store: {COLDSTORE} is absent", "")
         return
-    server = with_year(COLDSTORE, _folder(yard, "coldstore")).start()
+    server = with_year(COLDSTORE, _folder(workspace, "coldstore")).start()
     try:
         asyncio.run(_year(report, server.url))
     finally:
@@ -119,15 +119,17 @@ async def _watch(report: Report, page: Page, case: str) -> None:
     await values.first.wait_for()
     await asyncio.sleep(SETTLE_S)
     before = await _heap_mb(page)
-    known = await values.all_text_contents()
+    contents = await values.all_text_contents()
     await page.evaluate(COUNT_FRAMES)
     await asyncio.sleep(WATCH_S)
     frames: list[float] = await page.evaluate("window.counted")
     await page.evaluate("window.counted = []")  # which would count as memory of the page
     after = await _heap_mb(page)
-    if await values.all_text_contents() == known:
+    if await values.all_text_contents() == contents:
         raise Failed("nothing has changed on the page")
     seconds = _by_second(frames)
+    if not seconds:
+        raise Failed("the page was not drawn for a second")
     report.above(f"{case}: frames a second", mean(seconds), FRAMES)
     report.tell(f"{case}: frames in the worst second", number(min(seconds)))
     report.tell(f"{case}: the page's heap at the beginning", f"{number(before)} MB")
@@ -136,12 +138,12 @@ async def _watch(report: Report, page: Page, case: str) -> None:
 
 def _by_second(frames: list[float]) -> list[int]:
     """Return how many frames there were in each whole second, of their times in milliseconds."""
-    found = [0] * int((frames[-1] - frames[0]) / 1000)
+    counts = [0] * int((frames[-1] - frames[0]) / 1000) if frames else []
     for frame in frames:
         second = int((frame - frames[0]) / 1000)
-        if second < len(found):
-            found[second] += 1
-    return found
+        if second < len(counts):
+            counts[second] += 1
+    return counts
 
 
 async def _heap_mb(page: Page) -> float:
@@ -160,12 +162,12 @@ async def _year(report: Report, url: str) -> None:
     report.below(what, median(times), PAINT_MS, "ms")
 
 
-async def _first(browser: Browser, url: str, found: Callable[[Page], Awaitable[float]]) -> float:
-    """Return what is found, in milliseconds, by a browser without a past."""
+async def _first(browser: Browser, url: str, measure: Callable[[Page], Awaitable[float]]) -> float:
+    """Return what `measure` returns, in milliseconds, for a browser with empty caches."""
     async with visit(browser, "about:blank") as page:
         await page.add_init_script(WHEN_PAINTED)
         await page.goto(url)
-        return await found(page)
+        return await measure(page)
 
 
 async def _readable(page: Page) -> float:
@@ -185,7 +187,7 @@ async def _painted(page: Page) -> float:
     return float(await page.evaluate("window.drawn.then((time) => time - window.answered)"))
 
 
-def _folder(yard: Yard, name: str) -> Path:
-    folder = yard.folder / f"watching-{name}"
+def _folder(workspace: Workspace, name: str) -> Path:
+    folder = workspace.folder / f"watching-{name}"
     folder.mkdir()
     return folder

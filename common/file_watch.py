@@ -1,33 +1,33 @@
-"""Files that others write while we run, and that count anew once they have changed."""
+"""Watches files that others write while we run, to read them again once they have changed."""
 
 import os
 
 Stamp = tuple[int, int, int]
-"""What changes when a file does."""
+"""Changes when a file does: its modification time in nanoseconds, its size and its inode."""
 
 
 class FileWatch:
-    """Files to be read again once they have changed, and only when they change no more.
+    """Tells when files have changed since they were read, and no longer change.
 
-    Nobody writes a file at once, nor replaces two: in between, half of a YAML file may be good YAML that says less,
-    and a certificate lies beside the key of the one before.
+    Nobody writes a file at once, nor replaces two: in between, half of a YAML file may be valid YAML that says less,
+    and a new certificate lies beside the old key.
     """
 
     def __init__(self, *paths: str) -> None:
         self._paths = paths
         self._read: list[Stamp | None] = [None] * len(paths)
-        self._seen = self._read
+        self._checked = self._read
 
-    def were_read(self) -> None:
-        """From now on only a change counts; before, whatever they hold."""
-        self._read = self._seen = self._stamps()
+    def mark_read(self) -> None:
+        """Report only changes from now on; without this call, the first content counts as a change."""
+        self._read = self._checked = self._stamps()
 
-    def look(self) -> bool:
-        """Look at them; return whether to read them, as they have changed, though not since the last look."""
-        before, self._seen = self._seen, self._stamps()
-        if self._seen != before or self._seen == self._read:
+    def check(self) -> bool:
+        """Return whether to read the files: they have changed since they were read, but not since the last check."""
+        previous, self._checked = self._checked, self._stamps()
+        if self._checked != previous or self._checked == self._read:
             return False
-        self._read = self._seen
+        self._read = self._checked
         return True
 
     def _stamps(self) -> list[Stamp | None]:
@@ -35,9 +35,9 @@ class FileWatch:
 
 
 def _stamp(path: str) -> Stamp | None:
-    """Return None where there is no file."""
+    """Return None if there is no file."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino

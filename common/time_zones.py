@@ -1,4 +1,4 @@
-"""Time zones: which instant a local time means, and which local times mean an instant."""
+"""Time zones: converts local times to instants, and spans of instants to spans of local times."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from common.clock import AHEAD
 
 AROUND_CHANGE = timedelta(hours=3)
-"""How far from a change of a zone's clocks both of its offsets count; no zone has set its clocks back by more."""
+"""Both offsets count within this time of a change of a zone's clocks; no zone has set its clocks back by more."""
 FAR = timedelta(days=2)
 """More than any zone is from UTC."""
 
@@ -24,8 +24,8 @@ def zone(name: str) -> ZoneInfo:
 def from_local(local: datetime, tz: ZoneInfo, now: datetime) -> datetime:
     """Return the instant at which the clocks of `tz` showed the naive `local`.
 
-    In the hour that the end of daylight saving repeats there are two. It is the later one, unless that is still to
-    come at `now`: so the newest reading is right in either pass, which is what a live table is read for.
+    In the hour that the end of daylight saving repeats there are two. It is the later one, unless that is after `now`:
+    so the newest reading, the one that a live table shows, is right in either pass.
     """
     earlier = local.replace(tzinfo=tz, fold=0).astimezone(UTC)
     later = local.replace(tzinfo=tz, fold=1).astimezone(UTC)
@@ -33,10 +33,10 @@ def from_local(local: datetime, tz: ZoneInfo, now: datetime) -> datetime:
 
 
 def wall_span(start: datetime, end: datetime, tz: ZoneInfo | None) -> tuple[datetime, datetime]:
-    """Return the span that holds every local time of `tz` which may mean an instant from `start` to `end`.
+    """Return a span of local times of `tz` that includes all that may mean an instant from `start` to `end`.
 
-    It holds more than these around a change of the clocks: times that are shown twice, or never. Where the times are
-    UTC (`tz` is None), it is the same span.
+    Around a change of the clocks it includes more: times that are shown twice, or never. Where the times are UTC (`tz`
+    is None), it is the same span.
     """
     if tz is None:
         return start, end
@@ -52,32 +52,32 @@ class LocalSpan(NamedTuple):
 
 
 def local_spans(start: datetime, end: datetime, tz: ZoneInfo, now: datetime) -> list[LocalSpan]:
-    """Return the local times of `tz` that mean the instants from `start` up to `end`, as `from_local` takes them.
+    """Return the local times of `tz` that `from_local` converts to the instants from `start` up to `end`.
 
-    No time is in two of the spans. Of the hour that the end of daylight saving repeats, all times are of the second
-    pass, as far as that has come.
+    No time is in two of the spans. In the hour that the end of daylight saving repeats, times are of the second pass;
+    those that the second pass has not reached yet are of the first.
     """
     changes = list(_changes(start - AROUND_CHANGE, end + AROUND_CHANGE, tz))
     before = _offset(start - AROUND_CHANGE, tz)
     spans = []
-    begin = start.replace(tzinfo=None) - FAR
+    span_start = start.replace(tzinfo=None) - FAR
     for change, after in changes:
         wall = change.replace(tzinfo=None)
-        spans.append(LocalSpan(begin, wall + after, before))
-        # In the hour that is repeated, what the second pass has not come to is of the first.
+        spans.append(LocalSpan(span_start, wall + after, before))
+        # In the repeated hour, times that the second pass has not reached yet are of the first.
         spans.append(LocalSpan(max(wall, now.replace(tzinfo=None) + AHEAD) + after, wall + before, before))
-        begin, before = wall + after, after
-    spans.append(LocalSpan(begin, end.replace(tzinfo=None) + FAR, before))
-    return [found for span in spans if (found := _within(span, start, end)).start < found.end]
+        span_start, before = wall + after, after
+    spans.append(LocalSpan(span_start, end.replace(tzinfo=None) + FAR, before))
+    return [clipped for span in spans if (clipped := _clip(span, start, end)).start < clipped.end]
 
 
-def _within(span: LocalSpan, start: datetime, end: datetime) -> LocalSpan:
-    first, last = (one.replace(tzinfo=None) + span.offset for one in (start, end))
+def _clip(span: LocalSpan, start: datetime, end: datetime) -> LocalSpan:
+    first, last = (instant.replace(tzinfo=None) + span.offset for instant in (start, end))
     return LocalSpan(max(span.start, first), min(span.end, last), span.offset)
 
 
 def _changes(start: datetime, end: datetime, tz: ZoneInfo) -> Iterator[tuple[datetime, timedelta]]:
-    """Give each instant at which the offset of `tz` changes, to the second, with the new one."""
+    """Yield each instant at which the offset of `tz` changes, to the second, and the new offset."""
     while start < end:
         day = min(start + timedelta(days=1), end)
         if _offset(start, tz) != _offset(day, tz):

@@ -1,1 +1,1 @@
-"""Generates the documents of the contract with browsers from the types that the server uses."""
+"""The contract with browsers: generates its documents and its TypeScript types from the types of the server."""

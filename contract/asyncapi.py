@@ -1,5 +1,6 @@
-"""Writes docs/asyncapi.yaml from the very types that the server decodes with: `python asyncapi.py`."""
+"""Generates docs/asyncapi.yaml from the types that the server decodes with."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,21 @@ PATH = Path(__file__).parent.parent / "docs" / "asyncapi.yaml"
 REFERENCE = "#/components/schemas/{name}"
 
 PUSHED: dict[str, tuple[Any, str]] = {
-    "envs": (Envs, "A storehouse as it stands: at register, then whenever a reading is new or a quality has changed."),
-    "alarms": (Alarms, "Alarm transitions of the watched storehouse, in their order, none left out."),
-    "overview": (Overview, "To those who watch the overview: the organisations that look different, each whole."),
-    "whoami": (Who, "To somebody who may do, or see, something else from now on."),
+    "envs": (Envs, "The watched storehouse: at register, then whenever a reading is new or a quality has changed."),
+    "alarms": (Alarms, "Alarm transitions of the watched storehouse, in order, none left out."),
+    "overview": (Overview, "To watchers of the overview: the organisations that look different, each of them whole."),
+    "whoami": (Who, "To a user whose role or visibility has changed."),
     "ask_error": (AskError, "A question was refused."),
-    "ended": (Ended, "The server ends the connection, for who it is may not come in any more."),
+    "ended": (Ended, "The server is about to close the connection; `code` says why."),
 }
 
 
 def document() -> dict[str, Any]:
-    """Return the AsyncAPI document: what a browser sends, and what it is sent."""
-    asked = {name: _question(name, event) for name, event in EVENTS.items()}
+    """Return the AsyncAPI document: the messages of browsers, and those of the server."""
+    questions = {name: _question(name, event) for name, event in EVENTS.items()}
     answers = {f"{name}.answer": _answer(name, event) for name, event in EVENTS.items() if not event.emitted_as}
     pushes = {f"{name}.push": _message(name, name, about, type_) for name, (type_, about) in PUSHED.items()}
-    messages = asked | answers | pushes
-    types = [*(event.question for event in EVENTS.values()), *(event.answer for event in EVENTS.values())]
-    types += [*(type_ for type_, _ in PUSHED.values()), Refusal]
-    _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
+    messages = questions | answers | pushes
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -40,17 +38,40 @@ def document() -> dict[str, Any]:
         },
         "channels": {"/": {"address": "/", "messages": {key: _reference("messages", key) for key in messages}}},
         "operations": {
-            "ask": _operation("receive", asked),
+            "ask": _operation("receive", questions),
             "answer": _operation("send", answers),
             "push": _operation("send", pushes),
         },
-        "components": {"messages": messages, "schemas": schemas},
+        "components": {"messages": messages, "schemas": _schemas()},
     }
 
 
 def text() -> str:
     """Return the document as YAML."""
-    return yaml.safe_dump(document(), sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump(document(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a text of several lines as a block."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _schemas() -> dict[str, Any]:
+    """Return the schema of every struct, by its name."""
+    types = [*(event.question for event in EVENTS.values()), *(event.answer for event in EVENTS.values())]
+    types += [*(type_ for type_, _ in PUSHED.values()), Refusal]
+    _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
+    for schema in schemas.values():
+        # From Python 3.13 on, docstrings come without their indentation; msgspec leaves it as it is.
+        if "description" in schema:
+            schema["description"] = inspect.cleandoc(schema["description"])
+    return dict(schemas)
 
 
 def _question(name: str, event: Event) -> dict[str, Any]:
@@ -60,7 +81,7 @@ def _question(name: str, event: Event) -> dict[str, Any]:
             {"type": "object", "properties": {"ok": {"const": False}, "error": _schema(Refusal)}},
         ]
     }
-    about = (event.question.__doc__ or "").strip()
+    about = inspect.cleandoc(event.question.__doc__ or "")
     return _message(name, name, about, event.question) | {"x-acknowledgement": acknowledgement}
 
 
@@ -84,7 +105,3 @@ def _operation(action: str, messages: dict[str, Any]) -> dict[str, Any]:
 
 def _reference(kind: str, name: str) -> dict[str, str]:
     return {"$ref": f"#/components/{kind}/{name}"}
-
-
-if __name__ == "__main__":
-    PATH.write_text(text(), encoding="utf-8")

@@ -1,21 +1,22 @@
-// The title and the icon of the tab: they tell what is open while nobody looks at the page.
+// The title and the icon of the browser tab: they show open alarms while the page is in the background.
 
 import { effect } from "@preact/signals";
-import { openAlarms } from "./data/places.js";
-import { trouble } from "./data/trouble.js";
-import { activeAlarms, watchedPlace } from "./data/watch.js";
-import { say } from "./words/say.js";
+import { openAlarms } from "./data/storehouses.js";
+import { outage } from "./data/outage.js";
+import { knownSeverity } from "./data/severity.js";
+import { activeAlarms, watchedStorehouse } from "./data/watched-storehouse.js";
+import { translate } from "./words/translate.js";
 
 export function showBadge() {
   const icon = /** @type {HTMLLinkElement} */ (document.getElementById("icon"));
   effect(() => {
-    // The storehouse that is watched may tell sooner than the overview.
+    // The watched storehouse may be ahead of the overview.
     const count = Math.max(openAlarms.value.open, activeAlarms.value.length);
-    const name = watchedPlace.value?.storehouse.store_house_name;
+    const name = watchedStorehouse.value?.storehouse.store_house_name;
     const title = name ? `${name} · Storewatch` : "Storewatch";
-    const lost = trouble.value !== null && trouble.value !== "connecting";
-    document.title = lost ? `${say("notCurrent")} · ${title}` : count > 0 ? `(${count}) ${title}` : title;
+    const lost = outage.value !== null && outage.value !== "connecting";
+    document.title = lost ? `${translate("notCurrent")} · ${title}` : count > 0 ? `(${count}) ${title}` : title;
     const worst = openAlarms.value.worst ?? activeAlarms.value[0]?.severity;
-    icon.href = `/static/icons/${lost ? "lost" : (worst ?? "good")}.svg`;
+    icon.href = `/static/icons/${lost ? "lost" : worst ? knownSeverity(worst) : "good"}.svg`;
   });
 }

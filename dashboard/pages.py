@@ -1,7 +1,6 @@
-"""The page over HTTP: what is served, and under which security headers.
+"""Serves the dashboard over HTTP: its files and the libraries it loads, with a Content-Security-Policy.
 
-Everything is read once, at start-up: a request is a look-up among names that are known, so no path ever
-reaches the disk.
+All files are read at start-up. A request looks its path up among their names, so no path ever reaches the disk.
 """
 
 import base64
@@ -21,19 +20,19 @@ from tornado.web import HTTPError, RequestHandler
 HERE = Path(__file__).parent
 PACKAGES = HERE / "node_modules"
 
-# Only these kinds are served: never package.json, tsconfig.json or this file.
-TYPES = {
+# Only these types of files are served: never package.json, tsconfig.json or this file.
+CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
 HTML = "text/html; charset=utf-8"
-FOLDERS = ("", "data", "icons", "parts", "styles", "views", "words")
+FOLDERS = ("", "components", "data", "icons", "styles", "views", "words")
 
-# The address of each file of others that the page loads, and where it lies among the installed packages.
-# index.html's import map says by which name our modules import it.
-MODULES = {
+# The libraries of the page: the path each file is served under, and its path among the installed packages.
+# The import map in index.html has the names by which our modules import them.
+LIBRARIES = {
     "modules/htm.js": "htm/dist/htm.module.js",
     "modules/htm-preact.js": "htm/preact/index.module.js",
     "modules/preact.js": "preact/dist/preact.mjs",
@@ -45,25 +44,26 @@ MODULES = {
     "modules/uplot.js": "uplot/dist/uPlot.iife.min.js",
 }
 
-# Of uPlot the small file is a script, and the module is twice as large: with this line, the script is a module.
-ENDINGS = {"modules/uplot.js": b"\nexport default uPlot;\n"}
+# uPlot's module is twice as large as its script. This line makes the script a module.
+APPENDED = {"modules/uplot.js": b"\nexport default uPlot;\n"}
 
-ENTRY = "static/main.js"
+MAIN_MODULE = "static/main.js"
 
-# Comments, types and the indent are for who reads the sources: a fifth of what a phone would load.
-_COMMENT = re.compile(rb"/\*\*(?:[^*]|\*(?!/))*\*/ ?|^[ \t]*//.*$", re.MULTILINE)
+# Comments, types and indentation are a fifth of what a phone would load. No string of ours holds ` // `.
+_COMMENT = re.compile(rb"/\*\*(?:[^*]|\*(?!/))*\*/ ?|^[ \t]*//.*$|[ \t]+// .*$", re.MULTILINE)
 _INDENT = re.compile(rb"^[ \t]+", re.MULTILINE)
-_IMPORT = re.compile(r'\b(?:from|import)\s*"([^"\s]+)"')  # not `import("...")`: that is fetched when it is wanted
+_IMPORT = re.compile(r'\b(?:from|import)\s*"([^"\s]+)"')  # not `import("...")`: that is fetched when it is needed
 _IMPORT_MAP = re.compile(rb'<script type="importmap">(.+?)</script>', re.DOTALL)
 _INLINE_SCRIPT = re.compile(rb"<script[^>]*>(.+?)</script>", re.DOTALL)
 
 
-Elsewhere = Callable[[RequestHandler], str | None]
+Redirect = Callable[[RequestHandler], str | None]
+"""Returns the address that a request for `/` is redirected to; None: it gets the page."""
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One file as it is sent."""
+    """A file as it is sent."""
 
     content: bytes
     content_type: str
@@ -75,30 +75,30 @@ class Asset:
         return gzip.compress(self.content, mtime=0)
 
 
-class Page(RequestHandler):
-    """Answers GET and HEAD for the assets it was given by name, 404 for all else."""
+class AssetHandler(RequestHandler):
+    """Answers GET and HEAD for the assets by their path, and 404 for any other path."""
 
-    def initialize(self, assets: Mapping[str, Asset], policy: str, elsewhere: Elsewhere) -> None:
-        """Take what `routes` has read."""
+    def initialize(self, assets: Mapping[str, Asset], policy: str, redirect_page: Redirect) -> None:
+        """Store the arguments of the route."""
         self._assets = assets
-        self._elsewhere = elsewhere
+        self._redirect_page = redirect_page
         # Tornado calls set_default_headers before initialize, and again, without it, when it writes an error.
         self._policy = policy
         self.set_header("Content-Security-Policy", policy)
 
     def set_default_headers(self) -> None:
-        """Every answer, errors too, says what the page may load."""
+        """Every answer, errors too, has the policy."""
         self.set_header("Content-Security-Policy", getattr(self, "_policy", "default-src 'none'"))
         self.set_header("Cache-Control", "no-cache")
 
-    def get(self, name: str) -> None:
-        """Send one asset; Tornado adds its ETag and answers 304 to who has it already."""
-        asset = self._assets.get(name)
+    def get(self, path: str) -> None:
+        """Send an asset; Tornado adds its ETag and answers 304 to a browser that has it already."""
+        asset = self._assets.get(path)
         if asset is None:
             raise HTTPError(404)
-        first = self._elsewhere(self) if name == "" else None
-        if first is not None:
-            self.redirect(first, status=303)
+        address = self._redirect_page(self) if path == "" else None
+        if address is not None:
+            self.redirect(address, status=303)
             return
         self.set_status(asset.status)
         self.set_header("Content-Type", asset.content_type)
@@ -112,25 +112,29 @@ class Page(RequestHandler):
     head = get
 
 
-def routes(elsewhere: Elsewhere = lambda _: None) -> list[Rule]:
+def routes(redirect_page: Redirect = lambda _: None) -> list[Rule]:
     """Return the rules for `/`, `/static/...` and `/modules/...`, ready for a Tornado application.
 
-    `elsewhere` tells where somebody must go first who asks for `/`. All else is the same for everybody, and holds
-    nothing of the site.
+    `redirect_page` is asked for each request of `/`, for example whether the user must log in first. All other files
+    are the same for everybody, and contain no data of the site.
     """
-    found = assets()
-    page = _page(found)
-    arguments = {"assets": {**found, "": page}, "policy": content_security_policy(page.content), "elsewhere": elsewhere}
-    return [URLSpec(r"/(|static/.*|modules/.*)", Page, arguments)]
+    files = assets()
+    page = _page(files)
+    arguments = {
+        "assets": files | {"": page},
+        "policy": content_security_policy(page.content),
+        "redirect_page": redirect_page,
+    }
+    return [URLSpec(r"/(|static/.*|modules/.*)", AssetHandler, arguments)]
 
 
 def assets() -> dict[str, Asset]:
-    """Return our own files, and those of others that are installed, by the path they are served under."""
-    return {**_statics(), **_modules()}
+    """Return our own files and the installed libraries, by the path they are served under."""
+    return {**_own_files(), **_libraries()}
 
 
 def content_security_policy(page: bytes) -> str:
-    """Allow our own files and the inline scripts of this very page (its import map), and nothing else.
+    """Return the policy that allows our own files and the inline scripts of this page (its import map), nothing else.
 
     `connect-src 'self'` covers the websocket in every browser that knows import maps.
     """
@@ -153,53 +157,54 @@ def content_security_policy(page: bytes) -> str:
     )
 
 
-def _statics() -> dict[str, Asset]:
-    files = (path for folder in FOLDERS for path in (HERE / folder).iterdir() if path.suffix in TYPES)
-    return {f"static/{path.relative_to(HERE).as_posix()}": _static(path) for path in files}
+def _own_files() -> dict[str, Asset]:
+    paths = (path for folder in FOLDERS for path in (HERE / folder).iterdir() if path.suffix in CONTENT_TYPES)
+    return {f"static/{path.relative_to(HERE).as_posix()}": _own_file(path) for path in paths}
 
 
-def _static(path: Path) -> Asset:
+def _own_file(path: Path) -> Asset:
     content = path.read_bytes()
     if path.suffix == ".js":
-        # As many lines as before: what a browser says of an error is true of the source.
-        content = _INDENT.sub(b"", _COMMENT.sub(lambda found: b"\n" * found[0].count(b"\n"), content))
-    return Asset(content, TYPES[path.suffix])
+        # Lines keep their numbers: those in a browser's error message are those of the source.
+        content = _INDENT.sub(b"", _COMMENT.sub(lambda comment: b"\n" * comment[0].count(b"\n"), content))
+    return Asset(content, CONTENT_TYPES[path.suffix])
 
 
-def _modules() -> dict[str, Asset]:
-    files = {name: PACKAGES / path for name, path in MODULES.items()}
+def _libraries() -> dict[str, Asset]:
+    paths = {name: PACKAGES / path for name, path in LIBRARIES.items()}
     return {
-        name: Asset(path.read_bytes() + ENDINGS.get(name, b""), TYPES[Path(name).suffix])
-        for name, path in files.items()
+        name: Asset(path.read_bytes() + APPENDED.get(name, b""), CONTENT_TYPES[Path(name).suffix])
+        for name, path in paths.items()
         if path.is_file()
     }
 
 
 def _page(assets: Mapping[str, Asset]) -> Asset:
-    if assets.keys() >= MODULES.keys():
+    if assets.keys() >= LIBRARIES.keys():
         return Asset(_with_preloads((HERE / "index.html").read_bytes(), assets), HTML)
     return Asset((HERE / "setup.html").read_bytes(), HTML, status=503)
 
 
 def _with_preloads(page: bytes, assets: Mapping[str, Asset]) -> bytes:
-    """Name the first modules in the page: found one import after the other, each layer would cost a round trip."""
-    links = "".join(f'    <link rel="modulepreload" href="/{name}">\n' for name in sorted(_first(page, assets)))
+    """Add preload links for the modules of the first view: without them, each level of imports is a round trip."""
+    names = sorted(_imported_modules(page, assets))
+    links = "".join(f'    <link rel="modulepreload" href="/{name}">\n' for name in names)
     return page.replace(b"  </head>", f"{links}  </head>".encode())
 
 
-def _first(page: bytes, assets: Mapping[str, Asset]) -> set[str]:
-    """Return the scripts that the page needs whatever it shows: those that its first one imports, and what they do."""
-    found = _IMPORT_MAP.search(page)
-    named = json.loads(found[1])["imports"] if found else {}
-    first: set[str] = set()
-    wanted = [ENTRY]
-    while wanted:
-        name = wanted.pop()
-        if name not in first and name in assets:
-            first.add(name)
-            texts = _IMPORT.findall(assets[name].content.decode())
-            wanted += [urljoin(f"/{name}", named.get(text, text)).removeprefix("/") for text in texts]
-    return first
+def _imported_modules(page: bytes, assets: Mapping[str, Asset]) -> set[str]:
+    """Return the modules that every view needs: the main module and all that it imports, directly or not."""
+    import_map = _IMPORT_MAP.search(page)
+    addresses = json.loads(import_map[1])["imports"] if import_map else {}
+    modules: set[str] = set()
+    waiting = [MAIN_MODULE]
+    while waiting:
+        name = waiting.pop()
+        if name not in modules and name in assets:
+            modules.add(name)
+            imports = _IMPORT.findall(assets[name].content.decode())
+            waiting += [urljoin(f"/{name}", addresses.get(text, text)).removeprefix("/") for text in imports]
+    return modules
 
 
 def _digest(script: bytes) -> str:

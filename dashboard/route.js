@@ -1,4 +1,4 @@
-// What the address names. Choosing is following a link, so that back, reload and a bookmark work.
+// The view that the address names. Choosing is following a link, so that back, reload and bookmarks work.
 
 import { computed, signal } from "@preact/signals";
 
@@ -21,23 +21,23 @@ export const TABS = /** @type {const} */ (["tiles", "plan", "table", "charts", "
 const hash = signal(window.location.hash);
 window.addEventListener("hashchange", () => (hash.value = window.location.hash));
 
-/** A wall shows one storehouse after the other, and takes no orders. */
+/** The wall shows one storehouse after the other, without controls. */
 export const isWall = new URLSearchParams(window.location.search).has("wall");
 
-export const route = computed(() => read(hash.value));
+export const route = computed(() => parseRoute(hash.value));
 
 /**
  * @param {string} address
  * @returns {Route}
  */
-function read(address) {
+function parseRoute(address) {
   const [path = "", query = ""] = address.replace(/^#\/?/, "").split("?");
-  const [page, storehouse = "", tab = "tiles", alarm = ""] = path.split("/").map(decoded);
-  const known = TABS.find((one) => one === tab);
+  const [page, storehouse = "", tab = "tiles", alarm = ""] = path.split("/").map(decodePart);
+  const knownTab = TABS.find((name) => name === tab);
   const options = new URLSearchParams(query);
   const nothing = { storehouse: "", tab: /** @type {Tab} */ ("tiles"), alarm: "", options };
   if (page === "") return { page: "overview", ...nothing };
-  if (page === "storehouse" && known) return { page, storehouse, tab: known, alarm, options };
+  if (page === "storehouse" && knownTab) return { page, storehouse, tab: knownTab, alarm, options };
   return { page: "nowhere", ...nothing };
 }
 
@@ -51,7 +51,7 @@ export function toStorehouse(id, tab = "tiles") {
 }
 
 /**
- * The address says when it was raised: so it is found, however old it is.
+ * The address says when it was raised, so that it is found however old it is.
  * @param {{store_house_id: Id, alarm_id: Id, raised: string}} alarm
  */
 export function toAlarm({ store_house_id, alarm_id, raised }) {
@@ -59,7 +59,7 @@ export function toAlarm({ store_house_id, alarm_id, raised }) {
 }
 
 /**
- * Put what a page is set to into the address, without a step of its own to go back to.
+ * Put options of a view into the address, without a new entry in the browser's history.
  * @param {Record<string, string | null>} options null: left out
  */
 export function setOptions(options) {
@@ -77,10 +77,10 @@ export function setOptions(options) {
 }
 
 /** @param {string} part */
-function decoded(part) {
+function decodePart(part) {
   try {
     return decodeURIComponent(part);
   } catch {
-    return part; // somebody's own percent sign
+    return part; // a percent sign that encodes nothing
   }
 }

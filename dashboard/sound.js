@@ -1,56 +1,56 @@
-// A sound for a new alarm, if a person has switched it on.
+// A sound for each new alarm, where the user has switched it on.
 
 import { effect, signal } from "@preact/signals";
-import { openAlarms } from "./data/places.js";
-import { activeAlarms, alarmsKnown, watchedId } from "./data/watch.js";
-import { recall, remember } from "./memory.js";
+import { openAlarms } from "./data/storehouses.js";
+import { activeAlarms, alarmsLoaded, watchedId } from "./data/watched-storehouse.js";
+import { readStored, writeStored } from "./browser-storage.js";
 
 const TONES = [880, 660, 880]; // Hz
 const TONE = 0.22; // seconds
-const LOUDNESS = 0.2;
-const APART = 3_000; // milliseconds
+const LOUDNESS = 0.2; // 0 to 1
+const MIN_PAUSE = 3_000; // milliseconds
 
-export const soundOn = signal(recall("localStorage", "sound") === "on");
+export const soundOn = signal(readStored("localStorage", "sound") === "on");
 
 /** @type {AudioContext | null} */
 let audio = null;
 
 export function switchSound() {
   soundOn.value = !soundOn.value;
-  remember("localStorage", "sound", soundOn.value ? "on" : "off");
-  if (soundOn.value) ring(); // so that one hears what one has switched on
+  writeStored("localStorage", "sound", soundOn.value ? "on" : "off");
+  if (soundOn.value) play(); // as a sample
 }
 
-/** Ring for each alarm that nobody has acknowledged and that was not there before. */
-export function ringForAlarms() {
-  let everywhere = Infinity; // until the first answer, nothing is new
+/** Play it for each alarm that nobody has acknowledged and that was not there before. */
+export function soundForAlarms() {
+  let unacknowledgedBefore = Infinity; // until the first answer, nothing is new
   effect(() => {
     const { unacknowledged } = openAlarms.value;
-    if (unacknowledged > everywhere) ringOnce();
-    everywhere = unacknowledged;
+    if (unacknowledged > unacknowledgedBefore) playOnce();
+    unacknowledgedBefore = unacknowledged;
   });
-  let here = /** @type {Set<unknown> | null} */ (null);
+  let idsBefore = /** @type {Set<unknown> | null} */ (null); // of the watched storehouse
   effect(() => {
     watchedId.value;
-    const open = new Set(activeAlarms.value.filter((alarm) => !alarm.acknowledged).map((alarm) => alarm.alarm_id));
-    const isNew = here !== null && [...open].some((id) => !here?.has(id));
-    if (isNew) ringOnce();
-    here = alarmsKnown.value ? open : null;
+    const ids = new Set(activeAlarms.value.filter((alarm) => !alarm.acknowledged).map((alarm) => alarm.alarm_id));
+    const isNew = idsBefore !== null && [...ids].some((id) => !idsBefore?.has(id));
+    if (isNew) playOnce();
+    idsBefore = alarmsLoaded.value ? ids : null;
   });
-  // A browser lets no page sound before somebody has touched it.
+  // A browser lets no page play a sound before the user has touched it.
   for (const touch of ["pointerdown", "keydown"]) window.addEventListener(touch, () => audio?.resume());
 }
 
-let rang = 0;
+let lastPlayed = 0;
 
-/** The same alarm is told by the overview and by its storehouse. */
-function ringOnce() {
-  if (!soundOn.peek() || Date.now() - rang < APART) return;
-  rang = Date.now();
-  ring();
+/** The same alarm comes from the overview and from its storehouse. */
+function playOnce() {
+  if (!soundOn.peek() || Date.now() - lastPlayed < MIN_PAUSE) return;
+  lastPlayed = Date.now();
+  play();
 }
 
-function ring() {
+function play() {
   audio ??= new AudioContext();
   audio.resume();
   const start = audio.currentTime + 0.05;

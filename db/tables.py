@@ -78,11 +78,11 @@ alarm = _table(
     sa.Index(None, "store_house_id", "cleared"),
 )
 
-# What follows is ours in any case, and lies in `state`.
+# The tables below are ours in any case, and in the `state` database.
 
 _Key = sa.String(255).with_variant(mysql.VARCHAR(255, collation="utf8mb4_bin"), "mysql")  # JSON of an id: 5 or "A5"
 
-# No second entry can be made for the same step of an alarm, not even by two processes that both think they may.
+# The unique key keeps two processes that both believe to have the lease from writing the same step of an alarm twice.
 alarm_journal = _table(
     "alarm_journal",
     sa.Column("transition_id", _Id, primary_key=True),
@@ -96,7 +96,7 @@ alarm_journal = _table(
     sa.Index(None, "store_house_key", "transition_id"),
 )
 
-# Who may do what only one process may do at a time.
+# Which process may do the work that only one process may do at a time.
 lease = _table(
     "lease",
     sa.Column("lease_name", sa.String(64), primary_key=True),
@@ -107,11 +107,11 @@ lease = _table(
     sa.Column("term", sa.BigInteger, nullable=False, server_default="0"),  # counts the changes of holder
 )
 
-# What an alarm is about, as JSON: [sensor_id, metric], or the store_house_id of a whole storehouse.
+# The subject of an alarm, as JSON: [sensor_id, metric], or the store_house_id of a whole storehouse.
 _Subject = sa.String(512).with_variant(mysql.VARCHAR(512, collation="utf8mb4_bin"), "mysql")
 
-# The alarms that we judge ourselves. Two unique keys, so that not even two processes that both think they may can
-# write an episode twice, or have two open for one sensor and kind.
+# The alarms that we judge ourselves. The two unique keys keep two processes that both believe to have the lease from
+# writing an episode twice, and from having two open for the same sensor and kind.
 episode = _table(
     "episode",
     sa.Column("episode_id", _Id, primary_key=True),
@@ -131,7 +131,7 @@ episode = _table(
     sa.Column("cleared", Instant),
     sa.Column("transition", sa.String(16), nullable=False),  # the last one
     sa.Column("step", sa.Integer, nullable=False),  # its number in the journal
-    sa.Column("judged", Instant, nullable=False),  # its own time of what the judge last said of it
+    sa.Column("judged", Instant, nullable=False),  # the judge's time of its last change to it
     sa.Column("acknowledged_by", sa.String(255)),
     sa.Column("acknowledged_at", Instant),
     sa.Column("comment", sa.Text),
@@ -150,7 +150,7 @@ episode = _table(
 
 _Long = sa.Text(16_777_215)
 
-# The rules as people have saved them; those of the settings count until then.
+# The rules that people saved; until somebody saves some, those of the settings are in force.
 rule = _table(
     "rule",
     sa.Column("rule_id", _Id, primary_key=True),
@@ -179,7 +179,7 @@ maintenance = _table(
     sa.Index(None, "end"),
 )
 
-# What the judge knows, from time to time, in parts; part 0 says that it is whole, and how far it had read.
+# Snapshots of the judge's state, in parts; part 0 says that all are there, and up to which reading.
 judge_snapshot = _table(
     "judge_snapshot",
     sa.Column("snapshot_key", sa.String(64), primary_key=True),
@@ -187,7 +187,7 @@ judge_snapshot = _table(
     sa.Column("content", sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql"), nullable=False),
 )
 
-# What each target is told of an alarm of ours: written down before it is sent, numbered so that none is written twice.
+# Notices of our alarms to each target: written before they are sent, numbered so that none is written twice.
 notice = _table(
     "notice",
     sa.Column("notice_id", _Id, primary_key=True),
@@ -210,7 +210,7 @@ notice = _table(
     sa.Index(None, "store_house_key", "target", "sent"),
 )
 
-# Test alarms that somebody has asked for.
+# Test alarms that somebody has requested.
 drill = _table(
     "drill",
     sa.Column("drill_id", _Id, primary_key=True),
@@ -220,7 +220,7 @@ drill = _table(
     sa.Column("episode_id", _Id),  # none: not judged yet
 )
 
-# Of our own readings: the lowest, the highest, the sum and the number of good ones in each bucket of time.
+# Rollups of our own readings: the lowest, the highest, the sum and the number of good ones in each bucket of time.
 rollup = sa.Table(
     "rollup",
     metadata,
@@ -245,7 +245,7 @@ rollup_position = sa.Table(
     mysql_charset="utf8mb4",
 )
 
-# Who did what, in a chain of hashes. Times as text: what is hashed is what stands there, to the byte.
+# The audit trail, a chain of hashes. Times are texts, so that the hashed bytes are those in the table.
 audit = sa.Table(
     "audit",
     metadata,

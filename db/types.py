@@ -5,15 +5,16 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
+
+from db.dialects import DIALECTS
 
 
 class Instant(sa.TypeDecorator[datetime]):
     """A date-time column that holds wall-clock times of `tz` (None: UTC).
 
-    Out of a UTC column come aware datetimes, out of any other the naive ones that stand there: which instant one of
-    them means depends on when it is asked (`from_local`). Values that are no date-time, such as MySQL's 0000-00-00,
-    come out as None: one such row must not take the others with it.
+    A UTC column gives aware datetimes, any other the naive ones that it holds: which instant one of them means depends
+    on the time of the question (`from_local`). Values that are no date-time, such as MySQL's 0000-00-00, become None:
+    one such row must not fail the others.
     """
 
     impl = sa.DateTime
@@ -24,19 +25,16 @@ class Instant(sa.TypeDecorator[datetime]):
         self.tz = tz
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
-        """Keep milliseconds on MySQL, whose plain DATETIME rounds to seconds; SQLite has no date-times, only text."""
-        kinds: dict[str, sa.types.TypeEngine[Any]] = {"mysql": mysql.DATETIME(fsp=3), "sqlite": sa.String(32)}
-        return dialect.type_descriptor(kinds.get(dialect.name, sa.DateTime()))
+        """Return the column's type in this kind of database."""
+        kind = DIALECTS.get(dialect.name)  # none for "default", with which SQLAlchemy prints a statement
+        return dialect.type_descriptor(sa.DateTime() if kind is None else kind.datetime_type())
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
-        """Turn an aware datetime into what the column holds, and leave a naive one as it is.
-
-        ISO text sorts as the times do.
-        """
+        """Turn an aware datetime into the column's wall-clock time, and leave a naive one as it is."""
         if value is None:
             return None
         local = value.astimezone(self.tz or UTC).replace(tzinfo=None) if value.tzinfo else value
-        return local.isoformat(" ", "microseconds") if dialect.name == "sqlite" else local
+        return DIALECTS[dialect.name].datetime_parameter(local)
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
         """Turn what the column holds into a datetime."""
@@ -48,9 +46,9 @@ class Instant(sa.TypeDecorator[datetime]):
 
 
 def _from_text(text: str) -> datetime | None:
-    """Return the naive time in `text`; one with an offset compares like no other in its column."""
+    """Return the naive time in `text`; None for one with an offset, which does not sort with the others."""
     try:
-        found = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.tzinfo is None else None
+    return time if time.tzinfo is None else None

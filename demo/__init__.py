@@ -1,1 +1,1 @@
-"""The simulated site: three organisations whose storehouses behave like real ones, and a month of their past."""
+"""The simulated site: three organisations whose storehouses behave like real ones, with a month of history."""

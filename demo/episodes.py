@@ -1,4 +1,4 @@
-"""The alarms that fit a course of readings."""
+"""Derives the alarms of a series of readings."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,32 +6,32 @@ from itertools import groupby
 
 from demo.rooms import Limit
 
-LEAST = 2
-"""One reading beyond a limit is no alarm yet."""
+MIN_READINGS = 2
+"""Readings beyond a limit that make an alarm."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """A limit was passed, and later no longer; times in seconds since 1970."""
+    """A time in which a limit was exceeded, in seconds since 1970."""
 
     value: float
-    """The worst."""
+    """The worst value."""
     raised: int
     cleared: int
 
 
 def episodes(instants_s: Sequence[int], values: Sequence[float | None], limit: Limit) -> list[Episode]:
-    """Return those that began and ended within these readings."""
-    whole = []
+    """Return the episodes that started and ended within these readings."""
+    complete = []
     for start, end in _runs(values, limit):
-        if end - start >= LEAST and start > 0 and end < len(values):
+        if end - start >= MIN_READINGS and start > 0 and end < len(values):
             worst = _worst([value for value in values[start:end] if value is not None], limit)
-            whole.append(Episode(worst, instants_s[start], instants_s[end]))
-    return whole
+            complete.append(Episode(worst, instants_s[start], instants_s[end]))
+    return complete
 
 
 def _runs(values: Sequence[float | None], limit: Limit) -> Iterator[tuple[int, int]]:
-    """Where the limit is passed: from which index to which."""
+    """Yield the first index of each run of readings beyond the limit, and the index after it."""
     for passed, run in groupby(range(len(values)), lambda index: limit.is_passed(values[index])):
         if passed:
             indexes = list(run)

@@ -1,4 +1,4 @@
-"""The site and its past, in the database."""
+"""Writes the demo site and its history to the database."""
 
 import logging
 from collections.abc import Iterator
@@ -10,22 +10,23 @@ import sqlalchemy as sa
 
 import settings
 from db import tables
-from db.database import WORKING, Database
-from demo import past
+from db.database import Database
+from db.limits import BATCH_LIMITS
+from demo import past_readings
 from demo.episodes import episodes
-from demo.past import Course
+from demo.past_readings import SensorSeries
 from demo.simulation import SEED
 from demo.site import ORGANISATIONS, Sensor, Storehouse
 from record import alarms, readings, sites
 
-log = logging.getLogger("demo")
+log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Installed:
-    """A storehouse that is in the database."""
+    """A storehouse of the demo, with its ids in the database."""
 
     storehouse: Storehouse
     store_house_id: int
@@ -33,11 +34,11 @@ class Installed:
 
 
 def prepare(database_settings: settings.Database, now: datetime, seed: int = SEED) -> None:
-    """See that the demo is there, with a past up to `now`: a month at the first start, later what is missing since.
+    """Create the demo, with readings up to `now`: a month at the first start, later those since the last start.
 
-    All of it or nothing is written: a first start that is killed leaves nothing half made.
+    It is one transaction, so a first start that is killed leaves nothing behind.
     """
-    database = Database(database_settings, WORKING, 1, writes=True)
+    database = Database(database_settings, BATCH_LIMITS, 1, writes=True)
     try:
         with database.engine.begin() as connection:
             _prepare(connection, int(now.timestamp()), seed)
@@ -46,9 +47,9 @@ def prepare(database_settings: settings.Database, now: datetime, seed: int = SEE
 
 
 def install(connection: sa.Connection) -> list[Installed]:
-    """Return the demo's storehouses; what is not in the database yet is made."""
+    """Return the demo's storehouses; those that are not in the database yet are created."""
     return [
-        _install(connection, sites.organisation(connection, organisation.name), storehouse)
+        _install(connection, sites.ensure_organisation(connection, organisation.name), storehouse)
         for organisation in ORGANISATIONS
         for storehouse in organisation.storehouses
     ]
@@ -61,18 +62,18 @@ def _prepare(connection: sa.Connection, now_s: int, seed: int) -> None:
         log.info("first start: making a month of the demo's past, which takes some seconds")
     for installed, last_s in last_of.items():
         if last_s is None:
-            courses = past.month(installed.storehouse, now_s, seed)
-            raised += past_alarms(installed, courses)
+            series = past_readings.month(installed.storehouse, now_s, seed)
+            raised += past_alarms(installed, series)
         else:
-            courses = past.since(installed.storehouse, last_s, now_s, seed)
-        write(connection, installed, courses)
+            series = past_readings.since(installed.storehouse, last_s, now_s, seed)
+        write(connection, installed, series)
     alarms.add(connection, sorted(raised, key=lambda row: row["raised"]))
 
 
 def _install(connection: sa.Connection, org_id: int, storehouse: Storehouse) -> Installed:
-    store_house_id = sites.storehouse(connection, org_id, storehouse.name, storehouse.time_zone)
+    store_house_id = sites.ensure_storehouse(connection, org_id, storehouse.name, storehouse.time_zone)
     sensor_ids = {
-        sensor: sites.sensor(
+        sensor: sites.ensure_sensor(
             connection,
             store_house_id,
             sensor.name,
@@ -87,37 +88,38 @@ def _install(connection: sa.Connection, org_id: int, storehouse: Storehouse) -> 
 
 
 def _last_s(connection: sa.Connection, installed: Installed) -> int | None:
-    # The sensors of a storehouse report together, so one that reports speaks for all.
+    # The sensors of a storehouse report together, so one of them is enough.
     sensor_id = installed.sensor_ids[installed.storehouse.reporting[0]]
     reading = tables.reading.c
     last = connection.scalar(sa.select(sa.func.max(reading.time)).where(reading.sensor_id == sensor_id))
     return None if last is None else int(last.timestamp())
 
 
-def write(connection: sa.Connection, installed: Installed, courses: dict[Sensor, Course]) -> None:
-    """Write down what sensors of the storehouse reported."""
-    # Sensor by sensor and in order of time, as the index has them: so each row goes to its end.
-    instants_s = set[int]().union(*(course.instants_s for course in courses.values()))
+def write(connection: sa.Connection, installed: Installed, series: dict[Sensor, SensorSeries]) -> None:
+    """Write readings of the storehouse."""
+    # By sensor and time, the order of the index: each row is appended to it.
+    instants_s = set[int]().union(*(sensor_series.instants_s for sensor_series in series.values()))
     texts = {instant: readings.text(_time(instant)) for instant in instants_s}
-    for sensor, course in courses.items():
+    for sensor, sensor_series in series.items():
         sensor_id = installed.sensor_ids[sensor]
         rows = [
-            (sensor_id, texts[instant], value) for instant, value in zip(course.instants_s, course.values, strict=True)
+            (sensor_id, texts[instant], value)
+            for instant, value in zip(sensor_series.instants_s, sensor_series.values, strict=True)
         ]
         readings.add_bulk(connection, rows)
 
 
-def past_alarms(installed: Installed, courses: dict[Sensor, Course]) -> Iterator[Row]:
-    """Return the alarms that its watched sensors raised meanwhile."""
+def past_alarms(installed: Installed, series: dict[Sensor, SensorSeries]) -> Iterator[Row]:
+    """Return the alarms of these readings, of the sensors that have limits."""
     storehouse = installed.storehouse
     for limit in storehouse.room.limits:
         sensor = storehouse.watched(limit.metric)
-        for episode in episodes(courses[sensor].instants_s, courses[sensor].values, limit):
+        for episode in episodes(series[sensor].instants_s, series[sensor].values, limit):
             yield _alarm(installed, sensor) | {
                 "kind": limit.kind,
                 "severity": limit.severity,
                 "state": "cleared",
-                "acknowledged": limit.severity == "critical",  # somebody had to come
+                "acknowledged": limit.severity == "critical",  # these call for somebody
                 "value": episode.value,
                 "limit": None if limit.kind == "switch" else limit.limit,
                 "raised": _time(episode.raised),

@@ -1,4 +1,4 @@
-"""The site goes on: its storehouses report what they read now, each in its turn."""
+"""Writes the demo's live readings: its storehouses report in turn."""
 
 import asyncio
 import logging
@@ -11,23 +11,24 @@ import sqlalchemy as sa
 
 import settings
 from common import clock
-from db.database import ASKING, Database
+from db.database import Database
+from db.limits import QUESTION_LIMITS
 from demo import simulation, thinning
 from demo.history import Installed, install
-from demo.past import MONTH_S
+from demo.past_readings import MONTH_S
 from demo.simulation import SEED, Value
-from demo.site import BEAT_S, Sensor
+from demo.site import REPORT_INTERVAL_S, Sensor
 from errors import Unavailable
 from record import readings
 
-log = logging.getLogger("demo")
+log = logging.getLogger(__name__)
 
 Sleep = Callable[[float], Awaitable[None]]
 T = TypeVar("T")
 
 
 class Reporter:
-    """A storehouse that reports; the work on the database is done in a worker thread, one at a time."""
+    """Writes the readings of one storehouse; `report` runs in a worker thread."""
 
     def __init__(self, installed: Installed, seed: int, thinned: datetime) -> None:
         self._installed = installed
@@ -37,11 +38,11 @@ class Reporter:
         self._doors: dict[Sensor, Value] = {}
 
     def is_due(self, second: int) -> bool:
-        """Say whether it is this storehouse's turn."""
-        return second % BEAT_S == self._storehouse.phase_s
+        """Return whether the storehouse reports in this second."""
+        return second % REPORT_INTERVAL_S == self._storehouse.phase_s
 
     def report(self, connection: sa.Connection, second: int) -> None:
-        """Write what the sensors read, all of them or none, and thin an hour of what they wrote earlier."""
+        """Write the readings of all sensors in one transaction, and thin an hour of earlier ones."""
         time = datetime.fromtimestamp(second, UTC)
         values = {sensor: series[0] for sensor, series in self._values(second).items()}
         doors = {sensor: values[sensor] for sensor in self._storehouse.doors}
@@ -51,7 +52,7 @@ class Reporter:
             reported = [*self._storehouse.reporting, *changed]
             readings.add(connection, [(ids[sensor], time, values[sensor]) for sensor in reported])
             thinned = self._thin(connection, time)
-        self._doors, self._thinned = doors, thinned  # only now: what was not committed is to be done again
+        self._doors, self._thinned = doors, thinned  # only after the commit, so that a failed report is repeated
 
     def _values(self, second: int) -> dict[Sensor, list[Value]]:
         return simulation.values(self._storehouse, [second], self._seed)
@@ -71,14 +72,14 @@ async def run(
     sleep: Sleep = asyncio.sleep,
     seed: int = SEED,
 ) -> None:
-    """Let every storehouse report once each `BEAT_S`; goes on until it is cancelled."""
-    # The limits of a question: a locked database costs a turn soon, and no thread keeps the server from stopping.
-    database = Database(database_settings, ASKING, 1, writes=True)
+    """Have every storehouse report once each `REPORT_INTERVAL_S`, until cancelled."""
+    # The limits of a question: with a locked database a report fails soon, and no thread delays the server's stop.
+    database = Database(database_settings, QUESTION_LIMITS, 1, writes=True)
     reporters: list[Reporter] = []
     second = int(clock().timestamp())
     try:
         while True:
-            second = following(second, int(clock().timestamp()))
+            second = next_second(second, int(clock().timestamp()))
             await sleep(max(0.0, second - clock().timestamp()))
             reporters = reporters or await _attempt(database, partial(_reporters, seed=seed, second=second)) or []
             for reporter in reporters:
@@ -88,20 +89,20 @@ async def run(
         database.close()
 
 
-def following(second: int, now_s: int) -> int:
-    """Return the second to serve after `second`: the next one, unless the clock was set or stood still meanwhile."""
-    return max(min(second, now_s) + 1, now_s - BEAT_S)
+def next_second(second: int, now_s: int) -> int:
+    """Return the second to report after `second`: the next one, unless the clock was set or stood still meanwhile."""
+    return max(min(second, now_s) + 1, now_s - REPORT_INTERVAL_S)
 
 
 def _reporters(connection: sa.Connection, seed: int, second: int) -> list[Reporter]:
-    # What an earlier run left to thin cannot be known, so all of the month is gone through.
+    # It is not stored what an earlier run has thinned, so the whole month is thinned again.
     thinned = datetime.fromtimestamp(second, UTC) - timedelta(seconds=MONTH_S)
     with connection.begin():
         return [Reporter(installed, seed, thinned) for installed in install(connection)]
 
 
 async def _attempt(database: Database, work: Callable[[sa.Connection], T]) -> T | None:
-    """Do `work`; what fails is tried again at the next turn, so the site never stops."""
+    """Run `work`; if it fails, the next turn tries again, so the demo never stops."""
     try:
         return await database.run(work)
     except (Unavailable, sa.exc.SQLAlchemyError) as error:

@@ -1,15 +1,15 @@
-"""The kinds of room there are: what stands in them, and how each metric answers to what happens."""
+"""The kinds of room: their sensors and limits, and how each metric responds to events."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Response:
-    """How far a metric of a room moves, in its own unit, with each thing that happens there."""
+    """How far each influence moves a metric of a room, in its own unit."""
 
     level: float
     noise: float
-    """Of the single sensor, to either side."""
+    """Measurement noise of a sensor, to either side."""
     day: float = 0
     """At the warmest hour; as much the other way at the coldest."""
     weather: float = 0
@@ -34,7 +34,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Limit:
-    """What the room's first sensor of `metric` must not pass; a switch that is on passes 0."""
+    """A limit of the room's first sensor of `metric`; a switch that is on exceeds 0."""
 
     metric: str
     kind: str
@@ -42,7 +42,7 @@ class Limit:
     severity: str
 
     def is_passed(self, value: float | None) -> bool:
-        """Say whether `value` is an alarm."""
+        """Return whether `value` is beyond the limit."""
         if value is None:
             return False
         return value < self.limit if self.kind == "low" else value > self.limit
@@ -53,15 +53,15 @@ class Room:
     """A kind of room."""
 
     responses: dict[str, Response]
-    places: dict[str, tuple[str, ...]]
-    """Metric: the places it is measured at; the first of them is watched by `limits`."""
+    locations: dict[str, tuple[str, ...]]
+    """Metric: the locations it is measured at; `limits` apply to the first of them."""
     limits: tuple[Limit, ...]
     openings: int
-    """Of the door, on a working day."""
+    """Door openings on a working day."""
     cycle_s: int = 1800
     """From one start of the compressor to the next."""
     defrosts: tuple[int, ...] = ()
-    """The hours at which they begin, local time."""
+    """The hours at which defrosts start, local time."""
 
 
 _SAFETY = {"smoke": ("ceiling",), "water": ("floor",), "door": ("door",)}
@@ -74,7 +74,7 @@ FREEZER = Room(
         "light": Response(1, 1, lit=35, open=190),
         "power": Response(0.9, 0.06, running=7.4, heater=5.2),
     },
-    places={
+    locations={
         "temperature": ("rack_a", "rack_b", "door", "rear", "evaporator"),
         "humidity": ("rack_a", "rear"),
         "light": ("door",),
@@ -94,7 +94,7 @@ COOLER = Room(
         "light": Response(2, 1, lit=90, open=160),
         "power": Response(0.6, 0.05, running=4.1, heater=1.8),
     },
-    places={
+    locations={
         "temperature": ("rack_a", "rack_b", "door", "rear"),
         "humidity": ("rack_a", "rack_b", "rear"),
         "light": ("door",),
@@ -118,7 +118,7 @@ PHARMACY = Room(
         "light": Response(2, 1, lit=240, open=60),
         "pressure": Response(15, 0.4, weather=1, open=-7),
     },
-    places={
+    locations={
         "temperature": ("rack_a", "rack_b", "door", "rear"),
         "humidity": ("rack_a", "rack_b", "rear"),
         "light": ("centre",),
@@ -144,7 +144,7 @@ PRODUCE = Room(
         "light": Response(2, 1, lit=130, open=220),
         "power": Response(0.5, 0.04, running=3.2, heater=1.2),
     },
-    places={
+    locations={
         "temperature": ("rack_a", "door", "rear"),
         "humidity": ("rack_a", "rear"),
         "co2": ("centre", "rear"),
@@ -170,7 +170,7 @@ AMBIENT = Room(
         "co2": Response(440, 8, weather=15, people=260, door=-90),
         "pm25": Response(18, 2, weather=9, people=12, door=30),
     },
-    places={
+    locations={
         "temperature": ("rack_a", "door", "rear"),
         "humidity": ("rack_a", "rear"),
         "light": ("centre", "rear"),

@@ -1,21 +1,22 @@
-"""The rules of the demo's alarms: the limits of its rooms, storehouse by storehouse."""
+"""The alarm rules of the demo: the limits of its rooms, by storehouse."""
 
 import msgspec
 
 import settings
 from alarms.rules import Bound, Rule, Scope
-from db.database import WORKING, Database
+from db.database import Database
+from db.limits import BATCH_LIMITS
 from demo.history import Installed, install
 from demo.rooms import Limit
 
 TERMS = {"delay": "5m", "hysteresis": 0.3}
-"""The room may be out of its limits for longer than a door is usually open."""
+"""Delay and hysteresis of each limit; the delay is longer than a door is usually open."""
 DOOR_DELAY = "10m"
 
 
 def rules(database_settings: settings.Database) -> list[Rule]:
-    """Return the rules of the demo in this database, which is made already."""
-    database = Database(database_settings, WORKING, 1, writes=True)
+    """Return the rules of the demo in this database, which must be prepared."""
+    database = Database(database_settings, BATCH_LIMITS, 1, writes=True)
     try:
         with database.engine.begin() as connection:
             installed = install(connection)
@@ -27,10 +28,10 @@ def rules(database_settings: settings.Database) -> list[Rule]:
 
 
 def _rules(installed: Installed) -> list[Rule]:
-    # Cold rooms are as damp as their goods want them; the default is for dry ones.
+    # Cold rooms are damp on purpose, so the default limit of humidity does not apply.
     of_metric: dict[str, dict[str, Bound | None]] = {"humidity": {"high": None}}
     for limit in installed.storehouse.room.limits:
-        of_metric.setdefault(limit.metric, {})[limit.kind] = _bound(limit)  # the ambient halls have one for damp
+        of_metric.setdefault(limit.metric, {})[limit.kind] = _bound(limit)  # the ambient halls have a humidity limit
     return [
         msgspec.structs.replace(Rule(Scope(installed.store_house_id, metric=metric)), **bounds)
         for metric, bounds in of_metric.items()

@@ -1,15 +1,15 @@
-"""What the sensors of a storehouse read at any instant: functions of the time and a seed, with no state.
+"""Simulates the readings of a storehouse at any instant, as functions of time and a seed, without state.
 
-All metrics of a room answer, each in its own way (`rooms.Response`), to the same few courses of things; these are
-worked out once for a storehouse and serve all its sensors.
+All metrics of a room respond, each in its own way (`rooms.Response`), to the same few influences, which are computed
+once for all sensors of the storehouse.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
 from math import cos, exp, tau
 
-from demo.diary import DAY_S, Diary, Span, is_within, offset_s
 from demo.rooms import Response
+from demo.schedule import DAY_S, Schedule, Span, is_within, offset_s
 from demo.site import METRICS, SWITCHES, Condition, Sensor, Storehouse
 
 SEED = 1
@@ -19,51 +19,51 @@ Value = float | None
 
 WARMEST_HOUR = 15
 RUNNING = 0.4
-"""The part of its cycle that a compressor runs."""
+"""The fraction of its cycle in which a compressor runs."""
 FADED = 6
-"""After so many times its fall, an echo is no longer felt."""
+"""An echo is ignored after so many of its fall times."""
 FAULT_S, FAULTLESS = 900, 0.85
-"""A failing sensor's faults come by quarters of an hour; the noise above which there is one."""
+"""Seconds of a fault of the failing sensor, and the noise above which there is one."""
 DRIFT, DRIFT_S = 4.0, 10 * DAY_S
 """How far a failing sensor drifts until it is calibrated again, and how long that takes."""
-PLACE_SPREAD = 1.5
-"""How far sensors of a room differ, in parts of their metric's noise."""
+LOCATION_SPREAD = 1.5
+"""How far the sensors of a room differ, as a multiple of their metric's noise."""
 
 
 def values(storehouse: Storehouse, instants_s: Sequence[int], seed: int = SEED) -> dict[Sensor, list[Value]]:
-    """Return what each sensor reads at each of these instants (seconds since 1970, in order)."""
+    """Return the values of each sensor at these instants (seconds since 1970, in order)."""
     if not instants_s:
         return {sensor: [] for sensor in storehouse.sensors}
-    diary = Diary(storehouse, seed)
-    courses = _courses(diary, instants_s)
+    schedule = Schedule(storehouse, seed)
+    influences = _influences(schedule, instants_s)
     rooms = {
-        metric: _room(diary, metric, response, courses, instants_s)
+        metric: _room(schedule, metric, response, influences, instants_s)
         for metric, response in storehouse.room.responses.items()
     }
     return {
-        sensor: _switch(diary, sensor.metric, instants_s)
+        sensor: _switch(schedule, sensor.metric, instants_s)
         if sensor.metric in SWITCHES
-        else _measured(diary, sensor, rooms[sensor.metric], courses["door"], instants_s)
+        else _measured(schedule, sensor, rooms[sensor.metric], influences["door"], instants_s)
         for sensor in storehouse.sensors
     }
 
 
 def changes(storehouse: Storehouse, start: int, end: int, seed: int = SEED) -> list[tuple[int, float]]:
     """Return when, after `start` and up to `end`, the door was opened (1) and closed (0)."""
-    openings = Diary(storehouse, seed).openings(start, end)
+    openings = Schedule(storehouse, seed).openings(start, end)
     events = [(int(instant), state) for span in openings for instant, state in zip(span, (1.0, 0.0), strict=True)]
     return [(instant, state) for instant, state in events if start < instant <= end]
 
 
-def _courses(diary: Diary, instants_s: Sequence[int]) -> dict[str, Series]:
-    """The courses of things, by the names they have in `Response`; most run from 0 to 1."""
+def _influences(schedule: Schedule, instants_s: Sequence[int]) -> dict[str, Series]:
+    """Return each influence over time, by its name in `Response`; most run from 0 to 1."""
     start, end = instants_s[0], instants_s[-1]
-    openings, defrosts = diary.openings(start, end), diary.defrosts(start, end)
-    shifts = diary.shifts(start, end)
-    late, weather = diary.number("cycle"), diary.number("weather")
-    cycle = [_phase(instant + late, diary.storehouse.room.cycle_s) for instant in instants_s]
+    openings, defrosts = schedule.openings(start, end), schedule.defrosts(start, end)
+    shifts = schedule.shifts(start, end)
+    late, weather = schedule.number("cycle"), schedule.number("weather")
+    cycle = [_phase(instant + late, schedule.storehouse.room.cycle_s) for instant in instants_s]
     return {
-        "day": [_day(diary.storehouse.time_zone, instant) for instant in instants_s],
+        "day": [_day(schedule.storehouse.time_zone, instant) for instant in instants_s],
         "weather": [_wander(weather, instant, DAY_S) for instant in instants_s],
         "people": _echo(instants_s, shifts, rise_s=3600, fall_s=3600),
         "lit": _during(instants_s, shifts),
@@ -77,30 +77,30 @@ def _courses(diary: Diary, instants_s: Sequence[int]) -> dict[str, Series]:
 
 
 def _room(
-    diary: Diary, metric: str, response: Response, courses: dict[str, Series], instants_s: Sequence[int]
+    schedule: Schedule, metric: str, response: Response, influences: dict[str, Series], instants_s: Sequence[int]
 ) -> Series:
     series = [response.level] * len(instants_s)
-    for name, course in courses.items():
+    for name, influence in influences.items():
         gain = getattr(response, name)
         if gain:
-            series = [value + gain * part for value, part in zip(series, course, strict=True)]
-    for mishap in diary.storehouse.mishaps:
+            series = [value + gain * part for value, part in zip(series, influence, strict=True)]
+    for mishap in schedule.storehouse.mishaps:
         if mishap.metric == metric:
-            spans = diary.mishaps(mishap, instants_s[0], instants_s[-1])
-            course = _echo(instants_s, spans, rise_s=1000, fall_s=1000)
-            series = [value + mishap.amount * part for value, part in zip(series, course, strict=True)]
+            spans = schedule.mishaps(mishap, instants_s[0], instants_s[-1])
+            influence = _echo(instants_s, spans, rise_s=1000, fall_s=1000)
+            series = [value + mishap.amount * part for value, part in zip(series, influence, strict=True)]
     return series
 
 
-def _measured(diary: Diary, sensor: Sensor, room: Series, door: Series, instants_s: Sequence[int]) -> list[Value]:
-    metric, response = METRICS[sensor.metric], diary.storehouse.room.responses[sensor.metric]
+def _measured(schedule: Schedule, sensor: Sensor, room: Series, door: Series, instants_s: Sequence[int]) -> list[Value]:
+    metric, response = METRICS[sensor.metric], schedule.storehouse.room.responses[sensor.metric]
     low, high, digits, noise = metric.low, metric.high, metric.digits, response.noise
-    key = diary.number(sensor.name)
-    apart = PLACE_SPREAD * noise * _noise(key, 0)
+    key = schedule.number(sensor.name)
+    apart = LOCATION_SPREAD * noise * _noise(key, 0)
     near = response.door * _nearness(sensor)
     if sensor.condition is Condition.FAILING:
         return _failing(room, key, instants_s)
-    # The one loop that runs for every reading there is: 1.3 million times at the first start.
+    # This loop runs for every reading: 1.3 million times at the first start.
     return [
         round(min(max(value + apart + near * part + noise * _noise(key, instant), low), high), digits)
         for value, part, instant in zip(room, door, instants_s, strict=True)
@@ -120,12 +120,12 @@ def _drift(instant: int) -> float:
     return DRIFT * (instant % DRIFT_S) / DRIFT_S
 
 
-def _switch(diary: Diary, metric: str, instants_s: Sequence[int]) -> list[Value]:
-    return list(_during(instants_s, diary.switch(metric, instants_s[0], instants_s[-1])))
+def _switch(schedule: Schedule, metric: str, instants_s: Sequence[int]) -> list[Value]:
+    return list(_during(instants_s, schedule.switch(metric, instants_s[0], instants_s[-1])))
 
 
 def _nearness(sensor: Sensor) -> float:
-    """How much more (or less) than the middle of the room the sensor feels the door, which is at the bottom."""
+    """How much more (or less) than the middle of the room the door affects the sensor; it is at the bottom."""
     return sensor.position[1] - 0.5
 
 
@@ -139,7 +139,7 @@ def _phase(instant: int, period_s: int) -> float:
 
 
 def _saw(phase: float) -> float:
-    """It gets colder while the compressor runs, and warmer until it runs again; from 0.5 to -0.5 and back."""
+    """From 0.5 to -0.5 while the compressor runs, and back until it runs again."""
     return 0.5 - phase / RUNNING if phase < RUNNING else (phase - RUNNING) / (1 - RUNNING) - 0.5
 
 
@@ -148,7 +148,7 @@ def _during(instants_s: Sequence[int], spans: Sequence[Span]) -> Series:
 
 
 def _echo(instants_s: Sequence[int], spans: Sequence[Span], rise_s: float, fall_s: float) -> Series:
-    """What the spans bring about: it nears 1 while one lasts, and dies away after it."""
+    """The effect of the spans: it approaches 1 while one lasts, and decays after it."""
     if not spans:
         return [0.0] * len(instants_s)
     return [_echo_at(instant, spans, rise_s, fall_s) for instant in instants_s]
@@ -166,14 +166,14 @@ def _echo_at(instant: int, spans: Sequence[Span], rise_s: float, fall_s: float) 
 
 
 def _wander(key: int, instant: int, period_s: int) -> float:
-    """Noise that changes slowly: it runs straight from one period's number to the next."""
+    """Noise that changes slowly: it is interpolated between the numbers of two periods."""
     period, rest = divmod(instant, period_s)
     before, after = _noise(key, period), _noise(key, period + 1)
     return before + (after - before) * rest / period_s
 
 
 def _noise(key: int, step: int) -> float:
-    """A number from -1 to 1 for each step: an integer hash, as a generator would have to be asked in order."""
+    """A number from -1 to 1 for each step: an integer hash, because a generator would need the steps in order."""
     mixed = (step * 0x9E3779B1 + key) & 0xFFFFFFFF
     mixed = ((mixed ^ (mixed >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
     mixed = ((mixed ^ (mixed >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF

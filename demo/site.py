@@ -1,4 +1,4 @@
-"""What there is on the simulated site: organisations, their storehouses, and the sensors in them."""
+"""The simulated site: organisations, their storehouses, and the sensors in them."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -7,34 +7,35 @@ from math import inf
 from demo import rooms
 
 INTERVAL_S = 120.0
-"""What a sensor promises. Three of these outlast the five-minute steps of the past, so that none of it looks
-stale after a restart."""
+"""Expected seconds between readings. Three times this is longer than the five-minute steps of the history, so no sensor
+looks stale after a restart."""
 
 SWITCHES = {"smoke", "water", "door"}
 
-BEAT_S = 10
-"""A storehouse's sensors report together, this often."""
+REPORT_INTERVAL_S = 10
+"""Seconds between two reports of a storehouse's sensors, which report together."""
 
 
 class Condition(Enum):
-    """How a sensor is."""
+    """The condition of a sensor."""
 
     GOOD = auto()
     FAILING = auto()
-    """It drifts, it jitters, and now and then it reports a fault."""
-    SILENT = auto()
-    """It stopped reporting some days before the first start."""
+    """It drifts, jitters, and reports a fault now and then."""
+    STOPPED = auto()
+    """It stopped reporting days before the first start."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What is measured, in both languages."""
+    """A metric of the demo."""
 
     name: str
+    """In both languages, with a field each for the location."""
     unit: str
     digits: int
     shift: float
-    """To the right on the floor plan, so that sensors at one place do not hide each other."""
+    """To the right on the floor plan, so that sensors at one location do not hide each other."""
     low: float = 0.0
     high: float = inf
 
@@ -52,7 +53,7 @@ METRICS = {
     "door": Metric("{}开关 {} contact", "", 0, 0.12),
 }
 
-PLACES = {
+LOCATIONS = {
     "door": ("库门", "Door", (0.44, 0.92)),
     "rack_a": ("货架A", "Rack A", (0.22, 0.58)),
     "rack_b": ("货架B", "Rack B", (0.72, 0.58)),
@@ -62,7 +63,7 @@ PLACES = {
     "ceiling": ("顶棚", "Ceiling", (0.50, 0.34)),
     "floor": ("地面", "Floor", (0.88, 0.86)),
 }
-"""Place: its name in both languages, and where it is on the floor plan."""
+"""Location: its name in both languages, and its position on the floor plan."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Sensor:
 
 @dataclass(frozen=True)
 class Mishap:
-    """What goes wrong in a storehouse every so many days: `amount` is how far it drives the metric."""
+    """A fault in a storehouse every so many days: `amount` is how far it moves the metric."""
 
     metric: str
     amount: float
@@ -104,7 +105,7 @@ class Storehouse:
     time_zone: str
     room: rooms.Room
     phase_s: int
-    """Its readings come at these seconds after each `BEAT_S`, so that the storehouses take turns."""
+    """Offset of its reports in each `REPORT_INTERVAL_S`, in seconds, so that the storehouses take turns."""
     mishaps: tuple[Mishap, ...]
     sensors: tuple[Sensor, ...]
 
@@ -115,16 +116,16 @@ class Storehouse:
 
     @property
     def reporting(self) -> tuple[Sensor, ...]:
-        """The sensors that report steadily."""
-        return tuple(sensor for sensor in self.sensors if sensor not in (*self.doors, *self.silent))
+        """The sensors that report at an interval."""
+        return tuple(sensor for sensor in self.sensors if sensor not in (*self.doors, *self.stopped))
 
     @property
-    def silent(self) -> tuple[Sensor, ...]:
+    def stopped(self) -> tuple[Sensor, ...]:
         """The sensors that no longer report."""
-        return tuple(sensor for sensor in self.sensors if sensor.condition is Condition.SILENT)
+        return tuple(sensor for sensor in self.sensors if sensor.condition is Condition.STOPPED)
 
     def watched(self, metric: str) -> Sensor:
-        """The sensor of `metric` whose limits count."""
+        """Return the sensor of `metric` that has the limits."""
         return next(sensor for sensor in self.sensors if sensor.metric == metric)
 
 
@@ -138,7 +139,7 @@ class Organisation:
 
 _CONDITIONS = {
     ("柏林冷藏库 Berlin Cooler", "temperature", "rear"): Condition.FAILING,
-    ("成都冷冻库 Chengdu Freezer", "humidity", "rear"): Condition.SILENT,
+    ("成都冷冻库 Chengdu Freezer", "humidity", "rear"): Condition.STOPPED,
 }
 
 _CHINA, _GERMANY, _ILLINOIS = "Asia/Shanghai", "Europe/Berlin", "America/Chicago"
@@ -171,7 +172,7 @@ _PLAN: dict[str, tuple[tuple[str, str, rooms.Room, tuple[Mishap, ...]], ...]] = 
 
 def _organisations() -> tuple[Organisation, ...]:
     names = [name for plans in _PLAN.values() for name, *_ in plans]
-    phases = {name: index * BEAT_S // len(names) for index, name in enumerate(names)}
+    phases = {name: index * REPORT_INTERVAL_S // len(names) for index, name in enumerate(names)}
     return tuple(
         Organisation(
             org_name,
@@ -186,14 +187,14 @@ def _organisations() -> tuple[Organisation, ...]:
 
 def _sensors(storehouse: str, room: rooms.Room) -> tuple[Sensor, ...]:
     return tuple(
-        _sensor(metric, place, _CONDITIONS.get((storehouse, metric, place), Condition.GOOD))
-        for metric, places in room.places.items()
-        for place in places
+        _sensor(metric, location, _CONDITIONS.get((storehouse, metric, location), Condition.GOOD))
+        for metric, locations in room.locations.items()
+        for location in locations
     )
 
 
-def _sensor(metric: str, place: str, condition: Condition) -> Sensor:
-    chinese, english, (x, y) = PLACES[place]
+def _sensor(metric: str, location: str, condition: Condition) -> Sensor:
+    chinese, english, (x, y) = LOCATIONS[location]
     name = METRICS[metric].name.format(chinese, english)
     return Sensor(name, metric, (round(x + METRICS[metric].shift, 2), y), condition)
 

@@ -1,4 +1,4 @@
-"""Live readings come thirty times as often as those of the past; after a day only the five-minute steps are kept."""
+"""Thins live readings after a day to the five-minute steps of the history: they come thirty times as often."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -6,15 +6,15 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from db import tables
-from demo.past import STEP_S
+from demo.past_readings import STEP_S
 
 AFTER = timedelta(days=1)
 PORTION = timedelta(hours=1)
-"""So much is thinned at once: a storehouse's hour is 4,000 rows, and nobody waits long for the lock."""
+"""Time thinned in one transaction: 4,000 rows of a storehouse, so the lock is short."""
 
 
 def thin(connection: sa.Connection, sensor_ids: Sequence[int], since: datetime, phase_s: int) -> None:
-    """Delete what the sensors reported within `PORTION` of `since`, but for the steps `phase_s` into five minutes."""
+    """Delete the sensors' readings within `PORTION` after `since`, except those `phase_s` into each five minutes."""
     time = tables.reading.c.time
     minute, second = sa.extract("minute", time), sa.extract("second", time)
     connection.execute(

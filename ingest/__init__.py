@@ -1,1 +1,1 @@
-"""Doors by which readings come in: a table in a file. Only databases whose tables are ours."""
+"""Imports readings from files, only into databases whose tables are ours."""

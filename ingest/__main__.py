@@ -1,4 +1,4 @@
-"""The command `python -m ingest`: it composes what an import needs."""
+"""The command `python -m ingest`: imports readings."""
 
 import argparse
 import io
@@ -14,28 +14,30 @@ from tqdm import tqdm
 
 import settings
 from db import database
+from db.limits import BATCH_LIMITS
+from db.migrate import migrate
 from errors import UsageError
 from ingest import load, table
-from ingest.arguments import parse
-from ingest.import_stats import Tally
+from ingest.arguments import parse_arguments
+from ingest.import_stats import ImportStats
 from ingest.report import report
 from ingest.series import moments
-from ingest.site import Destination, Site, settle
+from ingest.site import Destination, Site, find_or_create_site
 from ingest.table import Row, Table
 
-AGAIN = "What was committed stays; the same command again goes on from there."
+RESUME_HINT = "What was committed stays; the same command again goes on from there."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0 all went in, 1 some was left out, 2 it could not be done."""
+    """Run the command; return its exit status: 0 everything imported, 1 some rows or cells skipped, 2 failed."""
     try:
-        return _csv(parse(argv))
+        return _import_csv(parse_arguments(argv))
     except UsageError as error:
         return _fail(str(error), 2)
     except sa.exc.DBAPIError as error:
-        return _fail(f"database: {database.reason(error)}. {AGAIN}", 2)
+        return _fail(f"database: {database.reason(error)}. {RESUME_HINT}", 2)
     except KeyboardInterrupt:
-        return _fail(f"interrupted. {AGAIN}", 130)
+        return _fail(f"interrupted. {RESUME_HINT}", 130)
 
 
 def _fail(message: str, status: int) -> int:
@@ -43,24 +45,26 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def _csv(arguments: argparse.Namespace) -> int:
+def _import_csv(arguments: argparse.Namespace) -> int:
     db_settings = _database(arguments.config)
-    wanted = Destination(arguments.org, arguments.store_house, arguments.time_zone, arguments.metric, arguments.unit)
-    with table.opened(arguments.file) as (sheet, raw):
-        if arguments.speed and sheet.step and sheet.step < timedelta(0):
+    destination = Destination(
+        arguments.org, arguments.store_house, arguments.time_zone, arguments.metric, arguments.unit
+    )
+    with table.open_table(arguments.file) as (csv_table, raw):
+        if arguments.speed and csv_table.step and csv_table.step < timedelta(0):
             raise UsageError("--speed: the newest rows come first in this file; sort it by time")
-        database.migrate(db_settings)
-        db = database.Database(db_settings, database.WORKING, 1, writes=True)
+        migrate(db_settings)
+        db = database.Database(db_settings, BATCH_LIMITS, 1, writes=True)
         try:
             with db.engine.begin() as connection:
-                interval_s = abs(sheet.step).total_seconds() if sheet.step else None
-                site = settle(connection, wanted, sheet.sensor_names, interval_s)
-            tally = _import(db.engine, site, sheet, raw, arguments.speed)
+                interval_s = abs(csv_table.step).total_seconds() if csv_table.step else None
+                site = find_or_create_site(connection, destination, csv_table.sensor_names, interval_s)
+            stats = _import(db.engine, site, csv_table, raw, arguments.speed)
         finally:
             db.close()
-    print(f"{arguments.file} into {wanted.store_house_name} of {wanted.org_name}, {db_settings!r}:")
-    print("\n".join(report(tally, zone_was_named=arguments.time_zone is not None)))
-    return 0 if tally.is_complete else 1
+    print(f"{arguments.file} into {destination.store_house_name} of {destination.org_name}, {db_settings!r}:")
+    print("\n".join(report(stats, zone_was_named=arguments.time_zone is not None)))
+    return 0 if stats.is_complete else 1
 
 
 def _database(config: str | None) -> settings.Database:
@@ -73,37 +77,39 @@ def _database(config: str | None) -> settings.Database:
     return db_settings
 
 
-def _import(engine: sa.Engine, site: Site, sheet: Table, raw: io.BufferedReader, speed: float | None) -> Tally:
-    with _progress(os.fstat(raw.fileno()).st_size) as bar:
-        tally = Tally(site.time_zone, sheet.step, say=_beside(bar))
-        coming = moments(_watched(sheet, raw, bar), site.time_zone, sheet.step, tally)
+def _import(
+    engine: sa.Engine, site: Site, csv_table: Table, raw: io.BufferedReader, speed: float | None
+) -> ImportStats:
+    with _progress_bar(os.fstat(raw.fileno()).st_size) as bar:
+        stats = ImportStats(site.time_zone, csv_table.step, report=_print_beside(bar))
+        pending = moments(_with_progress(csv_table, raw, bar), site.time_zone, csv_table.step, stats)
         if speed:
-            load.paced(engine, site, coming, tally, load.RateLimit(speed))
+            load.replay(engine, site, pending, stats, load.ReplaySpeed(speed))
         else:
-            load.at_once(engine, site, coming, tally)
-    return tally
+            load.load_all(engine, site, pending, stats)
+    return stats
 
 
-def _progress(size: int) -> "tqdm[NoReturn]":
-    # A short import needs none. In a log, where each state takes room, a long one shows it now and then.
+def _progress_bar(size: int) -> "tqdm[NoReturn]":
+    # A short import shows no bar. In a log, where every update adds a line, a long one shows it every 10 s.
     delay, interval = (0.5, 0.1) if sys.stderr.isatty() else (10, 10)
-    # On a terminal that does not tell its size the bar would hide itself.
+    # Without an explicit size, the bar hides itself on terminals that report none.
     ncols, nrows = shutil.get_terminal_size()
     return tqdm(total=size, unit="B", unit_scale=True, delay=delay, mininterval=interval, ncols=ncols, nrows=nrows)
 
 
-def _beside(bar: "tqdm[NoReturn]") -> Callable[[str], None]:
-    # The bar's own `write` would draw it where it is not wanted.
-    def say(line: str) -> None:
+def _print_beside(bar: "tqdm[NoReturn]") -> Callable[[str], None]:
+    # The bar's own `write` would draw the bar even where it is disabled.
+    def print_line(line: str) -> None:
         if sys.stderr.isatty():
             bar.clear()
         print(line, file=sys.stderr)
 
-    return say
+    return print_line
 
 
-def _watched(sheet: Table, raw: io.BufferedReader, bar: "tqdm[NoReturn]") -> Iterator[Row]:
-    for row in sheet:
+def _with_progress(csv_table: Table, raw: io.BufferedReader, bar: "tqdm[NoReturn]") -> Iterator[Row]:
+    for row in csv_table:
         bar.update(raw.tell() - bar.n)
         yield row
 

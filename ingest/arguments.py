@@ -9,8 +9,8 @@ from cli import Parser, add_config
 from common import time_zones
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the arguments (None: those of the process); raises `UsageError` where they are wrong."""
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments (None: those of the process); raises `UsageError` if they are wrong."""
     parser = Parser(prog="python -m ingest", description="Bring readings into Storewatch's own tables.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     csv = commands.add_parser(

@@ -1,4 +1,4 @@
-"""What stands in a cell: a time or a number. Both raise ValueError, saying what is wrong."""
+"""Parses the cells of a table: times and numbers. ValueError says what is wrong with a cell."""
 
 import math
 import re
@@ -13,13 +13,13 @@ _TIME = re.compile(
 )
 
 
-def time(text: str) -> datetime:
-    """Return the time: aware where it has a UTC offset or Z, otherwise naive."""
+def parse_time(text: str) -> datetime:
+    """Return the time: aware if it has a UTC offset or Z, else naive."""
     match = _TIME.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{shown(text)} is not a time like 2024-01-31 13:45")
+        raise ValueError(f"{quoted(text)} is not a time like 2024-01-31 13:45")
     *fields, fraction, offset = match.groups(default="")
-    # Milliseconds, as the database keeps: with more, a reading that is there would not be found again.
+    # Milliseconds, as in the database: with more digits, a stored reading would not be recognised again.
     microsecond = int(f"{fraction:0<3}"[:3]) * 1000
     year, month, day, hour, minute, second = (int(field or 0) for field in fields)
     try:
@@ -27,10 +27,10 @@ def time(text: str) -> datetime:
             raise ValueError(f"the year must lie in {YEARS.start} to {YEARS[-1]}")
         return datetime(year, month, day, hour, minute, second, microsecond, _zone(offset))
     except ValueError as error:
-        raise ValueError(f"{shown(text)} is not a time: {error}") from None
+        raise ValueError(f"{quoted(text)} is not a time: {error}") from None
 
 
-def number(text: str, *, decimal_comma: bool = False) -> float | None:
+def parse_number(text: str, *, decimal_comma: bool = False) -> float | None:
     """Return the number, or None for an empty cell."""
     text = text.strip()
     if not text:
@@ -39,14 +39,14 @@ def number(text: str, *, decimal_comma: bool = False) -> float | None:
         value = float(text.replace(",", ".") if decimal_comma else text)
     except ValueError:
         value = math.nan
-    # Python's own 1_000 is no number to anybody else.
+    # Only Python reads 1_000 as a number.
     if not math.isfinite(value) or "_" in text:
-        raise ValueError(f"{shown(text)} is not a number")
+        raise ValueError(f"{quoted(text)} is not a number")
     return value
 
 
-def shown(text: str) -> str:
-    """Return the cell in quotes, cut where it is long."""
+def quoted(text: str) -> str:
+    """Return the cell in quotes, shortened if it is long."""
     return repr(text if len(text) <= 40 else text[:40] + "...")
 
 

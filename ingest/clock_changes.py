@@ -1,32 +1,32 @@
-"""Local times, in the order of a file, become instants; daylight saving repeats some and leaves out others."""
+"""Converts local times, in the order of a file, to instants; daylight saving repeats some and skips others."""
 
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 JITTER = timedelta(minutes=3)
-"""How far a sample may lie off its step and still be known by it."""
+"""How far a row may be off the usual step and still be taken as the next one."""
 
 
 class Resolved(NamedTuple):
-    """An instant; `turn` is 1 or 2 for the first or second pass of a repeated hour, elsewhere 0."""
+    """An instant; `pass_number` is 1 or 2 in the first or second pass of a repeated hour, else 0."""
 
     instant: datetime
-    turn: int
+    pass_number: int
 
 
 class Change(NamedTuple):
-    """The clocks of a zone were changed `by` this much forward, and then showed `local`."""
+    """The clocks of a zone were set forward by `shift`, and then showed `local`."""
 
     local: datetime
-    by: timedelta
+    shift: timedelta
 
 
 def resolve(local: datetime, zone: ZoneInfo, last: datetime | None, step: timedelta) -> Resolved:
     """Return the instant at which the clocks of `zone` showed the naive `local`, in a series.
 
-    `last` is the instant before it in the series; `step` the usual one, negative where time runs backwards. Raises
-    ValueError where there is no such instant, or where it cannot be told which of two it is.
+    `last` is the instant before it in the series; `step` the usual step, negative if the newest rows come first. Raises
+    ValueError if there is no such instant, or if it cannot be decided which of two it is.
     """
     first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if first == second:
@@ -40,7 +40,7 @@ def resolve(local: datetime, zone: ZoneInfo, last: datetime | None, step: timede
 
 
 def _choose(passes: list[datetime], last: datetime | None, step: timedelta) -> datetime | None:
-    """Return the pass that is just one step on, else the first that time has not run past."""
+    """Return the pass that is one step after `last`, else the first pass that is after it."""
     backwards = step < timedelta(0)
     ahead = sorted(passes, reverse=backwards)
     if last is None:

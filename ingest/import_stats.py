@@ -1,4 +1,4 @@
-"""What an import met, counted as it goes; `ingest.report` puts it into words."""
+"""Statistics of an import; `ingest.report` prints them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 from ingest.clock_changes import Change, change_between
 from ingest.table import Fault, Row
 
-NAMED = 20
-"""Faults that are named, each as it is met; those after it are only counted."""
+MAX_REPORTED = 20
+"""Faults that are reported at once, each in a line; those after them are only counted."""
 
 
 @dataclass
 class Gap:
-    """The longest stretch without a row, and how many there are; one is more than half a step too long."""
+    """Gaps between rows, each more than 1.5 steps long: their number, and the longest, up to `until`."""
 
     count: int = 0
     longest: timedelta = timedelta(0)
@@ -22,12 +22,12 @@ class Gap:
 
 
 @dataclass
-class Tally:
-    """`say` tells the operator one line at once."""
+class ImportStats:
+    """Counts rows and readings; `report` prints a line for the operator at once."""
 
     zone: ZoneInfo
     step: timedelta | None
-    say: Callable[[str], None]
+    report: Callable[[str], None]
     rows: int = 0
     bad_rows: int = 0
     bad_cells: int = 0
@@ -39,7 +39,7 @@ class Tally:
     repeated_rows: list[int] = field(default_factory=lambda: [0, 0])
     repeated_readings: int = 0
     changes: dict[datetime, Change] = field(default_factory=dict)
-    stuck: int = 0  # rows whose time does not lie beyond the one before
+    stuck: int = 0  # rows whose time is not after the row before
     stuck_at: datetime | None = None
     gap: Gap = field(default_factory=Gap)
     _before: datetime | None = None
@@ -47,31 +47,31 @@ class Tally:
 
     @property
     def is_complete(self) -> bool:
-        """Nothing had to be left out."""
+        """Whether nothing was skipped."""
         return not self.bad_rows and not self.bad_cells
 
     def count_row(self, row: Row) -> None:
-        """Count a row of the file, and name what is wrong with it."""
+        """Count a row of the file, and report its faults."""
         self.rows += 1
         for fault in row.faults:
-            self._name(fault)
+            self._report_fault(fault)
         if row.time is None:
             self.bad_rows += 1
         else:
             self.bad_cells += len(row.faults)
 
-    def leave_out_row(self, line: int, why: str) -> None:
-        """Count and name a row whose time means no instant."""
-        self._name(Fault(line, None, why))
+    def skip_row(self, line: int, why: str) -> None:
+        """Count and report a row whose time is no instant."""
+        self._report_fault(Fault(line, None, why))
         self.bad_rows += 1
 
-    def count_moment(self, instant: datetime, turn: int, *, naive: bool, values: list[float | None]) -> None:
-        """Count a row that can go in; `turn` as in `clock_changes.Resolved`."""
+    def count_moment(self, instant: datetime, pass_number: int, *, naive: bool, values: list[float | None]) -> None:
+        """Count a row that can be imported; `pass_number` as in `clock_changes.Resolved`."""
         readings = sum(value is not None for value in values)
         self.readings += readings
         self.naive |= naive
-        if turn:
-            self.repeated_rows[turn - 1] += 1
+        if pass_number:
+            self.repeated_rows[pass_number - 1] += 1
             self.repeated_readings += readings
         if self._before is not None:
             self._count_stretch(self._before, instant)
@@ -92,9 +92,9 @@ class Tally:
             if stretch > self.gap.longest:
                 self.gap.longest, self.gap.until = stretch, max(start, end)
 
-    def _name(self, fault: Fault) -> None:
+    def _report_fault(self, fault: Fault) -> None:
         self._faults += 1
-        if self._faults <= NAMED:
-            self.say(str(fault))
-        elif self._faults == NAMED + 1:
-            self.say(f"more than {NAMED} are bad: the others are only counted")
+        if self._faults <= MAX_REPORTED:
+            self.report(str(fault))
+        elif self._faults == MAX_REPORTED + 1:
+            self.report(f"more than {MAX_REPORTED} are bad: the others are only counted")

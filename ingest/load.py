@@ -1,4 +1,4 @@
-"""Moments into the database: at once, or each in its turn as if it were live."""
+"""Writes moments to the database: all at once, or each at its time as if it were live."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -8,55 +8,57 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from db import tables
-from ingest.import_stats import Tally
+from ingest.import_stats import ImportStats
 from ingest.series import Moment
 from ingest.site import Site
 from record import readings
 
-TRANSACTION = 5000
-"""Readings that go in together, about."""
-NAP = 60.0
-"""Seconds of one sleep at most; what is slept for may lie months ahead."""
+TRANSACTION_SIZE = 5000
+"""Readings in one transaction, about."""
+MAX_SLEEP_S = 60.0
+"""Seconds of a single sleep; the next moment may be months ahead."""
 
 
-class RateLimit(NamedTuple):
-    """`speed` times faster than life; `clock` and `sleep` count in seconds."""
+class ReplaySpeed(NamedTuple):
+    """Replay `factor` times faster than real time; `clock` and `sleep` count in seconds."""
 
-    speed: float
+    factor: float
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
 
-def at_once(engine: sa.Engine, site: Site, moments: Iterable[Moment], tally: Tally) -> None:
-    """Write all readings that are not there yet, thousands to a transaction."""
+def load_all(engine: sa.Engine, site: Site, moments: Iterable[Moment], stats: ImportStats) -> None:
+    """Write all missing readings, thousands in a transaction."""
     for chunk in _chunks(site, moments):
-        _add(engine, site, [row for moment in chunk for row in _rows(site, moment)], tally)
+        _add(engine, site, [row for moment in chunk for row in _rows(site, moment)], stats)
 
 
-def paced(engine: sa.Engine, site: Site, moments: Iterable[Moment], tally: Tally, rate_limit: RateLimit) -> None:
-    """Write each moment as its turn comes, a transaction each.
+def replay(
+    engine: sa.Engine, site: Site, moments: Iterable[Moment], stats: ImportStats, replay_speed: ReplaySpeed
+) -> None:
+    """Write each moment at its time, in a transaction of its own.
 
-    A moment that is already there takes no time, and those after it count from it: so a second run goes on where the
-    first was ended.
+    A moment that is already stored takes no time, and those after it are timed from it: so a second run continues
+    where the first was interrupted.
     """
     start = None
     for moment, rows in _missing(engine, site, moments):
         if start is None or not rows:
-            start, started = moment.time, rate_limit.clock()
+            start, started = moment.time, replay_speed.clock()
         if rows:
-            _wait_until(started + (moment.time - start).total_seconds() / rate_limit.speed, rate_limit)
-            _add(engine, site, rows, tally)
+            _wait_until(started + (moment.time - start).total_seconds() / replay_speed.factor, replay_speed)
+            _add(engine, site, rows, stats)
 
 
 def _chunks(site: Site, moments: Iterable[Moment]) -> Iterator[list[Moment]]:
     moments = iter(moments)
-    size = max(1, TRANSACTION // len(site.sensor_ids))
+    size = max(1, TRANSACTION_SIZE // len(site.sensor_ids))
     while chunk := list(islice(moments, size)):
         yield chunk
 
 
 def _missing(engine: sa.Engine, site: Site, moments: Iterable[Moment]) -> Iterator[tuple[Moment, list[readings.Row]]]:
-    """Give each moment those of its readings that are not there yet."""
+    """Yield each moment with its readings that are not stored yet."""
     for chunk in _chunks(site, moments):
         with engine.begin() as connection:
             missing = set(readings.missing(connection, [row for moment in chunk for row in _rows(site, moment)]))
@@ -71,19 +73,19 @@ def _rows(site: Site, moment: Moment) -> Iterator[readings.Row]:
             yield sensor_id, moment.time, value
 
 
-def _add(engine: sa.Engine, site: Site, rows: list[readings.Row], tally: Tally) -> None:
+def _add(engine: sa.Engine, site: Site, rows: list[readings.Row], stats: ImportStats) -> None:
     with engine.begin() as connection:
-        _take_turn(connection, site)
+        _lock_storehouse(connection, site)
         added = readings.add_missing(connection, rows)
-    tally.added += added
+    stats.added += added
 
 
-def _take_turn(connection: sa.Connection, site: Site) -> None:
-    # Two imports into one storehouse at the same time would each find the same readings missing.
+def _lock_storehouse(connection: sa.Connection, site: Site) -> None:
+    # Without it, two concurrent imports into a storehouse would both find the same readings missing.
     storehouse = tables.storehouse.c.store_house_id
     connection.execute(sa.select(storehouse).where(storehouse == site.store_house_id).with_for_update())
 
 
-def _wait_until(due: float, rate_limit: RateLimit) -> None:
-    while (left := due - rate_limit.clock()) > 0:
-        rate_limit.sleep(min(left, NAP))
+def _wait_until(due: float, replay_speed: ReplaySpeed) -> None:
+    while (left := due - replay_speed.clock()) > 0:
+        replay_speed.sleep(min(left, MAX_SLEEP_S))

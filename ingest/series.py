@@ -1,4 +1,4 @@
-"""The rows of a table become moments: their times instants, in the order of the file."""
+"""Converts the rows of a table to moments: resolves their times to instants, in the order of the file."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -6,30 +6,30 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from ingest.clock_changes import Resolved, resolve
-from ingest.import_stats import Tally
+from ingest.import_stats import ImportStats
 from ingest.table import Row
 
 
 class Moment(NamedTuple):
-    """What the sensors read at an instant; None where one has no reading."""
+    """The readings of all sensors at an instant; None for a sensor without one."""
 
     time: datetime
     values: list[float | None]
 
 
-def moments(rows: Iterable[Row], zone: ZoneInfo, step: timedelta | None, tally: Tally) -> Iterator[Moment]:
-    """Give each row that can go in its instant; the tally learns of it, and of what cannot."""
+def moments(rows: Iterable[Row], zone: ZoneInfo, step: timedelta | None, stats: ImportStats) -> Iterator[Moment]:
+    """Yield the moment of each row that can be imported; `stats` counts it, and the rows that cannot."""
     last = None
     for row in rows:
-        tally.count_row(row)
+        stats.count_row(row)
         if row.time is None:
             continue
         try:
-            instant, turn = _instant(row.time, zone, last, step or timedelta(0))
+            instant, pass_number = _instant(row.time, zone, last, step or timedelta(0))
         except ValueError as error:
-            tally.leave_out_row(row.line, str(error))
+            stats.skip_row(row.line, str(error))
             continue
-        tally.count_moment(instant, turn, naive=row.time.tzinfo is None, values=row.values)
+        stats.count_moment(instant, pass_number, naive=row.time.tzinfo is None, values=row.values)
         last = instant
         yield Moment(instant, row.values)
 

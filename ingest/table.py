@@ -16,28 +16,28 @@ from ingest import cells
 TIME_NAMES = {"time", "timestamp", "date", "时间"}
 ENCODINGS = ("utf-8-sig", "gb18030")
 DELIMITERS = "\t;,"
-"""The rarer in names and numbers, the earlier: it wins where both would do."""
+"""Candidates; the first that fits wins, so those that are rarer in names and numbers come first."""
 BLANK = DELIMITERS + ' "\r\n'
-"""A line of nothing but these is no row; spreadsheets leave such lines at the end."""
-BEGINNING = 1000
-"""Rows that are looked at to tell the step between them, and the order they stand in."""
+"""A line of only these is no row; spreadsheets leave such lines at the end."""
+HEAD_ROWS = 1000
+"""Rows that are read ahead to find the step between rows, and their order."""
 
 
 class Fault(NamedTuple):
-    """Something that cannot go in: a cell (`column`), or a whole row."""
+    """Why a cell (of `column`), or a whole row, cannot be imported."""
 
     line: int
     column: str | None
     why: str
 
     def __str__(self) -> str:
-        """Name the place and the reason."""
-        place = f"line {self.line}" if self.column is None else f"line {self.line}, column {self.column}"
-        return f"{place}: {self.why}"
+        """Return the position and the reason."""
+        position = f"line {self.line}" if self.column is None else f"line {self.line}, column {self.column}"
+        return f"{position}: {self.why}"
 
 
 class Row(NamedTuple):
-    """A line of the table; `time` is None where the whole row is bad."""
+    """A line of the table; `time` is None if the whole row is bad."""
 
     line: int
     time: datetime | None
@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where things stand in a row; columns are counted from 0."""
+    """The columns of a row, counted from 0."""
 
     delimiter: str
     width: int
@@ -56,9 +56,9 @@ class Layout(NamedTuple):
 
 
 class Table:
-    """The rows of a table, in order, each read when its turn comes. Every line is a row of its own.
+    """The rows of a table, in order, read lazily.
 
-    So a quote that is never closed costs one row, not all that follow.
+    Every line is a row of its own, so a quote that is never closed costs one row, not all that follow.
     """
 
     def __init__(self, stream: Iterable[str]) -> None:
@@ -67,32 +67,32 @@ class Table:
         first = list(islice(lines, 1))
         self.layout = _layout(header, first[0][1] if first else "")
         self._rows = (_row(number, line, self.layout) for number, line in chain(first, lines))
-        self._beginning = list(islice(self._rows, BEGINNING))
+        self._head = list(islice(self._rows, HEAD_ROWS))
         self._check_times()
-        self.step = _step([row.time for row in self._beginning if row.time])
+        self.step = _step([row.time for row in self._head if row.time])
 
     def __iter__(self) -> Iterator[Row]:
-        """Go through all rows, once."""
-        return chain(self._beginning, self._rows)
+        """Iterate over all rows; possible only once."""
+        return chain(self._head, self._rows)
 
     @property
     def sensor_names(self) -> list[str]:
-        """The sensors, in the order of their values in a row."""
+        """The names of the sensors, in the order of a row's values."""
         return list(self.layout.sensors.values())
 
     def _check_times(self) -> None:
-        # Before anything is made in the database for a file that is something else.
-        if not self._beginning:
+        # Checked before anything is created in the database.
+        if not self._head:
             raise UsageError("there are no rows below the header")
-        if all(row.time is None for row in self._beginning):
-            raise UsageError(f"there is no row that can be read; {self._beginning[0].faults[0]}")
+        if all(row.time is None for row in self._head):
+            raise UsageError(f"there is no row that can be read; {self._head[0].faults[0]}")
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Table, io.BufferedReader]]:
-    """Open the table in the file, and the bytes below it, whose `tell()` is how far it has been read.
+def open_table(path: Path) -> Iterator[tuple[Table, io.BufferedReader]]:
+    """Open the table in the file, and its raw bytes, whose `tell()` is the position read so far.
 
-    Raises `UsageError` where the file cannot be read or holds no such table.
+    Raises `UsageError` if the file cannot be read or holds no table.
     """
     encoding = _encoding(path)
     with path.open("rb") as raw, io.TextIOWrapper(raw, encoding) as text:
@@ -142,7 +142,7 @@ def _layout(header: str, first: str) -> Layout:
 
 
 def _delimiter(header: str, first: str) -> str:
-    """Return the delimiter that cuts header and first row into equally many cells, the more the better."""
+    """Return the delimiter that splits header and first row into equally many cells, the more the better."""
 
     def fitness(delimiter: str) -> tuple[bool, int]:
         width = _width(header, delimiter)
@@ -165,7 +165,7 @@ def _check_names(names: list[str]) -> None:
         if names.count(name) > 1:
             raise UsageError(f"two columns are named {name!r}: give each sensor a name of its own")
         if len(name) > 255:
-            raise UsageError(f"the column name {cells.shown(name)} is longer than 255 characters")
+            raise UsageError(f"the column name {cells.quoted(name)} is longer than 255 characters")
 
 
 def _row(line: int, text: str, layout: Layout) -> Row:
@@ -176,7 +176,7 @@ def _row(line: int, text: str, layout: Layout) -> Row:
     if len(row) != layout.width:
         return Row(line, None, [], [Fault(line, None, f"{len(row)} cells where the header has {layout.width}")])
     try:
-        time = cells.time(row[layout.time])
+        time = cells.parse_time(row[layout.time])
     except ValueError as error:
         return Row(line, None, [], [Fault(line, layout.time_name, str(error))])
     return _values(line, time, row, layout)
@@ -184,25 +184,25 @@ def _row(line: int, text: str, layout: Layout) -> Row:
 
 def _values(line: int, time: datetime, row: list[str], layout: Layout) -> Row:
     values: list[float | None] = []
-    faults = _nameless(line, row, layout)
+    faults = _unnamed_cells(line, row, layout)
     for index, name in layout.sensors.items():
         value = None
         try:
-            value = cells.number(row[index], decimal_comma=layout.delimiter != ",")
+            value = cells.parse_number(row[index], decimal_comma=layout.delimiter != ",")
         except ValueError as error:
             faults.append(Fault(line, name, str(error)))
         values.append(value)
     return Row(line, time, values, faults)
 
 
-def _nameless(line: int, row: list[str], layout: Layout) -> list[Fault]:
-    # Many exports end each line with a delimiter; that is a column with nothing in it.
+def _unnamed_cells(line: int, row: list[str], layout: Layout) -> list[Fault]:
+    # Many exports end each line with a delimiter, which makes an empty column.
     others = (i for i in range(layout.width) if i != layout.time and i not in layout.sensors)
     return [Fault(line, str(i + 1), "this column has no name") for i in others if row[i].strip()]
 
 
 def _step(times: list[datetime]) -> timedelta | None:
-    """Return the usual step from row to row, negative where the newest come first; None if there is none."""
+    """Return the usual step from row to row, negative if the newest come first; None if there is none."""
     walls = [time.replace(tzinfo=None) for time in times]
     steps = [later - earlier for earlier, later in pairwise(walls) if later != earlier]
     return median_low(steps) if steps else None

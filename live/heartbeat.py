@@ -1,24 +1,25 @@
-"""The heartbeat: whether the database answers, known within 2 s whatever the poller's interval is."""
+"""The heartbeat: detects within 2 s that the database does not answer, whatever the poller's interval is."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 import sqlalchemy as sa
 
+from common.periodic import run_periodically
 from db.database import Database
+from db.dialects import dialect_of
 from errors import Unavailable
 
-log = logging.getLogger("live")
+log = logging.getLogger(__name__)
 
 PAUSE_S = 0.4
 """Between two beats; with the beat's own limit of 1.1 s, a loss is known after 1.5 s."""
 
 
 class Heartbeat:
-    """Asks the database for nothing, again and again, over a connection of its own.
+    """Pings the database periodically, over a connection of its own.
 
-    It sets `answering` of the `databases` that others ask, and awaits `changed` with what it is now.
+    It sets `answering` of the `databases` that others ask, and awaits `changed` with the new state.
     """
 
     def __init__(
@@ -30,16 +31,17 @@ class Heartbeat:
         self._answering = True
 
     async def run(self) -> None:
-        """Beat until cancelled."""
-        while True:
-            answering = await self._beat()
-            if answering != self._answering:
-                await self._turn(answering)
-            await asyncio.sleep(PAUSE_S)
+        """Ping until cancelled."""
+        await run_periodically(self._beat, PAUSE_S, log=log, purpose="watch the database")
 
-    async def _beat(self) -> bool:
+    async def _beat(self) -> None:
+        answering = await self._is_answering()
+        if answering != self._answering:
+            await self._change(answering)
+
+    async def _is_answering(self) -> bool:
         try:
-            await self._pulse.run(_ask)
+            await self._pulse.run(_ping)
         except Unavailable:
             return False
         except Exception:
@@ -47,7 +49,7 @@ class Heartbeat:
             return False
         return True
 
-    async def _turn(self, answering: bool) -> None:
+    async def _change(self, answering: bool) -> None:
         log.log(
             logging.INFO if answering else logging.ERROR, "the database %s", "answers again" if answering else "is lost"
         )
@@ -60,7 +62,5 @@ class Heartbeat:
             log.exception("what follows a change of the heartbeat failed")
 
 
-def _ask(connection: sa.Connection) -> None:
-    # SQLite answers a bare SELECT 1 without a look at its file, though that be locked or gone.
-    nothing = "SELECT 1 FROM sqlite_master LIMIT 1" if connection.dialect.name == "sqlite" else "SELECT 1"
-    connection.execute(sa.text(nothing)).all()
+def _ping(connection: sa.Connection) -> None:
+    connection.execute(sa.text(dialect_of(connection).ping)).all()

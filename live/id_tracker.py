@@ -1,8 +1,8 @@
-"""What of a growing table has been seen: all ids up to the frontier, but for the holes.
+"""Tracks which ids of a growing table have been seen: all up to the last one, except for the holes.
 
-Rows commit out of the order of their ids: whoever asks only for "above the last id" never sees the row that was given
-its id early and committed late (4.6 % of them, under 16 writers). So every id that is passed over is remembered as a
-hole and asked for again until the longest transaction must be over. Pure: no clock, no database.
+Rows are not committed in the order of their ids: a reader that only queries "above the last id" misses rows that got
+their id early and were committed late (4.6 % of them, with 16 writers). So every skipped id is remembered as a hole,
+and queried again until the longest transaction must be over. Pure: no clock, no database.
 """
 
 import bisect
@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 from ask.readings import Row
 
 EAGER_S = 30.0
-"""A hole younger than this is asked for each time; an older one after each further tenth of its age."""
-MOST_HOLES = 500
-"""Holes asked for at once; the one that has waited longest goes first."""
+"""A hole younger than this is in each query; an older one is queried again after a tenth of its age."""
+MAX_HOLES_PER_QUERY = 500
+"""Holes in one query; those that have been due for longest go first."""
 
 
 @dataclass(slots=True)
 class Hole:
-    """Ids from `low` to `high` that were not there; times are in seconds of the caller's clock."""
+    """Ids from `low` to `high` that were missing; times are in seconds of the caller's clock."""
 
     low: int
     high: int
@@ -29,99 +29,96 @@ class Hole:
     due: float
 
 
-class Question(NamedTuple):
-    """What to ask: the rows from the id `known` on, and those in `holes`."""
+class Query(NamedTuple):
+    """The rows to query: those from the id `first_id` on, and those in `holes`."""
 
-    known: int
+    first_id: int
     holes: list[tuple[int, int]]
 
 
 class Restarted(Exception):
-    """The last row seen is not there any more, or another has taken its id: the table may have begun anew."""
+    """The last row seen is gone, or another row has its id: the table may have been emptied or restored."""
 
 
 class IdTracker:
-    """The ids seen so far. `known` is the highest, `patience_s` how long a hole is waited for."""
+    """The ids seen so far: `last_id` is the highest, `patience_s` how long a hole is queried again."""
 
-    def __init__(self, known: int, patience_s: float) -> None:
-        self.known = known
+    def __init__(self, last_id: int, patience_s: float) -> None:
+        self.last_id = last_id
         self.patience_s = patience_s
         self._anchor: tuple[Any, ...] | None = None
         self._holes: list[Hole] = []  # by id; they never overlap
 
     @classmethod
-    def begin(cls, highest: int, lowest: int, recent: Iterable[int], patience_s: float, now: float) -> "IdTracker":
-        """Begin at `highest`, counting as seen all below `lowest`, and the `recent` ids between the two."""
+    def start_at(cls, highest: int, lowest: int, recent: Iterable[int], patience_s: float, now: float) -> "IdTracker":
+        """Start at `highest`; all ids below `lowest`, and the `recent` ones between the two, count as seen."""
         id_tracker = cls(lowest - 1, patience_s)
         for reading_id in sorted(recent):
-            if id_tracker.known < reading_id <= highest:
+            if id_tracker.last_id < reading_id <= highest:
                 id_tracker._advance(reading_id, now)
-        if id_tracker.known < highest:
-            id_tracker._holes.append(Hole(id_tracker.known + 1, highest, now, now))
-            id_tracker.known = highest
+        if id_tracker.last_id < highest:
+            id_tracker._holes.append(Hole(id_tracker.last_id + 1, highest, now, now))
+            id_tracker.last_id = highest
         return id_tracker
 
     @classmethod
-    def resume(cls, known: int, holes: Iterable[tuple[int, int]], patience_s: float, now: float) -> "IdTracker":
-        """Go on at `known`, with the `holes` that another frontier had there; they are waited for anew."""
-        id_tracker = cls(known, patience_s)
-        id_tracker._holes = [Hole(low, high, now, now) for low, high in holes if high < known]
+    def resume_at(cls, last_id: int, holes: Iterable[tuple[int, int]], patience_s: float, now: float) -> "IdTracker":
+        """Continue at `last_id` with the `holes` that another tracker had there; their patience starts again."""
+        id_tracker = cls(last_id, patience_s)
+        id_tracker._holes = [Hole(low, high, now, now) for low, high in holes if high < last_id]
         return id_tracker
 
-    def spans(self) -> list[tuple[int, int]]:
-        """Return the holes that are still waited for, by id, ends included."""
+    def hole_spans(self) -> list[tuple[int, int]]:
+        """Return the holes that are still queried, by id, as first and last id."""
         return [(hole.low, hole.high) for hole in self._holes]
 
-    @property
-    def holes(self) -> int:
-        """How many holes are still waited for."""
-        return len(self._holes)
+    def next_query(self, now: float) -> Query:
+        """Return what to query now."""
+        due = heapq.nsmallest(
+            MAX_HOLES_PER_QUERY, (hole for hole in self._holes if hole.due <= now), key=lambda hole: hole.due
+        )
+        return Query(self.last_id, sorted((hole.low, hole.high) for hole in due))
 
-    def question(self, now: float) -> Question:
-        """Return what to ask for now."""
-        due = heapq.nsmallest(MOST_HOLES, (hole for hole in self._holes if hole.due <= now), key=lambda hole: hole.due)
-        return Question(self.known, sorted((hole.low, hole.high) for hole in due))
+    def add_rows(self, query: Query, rows: Sequence[Row], limit: int, now: float) -> list[Row]:
+        """Return the new ones of `rows`, the result of `query` with at most `limit` rows for each of its parts.
 
-    def take(self, asked: Question, rows: Sequence[Row], most: int, now: float) -> list[Row]:
-        """Return those of `rows`, the answer to `asked` with at most `most` rows to each part, that are new.
-
-        `now` is when the question was put. Raises `Restarted`; the frontier is then as it was.
+        `now` is when the query was sent. Raises `Restarted`; the tracker is then unchanged.
         """
-        late = [row for row in rows if _id(row) < asked.known]
-        ahead = [row for row in rows if _id(row) >= asked.known]
+        late = [row for row in rows if _id(row) < query.first_id]
+        ahead = [row for row in rows if _id(row) >= query.first_id]
         self._check_anchor(ahead)
-        new = [row for row in late if self._fill(_id(row), now)]
-        if len(late) < most:
-            self._put_off(asked.holes, now)
+        new = [row for row in late if self._remove_from_hole(_id(row), now)]
+        if len(late) < limit:
+            self._postpone(query.holes, now)
         for row in ahead:
-            if _id(row) > self.known:
+            if _id(row) > self.last_id:
                 self._advance(_id(row), now)
                 new.append(row)
             elif self._anchor is not None and row.content != self._anchor:
-                new.append(row)  # its value was corrected in place: what is shown must follow
-            if _id(row) == self.known:
+                new.append(row)  # its value was corrected in place: the page must show it
+            if _id(row) == self.last_id:
                 self._anchor = row.content
         return new
 
     def _check_anchor(self, ahead: Sequence[Row]) -> None:
-        # The question includes the last row seen, so that a table that was emptied or restored shows at once.
+        # The query includes the last row seen, so a table that was emptied or restored is noticed at once.
         if self._anchor is None:
             return
-        if not ahead or _id(ahead[0]) != self.known or _what(ahead[0].content) != _what(self._anchor):
+        if not ahead or _id(ahead[0]) != self.last_id or _identity(ahead[0].content) != _identity(self._anchor):
             raise Restarted
 
     def step_back(self) -> None:
-        """Go on although the last row seen is gone; should another have taken its id, that one is new."""
+        """Continue although the last row seen is gone; another row with its id counts as new."""
         self._anchor = None
-        self.known -= 1
+        self.last_id -= 1
 
     def _advance(self, reading_id: int, now: float) -> None:
-        if reading_id > self.known + 1:
-            self._holes.append(Hole(self.known + 1, reading_id - 1, now, now))
-        self.known = reading_id
+        if reading_id > self.last_id + 1:
+            self._holes.append(Hole(self.last_id + 1, reading_id - 1, now, now))
+        self.last_id = reading_id
 
-    def _fill(self, reading_id: int, now: float) -> bool:
-        """Take an id out of its hole; False where it is in none: it has been seen."""
+    def _remove_from_hole(self, reading_id: int, now: float) -> bool:
+        """Remove an id from its hole; return False if it is in none, as it has been seen."""
         index = bisect.bisect_right(self._holes, reading_id, key=lambda hole: hole.low) - 1
         if index < 0 or self._holes[index].high < reading_id:
             return False
@@ -130,9 +127,9 @@ class IdTracker:
         self._holes[index:index] = [Hole(low, high, hole.since, hole.due) for low, high in parts if low <= high]
         return True
 
-    def _put_off(self, asked: Iterable[tuple[int, int]], now: float) -> None:
-        """Say when the holes that were asked for in vain are asked for next; give up those that waited long enough."""
-        spans = list(asked)
+    def _postpone(self, queried: Iterable[tuple[int, int]], now: float) -> None:
+        """Set when the holes that stayed empty are queried next; give up those older than the patience."""
+        spans = list(queried)
         kept = []
         for hole in self._holes:
             if hole.due <= now and _within(hole, spans):
@@ -149,11 +146,11 @@ def _within(hole: Hole, spans: list[tuple[int, int]]) -> bool:
     return index >= 0 and hole.high <= spans[index][1]
 
 
-def _what(content: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Sensor, metric and time of a row: what its values are values of."""
+def _identity(content: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return sensor, metric and time of a row, without its values."""
     return content[:3]
 
 
 def _id(row: Row) -> int:
-    assert row.reading_id is not None  # noqa: S101 - a frontier is for tables whose rows have ids
+    assert row.reading_id is not None  # noqa: S101 - only tables whose rows have ids are tracked
     return row.reading_id

@@ -1,4 +1,4 @@
-"""The overview: all storehouses at a glance, pushed to those who watch them."""
+"""The feed of the overview: a summary of all storehouses, pushed to the connections that watch it."""
 
 import asyncio
 import logging
@@ -6,91 +6,102 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from ask import Ask, answers
+from access.guard import PushGuard
+from ask import answers
 from ask.answers import Alarm, Id, Organisation, OverviewOrganisation, Storehouse
 from ask.history import SPARK_HOURS
 from ask.journal import Transition
 from ask.readings import Key
-from ask.visibility import EVERYTHING, Visibility
+from ask.sensors import Sensor
+from ask.visibility import Visibility
 from common.clock import Clock
-from db.database import Database
+from common.periodic import run_periodically
 from errors import Unavailable
 from live.newest import Newest
-from live.storehouse_feed import Emit, room
-from live.storehouse_summary import counts, glance, severity, spark_of
-from logger import errors_logged
-from record import journal
+from live.storehouse_feed import Push, room
+from live.storehouse_summary import is_raised, severity, spark_sensor, storehouse_summary
 from transport.recipients import Recipients
 
-log = logging.getLogger("live")
+log = logging.getLogger(__name__)
 
 REFRESH_S = 30.0
-"""Between two looks at what the organisations are called, while anybody watches."""
-SPARKS = timedelta(minutes=5)
-"""How old the means of the last hours may be."""
+"""Between two reads of the organisations' names, while anybody watches."""
+MAX_SPARK_AGE = timedelta(minutes=5)
+"""How old the hourly means may be."""
 
 
 @dataclass(slots=True)
 class Group:
-    """Those who watch and may see the same: one message serves all of them."""
+    """The watchers with the same visibility: one message serves all of them."""
 
     sids: dict[str, None] = field(default_factory=dict)
     recipients: Recipients = field(default_factory=lambda: Recipients(()))
-    told: set[Id] = field(default_factory=set)
-    """The organisations that they have been told of."""
+    pushed_organisations: set[Id] = field(default_factory=set)
+    """The organisations that the group was sent."""
 
-    def gather(self) -> None:
-        """Find the audience anew."""
+    def update_recipients(self) -> None:
+        """Address the messages to those who are in the group now."""
         self.recipients = Recipients(map(room, self.sids))
 
 
-class Overview:
-    """Keeps each storehouse's part as it was encoded, and makes anew only those that look different.
+class OverviewQuestions(Protocol):
+    """The questions that the overview needs answered; see `ask.Ask`."""
 
-    `state` has the alarm journal; `is_lost` tells whether the sensor database is lost; `own` is awaited between
-    reading what is told of a storehouse and telling it, to learn whose it is.
+    async def organisations(self) -> list[Organisation]:
+        """Return all organisations."""
+
+    async def sparks(self, sensors: Sequence[Sensor], /) -> dict[Key, list[float | None]]:
+        """Return the hourly means of the last 24 hours of each sensor."""
+
+
+class OverviewFeed:
+    """Keeps each storehouse's summary encoded, and encodes again only those that look different.
+
+    `is_lost` tells whether the sensor database is lost; `refresh_owners` is awaited between reading something about a
+    storehouse and pushing it.
     """
 
     def __init__(
         self,
-        ask: Ask,
-        state: Database,
+        ask: OverviewQuestions,
         newest: Newest,
-        emit: Emit,
+        push: Push,
         clock: Clock,
         is_lost: Callable[[], bool],
-        own: Callable[[], Awaitable[None]],
+        refresh_owners: Callable[[], Awaitable[None]],
+        guard: PushGuard,
     ) -> None:
         self._ask = ask
-        self._own = own
-        self._state = state
+        self._refresh_owners = refresh_owners
         self._newest = newest
-        self._emit = emit
+        self._send = push
         self._clock = clock
         self._is_lost = is_lost
+        self._guard = guard
         self._was_lost = False
+        # Not in python-socketio's session: a push asks for all watchers of one visibility, not for one connection.
         self._watchers: dict[str, Visibility] = {}
         self._groups: dict[Visibility, Group] = {}
         self._watched = asyncio.Event()
         self._organisations: dict[Id, Organisation] = {}
         self._open: dict[Id, dict[Id, Alarm]] = defaultdict(dict)  # by storehouse
         self._sparks: dict[Key, list[float | None]] = {}
-        self._sparks_at: datetime | None = None
-        self._parts: dict[Id, msgspec.Raw] = {}  # by storehouse
-        self._looks: dict[Id, tuple[int, Storehouse]] = {}
-        """How a storehouse looked when its part was made; where there is none, it is to be made anew."""
-        self._shown: dict[Id, list[Id]] = {}
+        self._sparks_read_at: datetime | None = None
+        self._summaries: dict[Id, msgspec.Raw] = {}  # by storehouse
+        self._versions: dict[Id, tuple[int, Storehouse]] = {}
+        """The state of which each summary was made; a summary without one is to be made again."""
+        self._store_house_ids: dict[Id, list[Id]] = {}
         """The storehouses of each organisation."""
-        self._different: set[Id] = set()
+        self._changed: set[Id] = set()
         """The organisations that look different from what was pushed."""
 
     @property
     def watchers(self) -> tuple[str, ...]:
-        """The connections that watch it."""
+        """The connections that watch the overview."""
         return tuple(self._watchers)
 
     @property
@@ -98,38 +109,40 @@ class Overview:
         """How many alarms are open, by severity."""
         return Counter(severity(alarm) for here in self._open.values() for alarm in here.values())
 
-    async def begin(self) -> None:
-        """Learn which alarms are open, and the organisations; raises `Unavailable`.
+    async def load(self, open_alarms: Iterable[Alarm]) -> None:
+        """Start with these open alarms, and read the organisations; raises `Unavailable`.
 
-        The journal is to be followed from before this on.
+        The journal is to be followed from before the alarms were read, so that no transition is missed in between.
         """
-        for step in (await self._state.run(journal.open_steps)).values():
-            self._note(step.alarm)
-        await self.learn()
+        for alarm in open_alarms:
+            self._add_alarm(alarm)
+        await self.refresh_organisations()
 
-    async def learn(self) -> None:
-        """Learn which organisations there are; raises `Unavailable` where nothing is known of them."""
+    async def refresh_organisations(self) -> None:
+        """Read the organisations; raises `Unavailable` where none are known yet."""
         try:
-            found = {one.org_id: one for one in await self._ask.organisations(EVERYTHING)}
+            organisations = {organisation.org_id: organisation for organisation in await self._ask.organisations()}
         except Unavailable:
             if not self._organisations:
                 raise
             return
-        self._different |= {one for one in found if self._organisations.get(one) != found[one]}
-        self._organisations = found
+        self._changed |= {
+            org_id for org_id, organisation in organisations.items() if self._organisations.get(org_id) != organisation
+        }
+        self._organisations = organisations
 
     def watch(self, sid: str, visibility: Visibility) -> None:
-        """Push to this connection what `sight` has of the overview, whatever is not in the answer that it gets now."""
+        """Push to this connection from now on what changes; it gets an `answer` of the present state itself."""
         self.leave(sid)
-        self._look()
+        self._update()
         if not self._watchers:
-            self._different.clear()  # nobody else waits for it
+            self._changed.clear()  # nobody else waits for it
         self._watchers[sid] = visibility
         self._watched.set()
         group = self._groups.setdefault(visibility, Group())
         group.sids[sid] = None
-        group.gather()
-        group.told.update(self._seen(visibility))
+        group.update_recipients()
+        group.pushed_organisations.update(self._visible_organisations(visibility))
 
     def leave(self, sid: str) -> None:
         """Push nothing more to this connection, whether or not it watches."""
@@ -137,127 +150,128 @@ class Overview:
         if visibility is not None:
             group = self._groups[visibility]
             del group.sids[sid]
-            group.gather()
+            group.update_recipients()
             if not group.sids:
                 del self._groups[visibility]
         if not self._watchers:
             self._watched.clear()
 
-    async def review(self, sid: str, visibility: Visibility) -> None:
-        """Have a connection that watches see this from now on, and no more of what it saw before."""
+    async def caller_changed(self, sid: str, visibility: Visibility) -> None:
+        """Show a watching connection this from now on, and no more of what it saw before."""
         before = self._watchers.get(sid)
         if before is None or before == visibility:
             return
-        told = self._groups[before].told
+        pushed = self._groups[before].pushed_organisations
         self.watch(sid, visibility)
-        both = {**self._seen(visibility), **dict.fromkeys(told)}
-        await self._emit("overview", self._overview(both, visibility), Recipients([room(sid)]))
+        org_ids = {**self._visible_organisations(visibility), **dict.fromkeys(pushed)}
+        await self._send("overview", self._message(org_ids, visibility), Recipients([room(sid)]))
 
     def answer(self, visibility: Visibility) -> answers.Overview:
-        """Return all organisations of which one may see anything, as they stand."""
-        self._look()
-        return self._overview(self._seen(visibility), visibility)
+        """Return all visible organisations as they stand."""
+        self._update()
+        return self._message(self._visible_organisations(visibility), visibility)
 
-    async def follow(self, transitions: Sequence[Transition]) -> None:
-        """Take over what has happened to alarms, and push it."""
-        for one in transitions:
-            self._note(one.alarm)
+    async def add_transitions(self, transitions: Sequence[Transition]) -> None:
+        """Apply alarm transitions, and push what has changed."""
+        for transition in transitions:
+            self._add_alarm(transition.alarm)
         await self.push()
 
     async def push(self) -> None:
         """Push each organisation that looks different."""
         if not self._watchers:
             return
-        self._look()
-        different, self._different = self._different, set()
-        for org_id in different:
+        self._update()
+        changed, self._changed = self._changed, set()
+        for org_id in changed:
             for visibility, group in list(self._groups.items()):
-                is_seen = self._sees(visibility, org_id)
-                if is_seen or org_id in group.told:
-                    (group.told.add if is_seen else group.told.discard)(org_id)
-                    told = self._overview([org_id], visibility)
-                    await self._emit("overview", told, group.recipients, ("overview", org_id))
+                is_visible = self._sees_organisation(visibility, org_id)
+                if is_visible or org_id in group.pushed_organisations:
+                    (group.pushed_organisations.add if is_visible else group.pushed_organisations.discard)(org_id)
+                    message = self._message([org_id], visibility)
+                    await self._send("overview", message, group.recipients, ("overview", org_id))
 
     async def run(self) -> None:
-        """Keep what the poller does not bring while anybody watches, until cancelled."""
-        while True:
-            await self._watched.wait()
-            with errors_logged(log, "keep the overview"):
-                await self.learn()
-                await self._learn_sparks()
-                await self.push()
-            await asyncio.sleep(REFRESH_S)
+        """Refresh what the poller does not bring, while anybody watches, until cancelled."""
+        await run_periodically(self._refresh_while_watched, REFRESH_S, log=log, purpose="refresh the overview")
 
-    async def _learn_sparks(self) -> None:
+    async def _refresh_while_watched(self) -> None:
+        await self._watched.wait()
+        await self.refresh_organisations()
+        await self._refresh_sparks()
+        await self.push()
+
+    async def _refresh_sparks(self) -> None:
         now = self._clock()
-        if self._sparks_at is not None and now - self._sparks_at < SPARKS:
+        if self._sparks_read_at is not None and now - self._sparks_read_at < MAX_SPARK_AGE:
             return
-        places = {
-            one.store_house_id: spark_of(self._newest.sensors(one.store_house_id)) for one in self._newest.storehouses()
+        sensors = {
+            storehouse.store_house_id: spark_sensor(self._newest.sensors(storehouse.store_house_id))
+            for storehouse in self._newest.storehouses()
         }
-        found = await self._ask.sparks([one for one in places.values() if one is not None])
-        await self._own()
-        for store_house_id, sensor in places.items():
-            if sensor is not None and found.get(sensor.key) != self._sparks.get(sensor.key):
-                self._looks.pop(store_house_id, None)
-        self._sparks, self._sparks_at = found, now
+        sparks = await self._ask.sparks([sensor for sensor in sensors.values() if sensor is not None])
+        await self._refresh_owners()
+        for store_house_id, sensor in sensors.items():
+            if sensor is not None and sparks.get(sensor.key) != self._sparks.get(sensor.key):
+                self._versions.pop(store_house_id, None)
+        self._sparks, self._sparks_read_at = sparks, now
 
-    def _note(self, alarm: Alarm) -> None:
+    def _add_alarm(self, alarm: Alarm) -> None:
         here = self._open[alarm.store_house_id]
-        if counts(alarm):
+        if is_raised(alarm):
             here[alarm.alarm_id] = alarm
         else:
             here.pop(alarm.alarm_id, None)
-        self._looks.pop(alarm.store_house_id, None)
+        self._versions.pop(alarm.store_house_id, None)
 
-    def _look(self) -> None:
-        """Make the parts anew that look different."""
-        shown: dict[Id, list[Id]] = defaultdict(list)
+    def _update(self) -> None:
+        """Make the summaries again that are out of date."""
+        store_house_ids: dict[Id, list[Id]] = defaultdict(list)
         for storehouse in self._newest.storehouses():
             store_house_id = storehouse.store_house_id
-            shown[storehouse.org_id].append(store_house_id)
-            looks = self._newest.looks(store_house_id), storehouse
-            if self._looks.get(store_house_id) != looks:
-                self._looks[store_house_id] = looks
-                part = self._part(storehouse)
-                if self._parts.get(store_house_id) != part:
-                    self._parts[store_house_id] = part
-                    self._different.add(storehouse.org_id)
-        if shown != self._shown:
-            self._different |= {one for one in shown.keys() | self._shown if shown.get(one) != self._shown.get(one)}
-            self._shown = dict(shown)
-            self._parts = {one: self._parts[one] for of_org in shown.values() for one in of_org}
+            store_house_ids[storehouse.org_id].append(store_house_id)
+            version = self._newest.version(store_house_id), storehouse
+            if self._versions.get(store_house_id) != version:
+                self._versions[store_house_id] = version
+                summary = self._summary(storehouse)
+                if self._summaries.get(store_house_id) != summary:
+                    self._summaries[store_house_id] = summary
+                    self._changed.add(storehouse.org_id)
+        before = self._store_house_ids
+        if store_house_ids != before:
+            org_ids = store_house_ids.keys() | before
+            self._changed |= {org_id for org_id in org_ids if store_house_ids.get(org_id) != before.get(org_id)}
+            self._store_house_ids = dict(store_house_ids)
+            existing = [store_house_id for of_one in store_house_ids.values() for store_house_id in of_one]
+            self._summaries = {store_house_id: self._summaries[store_house_id] for store_house_id in existing}
         if self._was_lost != self._is_lost():
             self._was_lost = not self._was_lost
-            self._different |= self._organisations.keys() | self._shown
+            self._changed |= self._organisations.keys() | self._store_house_ids
 
-    def _part(self, storehouse: Storehouse) -> msgspec.Raw:
+    def _summary(self, storehouse: Storehouse) -> msgspec.Raw:
         store_house_id = storehouse.store_house_id
-        sensor = spark_of(self._newest.sensors(store_house_id))
+        sensor = spark_sensor(self._newest.sensors(store_house_id))
         spark = self._sparks.get(sensor.key) if sensor is not None else None
         envs = self._newest.envs(store_house_id, self._clock())
         alarms = self._open[store_house_id].values()
-        return msgspec.Raw(msgspec.json.encode(glance(storehouse, envs, alarms, spark or [None] * SPARK_HOURS)))
+        summary = storehouse_summary(storehouse, envs, alarms, spark or [None] * SPARK_HOURS)
+        return msgspec.Raw(msgspec.json.encode(summary))
 
-    def _seen(self, visibility: Visibility) -> dict[Id, None]:
-        """The organisations of which one may see anything, in their order."""
-        known = {**self._organisations, **self._shown}
-        return {org_id: None for org_id in known if self._sees(visibility, org_id)}
+    def _visible_organisations(self, visibility: Visibility) -> dict[Id, None]:
+        """Return the organisations of which anything is visible, in their order."""
+        org_ids = {**self._organisations, **self._store_house_ids}
+        return {org_id: None for org_id in org_ids if self._sees_organisation(visibility, org_id)}
 
-    def _sees(self, visibility: Visibility, org_id: Id) -> bool:
-        return visibility.organisation(org_id) or any(
-            self._newest.sees(visibility, one) for one in self._shown.get(org_id, ())
-        )
+    def _sees_organisation(self, visibility: Visibility, org_id: Id) -> bool:
+        return self._guard.sees_organisation(visibility, org_id, self._store_house_ids.get(org_id, ()))
 
-    def _overview(self, org_ids: Iterable[Id], visibility: Visibility) -> answers.Overview:
-        told = [self._organisation(org_id, visibility) for org_id in org_ids]
-        return answers.Overview(self._clock(), self._is_lost(), told)
+    def _message(self, org_ids: Iterable[Id], visibility: Visibility) -> answers.Overview:
+        organisations = [self._organisation(org_id, visibility) for org_id in org_ids]
+        return answers.Overview(self._clock(), self._is_lost(), organisations)
 
     def _organisation(self, org_id: Id, visibility: Visibility) -> OverviewOrganisation:
-        """An organisation of which one may see nothing is told like one that is gone: nameless and empty."""
-        known = self._organisations.get(org_id) if self._sees(visibility, org_id) else None
-        places = self._shown.get(org_id, ())
-        if not visibility.organisation(org_id):
-            places = [one for one in places if self._newest.sees(visibility, one)]
-        parts: Any = [self._parts[one] for one in places]
-        return OverviewOrganisation(org_id, known.org_name if known else "", parts)
+        """Return an organisation; one that is hidden looks like one that is gone: nameless and empty."""
+        organisation = self._organisations.get(org_id) if self._sees_organisation(visibility, org_id) else None
+        visible = self._guard.visible_storehouses(visibility, org_id, self._store_house_ids.get(org_id, ()))
+        summaries: Any = [self._summaries[store_house_id] for store_house_id in visible]
+        return OverviewOrganisation(org_id, organisation.org_name if organisation else "", summaries)

@@ -1,4 +1,4 @@
-"""Readings that nobody is handed before it is known whose they are."""
+"""A source that refreshes storehouse ownership before it hands out a batch."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,32 +7,33 @@ from live.source import Position, Source
 
 
 class OwnerCheckedSource:
-    """Hands out what `source` does, once `own` has been awaited since; what `own` fails for, by raising, is kept."""
+    """Hands out what `source` does, each batch after `refresh_owners`; a batch is kept while that raises."""
 
-    def __init__(self, source: Source, own: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, source: Source, refresh_owners: Callable[[], Awaitable[None]]) -> None:
         self._source = source
-        self._own = own
-        self._kept: tuple[list[Reading], bool] | None = None
-        self._before = Position()
-        """How far the source had come before it read what is kept."""
+        self._refresh_owners = refresh_owners
+        self._batch: tuple[list[Reading], bool] | None = None
+        """A batch that is not handed out yet."""
+        self._position_before = Position()
+        """Where the source stood before it read the batch."""
 
-    async def begin(self) -> None:
+    async def start_at_end(self) -> None:
         """Count all that is there as seen."""
-        await self._source.begin()
+        await self._source.start_at_end()
 
-    async def resume(self, position: Position) -> None:
+    async def resume_at(self, position: Position) -> None:
         """Count as seen what another source had handed out when this was its position; perhaps a little less."""
-        await self._source.resume(position)
+        await self._source.resume_at(position)
 
     def position(self) -> Position:
         """Return how far it has come."""
-        return self._source.position() if self._kept is None else self._before
+        return self._source.position() if self._batch is None else self._position_before
 
-    async def read(self) -> tuple[list[Reading], bool]:
+    async def read_new(self) -> tuple[list[Reading], bool]:
         """Return readings not handed out yet, and whether there may be more at once."""
-        if self._kept is None:
-            before = self._source.position()
-            self._kept, self._before = await self._source.read(), before
-        await self._own()
-        kept, self._kept = self._kept, None
-        return kept
+        if self._batch is None:
+            position = self._source.position()
+            self._batch, self._position_before = await self._source.read_new(), position
+        await self._refresh_owners()
+        batch, self._batch = self._batch, None
+        return batch

@@ -1,32 +1,33 @@
-"""The poller: looks for new readings, and hands each of them once to whoever subscribed."""
+"""The poller: queries new readings at a fixed interval, and hands each of them once to every subscriber."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from ask.readings import Reading
+from common.periodic import run_periodically
 from errors import Unavailable
 from live.source import Source
 
-log = logging.getLogger("live")
+log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
-"""Between two looks while the database does not answer, where the interval is longer."""
+"""Seconds between two polls while the database does not answer, if the interval is longer."""
 LATE_S = 0.8
-"""An answer that takes longer may never come: one behind a lock does not, while the heartbeat finds nothing wrong."""
+"""After so many seconds a query counts as late: behind a lock it may hang while the heartbeat finds nothing wrong."""
 
 Consumer = Callable[[Sequence[Reading]], Awaitable[None]]
 
 
 class Poller:
-    """Asks one bounded question a tick, for all storehouses together, on the event loop it is run in.
+    """Runs one bounded query per tick, for all storehouses together, on the event loop.
 
-    `ticked` is awaited after each tick: with True when all that is committed has been handed out, with False when
-    the database did not answer. `late` is awaited when a question is not answered after `LATE_S`. `timed` goes around
-    each tick, with what follows it.
+    `ticked` is awaited after each tick: with True when all committed readings have been handed out, with False if the
+    database did not answer. `late` is awaited when a query is not answered after `LATE_S`. `timed` is the context of
+    each tick, including `ticked`.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Poller:
         timed: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.interval_s = interval_s
-        self.answered = self.arrived = time.monotonic()
+        self.answered_at = self.new_readings_at = time.monotonic()
         """When the database last answered, and when it last had new readings, by `time.monotonic`; at first, now."""
         self._source = source
         self._ticked = ticked
@@ -46,9 +47,10 @@ class Poller:
         self._timed = timed
         self._consumers: list[Consumer] = []
         self._woken = asyncio.Event()
+        self._next_tick_at = 0.0
 
     def subscribe(self, consumer: Consumer) -> None:
-        """Have `consumer` awaited with every new reading; of those subscribed it sees each once."""
+        """Await `consumer` with all new readings from now on, each once."""
         self._consumers.append(consumer)
 
     def wake(self) -> None:
@@ -56,42 +58,49 @@ class Poller:
         self._woken.set()
 
     async def run(self) -> None:
-        """Tick until cancelled."""
-        while True:
-            start = time.monotonic()
-            with self._timed():
-                answered = await self._tick()
-                await self._tell(partial(self._ticked, answered))
-            interval_s = self.interval_s if answered else min(self.interval_s, RETRY_S)
-            await self._wait(start + interval_s - time.monotonic())
+        """Tick until cancelled. The interval is counted from the start of each tick."""
+        await run_periodically(
+            self._timed_tick,
+            lambda: self._next_tick_at - time.monotonic(),
+            log=log,
+            purpose="poll for new readings",
+            wake=self._woken,
+        )
+
+    async def _timed_tick(self) -> None:
+        start = time.monotonic()
+        with self._timed():
+            answered = await self._tick()
+            await self._call(partial(self._ticked, answered))
+        self._next_tick_at = start + (self.interval_s if answered else min(self.interval_s, RETRY_S))
 
     async def _tick(self) -> bool:
         more = True
         try:
             while more:
-                readings, more = await self._read()
-                self.answered = time.monotonic()
+                readings, more = await self._read_new()
+                self.answered_at = time.monotonic()
                 if readings:
-                    self.arrived = self.answered
+                    self.new_readings_at = self.answered_at
                     await self._hand_out(readings)
         except Unavailable:
             return False
         except Exception:
-            # A poller that ends would leave every screen standing still and looking alive.
+            # If the poller ended, every page would stand still and look alive.
             log.exception("the poller's question failed")
             return False
         return True
 
-    async def _read(self) -> tuple[list[Reading], bool]:
-        """Ask, and wait for the answer; where it is late, that is told meanwhile."""
-        asked = asyncio.create_task(self._source.read())
+    async def _read_new(self) -> tuple[list[Reading], bool]:
+        """Query, and wait for the result; call `late` meanwhile if it takes too long."""
+        query = asyncio.create_task(self._source.read_new())
         try:
-            done, _ = await asyncio.wait([asked], timeout=LATE_S)
+            done, _ = await asyncio.wait([query], timeout=LATE_S)
             if not done:
-                await self._tell(self._late)
-            return await asked
+                await self._call(self._late)
+            return await query
         finally:
-            asked.cancel()
+            query.cancel()
 
     async def _hand_out(self, readings: Sequence[Reading]) -> None:
         for consumer in self._consumers:
@@ -100,15 +109,8 @@ class Poller:
             except Exception:
                 log.exception("a consumer failed on %d readings", len(readings))
 
-    async def _tell(self, what: Callable[[], Awaitable[None]]) -> None:
+    async def _call(self, callback: Callable[[], Awaitable[None]]) -> None:
         try:
-            await what()
+            await callback()
         except Exception:
             log.exception("what follows a tick failed")
-
-    async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            # Not wait_for: that of Python 3.11 loses a cancellation which meets the event.
-            async with asyncio.timeout(max(seconds, 0)):
-                await self._woken.wait()
-        self._woken.clear()

@@ -1,20 +1,24 @@
-"""The screens: what is pushed to those who watch a storehouse."""
+"""The feed of a storehouse: what is pushed to the connections that watch it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
+from access.caller import Caller
+from access.guard import PushGuard
 from ask.answers import EVERYWHERE, Alarms, AskError, Envs, Id
 from ask.journal import Transition
 from ask.readings import Reading
-from ask.visibility import Visibility
 from common.clock import Clock
 from errors import NotFound
 from globals import Clients
 from live.newest import Newest
 from transport.recipients import Recipients
+
+CallerOf = Callable[[str], Awaitable[Caller | None]]
+"""Returns who a connection (sid) belongs to; None once it has ended."""
 
 
 def room(sid: str) -> str:
@@ -22,126 +26,135 @@ def room(sid: str) -> str:
     return f"ROOM_{sid}"
 
 
-def alarms(store_house_id: Id, transitions: Sequence[Transition]) -> Alarms:
-    """Return the message that tells these transitions."""
-    return Alarms(store_house_id, transitions[-1].transition_id, [one.alarm for one in transitions])
+def alarms_message(store_house_id: Id, transitions: Sequence[Transition]) -> Alarms:
+    """Return the `alarms` message of these transitions."""
+    alarms = [transition.alarm for transition in transitions]
+    return Alarms(store_house_id, transitions[-1].transition_id, alarms)
 
 
-class Emit(Protocol):
-    """How an event gets to an audience."""
+class Push(Protocol):
+    """Sends an event to connections of this process; see `transport.fanout.Fanout.push`."""
 
     async def __call__(self, event: str, data: object, recipients: Recipients, key: Hashable = None) -> None:
-        """Send `data`, encoded once, to every connection of the audience.
+        """Send `data`, encoded once, to all recipients.
 
-        With a `key`, it takes the place of one with the same that a connection has not got yet.
+        With a `key`, it replaces a message of the same key that a connection has not got yet.
         """
 
 
 class StorehouseFeed:
-    """Pushes an `envs` to those who watch a storehouse that looks different.
-
-    `clients` is `globals.clients`, `sight` tells what a connection may see.
-    """
+    """Pushes an `envs` to those who watch a storehouse that looks different. `clients` is `globals.clients`."""
 
     def __init__(
-        self, newest: Newest, emit: Emit, clients: Clients, clock: Clock, visibility: Callable[[str], Visibility]
+        self, newest: Newest, push: Push, clients: Clients, clock: Clock, guard: PushGuard, caller_of: CallerOf
     ) -> None:
         self.stale = False
-        """The database is lost: what the screens show is the last that was known."""
+        """Whether the database is lost, so that what was pushed last may be out of date."""
         self.cursor = 0
-        """The last transition of an alarm that was pushed."""
+        """The last alarm transition that was pushed."""
         self._newest = newest
-        self._emit = emit
+        self._send = push
         self._clients = clients
         self._clock = clock
-        self._visibility = visibility
-        self._different: set[Id] = set()
-        self._recipients_of: dict[Id, tuple[tuple[str, ...], Recipients]] = {}  # with the watchers it was made for
+        self._guard = guard
+        self._caller_of = caller_of
+        self._changed: set[Id] = set()
+        self._recipients_of: dict[Id, tuple[tuple[str, ...], Recipients]] = {}  # with the watchers they were made for
 
     def envs(self, store_house_id: Id, *, reset: bool = False) -> Envs:
         """Return the storehouse as it stands; `reset`: the browser's cursor is not known."""
         now = self._clock()
-        # Mostly one sensor has changed: what is told of the others need not be encoded again.
-        newest: Any = self._newest.encoded(store_house_id, now)
-        return Envs(store_house_id, self.cursor, now, self.stale, newest, reset or msgspec.UNSET)
+        # Mostly one sensor has changed: the others need not be encoded again.
+        encoded: Any = self._newest.encoded(store_house_id, now)
+        return Envs(store_house_id, self.cursor, now, self.stale, encoded, reset or msgspec.UNSET)
 
-    async def tell(self, transitions: Sequence[Transition]) -> None:
-        """Push transitions of alarms, in their order, to those who watch their storehouses."""
-        of_place: dict[Id, list[Transition]] = defaultdict(list)
-        for one in transitions:
-            of_place[one.alarm.store_house_id].append(one)
-        everywhere = of_place.pop(EVERYWHERE, [])
+    async def push_alarms(self, transitions: Sequence[Transition]) -> None:
+        """Push alarm transitions, in their order, to those who watch their storehouses."""
+        of_storehouse: dict[Id, list[Transition]] = defaultdict(list)
+        for transition in transitions:
+            of_storehouse[transition.alarm.store_house_id].append(transition)
+        everywhere = of_storehouse.pop(EVERYWHERE, [])
         watched = self._clients.watched()
-        for store_house_id in watched if everywhere else watched & of_place.keys():
-            here = sorted([*everywhere, *of_place[store_house_id]], key=lambda one: one.transition_id)
-            told = alarms(store_house_id, here)
-            await self._emit("alarms", told, self._recipients(store_house_id))
+        for store_house_id in watched if everywhere else watched & of_storehouse.keys():
+            here = sorted(
+                [*everywhere, *of_storehouse[store_house_id]], key=lambda transition: transition.transition_id
+            )
+            message = alarms_message(store_house_id, here)
+            await self._send("alarms", message, self._recipients(store_house_id))
         # Only now: an envs that counts alarms which a browser has not got would have it miss them when it comes back.
         self.cursor = transitions[-1].transition_id
 
-    async def take(self, readings: Sequence[Reading]) -> None:
-        """Take over new readings; they are pushed when the tick is over."""
-        self._different |= self._newest.take(readings, self._clock())
+    async def add_readings(self, readings: Sequence[Reading]) -> None:
+        """Add new readings; they are pushed when the tick is over."""
+        self._changed |= self._newest.add_readings(readings, self._clock())
 
-    async def change(self, store_house_ids: set[Id]) -> None:
-        """Push these storehouses; who watches one that is gone, or hidden, is told so, and watches nothing then."""
-        await self._leave([(sid, one) for one in store_house_ids for sid in self._clients.watchers(one)])
-        await self.show(store_house_ids)
+    async def storehouses_changed(self, store_house_ids: set[Id]) -> None:
+        """Push these storehouses; those who watch one that is gone, or hidden from them, are told and stop watching."""
+        await self._stop_watching(
+            [
+                (sid, store_house_id)
+                for store_house_id in store_house_ids
+                for sid in self._clients.watchers(store_house_id)
+            ]
+        )
+        await self.push(store_house_ids)
 
-    async def show(self, store_house_ids: set[Id]) -> None:
-        """Push these storehouses."""
-        self._different |= store_house_ids
-        await self._push()
+    async def push(self, store_house_ids: set[Id]) -> None:
+        """Push these storehouses, and what has changed before."""
+        self._changed |= store_house_ids
+        await self._push_changed()
 
-    async def review(self, sid: str) -> None:
-        """Have a connection leave what it may not see any more."""
+    async def caller_changed(self, sid: str) -> None:
+        """Have a connection stop watching what it may not see any more."""
         store_house_id = self._clients.get(sid)
         if store_house_id is not None:
-            await self._leave([(sid, store_house_id)])
+            await self._stop_watching([(sid, store_house_id)])
 
     async def ticked(self, answered: bool) -> None:
         """Push what the tick has changed; `answered`: whether the database did."""
-        self._different |= self._newest.age(self._clock())
+        self._changed |= self._newest.gone_stale(self._clock())
         if self.stale == answered:
-            self._turn(stale=not answered)
-        await self._push()
+            self._set_stale(not answered)
+        await self._push_changed()
 
-    async def lost(self) -> None:
+    async def database_lost(self) -> None:
         """Tell everyone that the database is lost."""
         if not self.stale:
-            self._turn(stale=True)
-            await self._push()
+            self._set_stale(True)
+            await self._push_changed()
 
-    def _turn(self, *, stale: bool) -> None:
+    def _set_stale(self, stale: bool) -> None:
         self.stale = stale
-        self._different |= self._clients.watched()
+        self._changed |= self._clients.watched()
 
-    async def _push(self) -> None:
-        different, self._different = self._different, set()
+    async def _push_changed(self) -> None:
+        changed, self._changed = self._changed, set()
         watched = self._clients.watched()
         for store_house_id in self._recipients_of.keys() - watched:
             del self._recipients_of[store_house_id]
-        for store_house_id in different & watched:
+        for store_house_id in changed & watched:
             recipients = self._recipients(store_house_id)
-            await self._emit("envs", self.envs(store_house_id), recipients, ("envs", store_house_id))
+            await self._send("envs", self.envs(store_house_id), recipients, ("envs", store_house_id))
 
-    async def _leave(self, watching: Iterable[tuple[str, Id]]) -> None:
-        leaving: dict[Id, list[str]] = defaultdict(list)
-        for sid, store_house_id in watching:
-            place = self._newest.storehouse(store_house_id)
-            if place is None or not self._visibility(sid).storehouse(place):
-                leaving[store_house_id].append(sid)
+    async def _stop_watching(self, watching: Iterable[tuple[str, Id]]) -> None:
+        callers = [(sid, store_house_id, await self._caller_of(sid)) for sid, store_house_id in watching]
+        stopped: dict[Id, list[str]] = defaultdict(list)
+        for sid, store_house_id, caller in callers:
+            if caller is None or self._clients.get(sid) != store_house_id:
+                continue
+            if not self._guard.may_watch(caller.user.visibility, store_house_id):
+                stopped[store_house_id].append(sid)
                 self._clients[sid] = None
-        # Only when all have left may anything be awaited, or one of them might be pushed something meanwhile.
-        for store_house_id, sids in leaving.items():
+        # Only when all have stopped may a push be awaited, or another push might reach one of them meanwhile.
+        for store_house_id, sids in stopped.items():
             gone = NotFound(f"the storehouse {store_house_id!r} is gone", "store_house_id")
-            told = AskError("register", gone.code, gone.message, gone.field)
-            await self._emit("ask_error", told, Recipients(map(room, sids)))
+            message = AskError("register", gone.code, gone.message, gone.field)
+            await self._send("ask_error", message, Recipients(map(room, sids)))
 
     def _recipients(self, store_house_id: Id) -> Recipients:
-        """Return those who watch the storehouse: the same audience, while they are the same."""
+        """Return the connections that watch the storehouse: the same object, while they are the same."""
         watchers = self._clients.watchers(store_house_id)
-        known = self._recipients_of.get(store_house_id)
-        if known is None or known[0] is not watchers:
-            known = self._recipients_of[store_house_id] = watchers, Recipients(map(room, watchers))
-        return known[1]
+        cached = self._recipients_of.get(store_house_id)
+        if cached is None or cached[0] is not watchers:
+            cached = self._recipients_of[store_house_id] = watchers, Recipients(map(room, watchers))
+        return cached[1]

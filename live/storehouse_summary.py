@@ -1,33 +1,31 @@
-"""A storehouse at a glance: how it is, and the few readings that say most. Pure."""
+"""The summary of a storehouse in the overview: its state, and the few readings that matter most. Pure."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from statistics import median
 
-from alarm_service.site_alarm_changes import is_open
-from ask.answers import Alarm, Env, Id, OpenAlarms, OverviewStorehouse, Storehouse
+from ask.answers import Alarm, Env, Id, OpenAlarms, OverviewStorehouse, Storehouse, StorehouseState
 from ask.sensors import Sensor
+from common.severity import SEVERITIES, WARNING_RANK, Severity, rank
 
 MOST_ENVS = 4
-SEVERITIES = ("info", "warning", "critical")
-"""From the least to the worst."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-def counts(alarm: Alarm) -> bool:
-    """Return whether an alarm is open, and not only pending."""
-    return is_open(alarm) and alarm.state != "pending"
+def is_raised(alarm: Alarm) -> bool:
+    """Return whether an alarm is open and no longer pending."""
+    return alarm.is_open and alarm.state != "pending"
 
 
-def severity(alarm: Alarm) -> str:
+def severity(alarm: Alarm) -> Severity:
     """Return how severe an alarm is; a site may have words of its own for that."""
-    return alarm.severity if alarm.severity in SEVERITIES else "warning"
+    return _or_warning(alarm.severity)
 
 
-def glance(
+def storehouse_summary(
     storehouse: Storehouse, envs: Sequence[Env], alarms: Collection[Alarm], spark: list[float | None]
 ) -> OverviewStorehouse:
-    """Return the storehouse with these newest readings, these open alarms, and these means."""
+    """Summarise a storehouse from its newest readings, its open alarms and its hourly means."""
     worst = max((alarm.severity for alarm in alarms), key=_rank, default=None)
     unacknowledged = sum(not alarm.acknowledged for alarm in alarms)
     return OverviewStorehouse(
@@ -35,23 +33,23 @@ def glance(
         storehouse.store_house_name,
         storehouse.time_zone,
         _state(worst, envs),
-        chosen(envs, {alarm.sensor_id for alarm in alarms if alarm.sensor_id is not None}),
+        selected_envs(envs, {alarm.sensor_id for alarm in alarms if alarm.sensor_id is not None}),
         OpenAlarms(len(alarms), unacknowledged, worst),
         spark,
     )
 
 
-def chosen(envs: Iterable[Env], alarmed: Collection[Id]) -> list[Env]:
-    """Return of each metric the reading that says most, at most four: those of the `alarmed` sensors first."""
+def selected_envs(envs: Iterable[Env], alarmed: Collection[Id]) -> list[Env]:
+    """Return one reading of each metric, at most four in all: those of the `alarmed` sensors first."""
     of_metric: dict[str, list[Env]] = {}
     for env in envs:
         of_metric.setdefault(env.metric, []).append(env)
-    found = [_chosen(each, alarmed) for each in of_metric.values()]
-    return sorted(found, key=lambda env: env.sensor_id not in alarmed)[:MOST_ENVS]
+    selected = [_select(of_one_metric, alarmed) for of_one_metric in of_metric.values()]
+    return sorted(selected, key=lambda env: env.sensor_id not in alarmed)[:MOST_ENVS]
 
 
-def _chosen(envs: list[Env], alarmed: Collection[Id]) -> Env:
-    """The good one furthest from the middle, of an alarmed sensor if there is one; where none is good, the newest."""
+def _select(envs: list[Env], alarmed: Collection[Id]) -> Env:
+    """Return the good reading furthest from the median, preferring alarmed sensors; if none is good, the newest."""
     good = [env for env in envs if env.quality == "good"]
     if not good:
         return max(envs, key=lambda env: env.time or LONG_AGO)
@@ -64,18 +62,23 @@ def _chosen(envs: list[Env], alarmed: Collection[Id]) -> Env:
     return max(good, key=weight)
 
 
-def spark_of(sensors: Sequence[Sensor]) -> Sensor | None:
-    """Return the sensor whose last hours are drawn: the first of temperature, else the first."""
-    return next((one for one in sensors if one.metric == "temperature"), sensors[0] if sensors else None)
+def spark_sensor(sensors: Sequence[Sensor]) -> Sensor | None:
+    """Return the sensor of the sparkline: the first that measures temperature, else the first."""
+    return next((sensor for sensor in sensors if sensor.metric == "temperature"), sensors[0] if sensors else None)
 
 
-def _state(worst: str | None, envs: Sequence[Env]) -> str:
+def _state(worst: str | None, envs: Sequence[Env]) -> StorehouseState:
     if worst is not None:
-        return worst if worst in SEVERITIES else "warning"  # a site may have words of its own
+        return _or_warning(worst)
     if not envs:
         return "empty"
     return "good" if all(env.quality == "good" for env in envs) else "stale"
 
 
+def _or_warning(severity: str) -> Severity:
+    """Return it, or "warning" for a word of a site's own."""
+    return SEVERITIES[_rank(severity)]
+
+
 def _rank(severity: str) -> int:
-    return SEVERITIES.index(severity) if severity in SEVERITIES else SEVERITIES.index("warning")
+    return rank(severity, unknown=WARNING_RANK)

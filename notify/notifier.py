@@ -1,4 +1,4 @@
-"""The notifier: sends what is written down to be told, in one process at a time, and sees to it that people answer."""
+"""The notifier: sends the notices that are written, in one process at a time, until they arrive."""
 
 import asyncio
 import logging
@@ -9,43 +9,43 @@ from datetime import datetime, timedelta
 import msgspec
 import sqlalchemy as sa
 
-from alarms import notices as plan
 from alarms.model import CLEARED, RAISED, Change, Episode, Limit
+from alarms.notices import DELIVERY, escalation_policy
 from ask.answers import Alarm, Id, Storehouse
 from common.clock import Clock
+from common.periodic import run_periodically
 from db.database import Database
 from errors import Unavailable
 from live.newest import Newest
-from logger import errors_logged
 from notify import text
 from notify.sender import Sender
 from record import episodes, lease, notices
-from record.episodes import JudgedChange
-from record.notices import Message, Waiting
+from record.episode_rows import JudgedChange
+from record.notices import Message, PendingMessage
 from settings import Notify, duration
 
-log = logging.getLogger("notify")
+log = logging.getLogger(__name__)
 
-LOOK_S = 1.0
-"""Between two looks, where nothing calls for one."""
-REMINDING = timedelta(seconds=1)
-"""Between two looks at all open alarms: where a message goes out after the other, there are many more."""
-KEPT = timedelta(days=366)
-"""How long what was sent stays written down."""
-FORGETTING = timedelta(minutes=1)
-"""Between two deletions of what is older, a portion each."""
+POLL_S = 1.0
+"""Between two polls, where nothing wakes the notifier."""
+REMIND_INTERVAL = timedelta(seconds=1)
+"""Between two checks of all open alarms: while messages are sent one after the other, there are many more polls."""
+RETENTION = timedelta(days=366)
+"""How long sent notices are kept."""
+DELETE_INTERVAL = timedelta(minutes=1)
+"""Between two deletions of older ones, a batch each."""
 RETRIES_S = (1, 2, 4, 8, 16, 32, 60)
-"""How long after its first failures a message is tried again; from then on always after the last of these."""
+"""How long after each of its first failures a message is tried again; after that the last of these repeats."""
 FAILING_TRIES = 3
-"""So many failures of a message are an alarm."""
-STOPPING_S = 1.0
-"""How long messages that are being sent are waited for when we stop."""
-AGAIN_S = 1.0
-"""Between two attempts to write down what has become of a message."""
+"""After so many failures of a message there is an alarm."""
+STOP_TIMEOUT_S = 1.0
+"""How long `run` waits at its end for messages that are being sent."""
+WRITE_RETRY_S = 1.0
+"""Between two attempts to write the result of a message."""
 
 
 class Notifier:
-    """Tells the targets of `notify` of our alarms, while this process, `holder`, has the `lease_name`."""
+    """Sends notices of our alarms to the targets of `notify`, while this process, `holder`, has the `lease_name`."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Notifier:
         holder: str,
     ) -> None:
         self._notify = notify
-        self._terms = plan.terms(notify)
+        self._policy = escalation_policy(notify)
         self._wait, self._interval = duration(notify.group_wait), duration(notify.group_interval)
         self._targets = {target.name: target for target in notify.targets}
         self._state = state
@@ -69,138 +69,141 @@ class Notifier:
         self._holder = holder
         self._sending: dict[str, asyncio.Task[None]] = {}
         """By target: each is sent one message at a time."""
-        self._reminded: datetime | None = None
-        self._forgot: datetime | None = None
-        self._woken = asyncio.Event()
+        self._last_reminded: datetime | None = None
+        self._last_deleted: datetime | None = None
+        self._wake = asyncio.Event()
 
-    def follow(self, connection: sa.Connection, alarms: Sequence[Alarm]) -> None:
-        """Write down what is to be told of alarms that have changed, in the transaction of the changes."""
-        notices.follow(connection, alarms, self._terms, self._wait, self._clock())
+    def write_notices(self, connection: sa.Connection, alarms: Sequence[Alarm]) -> None:
+        """Write the notices that changed alarms call for, in the transaction of the changes."""
+        notices.add_for_changes(connection, alarms, self._policy, self._wait, self._clock())
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Poll until cancelled."""
         try:
-            while True:
-                with errors_logged(log, "tell of alarms"):
-                    await self.look()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_S):
-                        await self._woken.wait()
-                self._woken.clear()
+            await run_periodically(self.poll, POLL_S, log=log, purpose="tell of alarms", wake=self._wake)
         finally:
-            # What arrives now but is not written down would be sent again.
+            # A message that arrives now without being written as arrived would be sent again.
             with suppress(TimeoutError):
-                async with asyncio.timeout(STOPPING_S):
-                    await self.settle()
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await self.wait_until_sent()
 
-    async def look(self) -> None:
-        """Write down what time demands, and begin to send what is due; raises `Unavailable`."""
+    async def poll(self) -> None:
+        """Write the notices that have become due, and start to send the messages that are due; raises `Unavailable`."""
         now = self._clock()
         free = self._targets.keys() - self._sending.keys()
-        reminding = self._reminded is None or now - self._reminded >= REMINDING
-        messages = await self._state.run(lambda connection: self._take(connection, now, free, reminding=reminding))
+        reminding = self._last_reminded is None or now - self._last_reminded >= REMIND_INTERVAL
+        messages = await self._state.run(
+            lambda connection: self._start_messages(connection, now, free, reminding=reminding)
+        )
         if reminding:
-            self._reminded = now
+            self._last_reminded = now
         for message in messages:
-            task = asyncio.create_task(self._tell(message), name=f"notify {message.target}")
+            task = asyncio.create_task(self._deliver(message), name=f"notify {message.target}")
             self._sending[message.target] = task
-        if self._forgot is None or now - self._forgot >= FORGETTING:
-            await self._state.run(lambda connection: self._forget(connection, now))
-            self._forgot = now
+        if self._last_deleted is None or now - self._last_deleted >= DELETE_INTERVAL:
+            await self._state.run(lambda connection: self._delete_old(connection, now))
+            self._last_deleted = now
 
-    async def settle(self) -> None:
-        """Wait until everything that is being sent has arrived or failed."""
+    async def wait_until_sent(self) -> None:
+        """Wait until each message that is being sent has arrived or failed."""
         await asyncio.gather(*self._sending.values())
 
-    def _take(
+    def _start_messages(
         self, connection: sa.Connection, now: datetime, free: Collection[str], *, reminding: bool
     ) -> list[Message]:
+        """Return at most one message for each of the `free` targets, written as about to be sent."""
         with connection.begin():
-            if lease.hold(connection, self._lease_name, self._holder) is None:
+            if lease.acquire(connection, self._lease_name, self._holder) is None:
                 return []
             if reminding:
-                notices.remind(connection, self._terms, self._wait, now)
-            found: dict[str, Message] = {}
-            waiting = notices.waiting(connection, free)
-            tried = {(one.target, one.store_house_key) for one in waiting if one.message_id is not None}
-            for one in waiting:
-                behind = one.message_id is None and (one.target, one.store_house_key) in tried
-                if one.target not in found and not behind and self._is_due(connection, one, now):
-                    found[one.target] = notices.begin(connection, one)
-            return list(found.values())
+                notices.add_due(connection, self._policy, self._wait, now)
+            started: dict[str, Message] = {}
+            waiting = notices.pending_messages(connection, free)
+            tried = {(pending.target, pending.store_house_key) for pending in waiting if pending.message_id is not None}
+            for pending in waiting:
+                is_behind = pending.message_id is None and (pending.target, pending.store_house_key) in tried
+                if pending.target not in started and not is_behind and self._is_due(connection, pending, now):
+                    started[pending.target] = notices.start_attempt(connection, pending)
+            return list(started.values())
 
-    def _forget(self, connection: sa.Connection, now: datetime) -> None:
+    def _delete_old(self, connection: sa.Connection, now: datetime) -> None:
         with connection.begin():
-            if lease.hold(connection, self._lease_name, self._holder) is not None:
-                notices.forget(connection, now - KEPT)
+            if lease.acquire(connection, self._lease_name, self._holder) is not None:
+                notices.delete_old(connection, now - RETENTION)
 
-    def _is_due(self, connection: sa.Connection, one: Waiting, now: datetime) -> bool:
-        if one.due > now or one.message_id is not None:
-            return one.due <= now
-        last = notices.last_sent(connection, one)
+    def _is_due(self, connection: sa.Connection, pending: PendingMessage, now: datetime) -> bool:
+        if pending.due > now or pending.message_id is not None:
+            return pending.due <= now
+        last = notices.last_sent(connection, pending)
         return last is None or last + self._interval <= now
 
-    async def _tell(self, message: Message) -> None:
+    async def _deliver(self, message: Message) -> None:
         try:
             arrived = await self._send(message)
-            await self._insist(lambda connection: self._note(connection, message, arrived))
+            await self._run_until_written(lambda connection: self._write_result(connection, message, arrived))
         except Exception:
             log.exception("cannot tell %s of alarms", message.target)
         finally:
             del self._sending[message.target]
-            self._woken.set()
+            self._wake.set()
 
     async def _send(self, message: Message) -> bool:
         target = self._targets[message.target]
         language = target.language or self._notify.language
-        place, units = self._place(message.store_house_id)
-        subject = text.subject(message, place, units, language)
+        storehouse, units = self._storehouse_and_units(message.store_house_id)
+        subject = text.subject(message, storehouse, units, language)
         arrived = await self._sender.send(
-            target, subject, text.text(message, place, units, language), text.worst(message)
+            target, subject, text.text(message, storehouse, units, language), text.worst(message)
         )
         if not arrived:
             log.warning("a message to %s has not arrived, attempt %d", target.name, message.tries)
         return arrived
 
-    async def _insist(self, work: Callable[[sa.Connection], None]) -> None:
-        """Write down what has become of a message, however long that takes: else it would be sent again."""
+    async def _run_until_written(self, work: Callable[[sa.Connection], None]) -> None:
+        """Write the result of a message, however long the database is unavailable: else it would be sent again."""
         while True:
             try:
                 return await self._state.run(work)
             except Unavailable:
                 log.debug("cannot write down what has become of a message")
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(WRITE_RETRY_S)
 
-    def _note(self, connection: sa.Connection, message: Message, arrived: bool) -> None:
+    def _write_result(self, connection: sa.Connection, message: Message, arrived: bool) -> None:
         with connection.begin():
             lease.lock(connection, self._lease_name)
             now = self._clock()
             if arrived:
-                notices.arrived(connection, message, now)
+                notices.set_arrived(connection, message, now)
             else:
-                notices.failed(connection, message, now + backoff(message.tries))
-            self._judge_delivery(connection, message, now)
+                notices.set_failed(connection, message, now + backoff(message.tries))
+            self._update_delivery_alarm(connection, message, now)
 
-    def _judge_delivery(self, connection: sa.Connection, message: Message, now: datetime) -> None:
-        """Make an alarm of it that a storehouse's messages keep failing, and clear it when none does any more."""
-        failing = notices.are_failing(connection, message.store_house_id, self._targets, FAILING_TRIES)
-        opened = episodes.open_episodes(connection)
-        here = (each for each in opened if (each.kind, each.store_house_id) == (plan.DELIVERY, message.store_house_id))
-        one = next(here, None)
-        if failing and one is None:
-            change = Change(RAISED, now.timestamp(), _delivery(message, now))
-        elif one is not None and not failing:
-            cleared = msgspec.structs.replace(one, cleared=now.timestamp())
+    def _update_delivery_alarm(self, connection: sa.Connection, message: Message, now: datetime) -> None:
+        """Raise an alarm if a storehouse's messages keep failing; clear it when none fails any more."""
+        is_failing = notices.are_failing(connection, message.store_house_id, self._targets, FAILING_TRIES)
+        episode = next(
+            (
+                episode
+                for episode in episodes.open_episodes(connection)
+                if (episode.kind, episode.store_house_id) == (DELIVERY, message.store_house_id)
+            ),
+            None,
+        )
+        if is_failing and episode is None:
+            change = Change(RAISED, now.timestamp(), _delivery_episode(message, now))
+        elif episode is not None and not is_failing:
+            cleared = msgspec.structs.replace(episode, cleared=now.timestamp())
             change = Change(CLEARED, now.timestamp(), cleared)
         else:
             return
-        written = episodes.write(connection, [JudgedChange(change, message.target, None)], now)
-        self.follow(connection, written.alarms)
+        result = episodes.write(connection, [JudgedChange(change, message.target, None)], now)
+        self.write_notices(connection, result.alarms)
 
-    def _place(self, store_house_id: Id) -> tuple[Storehouse, text.Units]:
-        place = self._newest.storehouse(store_house_id) or Storehouse(store_house_id, str(store_house_id), "", "UTC")
-        envs = self._newest.envs(place.store_house_id, self._clock())
-        return place, {(env.sensor_id, env.metric): env.unit for env in envs}
+    def _storehouse_and_units(self, store_house_id: Id) -> tuple[Storehouse, text.Units]:
+        unnamed = Storehouse(store_house_id, str(store_house_id), "", "UTC")
+        storehouse = self._newest.storehouse(store_house_id) or unnamed
+        envs = self._newest.envs(storehouse.store_house_id, self._clock())
+        return storehouse, {(env.sensor_id, env.metric): env.unit for env in envs}
 
 
 def backoff(tries: int) -> timedelta:
@@ -208,12 +211,12 @@ def backoff(tries: int) -> timedelta:
     return timedelta(seconds=RETRIES_S[min(tries, len(RETRIES_S)) - 1])
 
 
-def _delivery(message: Message, now: datetime) -> Episode:
+def _delivery_episode(message: Message, now: datetime) -> Episode:
     limit = Limit(FAILING_TRIES, "critical")
     return Episode(
         store_house_id=message.store_house_id,
         key=None,
-        kind=plan.DELIVERY,
+        kind=DELIVERY,
         since=now.timestamp(),
         limits=(limit,),
         level=0,

@@ -1,7 +1,7 @@
-"""Sends messages by Apprise, which blocks: each in a thread of its own that is waited for so long and no longer.
+"""Sends messages by Apprise, which blocks: each in a thread of its own, with a time limit.
 
-Apprise costs 0.3 s and 45 MB when it is first used, so it is imported here only, and `prepare` does that at the start
-where somebody is to be told of alarms at all.
+The first import of Apprise costs 0.3 s and 45 MB, so only this module imports it, and `prepare` does so at the start if
+there are targets.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ from contextlib import suppress
 from errors import UsageError
 from settings import Source, Target
 
-log = logging.getLogger("notify")
+log = logging.getLogger(__name__)
 
-LIMIT_S = 30.0
+TIMEOUT_S = 30.0
 """How long a target may take for a message."""
 MOST_STUCK = 3
-"""Threads that may hang at one target: while they do, nothing more is sent there."""
+"""The most threads that may hang at one target: while they do, nothing more is sent to it."""
 
-LOGGERS = ("apprise", "urllib3", "requests")
-"""They write URLs, and with them secrets, into the log."""
+LEAKING_LOGGERS = ("apprise", "urllib3", "requests")
+"""Loggers of libraries that write URLs, and with them secrets, into the log."""
 
 
 def prepare(targets: Sequence[Target], origin: Source) -> None:
-    """Load Apprise and try every URL, without sending anything; raises `UsageError`."""
+    """Import Apprise and check every URL, without sending anything; raises `UsageError`."""
     import apprise
 
-    for name in LOGGERS:
+    for name in LEAKING_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     for target in targets:
         if not apprise.Apprise().add(target.url):
@@ -38,7 +38,7 @@ def prepare(targets: Sequence[Target], origin: Source) -> None:
 
 
 def deliver(target: Target, subject: str, text: str, severity: str | None) -> bool:
-    """Send a message, and return whether it has arrived; `severity` is None where all is well again."""
+    """Send a message, and return whether it has arrived; `severity` is None if all alarms in it are over."""
     import apprise
 
     kinds = {
@@ -48,7 +48,7 @@ def deliver(target: Target, subject: str, text: str, severity: str | None) -> bo
     }
     service = apprise.Apprise()
     service.add(target.url)
-    # As text: Apprise then takes care that names cannot pass for markup, whatever the service speaks.
+    # As text: Apprise then escapes names, so that a service cannot read them as markup.
     return bool(
         service.notify(
             title=subject,
@@ -60,14 +60,14 @@ def deliver(target: Target, subject: str, text: str, severity: str | None) -> bo
 
 
 class Sender:
-    """Sends in threads, of which a target that hangs may keep a few, and no other target any."""
+    """Sends in threads. A target that hangs blocks at most `MOST_STUCK` threads, and no other target."""
 
-    def __init__(self, limit_s: float = LIMIT_S) -> None:
-        self._limit_s = limit_s
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
         self._running: Counter[str] = Counter()
 
     async def send(self, target: Target, subject: str, text: str, severity: str | None) -> bool:
-        """Send a message, and return whether it has arrived for certain within the time limit."""
+        """Send a message, and return whether it has certainly arrived within the time limit."""
         if self._running[target.name] >= MOST_STUCK:
             return False
         loop = asyncio.get_running_loop()
@@ -78,16 +78,16 @@ class Sender:
             if not result.done():
                 result.set_result(arrived)
 
-        def work() -> None:
+        def run_thread() -> None:
             arrived = _deliver(target, subject, text, severity)
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(finish, arrived)
 
         self._running[target.name] += 1
-        # A daemon: one that hangs must not keep the server from ending.
-        threading.Thread(target=work, name=f"notify {target.name}", daemon=True).start()
+        # A daemon: a thread that hangs must not keep the server from stopping.
+        threading.Thread(target=run_thread, name=f"notify {target.name}", daemon=True).start()
         try:
-            async with asyncio.timeout(self._limit_s):
+            async with asyncio.timeout(self._timeout_s):
                 return await result
         except TimeoutError:
             return False
@@ -97,6 +97,6 @@ def _deliver(target: Target, subject: str, text: str, severity: str | None) -> b
     try:
         return deliver(target, subject, text, severity)
     except Exception as error:
-        # Its words may hold the URL.
+        # Its text may contain the URL.
         log.warning("notify: %s: %s", target.name, type(error).__name__)
         return False

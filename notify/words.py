@@ -1,18 +1,20 @@
-"""The words of the messages, a catalogue for each language."""
+"""The words of the messages, a catalogue for each language; those of metrics are from `common/metric_registry.py`."""
 
 from collections.abc import Mapping
 
+from common.metric_registry import METRICS
+
 LANGUAGES = ("zh", "en")
 
-WORDS: dict[str, dict[str, str]] = {
+_PHRASES: dict[str, dict[str, str]] = {
     "en": {
         # the subject
-        "one": "[{head}] {place}: {alarm}",
-        "several": "[{head}] {place}: {count} alarms",
+        "single": "[{head}] {storehouse}: {alarm}",
+        "several": "[{head}] {storehouse}: {count} alarms",
         "over": "cleared",
         "again": "{subject} (repeat)",
         # the text
-        "place": "{place} (times: {zone})",
+        "header": "{storehouse} (times: {zone})",
         "raised": "Alarm: {where}: {alarm}, since {since}. {severity}.",
         "worsened": "Worse: {where}: {alarm}, since {since}. {severity}.",
         "reminded": "Not acknowledged: {where}: {alarm}, since {since}. {severity}.",
@@ -35,35 +37,15 @@ WORDS: dict[str, dict[str, str]] = {
         "delivery": "notices do not arrive there, after {value} attempts; they are tried again",
         "drill": "test alarm, nothing has happened",
         "other": "{kind}: {value}, limit {limit}",
-        # switches in their alarming state
-        "smoke0": "no smoke",
-        "smoke1": "smoke",
-        "door0": "closed",
-        "door1": "open",
-        "water0": "dry",
-        "water1": "water",
-        "power0": "no power",
-        "power1": "power on",
-        # metrics
-        "temperature": "temperature",
-        "humidity": "humidity",
-        "light": "light",
-        "co2": "CO₂",
-        "pm25": "PM2.5",
-        "pressure": "pressure",
-        "smoke": "smoke",
-        "door": "door",
-        "water": "water",
-        "power": "power",
         "metric": "{sensor} ({metric})",
         "whole": "the whole storehouse",
     },
     "zh": {
-        "one": "【{head}】{place}：{alarm}",
-        "several": "【{head}】{place}：{count} 条报警",
+        "single": "【{head}】{storehouse}：{alarm}",
+        "several": "【{head}】{storehouse}：{count} 条报警",
         "over": "已解除",
         "again": "{subject}（重复）",
-        "place": "{place}（时区：{zone}）",
+        "header": "{storehouse}（时区：{zone}）",
         "raised": "报警：{where}：{alarm}，自 {since}。{severity}。",
         "worsened": "加重：{where}：{alarm}，自 {since}。{severity}。",
         "reminded": "未确认：{where}：{alarm}，自 {since}。{severity}。",
@@ -84,31 +66,29 @@ WORDS: dict[str, dict[str, str]] = {
         "delivery": "通知未能送达，已尝试 {value} 次，仍在重试",
         "drill": "测试报警，并未发生异常",
         "other": "{kind}：{value}，限值 {limit}",
-        "smoke0": "无烟",
-        "smoke1": "有烟",
-        "door0": "关闭",
-        "door1": "打开",
-        "water0": "无水",
-        "water1": "有水",
-        "power0": "断电",
-        "power1": "供电正常",
-        "temperature": "温度",
-        "humidity": "湿度",
-        "light": "光照",
-        "co2": "CO₂",
-        "pm25": "PM2.5",
-        "pressure": "气压",
-        "smoke": "烟雾",
-        "door": "门",
-        "water": "水浸",
-        "power": "供电",
         "metric": "{sensor}（{metric}）",
         "whole": "整个仓库",
     },
 }
 
 MARK = "演练 DRILL"
-"""Marks a test alarm in both languages: who reads it must not need to know which."""
+"""Marks a test alarm in both languages: its reader must not need to know which."""
+
+
+def _metric_words(language: str) -> dict[str, str]:
+    """Return the name of each metric, and under keys such as `door1` the words of switches."""
+    names = {key: getattr(metric.name_in_messages, language) for key, metric in METRICS.items()}
+    switches = {
+        f"{key}{value}": getattr(term, language)
+        for key, metric in METRICS.items()
+        for value, term in enumerate(metric.switch_words_in_messages or ())
+    }
+    return names | switches
+
+
+WORDS: Mapping[str, Mapping[str, str]] = {
+    language: phrases | _metric_words(language) for language, phrases in _PHRASES.items()
+}
 
 
 def words(language: str) -> Mapping[str, str]:

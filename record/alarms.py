@@ -1,4 +1,4 @@
-"""Alarms, as the demo's history needs them."""
+"""Writes alarms of a site's own system, for the history of the demo."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +9,6 @@ from db import tables
 
 
 def add(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the alarms down; each row has the columns of `tables.alarm` but its id."""
+    """Write alarms; each row has the columns of `tables.alarm` except its id."""
     if rows:
         connection.execute(sa.insert(tables.alarm), list(rows))

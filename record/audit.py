@@ -1,10 +1,11 @@
-"""The audit trail: who did what, when, from where, and what was so before and after.
+"""Writes the audit log: who did what, when, from where, and the state before and after.
 
-An entry is written in the transaction of the change that it tells of: both stand, or neither. Entries are numbered
-without a hole, in the order of commits, by whichever processes: each locks the trail's head until its transaction ends.
+An entry is written in the transaction of the change that it describes: both are committed, or neither. Entries are
+numbered without a gap, in the order of commits of all processes: each locks the head of the chain until its transaction
+ends.
 
-The order is: first the lock of a lease, where there is one, then the head's, then everything else; so no two
-transactions wait for each other. And the head is locked before anything is read without a lock: a MariaDB that isolates
+Order of locks: first the lease's, where there is one, then the head's, then everything else, so that no two
+transactions wait for each other. The head is locked before anything is read without a lock: a MariaDB that isolates
 snapshots (from 11.6 on each does) locks nothing that has changed since the first such reading.
 """
 
@@ -20,12 +21,12 @@ from ask.audit import ChainHead, Sealed
 from db import tables
 
 HEAD_ID = 1
-"""There is but one."""
+"""The id of the only row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What somebody did: `who` from which `address`, to which `subject`; `before` and `after` become JSON."""
+    """An action: `who` did it from which `address`, on which `subject`; `before` and `after` become JSON."""
 
     action: str
     who: str
@@ -36,34 +37,35 @@ class Entry:
 
 
 def lock(connection: sa.Connection) -> ChainHead:
-    """Keep everybody else from writing entries until the transaction ends; return the last one's id and hash."""
+    """Keep all others from writing entries until the transaction ends; return the id and hash of the last entry."""
     head = tables.audit_head.c
     locked = sa.select(head.entry_id, head.hash).where(head.head_id == HEAD_ID).with_for_update()
     return ChainHead(*connection.execute(locked).one())
 
 
 def append(connection: sa.Connection, entry: Entry, now: datetime) -> Sealed:
-    """Write an entry down; what is too long for its column is cut."""
+    """Write an entry; texts longer than their column are cut."""
     last = lock(connection)
     sealed = _seal(entry, now, last)
     connection.execute(sa.insert(tables.audit).values(sealed._asdict()))
     head = tables.audit_head
-    moved = sa.update(head).where(head.c.head_id == HEAD_ID)
-    connection.execute(moved.values(entry_id=sealed.entry_id, hash=sealed.hash))
+    new_head = sa.update(head).where(head.c.head_id == HEAD_ID)
+    connection.execute(new_head.values(entry_id=sealed.entry_id, hash=sealed.hash))
     return sealed
 
 
-def append_news(connection: sa.Connection, entry: Entry, now: datetime) -> Sealed | None:
-    """Write down how something is from now on; nothing where the last entry of this action says just that.
+def append_if_changed(connection: sa.Connection, entry: Entry, now: datetime) -> Sealed | None:
+    """Write an entry about a new state, unless the last entry with the same action has the same `after`.
 
-    What was before is what that entry says: several processes notice the same change, and some come when none runs.
+    Its `before` is the `after` of that last entry: several processes notice the same change, and some changes happen
+    while none runs.
     """
     lock(connection)
-    known = ask.audit.last(connection, entry.action)
-    was = None if known is None else known.after
-    if was == _text(entry.after):
+    last_entry = ask.audit.last(connection, entry.action)
+    last_after = None if last_entry is None else last_entry.after
+    if last_after == _text(entry.after):
         return None
-    before = None if was is None else msgspec.json.decode(was)
+    before = None if last_after is None else msgspec.json.decode(last_after)
     return append(connection, replace(entry, before=before), now)
 
 
@@ -85,7 +87,7 @@ def _seal(entry: Entry, now: datetime, last: ChainHead) -> Sealed:
 
 def _cut(text: str, column: str) -> str:
     width: Any = tables.audit.c[column].type
-    # What is no text, in a name that somebody tried to sign in with, no database takes.
+    # A name tried at sign-in may hold surrogates, which no database accepts.
     return text.encode(errors="replace").decode()[: width.length]
 
 

@@ -1,4 +1,4 @@
-"""Times in which nobody is to be disturbed."""
+"""Writes maintenance windows: times in which alarms are muted."""
 
 from datetime import datetime
 
@@ -19,9 +19,9 @@ def add(
     by: str,
     now: datetime,
 ) -> Maintenance:
-    """Write one down, of a sensor or of the whole storehouse; its times are to the millisecond."""
+    """Write a window of a sensor or of the whole storehouse; its times are cut to milliseconds."""
     start, end = (time.replace(microsecond=time.microsecond // 1000 * 1000) for time in (start, end))
-    made = connection.execute(
+    primary_key = connection.execute(
         sa.insert(tables.maintenance).values(
             store_house_key=key(store_house_id),
             sensor_key=None if sensor_id is None else key(sensor_id),
@@ -32,11 +32,11 @@ def add(
             written=now,
         )
     ).inserted_primary_key
-    assert made is not None  # noqa: S101 - one row was inserted, so there is one key
-    return Maintenance(int(made[0]), store_house_id, sensor_id, start, end, reason, by)
+    assert primary_key is not None  # noqa: S101 - one row was inserted, so there is one key
+    return Maintenance(int(primary_key[0]), store_house_id, sensor_id, start, end, reason, by)
 
 
 def remove(connection: sa.Connection, maintenance_id: int) -> None:
-    """Take one away; another must be written down with it, or the judge would not learn of that."""
+    """Delete a window. A new one must be written in the same transaction, or the judge does not notice the change."""
     maintenance = tables.maintenance
     connection.execute(sa.delete(maintenance).where(maintenance.c.maintenance_id == maintenance_id))

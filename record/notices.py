@@ -1,4 +1,4 @@
-"""Notices: what each target is told of our alarms, written down before it is sent, and what has become of it.
+"""Notices: written before they are sent, and whether they have arrived.
 
 Every function works in the caller's transaction, which holds the row of the lease "alarm journal": nobody else writes.
 """
@@ -10,18 +10,27 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from alarms.notices import SILENT, TIMED, Case, Notice, Terms, Told, due, news
+from alarms.notices import (
+    RECORD_ONLY,
+    TIMED,
+    Case,
+    EscalationPolicy,
+    Notice,
+    NoticeContent,
+    change_notices,
+    due_notices,
+)
 from ask.answers import Alarm, Id
 from ask.episodes import alarm_id, episode_id, open_alarms
 from ask.journal import key
 from db import tables
 
-MOST_IDS = 1_000
-"""Alarms or notices in one question."""
+BATCH = 1_000
+"""The most alarms or notices in one statement."""
 
 
 class Item(NamedTuple):
-    """What a message says of one alarm, and the alarm as it was when that was written down."""
+    """One notice in a message: `what` has happened, and the alarm as it was when the notice was written."""
 
     what: str
     alarm: Alarm
@@ -30,8 +39,8 @@ class Item(NamedTuple):
 class Message(NamedTuple):
     """Notices that go to one target together; they are all of one storehouse.
 
-    `tries` counts this one; where it is not the first, those before may have reached the target or not: nobody knows,
-    be it that we were killed or that the answer did not come.
+    `tries` counts this attempt. After the first, an earlier attempt may have reached the target: we were killed, or the
+    answer did not come.
     """
 
     message_id: int
@@ -41,32 +50,43 @@ class Message(NamedTuple):
     tries: int
 
 
-def follow(
-    connection: sa.Connection, alarms: Sequence[Alarm], terms: Terms, wait: timedelta, now: datetime
+class PendingMessage(NamedTuple):
+    """Notices for one target that are to go in one message, or that failed together."""
+
+    due: datetime
+    target: str
+    store_house_key: str
+    notice_ids: tuple[int, ...]
+    message_id: int | None
+    """None until the first attempt."""
+
+
+def add_for_changes(
+    connection: sa.Connection, alarms: Sequence[Alarm], policy: EscalationPolicy, wait: timedelta, now: datetime
 ) -> list[Notice]:
-    """Write down what is to be told of alarms that have changed, given in the order of the changes; return that."""
-    before = told(connection, alarms)
+    """Write the notices that changed alarms call for, given in the order of the changes; return them."""
+    last = last_notices(connection, alarms)
     notices = []
     for alarm in alarms:
-        last = before.setdefault(alarm.alarm_id, {})
-        new = news([Case(alarm, last)], terms, now)
-        last |= {notice.target: notice.told for notice in new}
+        last_of_alarm = last.setdefault(alarm.alarm_id, {})
+        new = change_notices([Case(alarm, last_of_alarm)], policy, now)
+        last_of_alarm |= {notice.target: notice.content for notice in new}
         notices += new
     add(connection, notices, wait, now)
     return notices
 
 
-def remind(connection: sa.Connection, terms: Terms, wait: timedelta, now: datetime) -> list[Notice]:
-    """Write down what is to be told because time has passed, or somebody has acknowledged; return that."""
+def add_due(connection: sa.Connection, policy: EscalationPolicy, wait: timedelta, now: datetime) -> list[Notice]:
+    """Write the notices that are due because time has passed, or somebody has acknowledged; return them."""
     alarms = open_alarms(connection)
-    before = told(connection, alarms)
-    notices = due([Case(alarm, before.get(alarm.alarm_id, {})) for alarm in alarms], terms, now)
+    last = last_notices(connection, alarms)
+    notices = due_notices([Case(alarm, last.get(alarm.alarm_id, {})) for alarm in alarms], policy, now)
     add(connection, notices, wait, now)
     return notices
 
 
-def told(connection: sa.Connection, alarms: Sequence[Alarm]) -> dict[Id, dict[str, Told]]:
-    """Return what each target was last told of each of these alarms, by `alarm_id`."""
+def last_notices(connection: sa.Connection, alarms: Sequence[Alarm]) -> dict[Id, dict[str, NoticeContent]]:
+    """Return the last notice of each of these alarms to each target, by `alarm_id` and target."""
     notice = tables.notice.c
     later = tables.notice.alias("later")
     followed = sa.exists().where(
@@ -76,123 +96,120 @@ def told(connection: sa.Connection, alarms: Sequence[Alarm]) -> dict[Id, dict[st
     )
     columns = (notice.number, notice.what, notice.severity, notice.limit, notice.since, notice.sent)
     ids = sorted({_episode_id(alarm) for alarm in alarms})
-    found: dict[Id, dict[str, Told]] = {}
-    for start in range(0, len(ids), MOST_IDS):
-        some = notice.episode_id.in_(ids[start : start + MOST_IDS])
-        rows = connection.execute(sa.select(notice.episode_id, notice.target, *columns).where(some, sa.not_(followed)))
-        for found_id, target, *last in rows:
-            found.setdefault(alarm_id(found_id), {})[target] = Told(*last)
-    return found
+    contents: dict[Id, dict[str, NoticeContent]] = {}
+    for start in range(0, len(ids), BATCH):
+        batch = notice.episode_id.in_(ids[start : start + BATCH])
+        rows = connection.execute(sa.select(notice.episode_id, notice.target, *columns).where(batch, sa.not_(followed)))
+        for number, target, *content in rows:
+            contents.setdefault(alarm_id(number), {})[target] = NoticeContent(*content)
+    return contents
 
 
 def add(connection: sa.Connection, notices: Sequence[Notice], wait: timedelta, now: datetime) -> None:
-    """Write notices down; news wait for more of the same storehouse.
+    """Write notices; those of changes wait for more of the same storehouse.
 
-    Raises SQLAlchemy's IntegrityError where one of them stands there already.
+    Raises SQLAlchemy's IntegrityError if one of them was written before.
     """
     rows = [
         {
             "episode_id": _episode_id(alarm),
             "target": target,
-            "number": last.number,
+            "number": content.number,
             "store_house_key": key(alarm.store_house_id),
-            "what": last.what,
-            "severity": last.severity,
-            "limit": last.limit,
+            "what": content.what,
+            "severity": content.severity,
+            "limit": content.limit,
             "alarm": msgspec.json.encode(alarm).decode(),
-            "since": last.since,
+            "since": content.since,
             "written": now,
-            "due": now if last.what in TIMED else now + wait,
-            "sent": now if last.what == SILENT else None,
+            "due": now if content.what in TIMED else now + wait,
+            "sent": now if content.what == RECORD_ONLY else None,
         }
-        for target, alarm, last in notices
+        for target, alarm, content in notices
     ]
     if rows:
         connection.execute(sa.insert(tables.notice), rows)
 
 
 def _episode_id(alarm: Alarm) -> int:
-    found = episode_id(alarm.alarm_id)
-    assert found is not None  # noqa: S101 - only our own alarms come here
-    return found
+    number = episode_id(alarm.alarm_id)
+    assert number is not None  # noqa: S101 - only our own alarms come here
+    return number
 
 
-class Waiting(NamedTuple):
-    """Notices for one target that are to go in one message, or have gone in vain."""
-
-    due: datetime
-    target: str
-    store_house_key: str
-    notice_ids: tuple[int, ...]
-    message_id: int | None
-    """None: it was not tried yet."""
-
-
-def waiting(connection: sa.Connection, targets: Collection[str]) -> list[Waiting]:
-    """Return what these targets have not been told yet, message by message, the oldest first."""
+def pending_messages(connection: sa.Connection, targets: Collection[str]) -> list[PendingMessage]:
+    """Return the messages that have not reached these targets yet, the oldest first."""
     notice = tables.notice.c
     columns = (notice.target, notice.store_house_key, notice.message_id, notice.due, notice.notice_id)
     unsent = sa.select(*columns).where(notice.sent.is_(None), notice.target.in_(targets)).order_by(notice.notice_id)
     messages: dict[tuple[Any, ...], list[tuple[datetime, int]]] = {}
-    for *which, when, notice_id in connection.execute(unsent):
-        messages.setdefault(tuple(which), []).append((when, notice_id))
-    found = [
-        Waiting(min(when for when, _ in notices), target, place, tuple(each for _, each in notices), message_id)
-        for (target, place, message_id), notices in messages.items()
+    for *which, notice_due, notice_id in connection.execute(unsent):
+        messages.setdefault(tuple(which), []).append((notice_due, notice_id))
+    pending = [
+        PendingMessage(
+            due=min(notice_due for notice_due, _ in notices),
+            target=target,
+            store_house_key=store_house_key,
+            notice_ids=tuple(notice_id for _, notice_id in notices),
+            message_id=message_id,
+        )
+        for (target, store_house_key, message_id), notices in messages.items()
     ]
-    return sorted(found, key=lambda one: one.due)
+    return sorted(pending, key=lambda message: message.due)
 
 
-def last_sent(connection: sa.Connection, one: Waiting) -> datetime | None:
+def last_sent(connection: sa.Connection, pending: PendingMessage) -> datetime | None:
     """Return when the last message about the same storehouse reached the same target."""
     notice = tables.notice.c
-    same = notice.target == one.target, notice.store_house_key == one.store_house_key, notice.message_id.is_not(None)
-    found: datetime | None = connection.scalar(sa.select(sa.func.max(notice.sent)).where(*same))
-    return found
+    same_target = notice.target == pending.target
+    same_storehouse = notice.store_house_key == pending.store_house_key
+    statement = sa.select(sa.func.max(notice.sent)).where(same_target, same_storehouse, notice.message_id.is_not(None))
+    sent: datetime | None = connection.scalar(statement)
+    return sent
 
 
-def begin(connection: sa.Connection, one: Waiting) -> Message:
-    """Write down that this is about to be sent, and return it."""
+def start_attempt(connection: sa.Connection, pending: PendingMessage) -> Message:
+    """Write that this message is about to be sent, and return it."""
     notice = tables.notice
-    mine = notice.c.notice_id.in_(one.notice_ids)
-    message_id = one.message_id or one.notice_ids[0]
+    of_message = notice.c.notice_id.in_(pending.notice_ids)
+    message_id = pending.message_id or pending.notice_ids[0]
     values = {"message_id": message_id, "tries": notice.c.tries + 1}
-    connection.execute(sa.update(notice).where(mine).values(values))
+    connection.execute(sa.update(notice).where(of_message).values(values))
     columns = (notice.c.what, notice.c.alarm, notice.c.tries)
-    rows = connection.execute(sa.select(*columns).where(mine).order_by(notice.c.notice_id)).all()
+    rows = connection.execute(sa.select(*columns).where(of_message).order_by(notice.c.notice_id)).all()
     items = tuple(Item(row.what, msgspec.json.decode(row.alarm, type=Alarm)) for row in rows)
-    return Message(message_id, one.target, items[0].alarm.store_house_id, items, rows[0].tries)
+    return Message(message_id, pending.target, items[0].alarm.store_house_id, items, rows[0].tries)
 
 
-def arrived(connection: sa.Connection, message: Message, now: datetime) -> None:
-    """Write down that the message has arrived."""
+def set_arrived(connection: sa.Connection, message: Message, now: datetime) -> None:
+    """Write that the message has arrived."""
     _update(connection, message, {"sent": now})
 
 
-def failed(connection: sa.Connection, message: Message, again: datetime) -> None:
-    """Write down that the message has not arrived, or that nobody knows, and when to try again."""
-    _update(connection, message, {"due": again})
+def set_failed(connection: sa.Connection, message: Message, retry: datetime) -> None:
+    """Write that the message has not arrived for certain, and when to try again."""
+    _update(connection, message, {"due": retry})
 
 
 def _update(connection: sa.Connection, message: Message, values: dict[str, Any]) -> None:
     notice = tables.notice
-    mine = notice.c.message_id == message.message_id, notice.c.sent.is_(None)
-    connection.execute(sa.update(notice).where(*mine).values(values))
+    of_message = notice.c.message_id == message.message_id, notice.c.sent.is_(None)
+    connection.execute(sa.update(notice).where(*of_message).values(values))
 
 
-def forget(connection: sa.Connection, before: datetime) -> None:
-    """Delete some of what was sent before then; not of alarms that are open, or they would be told of again."""
+def delete_old(connection: sa.Connection, before: datetime) -> None:
+    """Delete a batch of the notices sent before then; not of open alarms, or they would be sent again."""
     notice, episode = tables.notice.c, tables.episode.c
     is_open = sa.exists().where(episode.episode_id == notice.episode_id, episode.is_open)
     old = sa.select(notice.notice_id).where(notice.sent < before, sa.not_(is_open)).order_by(notice.sent)
-    ids = connection.scalars(old.limit(MOST_IDS)).all()
+    ids = connection.scalars(old.limit(BATCH)).all()
     if ids:
-        connection.execute(sa.delete(tables.notice).where(notice.notice_id.in_(ids)))
+        connection.execute(sa.delete(tables.notice).where(tables.notice.c.notice_id.in_(ids)))
 
 
 def are_failing(connection: sa.Connection, store_house_id: Id, targets: Collection[str], tries: int) -> bool:
-    """Return whether a message about this storehouse to one of `targets` was tried so often, and has not arrived."""
+    """Return whether a message about this storehouse to one of `targets` has failed so many times, and not arrived."""
     notice = tables.notice.c
     unsent = notice.store_house_key == key(store_house_id), notice.sent.is_(None), notice.target.in_(targets)
-    here = (*unsent, notice.tries >= tries)
-    return connection.scalar(sa.select(notice.notice_id).where(*here).limit(1)) is not None
+    failing = sa.select(notice.notice_id).where(*unsent, notice.tries >= tries).limit(1)
+    return connection.scalar(failing) is not None

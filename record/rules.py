@@ -1,4 +1,4 @@
-"""The rules, and each change of them."""
+"""Writes the alarm rules, and each change of them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from db import tables
 
 
 def save(connection: sa.Connection, before: Sequence[Data], after: Sequence[Data], by: str, now: datetime) -> None:
-    """Let these rules hold from now on, and write down who changed them from what."""
+    """Replace the rules by `after`, and write who changed them, and from what."""
     connection.execute(sa.delete(tables.rule))
     if after:
         connection.execute(sa.insert(tables.rule), [{"rule": _text(rule)} for rule in after])

@@ -13,7 +13,8 @@ import ask.audit
 import settings
 from alarm_service.site_alarms import LEASE
 from ask.audit import Sealed
-from db.database import WORKING, Database
+from db.database import Database
+from db.limits import BATCH_LIMITS
 from record import audit, lease
 from record.audit import Entry
 
@@ -28,12 +29,12 @@ PROCESSES, THREADS, EACH = 3, 2, 12
 
 
 def entries(connection: sa.Connection) -> list[Sealed]:
-    """All that stand in the trail."""
+    """All entries in the audit table."""
     return ask.audit.after(connection, None, 1_000_000)
 
 
 def write(engine: sa.Engine, written: Sequence[Entry] = ENTRIES) -> None:
-    """Write these, a transaction each."""
+    """Write these, each in its own transaction."""
     for entry in written:
         with engine.begin() as connection:
             audit.append(connection, entry, NOW)
@@ -46,13 +47,13 @@ def many_at_once(where: dict[str, Any], *, snapshots: bool = False) -> int:
     acknowledgement does. `snapshots`: as in a MariaDB that refuses to lock what has changed since the first reading.
     """
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as processes:
-        done = [processes.submit(_process, where, snapshots, number) for number in range(PROCESSES)]
-        return sum(one.result() for one in done)
+        futures = [processes.submit(_process, where, snapshots, number) for number in range(PROCESSES)]
+        return sum(future.result() for future in futures)
 
 
 def _process(where: dict[str, Any], snapshots: bool, number: int) -> int:
     with (
-        closing(Database(settings.Database(**where), WORKING, THREADS, writes=True)) as database,
+        closing(Database(settings.Database(**where), BATCH_LIMITS, THREADS, writes=True)) as database,
         ThreadPoolExecutor(THREADS) as threads,
     ):
         return sum(threads.map(lambda thread: _thread(database, snapshots, f"{number}.{thread}"), range(THREADS)))
@@ -69,6 +70,6 @@ def _thread(database: Database, snapshots: bool, who: str) -> int:
                     now = lease.lock(connection, LEASE)
                     audit.lock(connection)
                     assert ask.audit.head(connection) is not None
-                    lease.done(connection, LEASE, now)
+                    lease.set_done(connection, LEASE, now)
                 audit.append(connection, Entry("tried", who, "", str(number)), NOW)
     return EACH

@@ -82,8 +82,8 @@ class Bare:
         assert "auth" in await raw.text()
         return raw
 
-    def kept(self) -> dict[str, int]:
-        """Return how much there is of everything that a connection may leave behind."""
+    def resources(self) -> dict[str, int]:
+        """Return how many there are of everything that a connection may leave behind."""
         gc.collect()
         return {
             "sessions": len(self.sio.eio.sockets),
@@ -96,8 +96,8 @@ class Bare:
         }
 
     async def settled(self, before: dict[str, int]) -> None:
-        """Wait until no more is kept than before."""
-        await until(lambda: self.kept() == before, HANG)
+        """Wait until there is no more than before."""
+        await until(lambda: self.resources() == before, HANG)
 
 
 @dataclass
@@ -118,7 +118,7 @@ class Polling:
 
     @property
     def query(self) -> str:
-        """What its requests say."""
+        """The query of its requests."""
         return f"EIO=4&transport=polling&sid={self.sid}"
 
     async def get(self) -> Answer:
@@ -248,38 +248,39 @@ class Raw:
 
 @asynccontextmanager
 async def bare(
-    door: bool = False,
+    fast_accept: bool = False,
     on_connect: Connected | None = None,
     certificate: transport.Certificate | None = None,
     **options: Any,
 ) -> AsyncIterator[Bare]:
-    """Serve, with a `transport.ConnectionDelegate` or without one; what has a certificate has a door."""
+    """Serve, with a `transport.ConnectionDelegate` or without one; with a certificate there always is one."""
     limits = {name: options.pop(name) for name in ("per_address",) if name in options}
-    stuck_s = options.pop("stuck_s", None)
-    before = {name: options.pop(name) for name in ("trusted_proxies", "slow_s") if name in options}
+    send_timeout_s = options.pop("send_timeout_s", None)
+    delegate_options = {name: options.pop(name) for name in ("trusted_proxies", "request_timeout_s") if name in options}
     times = {"ping_interval": QUIET, "ping_timeout": QUIET, "connect_timeout": QUIET}
     sio = transport.AsyncServer(async_mode="tornado", namespaces=list(NAMESPACES), **(times | options))
-    sio.eio.goodbyes.patience_s = SOON
+    sio.eio.closing_sessions.timeout_s = SOON
     for namespace in NAMESPACES:
         _serve(sio, namespace, on_connect)
     handler = transport.get_tornado_handler(sio, **limits)
     application = tornado.web.Application([(r"/socket\.io/", handler)])
     context = certificate.context if certificate else None
     server: tornado.httpserver.HTTPServer
-    if door or certificate:
-        server = transport.ConnectionDelegate(application, "/socket.io/", handler, **before).server(ssl_options=context)
+    if fast_accept or certificate:
+        delegate = transport.ConnectionDelegate(application, "/socket.io/", handler, **delegate_options)
+        server = delegate.create_server(ssl_options=context)
     else:
         server = tornado.httpserver.HTTPServer(application)
     (socket,) = tornado.netutil.bind_sockets(0, "127.0.0.1")
-    if stuck_s is not None:
-        transport.set_send_timeout([socket], stuck_s)
+    if send_timeout_s is not None:
+        transport.set_send_timeout([socket], send_timeout_s)
     server.add_sockets([socket])
-    following = asyncio.create_task(certificate.follow(server)) if certificate else None
+    reloading = asyncio.create_task(certificate.keep_current(server)) if certificate else None
     try:
         yield Bare(sio, socket.getsockname()[1], believing_anybody() if certificate else None)
     finally:
-        if following:
-            following.cancel()
+        if reloading:
+            reloading.cancel()
         server.stop()
         await transport.close_all(sio, 0.0)
         await sio.shutdown()

@@ -46,7 +46,7 @@ async def visit(browser: Browser, url: str, *, errors_allowed: bool = False, **o
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     await page.goto(url)
     yield page
-    planted.look("\n".join([await page.content(), *errors]), "a page in the browser")
+    planted.record_leaks("\n".join([await page.content(), *errors]), "a page in the browser")
     await context.close()
     assert errors_allowed or errors == []
 

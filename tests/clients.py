@@ -36,13 +36,13 @@ GOODBYE = 1.0  # seconds for the last packets; over polling some servers keep th
 LINE_LIMIT = 64 * 1024 * 1024  # bytes; one answer is one line
 
 
-class AccessDenied(ConnectionError):
+class ConnectRefused(ConnectionError):
     """The server did not let the client in, or could not be reached; `data` is what it said besides."""
 
     def __init__(self, message: str, data: Any = None) -> None:
         super().__init__(message)
         self.data = data
-        planted.look(f"{message} {data}", "a refusal")
+        planted.record_leaks(f"{message} {data}", "a refused connection")
 
 
 class Client(ABC):
@@ -121,7 +121,7 @@ class Client(ABC):
 
     def _arrived(self, event: str, *args: Any) -> None:
         payload = _payload(args)
-        planted.look(str(payload), f"the event {event}")
+        planted.record_leaks(str(payload), f"the event {event}")
         self._received[event].append(payload)
         self._waiting[event].put_nowait(payload)
 
@@ -135,7 +135,7 @@ class PythonClient(Client):
 
     def __init__(self, *, reconnection: bool = False) -> None:
         super().__init__()
-        self._refusal: AccessDenied | None = None
+        self._connect_refused: ConnectRefused | None = None
         # Ours to close: the client may leave one of its own open.
         self._http = aiohttp.ClientSession()
         self._socket = socketio.AsyncClient(reconnection=reconnection, http_session=self._http)
@@ -161,7 +161,7 @@ class PythonClient(Client):
         try:
             await self._socket.connect(address, transports=list(transports), auth=auth, wait_timeout=HANG)
         except socketio.exceptions.ConnectionError as error:
-            raise self._refusal or AccessDenied(str(error)) from None
+            raise self._connect_refused or ConnectRefused(str(error)) from None
 
     async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109
         """See Client. This client upgrades before it connects."""
@@ -178,7 +178,7 @@ class PythonClient(Client):
             answer = await self._socket.call(event, args, timeout=timeout)
         except socketio.exceptions.TimeoutError:
             raise _unanswered(event, timeout) from None
-        planted.look(str(answer), f"the acknowledgement of {event}")
+        planted.record_leaks(str(answer), f"the acknowledgement of {event}")
         return list(answer) if isinstance(answer, tuple) else answer
 
     async def raw(self, text: str) -> None:
@@ -204,7 +204,7 @@ class PythonClient(Client):
 
     def _refuse(self, error: Any) -> None:
         told = error if isinstance(error, dict) else {"message": str(error)}
-        self._refusal = AccessDenied(told.get("message", ""), told.get("data"))
+        self._connect_refused = ConnectRefused(told.get("message", ""), told.get("data"))
 
 
 class NodeClient(Client):
@@ -247,7 +247,7 @@ class NodeClient(Client):
         try:
             await asyncio.wait_for(self._admitted, HANG)
         except TimeoutError:
-            raise AccessDenied(f"not connected within {HANG} s") from None
+            raise ConnectRefused(f"not connected within {HANG} s") from None
 
     async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109
         """See Client."""
@@ -264,7 +264,7 @@ class NodeClient(Client):
         await self._command("call", event=event, args=args, id=number)
         try:
             answer = await asyncio.wait_for(self._calls[number], timeout)
-            planted.look(str(answer), f"the acknowledgement of {event}")
+            planted.record_leaks(str(answer), f"the acknowledgement of {event}")
             return answer
         except TimeoutError:
             raise _unanswered(event, timeout) from None
@@ -314,7 +314,7 @@ class NodeClient(Client):
                 self._ended(reason)
             case {"type": "connect_error", "message": text}:
                 if not self._admitted.done():
-                    self._admitted.set_exception(AccessDenied(text, message.get("data")))
+                    self._admitted.set_exception(ConnectRefused(text, message.get("data")))
 
     def _connected(self, transport: str) -> None:
         self.disconnected.clear()
@@ -332,7 +332,7 @@ class NodeClient(Client):
         """Let nobody wait for a process that is gone."""
         for waiting in (self._admitted, *self._calls.values()):
             if not waiting.done():
-                waiting.set_exception(AccessDenied(reason))
+                waiting.set_exception(ConnectRefused(reason))
         if not self.disconnected.is_set():
             self._ended(reason)
 

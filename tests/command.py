@@ -16,7 +16,7 @@ def run(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> "subpr
     command = [sys.executable, str(ROOT / "main.py"), *arguments]
     environment = clean_environment() | (env or {})
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    planted.look(done.stdout + done.stderr, "what main.py prints")
+    planted.record_leaks(done.stdout + done.stderr, "what main.py prints")
     return done
 
 

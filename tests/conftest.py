@@ -45,8 +45,8 @@ def each_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     """The `database` settings of an empty database that no other test has, of one kind and then of the other."""
     if request.param == "sqlite":
         return {"path": str(tmp_path_factory.mktemp("site") / "site.db")}
-    found: dict[str, Any] = request.getfixturevalue("mariadb_database")
-    return found
+    database: dict[str, Any] = request.getfixturevalue("mariadb_database")
+    return database
 
 
 @pytest.fixture(scope="session")

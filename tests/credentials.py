@@ -1,4 +1,4 @@
-"""Who may come in, for tests: users with passwords that cost little, keys, and tokens."""
+"""Access settings for tests: users with passwords that are cheap to verify, keys, and tokens."""
 
 import time
 from dataclasses import dataclass, field
@@ -37,8 +37,8 @@ def token(
     sub: str = "gateway", *, key: Any = SECRET, algorithm: str = "HS256", lasts: float = 600, **claims: Any
 ) -> str:
     """A token that ends in so many seconds; a claim that is None is left out."""
-    said = {"sub": sub, "exp": int(time.time() + lasts)} | claims
-    return jwt.encode({name: value for name, value in said.items() if value is not None}, key, algorithm)
+    all_claims = {"sub": sub, "exp": int(time.time() + lasts)} | claims
+    return jwt.encode({name: value for name, value in all_claims.items() if value is not None}, key, algorithm)
 
 
 @dataclass

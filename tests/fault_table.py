@@ -23,7 +23,8 @@ from ask import journal
 from ask.answers import Alarm
 from ask.sensors import Sensor
 from db import tables
-from db.database import Database, Limits
+from db.database import Database
+from db.limits import Limits
 from tests.followers import Follower
 from tests.judged import kept
 from tests.services.mariadb import MariaDB
@@ -125,11 +126,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that befalls them. `begin` and `end` block until it has happened; `told`: what watchers see of it."""
+    """Something that befalls them. `start` and `end` block until it has happened; `told`: what watchers see of it."""
 
     name: str
     told: Told
-    begin: Callable[[Stage], object]
+    start: Callable[[Stage], object]
     end: Callable[[Stage], object]
     is_lock: bool = False
     is_leap: bool = False
@@ -199,7 +200,7 @@ async def suffer(stage: Stage, fault: Fault) -> Row:
     await until(lambda: shows_later_than(stage, mark), PATIENT_S)
     seen = Seen(stage.watchers)
     async with seen.looking():
-        await happen(stage, fault, fault.begin)
+        await happen(stage, fault, fault.start)
         begun = time.monotonic()
         if fault.told != "nobody":
             await until(lambda: seen.all_told(fault.told), PATIENT_S)
@@ -226,7 +227,7 @@ async def happen(stage: Stage, fault: Fault, what: Callable[[Stage], object]) ->
 
 def shows_later_than(stage: Stage, mark: int) -> bool:
     """Whether everybody is shown a reading that was committed later, as up to date, and told of its alarm."""
-    return all(_shows_later(one, mark) and _told_later(one, mark) for one in stage.watchers)
+    return all(_shows_later(watcher, mark) and _told_later(watcher, mark) for watcher in stage.watchers)
 
 
 def _shows_later(watcher: Follower, mark: int) -> bool:
@@ -253,35 +254,37 @@ class Seen:
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
         """Look at their screens for the length of a block."""
-        task = asyncio.create_task(self._look())
+        task = asyncio.create_task(self._poll())
         try:
             yield
         finally:
             task.cancel()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         while True:
-            for one in self._watchers:
-                if one.shown and one.shown["stale"]:
-                    self.stale.setdefault(one.name, time.monotonic())
+            for watcher in self._watchers:
+                if watcher.shown and watcher.shown["stale"]:
+                    self.stale.setdefault(watcher.name, time.monotonic())
             await asyncio.sleep(0.02)
 
     def all_told(self, told: Told) -> bool:
         """Whether everybody whom the fault touches knows."""
         if told == "cut":
-            return any(one.ended > self._began for one in self._watchers)
+            return any(watcher.ended > self._began for watcher in self._watchers)
         return len(self.stale) == len(self._watchers)
 
     def told_needlessly(self) -> set[str]:
         """Who was told, or cut off."""
-        return self.stale.keys() | {one.name for one in self._watchers if one.ended > self._began}
+        return self.stale.keys() | {watcher.name for watcher in self._watchers if watcher.ended > self._began}
 
     def told_after(self, told: Told, begun: float) -> float | None:
         """How many seconds later the last one knew; None where nobody is to."""
         if told == "nobody":
             return None
         times = (
-            [one.ended for one in self._watchers if one.ended > self._began] if told == "cut" else self.stale.values()
+            [watcher.ended for watcher in self._watchers if watcher.ended > self._began]
+            if told == "cut"
+            else self.stale.values()
         )
         return max(0.0, max(times) - begun)
 
@@ -298,7 +301,8 @@ async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: f
     with stage.built.database.engine.connect() as connection:
         transitions = journal.after(connection, 0, 1_000_000)
     wanted = [
-        [one.alarm for one in transitions if one.transition_id > (who.first_cursor or 0)] for who in stage.watchers
+        [transition.alarm for transition in transitions if transition.transition_id > (who.first_cursor or 0)]
+        for who in stage.watchers
     ]
     with suppress(TimeoutError):
         pairs = list(zip(stage.watchers, wanted, strict=True))
@@ -325,11 +329,11 @@ async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: f
 
 async def compare_alarms(stage: Stage, fault: Fault, rows: Sequence[sa.Row[Any]]) -> None:
     """Wait for the alarms to be those of the readings."""
-    found: Callable[[Site], set[Any]] = turns if fault.is_leap else judged
+    outcome: Callable[[Site], set[Any]] = turns if fault.is_leap else judged
     right: set[Any] = (expected_turns if fault.is_leap else expected)(stage.built, rows)
     with suppress(TimeoutError):
-        await until(lambda: found(stage.built) == right, PATIENT_S)
-    other = found(stage.built) ^ right
+        await until(lambda: outcome(stage.built) == right, PATIENT_S)
+    other = outcome(stage.built) ^ right
     assert not other, f"{fault.name}: other alarms than those of the readings: {other}"
 
 
@@ -346,17 +350,17 @@ def readings(built: Site) -> Sequence[sa.Row[Any]]:
 
 def judged(built: Site) -> set[tuple[Any, ...]]:
     """From when to when there were alarms, as the database has it."""
-    return {(one.raised, one.cleared) for one in kept(built) if one.kind == "high"}
+    return {(alarm.raised, alarm.cleared) for alarm in kept(built) if alarm.kind == "high"}
 
 
 def expected(built: Site, rows: Sequence[sa.Row[Any]]) -> set[tuple[Any, ...]]:
     """The same, as the readings have it in the order of their times."""
     sensor = Sensor(1, 1, "温度 1", "temperature", "", 60.0, (1, None))
     ours = (row for row in rows if row.sensor_id == built.ids["temperature"])
-    own = sorted((row.time.timestamp(), row.value) for row in ours)
-    terms = rules.terms(rules.read(RULES), sensor, defaults=False)
-    found = replay(terms, sensor, [Reading(at, value) for at, value in own])
-    return {(_time(one.raised), _time(one.cleared)) for one in found if one.raised is not None}
+    written = sorted((row.time.timestamp(), row.value) for row in ours)
+    terms = rules.terms(rules.parse(RULES), sensor, defaults=False)
+    episodes = replay(terms, sensor, [Reading(at, value) for at, value in written])
+    return {(_time(episode.raised), _time(episode.cleared)) for episode in episodes if episode.raised is not None}
 
 
 def turns(built: Site) -> set[float | None]:

@@ -10,7 +10,8 @@ from datetime import timedelta
 import pymysql
 
 import settings
-from db.database import WORKING, Database
+from db.database import Database
+from db.limits import BATCH_LIMITS
 from tests.cable import Cable
 from tests.fault_table import Fault, Stage
 from tests.services.mariadb import MariaDB
@@ -111,25 +112,25 @@ MARIADB = [
 def mariadb_failed_over(cable: Cable, other: MariaDB) -> Fault:
     """Its address leads to another server, which has taken over the files of the first."""
 
-    def begin(stage: Stage) -> None:
+    def start(stage: Stage) -> None:
         loop.call_soon_threadsafe(cable.cut)
         _mariadb(stage).kill()
 
     def end(stage: Stage) -> None:
         other.data = _mariadb(stage).data
         stage.mariadb = other.start()
-        stage.built.database = Database(settings.Database(**other.settings("site")), WORKING, 2, writes=True)
+        stage.built.database = Database(settings.Database(**other.settings("site")), BATCH_LIMITS, 2, writes=True)
         cable.lead_to(other.port)
         loop.call_soon_threadsafe(cable.mend)
 
     loop = asyncio.get_running_loop()
-    return Fault("MariaDB failed over", "stale", begin, end)
+    return Fault("MariaDB failed over", "stale", start, end)
 
 
 def redis_failed_over(cable: Cable, other: Redis) -> Fault:
     """Its address leads to another server, which knows nothing of the first."""
 
-    def begin(stage: Stage) -> None:
+    def start(stage: Stage) -> None:
         loop.call_soon_threadsafe(cable.cut)
         _redis(stage).kill()
 
@@ -139,7 +140,7 @@ def redis_failed_over(cable: Cable, other: Redis) -> Fault:
         loop.call_soon_threadsafe(cable.mend)
 
     loop = asyncio.get_running_loop()
-    return Fault("Redis failed over", "nobody", begin, end)
+    return Fault("Redis failed over", "nobody", start, end)
 
 
 # Redis, nginx, and the processes themselves

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from tests.clients import TRANSPORTS, AccessDenied, Client, Kind, new
+from tests.clients import TRANSPORTS, Client, ConnectRefused, Kind, new
 
 ANSWER_S = 3.0  # as long as the server may take to say that it cannot answer
 PAUSE_S = 0.2  # between two attempts
@@ -56,7 +56,7 @@ class Follower:
             # A browser's client comes back by itself; python-socketio's does not after a server's goodbye.
             client = self._client = new(self._kind, reconnection=self._kind != "python")
             try:
-                with suppress(AccessDenied, TimeoutError):
+                with suppress(ConnectRefused, TimeoutError):
                     await client.connect(self._url, self._transports, query=self._query)
                     await self._watch(client)
             finally:
@@ -68,7 +68,7 @@ class Follower:
     async def _watch(self, client: Client) -> None:
         while True:
             with suppress(TimeoutError):
-                self._take(await self._register(client))
+                self._registered(await self._register(client))
                 await client.disconnected.wait()
                 self.ended = time.monotonic()
             self.watching = False
@@ -87,7 +87,7 @@ class Follower:
                 return dict(answer["data"])
             await asyncio.sleep(PAUSE_S)
 
-    def _take(self, envs: dict[str, Any]) -> None:
+    def _registered(self, envs: dict[str, Any]) -> None:
         assert "reset" not in envs, envs
         self._cursor = envs["cursor"]
         if self.first_cursor is None:

@@ -63,7 +63,7 @@ class Attacker:
             ("slow posts", self._slow_post),
         ]
 
-    async def run(self, inputs: int, a_second: float) -> None:
+    async def run(self, inputs: int, per_second: float) -> None:
         """Send so many, at most so fast."""
         while self.sent.total() < inputs:
             kind, attack = self._dice.choice(self._attacks)
@@ -73,7 +73,7 @@ class Attacker:
                     self.sent[kind] += await attack()
             except GONE:
                 self.sent[kind] += 1
-            await asyncio.sleep((self.sent.total() - before) / a_second)
+            await asyncio.sleep((self.sent.total() - before) / per_second)
         for raw in self._left:
             raw.close()
 
@@ -89,8 +89,8 @@ class Attacker:
     def _spoilt(self, packet: str) -> str:
         letters = list(packet)
         for _ in range(self._dice.randint(1, 4)):
-            place = self._dice.randrange(len(letters) + 1)
-            letters[place : place + self._dice.randint(0, 2)] = self._dice.choice(SPOILS)
+            index = self._dice.randrange(len(letters) + 1)
+            letters[index : index + self._dice.randint(0, 2)] = self._dice.choice(SPOILS)
         return "".join(letters)
 
     async def _payloads(self) -> int:
@@ -207,19 +207,19 @@ class Attacker:
             self._left.pop(0).close()
 
 
-async def attack(port: int, inputs: int, a_second: float) -> dict[str, int]:
+async def attack(port: int, inputs: int, per_second: float) -> dict[str, int]:
     """Send so many inputs from all sockets together; how many of each kind."""
     attackers = [Attacker(port, SEED + number) for number in range(SOCKETS)]
-    await asyncio.gather(*(one.run(inputs // SOCKETS, a_second / SOCKETS) for one in attackers))
+    await asyncio.gather(*(attacker.run(inputs // SOCKETS, per_second / SOCKETS) for attacker in attackers))
     sent: Counter[str] = Counter()
-    for one in attackers:
-        sent.update(one.sent)
+    for attacker in attackers:
+        sent.update(attacker.sent)
     return dict(sent)
 
 
-def main(port: str, inputs: str, a_second: str = "1e9") -> None:
+def main(port: str, inputs: str, per_second: str = "1e9") -> None:
     """Attack, and tell."""
-    sent: Any = asyncio.run(attack(int(port), int(inputs), float(a_second)))
+    sent: Any = asyncio.run(attack(int(port), int(inputs), float(per_second)))
     print(json.dumps(sent))
 
 

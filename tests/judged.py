@@ -1,4 +1,4 @@
-"""A course of readings whose alarms are known beforehand, and what a server has made of it."""
+"""A course of readings whose alarms are known beforehand, and the alarms that a server has raised."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -28,19 +28,19 @@ RULES: list[dict[str, Any]] = [
         "low": {"limit": 1, "severity": "info"},
     },
     {"scope": {"metric": "door"}, "switch": {"limit": 1, "delay": "2m", "severity": "warning"}},
-    # The times of the readings are long past: by the clock all would be silent.
+    # The readings are long ago: by the clock all sensors would be without data.
     {"no_data": None},
 ]
 STEADY = ("rack", "rear", "vent")
 LATE = "vent"
 LATE_STEPS = 7
-"""So many steps later than they were taken its readings come."""
+"""Its readings come this many steps late."""
 MARK = "mark"
 """The sensor whose alarm says that everything before it has been judged."""
 
 
 class Episode(NamedTuple):
-    """What became of an alarm."""
+    """An alarm as it is in the end."""
 
     sensor_name: str
     kind: str
@@ -58,60 +58,67 @@ class Course:
         self.start = datetime.now(UTC).replace(second=0, microsecond=0) - (steps + 30) * STEP
         self._random = random.Random(seed)
         self._values = {name: self._walk(steps) for name in STEADY}
-        self._door = self._openings(steps)
+        self._switch = self._openings(steps)
         self.length = steps + LATE_STEPS + 1
 
     def add_sensors(self, built: Site) -> None:
         """Make the sensors."""
         with built.database.engine.begin() as connection:
             for name in (*STEADY, MARK):
-                built.ids[name] = record.sites.sensor(
+                built.ids[name] = record.sites.ensure_sensor(
                     connection, built.ids["north"], name, "temperature", interval_s=60
                 )
-            built.ids["gate"] = record.sites.sensor(connection, built.ids["north"], "gate", "door")
+            built.ids["gate"] = record.sites.ensure_sensor(connection, built.ids["north"], "gate", "door")
 
     def rows(self, built: Site, step: int) -> list[Row]:
-        """What is committed at a step."""
+        """Return the rows that are committed at a step."""
         time = self.start + step * STEP
-        found: list[Row] = []
+        rows: list[Row] = []
         for name, values in self._values.items():
             at = step - (LATE_STEPS if name == LATE else 0)
             if 0 <= at < len(values):
-                found.append((built.ids[name], self.start + at * STEP, values[at]))
-        if step in self._door:
-            found.append((built.ids["gate"], time, self._door[step]))
+                rows.append((built.ids[name], self.start + at * STEP, values[at]))
+        if step in self._switch:
+            rows.append((built.ids["gate"], time, self._switch[step]))
         if step == self.length - 1:
-            found.append((built.ids[MARK], time, 0.0))
-        return found
+            rows.append((built.ids[MARK], time, 0.0))
+        return rows
 
     def episodes(self) -> set[Episode]:
-        """What the judge makes of it, all readings in the order of their times."""
-        found = set()
+        """Return what the judge makes of all readings in the order of their times."""
+        episodes = set()
         for name, values in self._values.items():
-            found |= self._replay(name, "temperature", enumerate(values))
-        return found | self._replay("gate", "door", self._door.items())
+            episodes |= self._replay(name, "temperature", enumerate(values))
+        return episodes | self._replay("gate", "door", self._switch.items())
 
     def step_of(self, time: datetime) -> int:
-        """At which step it was this time."""
+        """Return the step of this time."""
         return round((time - self.start) / STEP)
 
     def _replay(self, name: str, metric: str, values: Iterable[tuple[int, float]]) -> set[Episode]:
         sensor = Sensor(name, 1, name, metric, "", 60.0 if metric == "temperature" else None, (name, None))
-        terms = rules.terms(rules.read(RULES), sensor, defaults=False)
+        terms = rules.terms(rules.parse(RULES), sensor, defaults=False)
         readings = [Reading((self.start + at * STEP).timestamp(), value) for at, value in values]
         until = datetime.now(UTC).timestamp()
         return {
-            Episode(name, one.kind, one.severity, _time(one.since), _time(one.raised), _time(one.cleared))
-            for one in replay(terms, sensor, readings, until)
-            if one.raised is not None
+            Episode(
+                name,
+                episode.kind,
+                episode.severity,
+                _time(episode.since),
+                _time(episode.raised),
+                _time(episode.cleared),
+            )
+            for episode in replay(terms, sensor, readings, until)
+            if episode.raised is not None
         }
 
     def _walk(self, steps: int) -> list[float]:
-        value, found = 4.0, []
+        value, values = 4.0, []
         for _ in range(steps):
             value += self._random.uniform(-1.4, 1.4) + 0.1 * (4.5 - value)
-            found.append(round(value, 1))
-        return [*found[:-3], 4.0, 4.0, 4.0]
+            values.append(round(value, 1))
+        return [*values[:-3], 4.0, 4.0, 4.0]
 
     def _openings(self, steps: int) -> dict[int, float]:
         changes, at = {}, 3
@@ -127,57 +134,58 @@ def _time(seconds: float | None) -> Any:
 
 
 def kept(built: Site) -> list[Alarm]:
-    """Our alarms as they stand in the database, those that never were left out."""
+    """Return our alarms as they are in the database, without the withdrawn ones."""
     with built.database.engine.connect() as connection:
         rows = connection.execute(sa.select(tables.episode)).mappings().all()
-    return [found for row in rows if (found := alarm(dict(row))).transition != "withdrawn"]
+    return [kept_alarm for row in rows if (kept_alarm := alarm(dict(row))).transition != "withdrawn"]
 
 
 def outcome(built: Site) -> set[Episode]:
-    """What has become of the alarms of the course."""
+    """Return what has become of the alarms of the course."""
     return {
         Episode(
-            str(one.sensor_name),
-            one.kind,
-            one.severity,
-            one.since,
-            one.raised,
-            one.cleared,
-            None if one.acknowledged_by is msgspec.UNSET else one.acknowledged_by,
+            str(alarm.sensor_name),
+            alarm.kind,
+            alarm.severity,
+            alarm.since,
+            alarm.raised,
+            alarm.cleared,
+            None if alarm.acknowledged_by is msgspec.UNSET else alarm.acknowledged_by,
         )
-        for one in kept(built)
-        if one.sensor_name != MARK and one.state != "pending" and one.since is not msgspec.UNSET
+        for alarm in kept(built)
+        if alarm.sensor_name != MARK and alarm.state != "pending" and alarm.since is not msgspec.UNSET
     }
 
 
 def is_done(built: Site) -> bool:
-    """Whether the end of the course has been judged."""
-    return any(one.sensor_name == MARK for one in kept(built))
+    """Return whether the end of the course has been judged."""
+    return any(kept_alarm.sensor_name == MARK for kept_alarm in kept(built))
 
 
 def steps(built: Site) -> dict[Id, list[str]]:
-    """The transitions of each alarm, as the journal has them."""
+    """Return the transitions of each alarm, as the journal has them."""
     journal = tables.alarm_journal.c
     with built.database.engine.connect() as connection:
         rows = connection.scalars(sa.select(journal.alarm).order_by(journal.transition_id)).all()
-    found: dict[Id, list[str]] = {}
+    by_alarm: dict[Id, list[str]] = {}
     for row in rows:
-        one = msgspec.json.decode(row, type=Alarm)
-        found.setdefault(one.alarm_id, []).append(str(one.transition))
-    return found
+        step = msgspec.json.decode(row, type=Alarm)
+        by_alarm.setdefault(step.alarm_id, []).append(str(step.transition))
+    return by_alarm
 
 
 def without(episodes: Iterable[Episode], *, acknowledged_by: None = None) -> set[Episode]:
-    """The same, as if nobody had acknowledged them."""
-    return {one._replace(acknowledged_by=acknowledged_by) for one in episodes}
+    """Return the same episodes, as if nobody had acknowledged them."""
+    return {episode._replace(acknowledged_by=acknowledged_by) for episode in episodes}
 
 
 def some(episodes: Iterable[Episode], sensor_name: str, every: int) -> Sequence[Episode]:
-    """Each so many-th of a sensor's episodes, in the order of their beginnings."""
-    return sorted((one for one in episodes if one.sensor_name == sensor_name), key=lambda one: one.since)[::every]
+    """Return each `every`-th episode of a sensor, in the order of their first times."""
+    of_sensor = [episode for episode in episodes if episode.sensor_name == sensor_name]
+    return sorted(of_sensor, key=lambda episode: episode.since)[::every]
 
 
 def holder(built: Site) -> str:
-    """The process that judges; empty while there never was one."""
+    """Return the process that judges; empty while there never was one."""
     with built.database.engine.connect() as connection:
         return str(connection.scalar(sa.select(tables.lease.c.holder)) or "")

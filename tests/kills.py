@@ -1,4 +1,4 @@
-"""A server that is killed at random moments of its life, and people who go on meanwhile."""
+"""Kills a server at random moments of its life, while people go on acknowledging alarms."""
 
 import asyncio
 import random
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.clients import AccessDenied, connected
+from tests.clients import ConnectRefused, connected
 from tests.judged import holder, kept
 from tests.serving import StorewatchServer
 from tests.serving_inside import until
 from tests.sites import Site
 
-LONGEST_LIFE_S = 2.0  # of a server that judges, or of one that waits to
-WAITING = 0.2  # of the kills meet a server that does not judge yet
+LONGEST_LIFE_S = 2.0  # of a server that judges, or waits for the lease
+WAITING = 0.2  # share of the kills that hit a server that does not judge yet
 PACE_S = 0.1  # between two steps of what is replayed, while servers are killed
 LONG_S = 120.0  # only what never happens takes so long
 PERSON = "李 Li"
@@ -43,16 +43,16 @@ async def acknowledge(built: Site, server: StorewatchServer, which: Which) -> No
 
     def raised() -> list[Any]:
         return [
-            one.alarm_id
-            for one in kept(built)
-            if (one.sensor_name, one.kind, one.since) == which and one.state != "pending"
+            row.alarm_id
+            for row in kept(built)
+            if (row.sensor_name, row.kind, row.since) == which and row.state != "pending"
         ]
 
     await until(raised, LONG_S)
     question = {"alarm_id": raised()[0], "by": PERSON}
     async with asyncio.timeout(LONG_S):
         while True:
-            with suppress(AccessDenied, TimeoutError, OSError):
+            with suppress(ConnectRefused, TimeoutError, OSError):
                 async with connected("python", server.url) as client:
                     answer = await client.call("ackAlarm", question, timeout=3)
                     if answer["ok"]:
@@ -63,7 +63,7 @@ async def acknowledge(built: Site, server: StorewatchServer, which: Which) -> No
 
 @asynccontextmanager
 async def killing(built: Site, server: StorewatchServer, kills: int) -> AsyncIterator["asyncio.Task[None]"]:
-    """Kill the server so often, each time at a random moment of its life, and start it again."""
+    """Kill the server `kills` times, each time at a random moment of its life, and start it again."""
 
     async def kill() -> None:
         moments, before = random.Random(11), ""

@@ -16,7 +16,7 @@ from tests.bare_server import UPGRADE, Raw
 from tests.hostile import WEBSOCKET
 
 PACE_S = 0.005
-"""Between one that comes and the next: 200 a second."""
+"""Between two new connections: 200 a second."""
 
 
 async def _come(loiter: Callable[[int], Awaitable[float]], port: int, number: int) -> float:

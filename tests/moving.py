@@ -37,14 +37,14 @@ class Town:
         self.stays: dict[int, int] = {}
         self._sensors: dict[int, tuple[int, int]] = {}
         with built.database.engine.begin() as connection:
-            self.orgs += (record.sites.organisation(connection, name) for name in ("One", "Two"))
+            self.orgs += (record.sites.ensure_organisation(connection, name) for name in ("One", "Two"))
             for number in range(count):
                 self._make(connection, number % 2)
 
     def _make(self, connection: sa.Connection, stay: int) -> None:
-        made = record.sites.storehouse(connection, self.orgs[stay], f"new {len(self.stays)}", "UTC")
+        made = record.sites.ensure_storehouse(connection, self.orgs[stay], f"new {len(self.stays)}", "UTC")
         quiet, loud = (
-            record.sites.sensor(connection, made, "new", metric, interval_s=60)
+            record.sites.ensure_sensor(connection, made, "new", metric, interval_s=60)
             for metric in ("temperature", "humidity")
         )
         self.stays[made], self._sensors[made] = stay, (quiet, loud)
@@ -100,18 +100,18 @@ class Resident(PythonClient):
         return stay % 2 == self._org or self._town.stays[store_house_id] > stay
 
     def _arrived(self, event: str, *args: Any) -> None:
-        self._look(event, args[0] if args else None)
+        self._check(event, args[0] if args else None)
         # What has been looked at is not kept: it would be gigabytes.
         self._received[event] = [args]
 
     async def asks(self, event: str, question: Any = None) -> None:
         answer = await self.call(event, question)
         if answer["ok"]:
-            self._look(event, answer["data"])
+            self._check(event, answer["data"])
         else:
             self.refused[answer["error"]["code"]] += 1
 
-    def _look(self, event: str, data: Any) -> None:
+    def _check(self, event: str, data: Any) -> None:
         for store_house_id, stay in stays(data):
             self.looked[event] += 1
             if not self.may_see(store_house_id, stay):
@@ -125,17 +125,17 @@ class Resident(PythonClient):
             await asyncio.sleep(chance.random() * 0.2)
 
     def _question(self, chance: random.Random) -> tuple[str, Any]:
-        place = {"store_house_id": chance.choice(list(self._town.stays))}
+        storehouse = {"store_house_id": chance.choice(list(self._town.stays))}
         now = datetime.now(UTC)
         span = {"start": (now - timedelta(minutes=10)).isoformat(), "end": (now + timedelta(minutes=1)).isoformat()}
         return chance.choice(
             [
-                ("register", place),
-                ("register", place | {"cursor": 0}),
-                ("register", place),
-                ("queryEnvs", place | span | {"points": 10}),
-                ("queryAlarms", place | {"data_minute": 10}),
-                ("querySensors", place),
+                ("register", storehouse),
+                ("register", storehouse | {"cursor": 0}),
+                ("register", storehouse),
+                ("queryEnvs", storehouse | span | {"points": 10}),
+                ("queryAlarms", storehouse | {"data_minute": 10}),
+                ("querySensors", storehouse),
                 ("overview", None),
                 ("leaveOverview", None),
                 ("storehouses", {"org_id": chance.choice(self._town.orgs)}),
@@ -155,11 +155,11 @@ def stays(data: Any, store_house_id: int | None = None) -> Iterator[tuple[int, i
                     (here, int(value % OUT)) for _, *values in value for value in values[:2] if here is not None
                 )
             elif key in ("store_house_name", "sensor_name"):
-                found = re.fullmatch(r"(\d+)/(\d+)", value)
-                if found:
-                    yield int(found[1]), int(found[2])
+                match = re.fullmatch(r"(\d+)/(\d+)", value)
+                if match:
+                    yield int(match[1]), int(match[2])
             elif key not in ("spark", "limits"):
                 yield from stays(value, here)
     elif isinstance(data, list):
-        for one in data:
-            yield from stays(one, store_house_id)
+        for item in data:
+            yield from stays(item, store_house_id)

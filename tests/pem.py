@@ -1,4 +1,4 @@
-"""Certificates made when they are needed, which nobody else believes."""
+"""Self-signed certificates, made when they are needed."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ def make(name: str, encryption: serialization.KeySerializationEncryption = PLAIN
 
 
 def believing_anybody() -> ssl.SSLContext:
-    """What a client connects with that does not ask who it is."""
+    """The TLS context of a client that verifies nothing."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -46,6 +46,6 @@ def believing_anybody() -> ssl.SSLContext:
 
 
 def name_of(der: bytes) -> str:
-    """The name that a certificate bears."""
-    found = x509.load_der_x509_certificate(der).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value)
+    """The common name of a certificate."""
+    attributes = x509.load_der_x509_certificate(der).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(attributes[0].value)

@@ -21,7 +21,7 @@ def secret(of: str) -> str:
     return f"p@ss:w/rd#1-{MARK}-of-{of}"
 
 
-def look(text: str, where: str) -> None:
+def record_leaks(text: str, where: str) -> None:
     """Remember where a secret is shown."""
     told.extend(f"{where}: {line[:300]}" for line in shown(text))
 
@@ -38,18 +38,20 @@ def in_logs(folder: Path) -> Iterable[str]:
             yield f"{log.relative_to(folder)}: {line[:300]}"
 
 
-class _Looking(logging.Handler):
+class _LogChecker(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        look(logging.Formatter().format(record), "the log of a server within the tests")
+        record_leaks(logging.Formatter().format(record), "the log of a server within the tests")
 
 
-class _Reading(SimpleAsyncHTTPClient):
+class _AnswerChecker(SimpleAsyncHTTPClient):
     """What all tests ask for pages with."""
 
     def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
         def read(answer: HTTPResponse) -> None:
             said = "".join(f"{name}: {value}\n" for name, value in answer.headers.get_all())
-            look(said + (answer.body or b"").decode(errors="replace"), f"the answer to {request.method} {request.url}")
+            record_leaks(
+                said + (answer.body or b"").decode(errors="replace"), f"the answer to {request.method} {request.url}"
+            )
             callback(answer)
 
         super().fetch_impl(request, read)
@@ -57,10 +59,10 @@ class _Reading(SimpleAsyncHTTPClient):
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Look at all that is logged in this process, and at all pages that are asked for, for the length of a block."""
-    handler = _Looking()
+    """Check all that is logged in this process, and all pages that are asked for, for the length of a block."""
+    handler = _LogChecker()
     logging.getLogger().addHandler(handler)
-    AsyncHTTPClient.configure(_Reading)
+    AsyncHTTPClient.configure(_AnswerChecker)
     try:
         yield
     finally:

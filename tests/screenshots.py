@@ -17,8 +17,10 @@ from playwright.async_api import Browser, Page, expect
 import demo.history
 from common import clock
 from db import database
+from db.limits import BATCH_LIMITS
+from db.migrate import migrate
 from demo import simulation
-from demo.past import MONTH_S, Course
+from demo.past_readings import MONTH_S, SensorSeries
 from record import alarms
 from settings import Database
 from tests.browser import DESK, PHONE, chromium, visit
@@ -72,7 +74,7 @@ async def main(everything: bool) -> None:
             async with chromium() as browser:
                 for name, view in VIEWS.items():
                     there = view._replace(address=view.address.format_map(year))
-                    await take(browser, server.url, name, there, LOOKS if everything else view.kept)
+                    await photograph(browser, server.url, name, there, LOOKS if everything else view.kept)
         finally:
             await server.terminate()
 
@@ -81,33 +83,37 @@ def with_year(folder: Path) -> dict[str, str]:
     """Make the demo, one of its storehouses with a year of past instead of a month; parts of that one's address."""
     where = Database(path=str(folder / "var" / "storewatch.db"))
     Path(where.path).parent.mkdir()
-    database.migrate(where)
+    migrate(where)
     now = clock.now()
     demo.history.prepare(where, now)
-    opened = database.Database(where, database.WORKING, 1, writes=True)
+    opened = database.Database(where, BATCH_LIMITS, 1, writes=True)
     with closing(opened), opened.engine.begin() as connection:
-        made = next(one for one in demo.history.install(connection) if one.storehouse.name == WITH_YEAR)
+        made = next(
+            installed for installed in demo.history.install(connection) if installed.storehouse.name == WITH_YEAR
+        )
         seconds = range(int(now.timestamp()) - YEAR_S, int(now.timestamp()) - MONTH_S, STEP_S)
         values = simulation.values(made.storehouse, seconds)
-        courses = {sensor: Course(seconds, values[sensor]) for sensor in made.storehouse.reporting}
+        courses = {sensor: SensorSeries(seconds, values[sensor]) for sensor in made.storehouse.reporting}
         demo.history.write(connection, made, courses)
         alarms.add(connection, list(demo.history.past_alarms(made, courses)))
     shown = [sensor for sensor in made.storehouse.reporting if sensor.metric in ("temperature", "humidity")]
-    sensors = ";".join(json.dumps([made.sensor_ids[one], one.metric], separators=(",", ":")) for one in shown[:5:2])
+    sensors = ";".join(
+        json.dumps([made.sensor_ids[sensor], sensor.metric], separators=(",", ":")) for sensor in shown[:5:2]
+    )
     return {"with_year": f"#/storehouse/{made.store_house_id}", "sensors": urlencode({"sensor": sensors})}
 
 
-async def take(browser: Browser, url: str, name: str, view: View, looks: Iterable[str]) -> None:
+async def photograph(browser: Browser, url: str, name: str, view: View, appearances: Iterable[str]) -> None:
     """Take pictures of one view."""
-    for look in looks:
-        options = {**LOOKS[look], "viewport": view.screen}
+    for appearance in appearances:
+        options = {**LOOKS[appearance], "viewport": view.screen}
         async with visit(browser, url + view.address, **options) as page:
             await expect(page.locator(view.complete).first).to_be_visible(timeout=UNTIL_MS)
             if name == "alarm":
                 await page.locator(".alarm .name").last.click()
                 await expect(page.locator(".plot canvas")).to_be_visible()
             await settle(page)
-            keep(await page.screenshot(), FOLDER / f"{name}-{look}.png")
+            keep(await page.screenshot(), FOLDER / f"{name}-{appearance}.png")
 
 
 async def settle(page: Page) -> None:

@@ -11,7 +11,7 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
 from dashboard import pages
-from web.security_headers import Secured
+from web.security_headers import SecurityHeaders
 
 MARKUP = "<img src=x onerror=alert(1)>"
 STOREHOUSE = "冷 1%"
@@ -20,12 +20,12 @@ NOW = "2026-01-31T16:30:05Z"
 
 
 class ScriptedSite:
-    """One storehouse, whose readings, sensors, curves and alarms a test sets; `silent_on`: events it does not know."""
+    """One storehouse, whose readings, sensors, curves and alarms a test sets; it lacks the `unknown_events`."""
 
-    def __init__(self, *silent_on: str) -> None:
+    def __init__(self, *unknown_events: str) -> None:
         self.url = ""
         self.name = MARKUP
-        self.silent_on = set(silent_on)
+        self.unknown_events = set(unknown_events)
         self.registered: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.asked: list[tuple[str, Any]] = []
         self.envs = [env()]
@@ -47,7 +47,7 @@ class ScriptedSite:
         """Serve at a free port for the length of a block."""
         listener, port = bind_unused_port()
         rules: list[Any] = [(r"/socket.io/", self._handler()), *pages.routes()]
-        server = HTTPServer(tornado.web.Application(rules, transforms=[Secured]))
+        server = HTTPServer(tornado.web.Application(rules, transforms=[SecurityHeaders]))
         server.add_socket(listener)
         self.url = f"http://127.0.0.1:{port}/"
         try:
@@ -74,8 +74,8 @@ class ScriptedSite:
 
     async def cut(self) -> None:
         """Close every connection, as a network does: the browser comes back by itself."""
-        for one in list(self._socket.eio.sockets.values()):
-            await one.close(wait=False)
+        for socket in list(self._socket.eio.sockets.values()):
+            await socket.close(wait=False)
         for websocket in self._websockets:  # where socket.io-client does not listen to the former
             websocket.close()
 
@@ -91,7 +91,7 @@ class ScriptedSite:
         return Handler
 
     async def _answer(self, event: str, sid: str, data: Any = None) -> dict[str, Any]:
-        if event in self.silent_on:
+        if event in self.unknown_events:
             return {"ok": False, "error": {"code": "unknown_event", "message": f"there is no event {event!r}"}}
         self.asked.append((event, data))
         answer = self._ask(event, data)
@@ -130,10 +130,10 @@ class ScriptedSite:
                 self.revision += 1
                 return self._book()
             case "previewAlarms":
-                rang = [{"proposed": {"count": count}, "in_force": {"count": 20}} for count in (1, 2)]
-                return {"sensors": rang} if "rules" in data else AccessDenied("bad_request", "rules is missing")
+                sensors = [{"proposed": {"count": count}, "in_force": {"count": 20}} for count in (1, 2)]
+                return {"sensors": sensors} if "rules" in data else AccessDenied("bad_request", "rules is missing")
             case "saveMaintenance":
-                others = [one for one in self.maintenance if one["maintenance_id"] != data.get("maintenance_id")]
+                others = [each for each in self.maintenance if each["maintenance_id"] != data.get("maintenance_id")]
                 self.maintenance = [*others, {"sensor_id": None} | data | {"maintenance_id": 1 + len(self.asked)}]
                 return self.maintenance[-1]
         return None
@@ -151,8 +151,8 @@ class ScriptedSite:
         if event == "closeAlarm":
             done = {"transition": "closed", "state": "cleared", "cleared": NOW, "closed_by": data["by"]}
             done |= {"reason": data["reason"]}
-        self.alarms = [one | done if one["alarm_id"] == data["alarm_id"] else one for one in self.alarms]
-        return next(one for one in self.alarms if one["alarm_id"] == data["alarm_id"])
+        self.alarms = [alarm | done if alarm["alarm_id"] == data["alarm_id"] else alarm for alarm in self.alarms]
+        return next(alarm for alarm in self.alarms if alarm["alarm_id"] == data["alarm_id"])
 
 
 class AccessDenied:
@@ -214,9 +214,9 @@ def alarm(**changes: Any) -> dict[str, Any]:
 
 def own_alarm(**changes: Any) -> dict[str, Any]:
     """An alarm that the server has raised itself."""
-    own = {"alarm_id": "sw-3", "transition": "raised", "since": "2026-01-31T16:20:00Z", "peak": 10.1}
+    fields = {"alarm_id": "sw-3", "transition": "raised", "since": "2026-01-31T16:20:00Z", "peak": 10.1}
     limits = [{"limit": 8.0, "severity": "critical", "delay": 540.0}]
-    return alarm(**own, limits=limits) | changes
+    return alarm(**fields, limits=limits) | changes
 
 
 def alarms(*those: dict[str, Any], cursor: int = 9) -> dict[str, Any]:
@@ -225,7 +225,7 @@ def alarms(*those: dict[str, Any], cursor: int = 9) -> dict[str, Any]:
 
 
 def curve(*points: list[Any], **changes: Any) -> dict[str, Any]:
-    """The past of a sensor."""
+    """The history of a sensor."""
     named = {"sensor_id": 5, "sensor_name": MARKUP, "metric": "temperature", "unit": "°C"}
     return named | {"points": points} | changes
 

@@ -44,10 +44,10 @@ class StorewatchServer(ChildProcess):
         return [sys.executable, str(ROOT / "main.py"), str(self.port), "--config", str(self.config)]
 
     def is_ready(self) -> bool:
-        found = READY.search(self.output())
-        if found:
-            self.url, self.port = found[1], int(found[2])
-        return found is not None
+        ready = READY.search(self.output())
+        if ready:
+            self.url, self.port = ready[1], int(ready[2])
+        return ready is not None
 
     async def terminate(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end and wait; its exit code."""

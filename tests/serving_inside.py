@@ -9,26 +9,26 @@ from typing import Any
 
 import msgspec
 
-import main
+from app.serve import RunningServer, serving
 from ask.readings import Reading
 from settings import Settings, Source
 from tests.serving import with_defaults
 
 SOON = 60.0  # seconds; only what never happens takes so long
-GLANCE = 0.02  # seconds between two looks
+CHECK_S = 0.02  # between two checks
 
 
 @dataclass
 class Inside:
     """A running server, and how often each value has left its poller."""
 
-    house: main.RunningServer
+    server: RunningServer
     seen: Counter[float | None] = field(default_factory=Counter)
     portions: int = 0
 
     @property
     def url(self) -> str:
-        return self.house.url
+        return self.server.url
 
     async def count(self, readings: Sequence[Reading]) -> None:
         self.portions += 1
@@ -39,9 +39,9 @@ class Inside:
 async def serving_inside(settings: dict[str, Any]) -> AsyncIterator[Inside]:
     """Serve at a free port for the length of a block; of what is committed within it, each reading is counted."""
     converted = msgspec.convert(with_defaults(settings), Settings)
-    async with main.serving(converted, Source(None), 0) as house:
-        inside = Inside(house)
-        house.poller.subscribe(inside.count)
+    async with serving(converted, Source(None), 0) as server:
+        inside = Inside(server)
+        server.poller.subscribe(inside.count)
         yield inside
 
 
@@ -49,4 +49,4 @@ async def until(condition: Callable[[], object], timeout: float = SOON) -> None:
     """Wait until the condition holds; raises TimeoutError."""
     async with asyncio.timeout(timeout):
         while not condition():  # noqa: ASYNC110 - conditions of any kind, and nobody tells
-            await asyncio.sleep(GLANCE)
+            await asyncio.sleep(CHECK_S)

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-import main
+import app.serve
 from access.authenticator import Authenticator
-from access.policy import Policy, policy
+from access.policy import Policy, build_policy
 from access.sessions import COOKIE
 from settings import Access, Source
 from tests.clients import TRANSPORTS, Client, PythonClient
@@ -30,7 +30,7 @@ def settings_of(built: Site) -> dict[str, Any]:
 
 @dataclass
 class Restricted:
-    """A running server, its gate, and the gate's own clock."""
+    """A running server, its authenticator, and the clock of that."""
 
     inside: Inside
     authenticator: Authenticator
@@ -43,11 +43,11 @@ class Restricted:
 
     def obey(self, *users: dict[str, Any], **more: Any) -> None:
         """Have other settings count from now on."""
-        self.authenticator.obey(read(*users, **more))
+        self.authenticator.apply_policy(read(*users, **more))
 
     def cookie(self, name: str, begun: timedelta = timedelta()) -> str:
         """The Cookie header of a session that began that long ago."""
-        return f"{COOKIE}={self.authenticator.policy.begin(name, self.now[0] - begun)}"
+        return f"{COOKIE}={self.authenticator.policy.create_session_cookie(name, self.now[0] - begun)}"
 
     async def connect(self, name: str | None, begun: timedelta = timedelta()) -> Client:
         """Connect somebody, or nobody in particular; raises `Refused`."""
@@ -72,15 +72,15 @@ async def restricted(
 ) -> AsyncIterator[Restricted]:
     """Serve these users for the length of a block; whoever has connected is disconnected at its end."""
     now = [datetime.now(UTC)]
-    gates: list[Authenticator] = []
+    authenticators: list[Authenticator] = []
 
     def build(first: Policy, _: object) -> Authenticator:
-        gates.append(Authenticator(first, lambda: now[0]))
-        return gates[-1]
+        authenticators.append(Authenticator(first, lambda: now[0]))
+        return authenticators[-1]
 
-    monkeypatch.setattr(main, "Authenticator", build)
+    monkeypatch.setattr(app.serve, "Authenticator", build)
     async with serving_inside(settings | {"access": access(*users, **more)}) as inside:
-        running = Restricted(inside, gates[0], now)
+        running = Restricted(inside, authenticators[0], now)
         try:
             yield running
         finally:
@@ -90,4 +90,4 @@ async def restricted(
 
 def read(*users: dict[str, Any], **more: Any) -> Policy:
     """What the settings of these users mean."""
-    return policy(msgspec.convert(access(*users, **more), Access), Source(None))
+    return build_policy(msgspec.convert(access(*users, **more), Access), Source(None))

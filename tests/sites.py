@@ -12,7 +12,9 @@ import record.alarms
 import record.readings
 import record.sites
 import settings
-from db.database import WORKING, Database, migrate
+from db.database import Database
+from db.limits import BATCH_LIMITS
+from db.migrate import migrate
 
 ZONE = "Asia/Shanghai"
 
@@ -62,7 +64,7 @@ def site(where: dict[str, Any]) -> Iterator[Site]:
     """Make the site in the database of these settings."""
     converted = settings.Database(**where)
     migrate(converted)
-    database = Database(converted, WORKING, 2, writes=True)
+    database = Database(converted, BATCH_LIMITS, 2, writes=True)
     try:
         built = Site(database)
         with database.engine.begin() as connection:
@@ -76,10 +78,10 @@ def site(where: dict[str, Any]) -> Iterator[Site]:
 
 
 def _build(connection: sa.Connection, ids: dict[str, int]) -> None:
-    ids["owner"] = record.sites.organisation(connection, "北方冷链 North <b>Cold</b>")
-    ids["idle"] = record.sites.organisation(connection, "Idle")
-    ids["north"] = record.sites.storehouse(connection, ids["owner"], "一号库", ZONE)
-    ids["south"] = record.sites.storehouse(connection, ids["owner"], "South", "America/Chicago")
-    ids["temperature"] = record.sites.sensor(connection, ids["north"], "温度 1", "temperature", interval_s=60)
-    ids["door"] = record.sites.sensor(connection, ids["north"], "Door", "door")
-    ids["far"] = record.sites.sensor(connection, ids["south"], "Far", "temperature", unit="°F", interval_s=60)
+    ids["owner"] = record.sites.ensure_organisation(connection, "北方冷链 North <b>Cold</b>")
+    ids["idle"] = record.sites.ensure_organisation(connection, "Idle")
+    ids["north"] = record.sites.ensure_storehouse(connection, ids["owner"], "一号库", ZONE)
+    ids["south"] = record.sites.ensure_storehouse(connection, ids["owner"], "South", "America/Chicago")
+    ids["temperature"] = record.sites.ensure_sensor(connection, ids["north"], "温度 1", "temperature", interval_s=60)
+    ids["door"] = record.sites.ensure_sensor(connection, ids["north"], "Door", "door")
+    ids["far"] = record.sites.ensure_sensor(connection, ids["south"], "Far", "temperature", unit="°F", interval_s=60)

@@ -76,7 +76,7 @@ class Life:
         while not self.over:
             self.came += 1
             async with self._browser() as client:
-                await self._look_around(client)
+                await self._browse_storehouse(client)
                 await asyncio.sleep(self._random.uniform(*self.stays_s))
                 if self._random.random() < 0.3:
                     await client.call("unregister")
@@ -95,7 +95,7 @@ class Life:
         finally:
             await client.close()
 
-    async def _look_around(self, client: Client) -> None:
+    async def _browse_storehouse(self, client: Client) -> None:
         store_house_id = self.site.ids[self._random.choice(("north", "south"))]
         question = {"store_house_id": store_house_id}
         watched = await client.call("register", question)
@@ -145,7 +145,7 @@ async def warmed_up(server: WatchedServer, built: Site) -> Sample:
 
 
 async def watch(server: WatchedServer, life: Life, seconds: float, samples: int) -> list[Row]:
-    """Take so many samples in this time."""
+    """Return so many samples, evenly spaced in this time."""
     began = time.monotonic()
     rows = []
     for number in range(1, samples + 1):
@@ -180,9 +180,10 @@ def table(rows: Sequence[Row]) -> str:
         "----: | --------------: | ------: | ----: | ----: | ---:",
     ]
     for row in rows[9 :: len(rows) // 10] if len(rows) >= 20 else rows:
-        one = row.sample
+        sample = row.sample
         lines.append(
-            f"{row.seconds:5.0f} | {row.came:15} | {one.clients:7} | {one.tasks:5} | {one.fds:5} | {one.rss / 1e6:4.0f}"
+            f"{row.seconds:5.0f} | {row.came:15} | {sample.clients:7} | {sample.tasks:5} | {sample.fds:5} | "
+            f"{sample.rss / 1e6:4.0f}"
         )
     grown = ", ".join(f"{name} {share:.3f}" for name, share in growth(rows).items())
     return "\n".join([*lines, f"median of the last fifth by that of the second: {grown}"])
@@ -201,8 +202,8 @@ async def soak(seconds: float, directory: Path) -> bool:
     print(
         f"{life.came} connections, {life.cut} of them cut off; {life.readings} readings; {life.alarms} transitions told"
     )
-    for when, one in (("before the first came", before), ("when all have gone", left)):
-        print(f"{when}: {one.clients} clients, {one.tasks} tasks, {one.fds} files, {one.rss / 1e6:.0f} MB")
+    for when, sample in (("before the first came", before), ("when all have gone", left)):
+        print(f"{when}: {sample.clients} clients, {sample.tasks} tasks, {sample.fds} files, {sample.rss / 1e6:.0f} MB")
     grown = {name: share for name, share in growth(rows).items() if share > LEVEL[name]}
     is_left = left.tasks > before.tasks or left.fds > before.fds + POOLED
     print(f"still growing: {', '.join(grown)}" if grown else "all has levelled off")

@@ -1,4 +1,4 @@
-"""`python -m access password` and `token`: what they print lets somebody in."""
+"""`python -m access password` and `token`: a user can log in with what they print."""
 
 import subprocess
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 import jwt
 import yaml
 
-from access.passwords import Passwords
-from access.tokens import key, read
+from access.passwords import PasswordVerifier
+from access.tokens import build_key, verify_token
 from settings import TokenKey, load
 from tests.credentials import PASSWORD, SECRET, access, user
 from tests.serving import ROOT, clean_environment
@@ -28,13 +28,13 @@ def config(folder: Path, **more: object) -> str:
     return str(path)
 
 
-async def test_a_password_becomes_a_hash_that_it_fits() -> None:
+async def test_a_password_matches_its_printed_hash() -> None:
     done = run("password", typed=f"{PASSWORD}\n")
     assert (done.returncode, done.stderr) == (0, "")
-    passwords = Passwords()
-    assert await passwords.fit(done.stdout.strip(), PASSWORD)
-    assert not await passwords.fit(done.stdout.strip(), PASSWORD + " ")
-    assert not await passwords.fit(None, "")
+    passwords = PasswordVerifier()
+    assert await passwords.verify(done.stdout.strip(), PASSWORD)
+    assert not await passwords.verify(done.stdout.strip(), PASSWORD + " ")
+    assert not await passwords.verify(None, "")
     assert done.stdout != run("password", typed=f"{PASSWORD}\n").stdout
     passwords.stop()
 
@@ -45,17 +45,16 @@ def test_a_password_that_is_too_short_is_refused() -> None:
     assert done.stderr == "access: a password has at least 8 characters\n"
 
 
-def test_a_token_is_one_that_the_server_believes(tmp_path: Path) -> None:
+def test_a_printed_token_is_accepted(tmp_path: Path) -> None:
     keys = [{"algorithm": "HS256", "secret": SECRET, "issuer": "us", "audience": "storewatch"}]
     arguments = ("网关", "--role", "operate", "--organisation", "1", "--organisation", "A", "--for", "90d")
     done = run("token", "--config", config(tmp_path, tokens=keys), *arguments)
     assert done.stderr == ""
-    found = read(
-        [key(TokenKey(algorithm="HS256", secret=SECRET, issuer="us", audience="storewatch"))], done.stdout.strip()
-    )
-    assert (found.name, found.role) == ("网关", "operate")
-    assert found.visibility.organisations == frozenset({"1", "A"})
-    assert found.session == jwt.decode(done.stdout.strip(), options={"verify_signature": False})["jti"]
+    key = build_key(TokenKey(algorithm="HS256", secret=SECRET, issuer="us", audience="storewatch"))
+    user_of_token = verify_token([key], done.stdout.strip())
+    assert (user_of_token.name, user_of_token.role) == ("网关", "operate")
+    assert user_of_token.visibility.organisations == frozenset({"1", "A"})
+    assert user_of_token.session == jwt.decode(done.stdout.strip(), options={"verify_signature": False})["jti"]
 
 
 def test_without_a_secret_there_is_no_token(tmp_path: Path) -> None:
@@ -65,9 +64,10 @@ def test_without_a_secret_there_is_no_token(tmp_path: Path) -> None:
 
 
 def test_no_secret_is_in_any_repr(tmp_path: Path) -> None:
-    found = load(config(tmp_path), {})[0]
-    access_ = found.restricted
-    assert access_ is not None
-    shown = f"{found!r} {access_!r} {access_.users!r} {access_.tokens!r} {access_.session!r} {key(access_.tokens[0])!r}"
-    assert "planted" not in shown
-    assert "argon2id" not in shown
+    settings = load(config(tmp_path), {})[0]
+    restricted = settings.restricted
+    assert restricted is not None
+    parts = (settings, restricted, restricted.users, restricted.tokens, restricted.session)
+    text = " ".join(map(repr, (*parts, build_key(restricted.tokens[0]))))
+    assert "planted" not in text
+    assert "argon2id" not in text

@@ -1,4 +1,4 @@
-"""Logging in: the page, its form, the cookie, and what is closed to who has none."""
+"""Logging in: the page, its form, the cookie, and what is closed without one."""
 
 import asyncio
 import math
@@ -15,10 +15,10 @@ import msgspec
 import pytest
 from tornado.httputil import parse_cookie
 
-from access import authenticator as access_gate
+from access import authenticator as authenticator_module
 from access.access_denied import AccessDenied
-from access.authenticator import OF_AN_ADDRESS, Authenticator
-from access.policy import Policy, policy
+from access.authenticator import ATTEMPTS_PER_ADDRESS, Authenticator
+from access.policy import Policy, build_policy
 from access.sessions import COOKIE
 from common.clock import now
 from errors import RateLimited, StorewatchError, UsageError
@@ -33,7 +33,7 @@ USERS = [user("li", "operate"), user("王", "watch"), user("zhao", organisations
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorewatchServer]:
-    """A server that asks who one is, behind a proxy that it trusts."""
+    """A server with restricted access, behind a trusted proxy."""
     folder = tmp_path_factory.mktemp("access")
     with site({"path": str(folder / "site.db")}) as built:
         settings = {"database": {"path": str(folder / "site.db")}, "trusted_proxies": ["127.0.0.1"]}
@@ -74,8 +74,8 @@ async def test_over_https_the_cookie_never_leaves_it(server: StorewatchServer) -
 
 @pytest.mark.parametrize("forged", ["", "x", "2|1:0|10:1|1:a|4:eA==|00", f"{COOKIE}={COOKIE}"])
 async def test_a_cookie_that_we_have_not_signed_is_nobodys(server: StorewatchServer, forged: str) -> None:
-    own = (await log_in(server.url)).removeprefix(f"{COOKIE}=")
-    for value in (forged, own[:-1] + ("0" if own[-1] != "0" else "1"), own.replace("|", "", 1)):
+    our_cookie = (await log_in(server.url)).removeprefix(f"{COOKIE}=")
+    for value in (forged, our_cookie[:-1] + ("0" if our_cookie[-1] != "0" else "1"), our_cookie.replace("|", "", 1)):
         assert (await fetch(server.url, headers={"Cookie": f"{COOKIE}={value}"})).code == HTTPStatus.SEE_OTHER
 
 
@@ -106,7 +106,7 @@ async def test_a_name_is_text_and_never_markup(server: StorewatchServer) -> None
 def test_a_name_that_is_no_text_is_told_at_the_start() -> None:
     for wrong in (access(user("\ud83d\ude00")), access(LI, revoked=["\ud800"])):
         with pytest.raises(UsageError, match="access: a name in it is no text"):
-            policy(msgspec.convert(wrong, Access), Source(None))
+            build_policy(msgspec.convert(wrong, Access), Source(None))
 
 
 async def test_who_guesses_must_wait_and_who_knows_need_not(server: StorewatchServer) -> None:
@@ -121,14 +121,14 @@ async def test_who_guesses_must_wait_and_who_knows_need_not(server: StorewatchSe
 
 @pytest.fixture
 def authenticator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Authenticator]:
-    """A gate that knows many people, whose passwords cost little to look at, and forgets no attempt."""
-    monkeypatch.setattr(access_gate, "AGAIN_S", math.inf)
-    made = Authenticator(policy(msgspec.convert(access(*map(user, KNOWN)), Access), Source(None)), now)
+    """An authenticator of many users, whose passwords are cheap to verify, that forgives no attempt."""
+    monkeypatch.setattr(authenticator_module, "ATTEMPT_REFILL_S", math.inf)
+    made = Authenticator(build_policy(msgspec.convert(access(*map(user, NAMES)), Access), Source(None)), now)
     yield made
     made.stop()
 
 
-KNOWN = [f"user {number}" for number in range(OF_AN_ADDRESS)]
+NAMES = [f"user {number}" for number in range(ATTEMPTS_PER_ADDRESS)]
 
 
 async def code(authenticator: Authenticator, name: str, password: str, address: str) -> str | None:
@@ -143,19 +143,19 @@ async def code(authenticator: Authenticator, name: str, password: str, address: 
 async def test_whoever_has_many_addresses_of_ipv6_guesses_no_more_often_than_with_one(
     authenticator: Authenticator,
 ) -> None:
-    guesses = [await code(authenticator, name, "wrong", f"2001:db8::{number:x}") for number, name in enumerate(KNOWN)]
+    guesses = [await code(authenticator, name, "wrong", f"2001:db8::{number:x}") for number, name in enumerate(NAMES)]
     assert set(guesses) == {"unauthorized"}
     assert await code(authenticator, "user 0", PASSWORD, "2001:db8::ffff:ffff:ffff:ffff") == RateLimited.code
     for elsewhere in ("2001:db8:0:1::", "::ffff:192.0.2.7", "192.0.2.8", "no address"):
         assert await code(authenticator, "user 0", PASSWORD, elsewhere) is None
-    mapped = [await code(authenticator, name, "wrong", f"::ffff:192.0.2.{20 + n}") for n, name in enumerate(KNOWN)]
+    mapped = [await code(authenticator, name, "wrong", f"::ffff:192.0.2.{20 + n}") for n, name in enumerate(NAMES)]
     assert set(mapped) == {"unauthorized"}
     assert (
         await code(authenticator, "user 0", PASSWORD, "::ffff:192.0.2.8") is None
     )  # IPv4, as IPv6 writes it: all apart
 
 
-async def test_names_that_are_only_tried_take_no_memory(authenticator: Authenticator) -> None:
+async def test_long_unknown_names_use_no_memory(authenticator: Authenticator) -> None:
     megabyte = 1_000_000
     assert await code(authenticator, "user 0", "wrong", "192.0.2.7") == "unauthorized"
     tracemalloc.start()
@@ -205,33 +205,33 @@ BEGUN = access(LI)
         (access(LI, session={"secret": SESSION_SECRET, "hours": 24}), 23.99, None),
     ],
 )
-def test_what_ends_a_session(settings: dict[str, Any], hours: float, code: str | None) -> None:
-    before, after = (policy(msgspec.convert(one, Access), Source(None)) for one in (BEGUN, settings))
+def test_reasons_that_end_a_session(settings: dict[str, Any], hours: float, code: str | None) -> None:
+    before, after = (build_policy(msgspec.convert(access, Access), Source(None)) for access in (BEGUN, settings))
     begun = now().replace(microsecond=0)
-    came = before.session(before.begin("li", begun), begun)
+    user_before = before.user_of_session(before.create_session_cookie("li", begun), begun)
     later = begun + timedelta(hours=hours)
     if code is None:
-        assert after.revalidate(came, later).role == settings["users"][0]["role"]
+        assert after.revalidate(user_before, later).role == settings["users"][0]["role"]
     else:
         with pytest.raises(AccessDenied) as refused:
-            after.revalidate(came, later)
+            after.revalidate(user_before, later)
         assert refused.value.code == code
 
 
 async def test_a_session_that_was_logged_out_stays_so_when_sessions_last_longer() -> None:
     def lasting(hours: float) -> Policy:
-        told = access(LI, session={"secret": SESSION_SECRET, "hours": hours})
-        return policy(msgspec.convert(told, Access), Source(None))
+        settings = access(LI, session={"secret": SESSION_SECRET, "hours": hours})
+        return build_policy(msgspec.convert(settings, Access), Source(None))
 
     times = [now()]
     authenticator = Authenticator(lasting(1), lambda: times[-1])
     (li, cookie), (again, _) = [await authenticator.log_in("li", PASSWORD, "192.0.2.7") for _ in range(2)]
     authenticator.log_out(li)
-    authenticator.obey(lasting(24))
+    authenticator.apply_policy(lasting(24))
     times.append(times[0] + timedelta(hours=2))
     authenticator.log_out(again)
     with pytest.raises(AccessDenied):
-        await authenticator.admit({"HTTP_COOKIE": f"{COOKIE}={cookie}"})
+        await authenticator.authenticate_connection({"HTTP_COOKIE": f"{COOKIE}={cookie}"})
     authenticator.stop()
 
 
@@ -242,12 +242,13 @@ async def test_a_session_that_was_logged_out_stays_so_when_sessions_last_longer(
         ("en-US,en;q=0.9", "login", "en-GB"),
         ("fr, en;q=0.3, zh;q=0.7", "login", "zh-CN"),
         ("fr", "login", "en-GB"),
-        (";q=,,zh;q=x", "login", "zh-CN"),
+        ("zh-Hans-CN, zh;q=0.9, en;q=0.8", "login", "zh-CN"),
+        (";q=,,zh;q=x", "login", "en-GB"),  # a weight that is no number counts as 0
         ("en", "login?lang=zh", "zh-CN"),
         ("zh", "login?lang=xx", "zh-CN"),
     ],
 )
-async def test_the_form_speaks_the_language_of_who_reads_it(
+async def test_the_form_is_in_the_language_of_its_reader(
     server: StorewatchServer, accepted: str, address: str, spoken: str
 ) -> None:
     answer = await fetch(f"{server.url}{address}", headers={"Accept-Language": accepted})
@@ -273,7 +274,7 @@ async def test_the_login_page_is_under_the_security_headers_and_in_no_cache(serv
         assert answer.headers["Referrer-Policy"] == "same-origin"
 
 
-async def test_the_figures_are_for_who_may_see_everything(server: StorewatchServer) -> None:
+async def test_only_users_who_see_everything_read_the_metrics(server: StorewatchServer) -> None:
     async def code(**headers: str) -> int:
         return (await fetch(f"{server.url}metrics", headers=headers)).code
 
@@ -285,16 +286,16 @@ async def test_the_figures_are_for_who_may_see_everything(server: StorewatchServ
     assert await code(Cookie=await log_in(server.url)) == HTTPStatus.OK
 
 
-async def test_passwords_are_looked_at_beside_everything_else(server: StorewatchServer) -> None:
+async def test_passwords_are_verified_concurrently(server: StorewatchServer) -> None:
     answers = await asyncio.gather(*(post(f"{server.url}login", form("li")) for _ in range(6)))
     assert {answer.code for answer in answers} == {HTTPStatus.SEE_OTHER}
 
 
-async def test_who_came_and_who_was_refused_stands_in_the_audit(server: StorewatchServer) -> None:
+async def test_logins_and_refused_logins_are_audited(server: StorewatchServer) -> None:
     def actions(address: str) -> list[tuple[str, str]]:
-        with closing(sqlite3.connect(server.directory / "site.db")) as found:
-            said = "SELECT action, who FROM audit WHERE address = ? ORDER BY entry_id"
-            return list(found.execute(said, [address]))
+        with closing(sqlite3.connect(server.directory / "site.db")) as connection:
+            query = "SELECT action, who FROM audit WHERE address = ? ORDER BY entry_id"
+            return list(connection.execute(query, [address]))
 
     elsewhere = {"X-Forwarded-For": "192.0.2.7"}
     answer = await post(f"{server.url}login", form("li"), elsewhere)
@@ -308,10 +309,10 @@ async def test_who_came_and_who_was_refused_stands_in_the_audit(server: Storewat
     assert actions("192.0.2.8") == [("login_refused", "li")]
 
 
-async def test_a_token_is_nothing_to_log_out_of(server: StorewatchServer) -> None:
+async def test_a_token_cannot_log_out(server: StorewatchServer) -> None:
     def actions() -> list[tuple[str]]:
-        with closing(sqlite3.connect(server.directory / "site.db")) as found:
-            return list(found.execute("SELECT action FROM audit WHERE address = '192.0.2.9' ORDER BY entry_id"))
+        with closing(sqlite3.connect(server.directory / "site.db")) as connection:
+            return list(connection.execute("SELECT action FROM audit WHERE address = '192.0.2.9' ORDER BY entry_id"))
 
     shown = {"X-Forwarded-For": "192.0.2.9", "Authorization": f"Bearer {token()}"}
     for _ in range(3):

@@ -5,25 +5,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-import dashboard.pages
 import record.sites
-import web.login
-from access.authenticator import Authenticator
 from contract import asyncapi
 from server import EVENTS
-from tests.clients import AccessDenied, Client
+from tests.clients import Client, ConnectRefused
 from tests.credentials import fetch, post, user
 from tests.serving import ROOT
-from tests.serving_inside import until
+from tests.serving_inside import serving_inside, until
 from tests.signed_in import RULES, Restricted, restricted, settings_of
 from tests.sites import Site, site
-from web import endpoints
-from web.health import Health
-from web.prometheus import Metrics
 
 DOCUMENT = (ROOT / "docs" / "access.md").read_text(encoding="utf-8")
 NOBODY, ANOTHER, EXPIRED, REVOKED = "nobody", "watcher of another organisation", "expired", "revoked"
@@ -43,16 +37,16 @@ def table(kind: str) -> Table:
     return {row[0].strip("`"): dict(zip(head[1:], row[1:], strict=True)) for row in rows}
 
 
-def turned(found: dict[str, dict[str, str]]) -> Table:
-    """By row what was found by who asks."""
-    return {row: {who: found[who][row] for who in EVERYBODY} for row in next(iter(found.values()))}
+def turned(outcomes: dict[str, dict[str, str]]) -> Table:
+    """By row what was outcomes by who asks."""
+    return {row: {who: outcomes[who][row] for who in EVERYBODY} for row in next(iter(outcomes.values()))}
 
 
 @pytest.fixture
 def north(tmp_path: Path) -> Iterator[Site]:
     with site({"path": str(tmp_path / "site.db")}) as built:
         with built.database.engine.begin() as connection:
-            built.ids["third"] = record.sites.organisation(connection, "Third")
+            built.ids["third"] = record.sites.ensure_organisation(connection, "Third")
         built.settings = settings_of(built)
         yield built
 
@@ -73,16 +67,12 @@ async def enter(running: Restricted, who: str) -> Client:
     return await running.connect(None if who == NOBODY else who, begun)
 
 
-def test_the_tables_have_a_row_for_everything_and_a_column_for_everybody() -> None:
+async def test_the_tables_have_a_row_for_everything_and_a_column_for_everybody(north: Site) -> None:
     assert list(table("event")) == list(dict.fromkeys(table("event")))
     assert set(table("event")) == set(EVENTS)
     assert set(table("push")) == set(asyncapi.PUSHED)
-    authenticator = cast(Authenticator, None)
-    rules: list[Any] = [
-        *endpoints.routes(cast(Health, None), cast(Metrics, None), authenticator),
-        *web.login.routes(authenticator, cast(Any, None)),
-        *dashboard.pages.routes(),
-    ]
+    async with serving_inside(north.settings) as inside:
+        rules: list[Any] = [*inside.server.pages]
     patterns = [rule.matcher.regex for rule in rules]
     for page in table("page"):
         assert any(pattern.match(page) for pattern in patterns), page
@@ -94,23 +84,23 @@ def test_the_tables_have_a_row_for_everything_and_a_column_for_everybody() -> No
 
 
 async def test_each_event_is_answered_as_the_table_says(north: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: dict[str, dict[str, str]] = {}
+    outcomes: dict[str, dict[str, str]] = {}
     async with restricted(north.settings, users(north), monkeypatch, revoked=[REVOKED]) as running:
         questions = await asked(north, await running.connect("operator"))
         for who in EVERYBODY:
             try:
                 client = await enter(running, who)
-            except AccessDenied as refused:
-                found[who] = dict.fromkeys(EVENTS, refused.data["code"])
+            except ConnectRefused as refused:
+                outcomes[who] = dict.fromkeys(EVENTS, refused.data["code"])
             else:
-                found[who] = {event: await outcome(client, event, questions[event], north) for event in EVENTS}
-    assert turned(found) == table("event")
+                outcomes[who] = {event: await outcome(client, event, questions[event], north) for event in EVENTS}
+    assert turned(outcomes) == table("event")
 
 
 async def asked(built: Site, operator: Client) -> dict[str, Any]:
     """A payload for each event, all of them about `north` and its owner."""
-    place = {"store_house_id": built.ids["north"]}
-    await operator.call("register", place)
+    storehouse = {"store_house_id": built.ids["north"]}
+    await operator.call("register", storehouse)
     built.add("temperature", 9.0)
     alarm = {"transition": ""}
     while alarm["transition"] != "raised":
@@ -122,16 +112,16 @@ async def asked(built: Site, operator: Client) -> dict[str, Any]:
     return dict.fromkeys(EVENTS) | {
         "storehouses": org,
         "storehouse": org,
-        "register": place,
-        "queryAlarms": place | {"data_minute": 60},
-        "queryEnvs": place | span,
-        "querySensors": place,
-        "queryRules": place,
+        "register": storehouse,
+        "queryAlarms": storehouse | {"data_minute": 60},
+        "queryEnvs": storehouse | span,
+        "querySensors": storehouse,
+        "queryRules": storehouse,
         "ackAlarm": number,
         "closeAlarm": number | {"reason": "a test"},
-        "saveMaintenance": place | later | {"reason": "a test"},
-        "saveRules": {"rules": [*RULES, {"scope": place, "high": 7}]},
-        "previewAlarms": place | span | {"rules": RULES},
+        "saveMaintenance": storehouse | later | {"reason": "a test"},
+        "saveRules": {"rules": [*RULES, {"scope": storehouse, "high": 7}]},
+        "previewAlarms": storehouse | span | {"rules": RULES},
     }
 
 
@@ -141,7 +131,7 @@ async def outcome(client: Client, event: str, question: Any, built: Site) -> str
         return str(answer["error"]["code"])
     listed = answer["data"]["organisations"] if event == "overview" else answer["data"]
     if event in ("orgs", "org", "overview"):
-        return TOLD if built.ids["owner"] in [one["org_id"] for one in listed] else LEFT_OUT
+        return TOLD if built.ids["owner"] in [organisation["org_id"] for organisation in listed] else LEFT_OUT
     return TOLD
 
 
@@ -149,7 +139,7 @@ async def test_each_push_reaches_whom_the_table_says(north: Site, monkeypatch: p
     async with restricted(north.settings, users(north), monkeypatch) as running:
         clients = {who: await running.connect(who, timedelta(hours=11)) for who in (ANOTHER, *ROLES, REVOKED)}
         clients[EXPIRED] = await running.connect(EXPIRED, timedelta(hours=11, minutes=30))
-        with pytest.raises(AccessDenied):
+        with pytest.raises(ConnectRefused):
             await running.connect(None)
         for client in clients.values():
             await client.call("register", {"store_house_id": north.ids["north"]})
@@ -160,12 +150,12 @@ async def test_each_push_reaches_whom_the_table_says(north: Site, monkeypatch: p
             await until(clients[who].disconnected.is_set)
         for who in ROLES:
             await until(partial(clients[who].received, "whoami"))
-        known = {who: counts(client) for who, client in clients.items()}
+        before = {who: counts(client) for who, client in clients.items()}
 
         north.add("temperature", 9.0)
         for who in ROLES:
             for push in ("envs", "alarms", "overview"):
-                await until(partial(is_told, clients[who], push, known[who][push]))
+                await until(partial(is_told, clients[who], push, before[who][push]))
         north.execute(
             f"UPDATE storehouse SET org_id = {north.ids['third']} WHERE store_house_id = {north.ids['north']}"
         )
@@ -173,9 +163,9 @@ async def test_each_push_reaches_whom_the_table_says(north: Site, monkeypatch: p
             await until(partial(clients[who].received, "ask_error"))
         await clients[ANOTHER].call("alive")  # whatever was pushed before would have come by now
 
-        found = {NOBODY: dict.fromkeys(asyncapi.PUSHED, NOTHING)}
-        found |= {who: pushed(client, known[who]) for who, client in clients.items()}
-    assert turned(found) == table("push")
+        outcomes = {NOBODY: dict.fromkeys(asyncapi.PUSHED, NOTHING)}
+        outcomes |= {who: pushed(client, before[who]) for who, client in clients.items()}
+    assert turned(outcomes) == table("push")
 
 
 def is_told(client: Client, push: str, before: int) -> bool:
@@ -187,8 +177,8 @@ def counts(client: Client) -> dict[str, int]:
     return {push: len(client.received(push)) for push in ("envs", "alarms", "overview")}
 
 
-def pushed(client: Client, known: dict[str, int]) -> dict[str, str]:
-    came = {push: len(client.received(push)) > known.get(push, 0) for push in asyncapi.PUSHED}
+def pushed(client: Client, before: dict[str, int]) -> dict[str, str]:
+    came = {push: len(client.received(push)) > before.get(push, 0) for push in asyncapi.PUSHED}
     # Who is not let see the storehouse was told so when asking for it.
     came["ask_error"] = any(told["message"].endswith("is gone") for told in client.received("ask_error"))
     ended = client.last("ended")
@@ -198,16 +188,16 @@ def pushed(client: Client, known: dict[str, int]) -> dict[str, str]:
 
 
 async def test_each_page_is_answered_as_the_table_says(north: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: dict[str, dict[str, str]] = {}
+    outcomes: dict[str, dict[str, str]] = {}
     async with restricted(north.settings, users(north), monkeypatch, revoked=[REVOKED]) as running:
         for who in EVERYBODY:
             begun = SESSION + timedelta(hours=1) if who == EXPIRED else timedelta()
             headers = {} if who == NOBODY else {"Cookie": running.cookie(who, begun)}
-            found[who] = {}
+            outcomes[who] = {}
             for page in table("page"):
                 ask = post if page == "/logout" else fetch
                 answer = await ask(running.url.rstrip("/") + page, headers=headers)
-                found[who][page] = str(answer.code)
+                outcomes[who][page] = str(answer.code)
                 if answer.code == 303:
                     assert re.match("/login", answer.headers["Location"])
-    assert turned(found) == table("page")
+    assert turned(outcomes) == table("page")

@@ -48,17 +48,17 @@ async def moving(
     async with serve(settings) as server, AsyncExitStack() as running:
         residents = [await enter(running, server.url, town, number) for number in range(clients)]
         ended = asyncio.Event()
-        lives = [asyncio.create_task(one.live(number, ended)) for number, one in enumerate(residents)]
+        lives = [asyncio.create_task(resident.live(number, ended)) for number, resident in enumerate(residents)]
         for _ in range(moves):
             for what in (town.read, town.move, town.read):
                 await asyncio.to_thread(what)
                 await asyncio.sleep(PAUSE_S)
         ended.set()
         await asyncio.gather(*lives)
-    looked: Counter[str] = sum((one.looked for one in residents), Counter())
-    refused: Counter[str] = sum((one.refused for one in residents), Counter())
+    looked: Counter[str] = sum((resident.looked for resident in residents), Counter())
+    refused: Counter[str] = sum((resident.refused for resident in residents), Counter())
     say(f"{clients} clients, {moves} moves, told: {dict(looked)}, refused: {dict(refused)}")
-    assert [leak for one in residents for leak in one.leaks] == []
+    assert [leak for resident in residents for leak in resident.leaks] == []
     # Else it would have shown nothing.
     assert {"envs", "alarms", "overview", "queryEnvs", "queryAlarms", "storehouses"} <= set(looked)
     assert refused["not_found"] > 0
@@ -70,7 +70,7 @@ async def enter(running: AsyncExitStack, url: str, town: Town, number: int) -> R
     home = list(town.stays)[number // 8 % len(town.stays)] if number % 8 == 7 else None
     org = None if home is not None else number % 2
     visibility: dict[str, Any] = {"organisations": [town.orgs[org]]} if org is not None else {"storehouses": [home]}
-    one = Resident(town, org, home)
-    running.push_async_callback(one.close)
-    await one.connect(url, TRANSPORTS["websocket"], {"token": token(f"resident {number}", **visibility)})
-    return one
+    resident = Resident(town, org, home)
+    running.push_async_callback(resident.close)
+    await resident.connect(url, TRANSPORTS["websocket"], {"token": token(f"resident {number}", **visibility)})
+    return resident

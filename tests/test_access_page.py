@@ -24,7 +24,7 @@ WORDS = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorewatchServer]:
-    """A server that asks who one is."""
+    """A server with restricted access."""
     where = {"path": str(tmp_path_factory.mktemp("site") / "site.db")}
     with site_in(where):
         users = access(user("li", "operate"), user("wang"))
@@ -33,8 +33,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorewatchServe
             yield server
 
 
-def obey(server: StorewatchServer, **users: str) -> None:
-    """Let the settings have these users, and their roles."""
+def set_users(server: StorewatchServer, **users: str) -> None:
+    """Replace the users, with their roles, in the settings file."""
     settings = yaml.safe_load(server.config.read_text(encoding="utf-8"))
     settings["access"] = access(*(user(name, role) for name, role in users.items()))
     server.config.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
@@ -106,9 +106,9 @@ async def test_who_is_struck_off_is_shown_out_at_once_and_told_why(browser: Brow
     async with visit(browser, f"{server.url}?lang=zh#/storehouse/1/table", errors_allowed=True) as page:
         await log_in(page, "wang")
         await expect(page.locator("#person")).to_contain_text("wang · may watch")
-        obey(server, li="operate", wang="configure")
+        set_users(server, li="operate", wang="configure")
         await expect(page.locator("#person")).to_contain_text("wang · may do everything")
-        obey(server, li="operate")
+        set_users(server, li="operate")
         await expect(page.get_by_role("alert")).to_contain_text("Your access has been changed or withdrawn")
         assert page.url.endswith("#/storehouse/1/table")
         await log_in(page, "li")

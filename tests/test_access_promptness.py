@@ -35,7 +35,7 @@ class Told:
         """How many `envs` had come by then."""
         self._event = event
 
-    def look(self) -> bool:
+    def check(self) -> bool:
         """Whether it has been told by now."""
         if self.at is None and self.client.received(self._event):
             self.at, self.shown = time.time(), len(self.client.received("envs"))
@@ -57,11 +57,11 @@ async def seconds(told: Sequence[Told], since: float) -> float:
     """How long after `since` the last of them was told."""
 
     def all_are() -> bool:
-        looked = [one.look() for one in told]  # each of them, at each look
-        return all(looked)
+        checked = [watcher.check() for watcher in told]  # each of them, each time
+        return all(checked)
 
     await until(all_are)
-    return max((one.at or since) - since for one in told)
+    return max((watcher.at or since) - since for watcher in told)
 
 
 async def write(built: Site) -> None:
@@ -84,7 +84,7 @@ async def test_of_200_watchers_each_hears_within_five_seconds_that_it_ends_or_ma
 
             async def come(event: str, *, cookie: str | None = None, **auth: str) -> list[Told]:
                 clients = [SignedIn(cookie and cookies[cookie]) for _ in range(EACH)]
-                return [await enter(running, server.url, north, one, event, **auth) for one in clients]
+                return [await enter(running, server.url, north, client, event, **auth) for client in clients]
 
             struck_off = await come("ended", cookie="gone")
             moved = await come("whoami", cookie="moved")
@@ -92,17 +92,17 @@ async def test_of_200_watchers_each_hears_within_five_seconds_that_it_ends_or_ma
             end = int(time.time() + LASTS_S)
             expired = await come("ended", token=token(exp=end))
             writing = asyncio.create_task(write(north))
-            await until(lambda: all(len(one.client.received("envs")) > 1 for one in expired))
+            await until(lambda: all(len(watcher.client.received("envs")) > 1 for watcher in expired))
 
             server.config.write_text(yaml.safe_dump(with_defaults(settings | {"access": after})), encoding="utf-8")
             changed_s = await seconds([*struck_off, *moved, *revoked], time.time())
             expired_s = await seconds(expired, end)
-            shown = [one.shown_since for one in (*struck_off, *moved, *revoked, *expired)]
+            shown = [watcher.shown_since for watcher in (*struck_off, *moved, *revoked, *expired)]
             writing.cancel()
             await asyncio.wait([writing])
     say(f"told of what the settings changed after {changed_s:.1f} s, of the end of a token after {expired_s:.1f} s")
     assert max(changed_s, expired_s) < PROMISED_S
     assert set(shown) == {0}
-    assert {one.client.last("ended")["code"] for one in (*struck_off, *revoked)} == {"revoked"}
-    assert {one.client.last("ended")["code"] for one in expired} == {"expired"}
-    assert {one.client.last("ask_error")["code"] for one in moved} == {"not_found"}
+    assert {watcher.client.last("ended")["code"] for watcher in (*struck_off, *revoked)} == {"revoked"}
+    assert {watcher.client.last("ended")["code"] for watcher in expired} == {"expired"}
+    assert {watcher.client.last("ask_error")["code"] for watcher in moved} == {"not_found"}

@@ -1,4 +1,4 @@
-"""Tokens: which are believed, and what who is refused is told."""
+"""Tokens: which are accepted, and what a refused client is told."""
 
 import base64
 import hashlib
@@ -12,11 +12,11 @@ import msgspec
 import pytest
 import yaml
 
-from access.access_denied import AccessDenied as NotLetIn
-from access.policy import Policy, policy
+from access.access_denied import AccessDenied
+from access.policy import Policy, build_policy
 from ask.visibility import Visibility
 from settings import Access, Source
-from tests.clients import AccessDenied, Kind, connected, new
+from tests.clients import ConnectRefused, Kind, connected, new
 from tests.command import run
 from tests.credentials import SECRET, access, pair, token, user
 from tests.serving import Serve
@@ -33,14 +33,14 @@ KEYS: list[dict[str, Any]] = [
 PAYERS: dict[str, Any] = {"iss": "https://login.example", "aud": "storewatch"}
 
 
-def believing(**more: Any) -> Policy:
-    """Who believes the tokens of KEYS."""
-    return policy(msgspec.convert({"tokens": KEYS} | more, Access), Source(None))
+def accepting(**more: Any) -> Policy:
+    """A policy that accepts the tokens of KEYS."""
+    return build_policy(msgspec.convert({"tokens": KEYS} | more, Access), Source(None))
 
 
-def refusal(shown: Any, now: datetime = NOW, **more: Any) -> NotLetIn:
-    with pytest.raises(NotLetIn) as caught:
-        believing(**more).bearer(shown, now)
+def denied(shown: Any, now: datetime = NOW, **more: Any) -> AccessDenied:
+    with pytest.raises(AccessDenied) as caught:
+        accepting(**more).user_of_token(shown, now)
     return caught.value
 
 
@@ -63,17 +63,17 @@ CLAIMS = {"sub": "x", "exp": int(NOW.timestamp()) + 600, "role": "configure"} | 
     ],
     ids=["HS256", "RS256", "ES256"],
 )
-def test_a_token_says_who_it_is_and_what_they_may_do_and_see(shown: str) -> None:
-    found = believing().bearer(shown, NOW)
-    assert (found.name, found.role, found.means) == ("gateway", "operate", "token")
-    assert found.visibility == Visibility(frozenset({"1", "A"}), frozenset({"7"}))
-    assert found.expires is not None
-    assert found.expires > NOW
+def test_a_token_holds_name_role_and_visibility(shown: str) -> None:
+    user_of_token = accepting().user_of_token(shown, NOW)
+    assert (user_of_token.name, user_of_token.role, user_of_token.means) == ("gateway", "operate", "token")
+    assert user_of_token.visibility == Visibility(frozenset({"1", "A"}), frozenset({"7"}))
+    assert user_of_token.expires is not None
+    assert user_of_token.expires > NOW
 
 
-def test_a_token_that_says_no_more_than_a_name_may_watch_everything() -> None:
-    found = believing().bearer(token(), NOW)
-    assert (found.role, found.visibility.everything) == ("watch", True)
+def test_a_token_with_only_a_name_may_watch_everything() -> None:
+    user_of_token = accepting().user_of_token(token(), NOW)
+    assert (user_of_token.role, user_of_token.visibility.everything) == ("watch", True)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_a_token_that_says_no_more_than_a_name_may_watch_everything() -> None:
         (token(key=RSA.private, algorithm="RS256", **PAYERS | {"iss": "other"}), "Invalid issuer"),
     ],
 )
-def test_a_token_that_is_not_as_it_must_be_lets_nobody_in(shown: str, message: str) -> None:
-    refused = refusal(shown)
+def test_an_invalid_token_is_refused(shown: str, message: str) -> None:
+    refused = denied(shown)
     assert refused.code == "unauthorized"
     assert message in refused.message
     assert SECRET not in refused.message
@@ -115,20 +115,20 @@ def test_a_token_that_is_not_as_it_must_be_lets_nobody_in(shown: str, message: s
 def test_a_token_ends_to_the_second() -> None:
     end = NOW.replace(microsecond=0) + timedelta(seconds=60)
     shown = token(exp=int(end.timestamp()))
-    assert believing().bearer(shown, end - timedelta(seconds=1)).name == "gateway"
-    assert refusal(shown, end).code == "expired"
+    assert accepting().user_of_token(shown, end - timedelta(seconds=1)).name == "gateway"
+    assert denied(shown, end).code == "expired"
 
 
 @pytest.mark.parametrize("revoked", ["gateway", "token-7"])
 def test_a_name_or_a_single_token_can_be_revoked(revoked: str) -> None:
-    assert refusal(token(jti="token-7"), revoked=[revoked]).code == "revoked"
-    assert believing(revoked=[revoked]).bearer(token("other", jti="token-8"), NOW).name == "other"
+    assert denied(token(jti="token-7"), revoked=[revoked]).code == "revoked"
+    assert accepting(revoked=[revoked]).user_of_token(token("other", jti="token-8"), NOW).name == "other"
 
 
-def test_who_came_by_a_key_must_go_with_it() -> None:
-    came = believing().bearer(token(), NOW)
-    with pytest.raises(NotLetIn) as caught:
-        policy(msgspec.convert({"tokens": KEYS[1:]}, Access), Source(None)).revalidate(came, NOW)
+def test_a_removed_key_revokes_its_tokens() -> None:
+    user_before = accepting().user_of_token(token(), NOW)
+    with pytest.raises(AccessDenied) as caught:
+        build_policy(msgspec.convert({"tokens": KEYS[1:]}, Access), Source(None)).revalidate(user_before, NOW)
     assert caught.value.code == "revoked"
 
 
@@ -141,7 +141,7 @@ def test_who_came_by_a_key_must_go_with_it() -> None:
         ("ES256", EC.secret, "--check"),
     ],
 )
-def test_a_key_that_is_none_is_told_in_one_line(algorithm: str, public_key: str, argument: str, tmp_path: Path) -> None:
+def test_an_invalid_key_is_reported_in_one_line(algorithm: str, public_key: str, argument: str, tmp_path: Path) -> None:
     keys = [{"algorithm": algorithm, "public_key": public_key}]
     config = tmp_path / "settings.yaml"
     config.write_text(yaml.safe_dump({"access": {"tokens": keys}}), encoding="utf-8")
@@ -173,7 +173,7 @@ async def test_a_program_comes_in_with_a_token_and_who_is_refused_is_told_why(
             ):
                 client = new(kind)
                 try:
-                    with pytest.raises(AccessDenied) as refused:
+                    with pytest.raises(ConnectRefused) as refused:
                         await client.connect(server.url, ("websocket",), auth)
                 finally:
                     await client.close()

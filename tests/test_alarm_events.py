@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from alarm_service.actions import STEPS
+from alarm_service.rule_actions import FORMER_CHANGES
 from tests.clients import Client, connected
 from tests.judged import kept
 from tests.serving import Serve, StorewatchServer
 from tests.sites import Site, site
-from tests.test_cluster import beside
+from tests.test_several_processes import beside
 
 RULES: list[dict[str, Any]] = [
     {"scope": {"metric": "temperature"}, "high": {"limit": 5, "delay": 1}, "high_high": 8},
@@ -63,13 +63,15 @@ class Watcher:
         assert answer["ok"], answer
         return answer["data"]
 
-    async def refusal(self, event: str, **question: Any) -> tuple[str, str | None]:
+    async def error(self, event: str, **question: Any) -> tuple[str, str | None]:
         answer = await self.client.call(event, question)
         return answer["error"]["code"], answer["error"].get("field")
 
     async def alarms(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await self.asks("queryAlarms", store_house_id=self.store_house_id, data_minute=60)
-        return found
+        listed: list[dict[str, Any]] = await self.asks(
+            "queryAlarms", store_house_id=self.store_house_id, data_minute=60
+        )
+        return listed
 
 
 @asynccontextmanager
@@ -89,7 +91,11 @@ async def test_a_watcher_is_told_what_becomes_of_an_alarm_in_order(north: Site, 
 
 
 async def test_the_watchers_of_another_process_are_told_the_same(north: Site, serve: Serve) -> None:
-    async with serve(north.settings) as one, serve(north.settings) as other, watching(north, one, other) as watchers:
+    async with (
+        serve(north.settings) as first,
+        serve(north.settings) as second,
+        watching(north, first, second) as watchers,
+    ):
         await a_whole_life(north, watchers)
 
 
@@ -97,7 +103,7 @@ async def a_whole_life(north: Site, watchers: list[Watcher]) -> None:
     """The last of the watchers acknowledges."""
     north.add("temperature", 6.0, ago(3))
     pending = [await watcher.next("pending") for watcher in watchers]
-    assert {(one["state"], one["value"], one["limit"]) for one in pending} == {("pending", 6.0, 5.0)}
+    assert {(alarm["state"], alarm["value"], alarm["limit"]) for alarm in pending} == {("pending", 6.0, 5.0)}
     north.add("temperature", 7.0, ago(1))
     for watcher in watchers:
         alarm = await watcher.next("raised")
@@ -118,7 +124,7 @@ async def a_whole_life(north: Site, watchers: list[Watcher]) -> None:
         assert (await watcher.next("acknowledged"))["acknowledged"] is True
         alarm = await watcher.next("cleared")
         assert (alarm["state"], alarm["peak"], alarm["acknowledged"]) == ("cleared", 9.0, True)
-        assert [one["alarm_id"] for one in await watcher.alarms()] == [pending[0]["alarm_id"]]
+        assert [alarm["alarm_id"] for alarm in await watcher.alarms()] == [pending[0]["alarm_id"]]
 
 
 async def test_an_acknowledgement_needs_a_person_and_counts_once(north: Site, server: StorewatchServer) -> None:
@@ -126,7 +132,7 @@ async def test_an_acknowledgement_needs_a_person_and_counts_once(north: Site, se
         north.add("door", 1.0)
         alarm_id = (await watcher.next("raised"))["alarm_id"]
         for by in (None, "", "  "):
-            assert await watcher.refusal("ackAlarm", alarm_id=alarm_id, by=by) == ("bad_request", "by")
+            assert await watcher.error("ackAlarm", alarm_id=alarm_id, by=by) == ("bad_request", "by")
         first = await watcher.asks("ackAlarm", alarm_id=alarm_id, by=PERSON, comment="seen")
         assert await watcher.asks("ackAlarm", alarm_id=alarm_id, by="somebody else") == first
         await watcher.next("acknowledged")
@@ -141,7 +147,7 @@ async def test_what_is_closed_by_hand_is_quiet_until_it_is_back_to_normal(
     async with watching(north, server) as (watcher,):
         north.add("temperature", 9.0)
         alarm_id = (await watcher.next("raised"))["alarm_id"]
-        assert await watcher.refusal("closeAlarm", alarm_id=alarm_id, by=PERSON, reason=" ") == (
+        assert await watcher.error("closeAlarm", alarm_id=alarm_id, by=PERSON, reason=" ") == (
             "bad_request",
             "reason",
         )
@@ -172,24 +178,24 @@ async def test_alarms_of_the_sites_own_system_are_listed_beside_ours_and_left_al
         assert "transition" not in theirs
         north.add("door", 1.0)
         ours = await watcher.next("raised")
-        assert [one["alarm_id"] for one in await watcher.alarms()] == [ours["alarm_id"], theirs["alarm_id"]]
+        assert [alarm["alarm_id"] for alarm in await watcher.alarms()] == [ours["alarm_id"], theirs["alarm_id"]]
         for event, more in (("ackAlarm", {}), ("closeAlarm", {"reason": "why"})):
-            code = await watcher.refusal(event, alarm_id=theirs["alarm_id"], by=PERSON, **more)
+            code = await watcher.error(event, alarm_id=theirs["alarm_id"], by=PERSON, **more)
             assert code == ("forbidden", "alarm_id")
             for unknown in ("sw-999", 987654, "nonsense"):
-                code = await watcher.refusal(event, alarm_id=unknown, by=PERSON, **more)
+                code = await watcher.error(event, alarm_id=unknown, by=PERSON, **more)
                 assert code == ("not_found", "alarm_id")
 
 
-async def test_maintenance_silences_and_is_shown(north: Site, server: StorewatchServer) -> None:
+async def test_maintenance_mutes_alarms_and_is_shown(north: Site, server: StorewatchServer) -> None:
     async with watching(north, server) as (watcher,):
         span = {"store_house_id": north.ids["north"], "start": ago(60).isoformat(), "end": ago(-600).isoformat()}
         saved = await watcher.asks("saveMaintenance", **span, reason="defrosting", by=PERSON)
         assert (await watcher.asks("queryRules", store_house_id=north.ids["north"]))["maintenance"] == [saved]
         wrong = span | {"end": span["start"], "reason": "backwards", "by": PERSON}
-        assert await watcher.refusal("saveMaintenance", **wrong) == ("bad_request", "end")
+        assert await watcher.error("saveMaintenance", **wrong) == ("bad_request", "end")
         while not (await a_breach(north, watcher))["silenced"]:
-            pass  # the judge learns of it at its next look
+            pass  # the judge reads it at its next poll
 
 
 async def test_a_time_that_no_database_has_is_refused(north: Site, server: StorewatchServer) -> None:
@@ -199,9 +205,9 @@ async def test_a_time_that_no_database_has_is_refused(north: Site, server: Store
             ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z"),
             ("9999-12-31T22:00:00-14:00", "9999-12-31T23:00:00-14:00"),
         ):
-            assert await watcher.refusal("querySensors", **here, since=start) == ("bad_request", "since")
+            assert await watcher.error("querySensors", **here, since=start) == ("bad_request", "since")
             wrong = here | {"start": start, "end": end, "reason": "for ever", "by": PERSON}
-            assert await watcher.refusal("saveMaintenance", **wrong) == ("bad_request", "start")
+            assert await watcher.error("saveMaintenance", **wrong) == ("bad_request", "start")
 
 
 async def test_maintenance_can_be_ended_early(north: Site, server: StorewatchServer) -> None:
@@ -210,15 +216,15 @@ async def test_maintenance_can_be_ended_early(north: Site, server: StorewatchSer
         done = {"reason": "defrosting", "by": PERSON}
         saved = await watcher.asks("saveMaintenance", **span, **done)
         while not (await a_breach(north, watcher))["silenced"]:
-            pass  # the judge learns of it at its next look
+            pass  # the judge reads it at its next poll
         ended = span | done | {"end": ago(0).isoformat(), "maintenance_id": saved["maintenance_id"]}
         elsewhere = ended | {"store_house_id": north.ids["south"]}
-        assert await watcher.refusal("saveMaintenance", **elsewhere) == ("not_found", "maintenance_id")
+        assert await watcher.error("saveMaintenance", **elsewhere) == ("not_found", "maintenance_id")
         await watcher.asks("saveMaintenance", **ended)
         while (await a_breach(north, watcher))["silenced"]:
             pass
         assert (await watcher.asks("queryRules", store_house_id=north.ids["north"]))["maintenance"] == []
-        assert await watcher.refusal("saveMaintenance", **ended) == ("not_found", "maintenance_id")
+        assert await watcher.error("saveMaintenance", **ended) == ("not_found", "maintenance_id")
 
 
 async def a_breach(north: Site, watcher: Watcher) -> dict[str, Any]:
@@ -232,10 +238,10 @@ async def a_breach(north: Site, watcher: Watcher) -> dict[str, Any]:
 async def test_rules_are_told_saved_and_each_change_is_kept(north: Site, server: StorewatchServer) -> None:
     async with watching(north, server) as (watcher,):
         before = await watcher.asks("queryRules")
-        assert [one["scope"] for one in before["rules"]] == [one["scope"] for one in RULES]
+        assert [rule["scope"] for rule in before["rules"]] == [rule["scope"] for rule in RULES]
         assert before["profiles"]["frozen"]["temperature"]["high"]["limit"] == -18.0
         wrong = [{"scope": {"metric": "temperature"}, "high": "warm"}]
-        assert await watcher.refusal("saveRules", rules=wrong, by=PERSON) == ("bad_request", "rules")
+        assert await watcher.error("saveRules", rules=wrong, by=PERSON) == ("bad_request", "rules")
         rules = [{"scope": {"store_house_id": north.ids["south"]}, "profile": "frozen"}]
         after = await watcher.asks("saveRules", rules=rules, by=PERSON)
         assert after["rules"] == rules
@@ -253,7 +259,7 @@ async def test_of_two_who_change_the_rules_at_a_time_the_later_one_is_told(
         seen = (await watcher.asks("queryRules"))["revision"]
         saved = await watcher.asks("saveRules", rules=[{"high": 6}], revision=seen, by=PERSON)
         late = {"rules": [{"high": 7}], "by": "王"}
-        assert await watcher.refusal("saveRules", **late, revision=seen) == ("bad_request", "revision")
+        assert await watcher.error("saveRules", **late, revision=seen) == ("bad_request", "revision")
         assert (await watcher.asks("queryRules"))["rules"] == [{"high": 6.0}]
         assert (await watcher.asks("saveRules", **late, revision=saved["revision"]))["rules"] == [{"high": 7.0}]
         assert (await watcher.asks("saveRules", rules=[{"high": 8}], by=PERSON))["revision"] > saved["revision"]
@@ -281,19 +287,19 @@ async def test_of_too_many_changes_it_is_not_said_what_was_before_the_oldest(
 ) -> None:
     async with watching(north, server) as (watcher,):
         written = []
-        for number in range(STEPS + 2):
+        for number in range(FORMER_CHANGES + 2):
             answer = await watcher.asks("saveRules", rules=[{"high": 10 + number}], by=PERSON)
             written.append(answer["changes"][0]["written"])
-        past = (await told(watcher, since=ago(3600).isoformat()))["past_limits"]
-        assert [one["high"] for one in past] == [11.0 + number for number in range(STEPS)]
-        assert past[0]["start"] == written[1]
+        former_limits = (await told(watcher, since=ago(3600).isoformat()))["past_limits"]
+        assert [limits["high"] for limits in former_limits] == [11.0 + number for number in range(FORMER_CHANGES)]
+        assert former_limits[0]["start"] == written[1]
 
 
 async def told(watcher: Watcher, since: str) -> dict[str, Any]:
     """What is told of the thermometer of the storehouse that is watched."""
     sensors = await watcher.asks("querySensors", store_house_id=watcher.store_house_id, since=since)
-    found: dict[str, Any] = next(one for one in sensors if one["metric"] == "temperature")
-    return found
+    thermometer: dict[str, Any] = next(sensor for sensor in sensors if sensor["metric"] == "temperature")
+    return thermometer
 
 
 def iso(time: datetime) -> str:

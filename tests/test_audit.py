@@ -1,4 +1,4 @@
-"""The audit trail: who did what, in a chain in which nothing can be changed unseen."""
+"""The audit trail: a hash chain in which every change is detected."""
 
 import csv
 import io
@@ -24,7 +24,9 @@ from access.audit_chain import Tampered
 from access.commands.audit import verify
 from ask.audit import Sealed
 from db import tables
-from db.database import WORKING, Database, migrate
+from db.database import Database
+from db.limits import BATCH_LIMITS
+from db.migrate import migrate
 from record import audit
 from record.audit import Entry
 from tests.audited import ENTRIES, NOW, entries, many_at_once, write
@@ -47,10 +49,10 @@ def where(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def state(where: dict[str, Any]) -> Iterator[Database]:
-    """A database whose trail holds `ENTRIES`; what a test does to it is undone."""
-    found = settings.Database(**where)
-    migrate(found)
-    database = Database(found, WORKING, 2, writes=True)
+    """A database with the audit entries `ENTRIES`; what a test does to it is undone."""
+    database_settings = settings.Database(**where)
+    migrate(database_settings)
+    database = Database(database_settings, BATCH_LIMITS, 2, writes=True)
     write(database.engine)
     yield database
     database.close()
@@ -63,10 +65,10 @@ def connection(state: Database) -> Iterator[sa.Connection]:
         transaction.rollback()
 
 
-def found(connection: sa.Connection, known: str | None = None) -> str:
-    """What is found to be wrong."""
+def problem(connection: sa.Connection, expected: str | None = None) -> str:
+    """What `verify` reports as tampered."""
     with pytest.raises(Tampered) as caught:
-        verify(connection, known)
+        verify(connection, expected)
     return str(caught.value)
 
 
@@ -75,18 +77,19 @@ def change(connection: sa.Connection, which: int, **values: Any) -> None:
 
 
 def test_entries_say_who_did_what_when_from_where_and_what_was_before_and_after(connection: sa.Connection) -> None:
-    assert [(one.entry_id, one.action, one.who, one.address, one.subject) for one in entries(connection)] == [
-        (number, one.action, one.who, one.address, one.subject) for number, one in enumerate(ENTRIES, 1)
+    stored = entries(connection)
+    assert [(entry.entry_id, entry.action, entry.who, entry.address, entry.subject) for entry in stored] == [
+        (number, entry.action, entry.who, entry.address, entry.subject) for number, entry in enumerate(ENTRIES, 1)
     ]
-    assert {one.time for one in entries(connection)} == {"2026-11-22T12:00:00.123Z"}
-    pairs = [tuple(None if each is None else json.loads(each) for each in one[6:8]) for one in entries(connection)]
-    assert pairs == [(one.before, one.after) for one in ENTRIES]
+    assert {entry.time for entry in stored} == {"2026-11-22T12:00:00.123Z"}
+    pairs = [tuple(None if content is None else json.loads(content) for content in entry[6:8]) for entry in stored]
+    assert pairs == [(entry.before, entry.after) for entry in ENTRIES]
 
 
 def test_a_trail_without_entries_is_whole(tmp_path: Path) -> None:
     where = settings.Database(path=str(tmp_path / "state.db"))
     migrate(where)
-    database = Database(where, WORKING, 1, writes=True)
+    database = Database(where, BATCH_LIMITS, 1, writes=True)
     with database.engine.connect() as connection:
         assert verify(connection).entry_id == 0
     database.close()
@@ -112,21 +115,21 @@ def test_what_is_too_long_or_no_text_is_written_as_far_as_it_goes(connection: sa
     entry_id=st.integers(1, LAST),
     column=st.sampled_from(Sealed._fields[1:]),
     how=st.sampled_from(["changed", "added", "taken out"]),
-    place=st.integers(0, 10_000),
+    position=st.integers(0, 10_000),
     bits=st.integers(1, 255),
 )
 def test_a_byte_changed_in_any_column_of_any_entry_is_found_and_named(
-    state: Database, entry_id: int, column: str, how: str, place: int, bits: int
+    state: Database, entry_id: int, column: str, how: str, position: int, bits: int
 ) -> None:
     with state.engine.connect() as connection, connection.begin() as transaction:
-        (entry,) = (one for one in entries(connection) if one.entry_id == entry_id)
+        (entry,) = (stored for stored in entries(connection) if stored.entry_id == entry_id)
         was = (getattr(entry, column) or "").encode()
-        place %= len(was) + 1
-        byte = was[place : place + 1]
+        position %= len(was) + 1
+        byte = was[position : position + 1]
         assume(byte or how == "added")
         put = {"changed": bytes(each ^ bits for each in byte), "added": bytes([bits]) + byte, "taken out": b""}[how]
-        let_stand(connection, entry_id, column, was[:place] + put + was[place + 1 :])
-        assert found(connection).startswith(f"entry {entry_id} has been changed")
+        let_stand(connection, entry_id, column, was[:position] + put + was[position + 1 :])
+        assert problem(connection).startswith(f"entry {entry_id} has been changed")
         transaction.rollback()
 
 
@@ -148,17 +151,17 @@ def test_nothing_that_becomes_something_is_found_and_named(
     state: Database, entry_id: int, column: str, empty: bool
 ) -> None:
     with state.engine.connect() as connection, connection.begin() as transaction:
-        (entry,) = (one for one in entries(connection) if one.entry_id == entry_id)
+        (entry,) = (stored for stored in entries(connection) if stored.entry_id == entry_id)
         was = getattr(entry, column)
         change(connection, entry_id, **{column: None if was is not None else "" if empty else "null"})
-        assert found(connection).startswith(f"entry {entry_id} has been changed")
+        assert problem(connection).startswith(f"entry {entry_id} has been changed")
         transaction.rollback()
 
 
 @pytest.mark.parametrize("entry_id", range(1, LAST + 1))
 def test_an_entry_that_was_taken_out_is_missed(connection: sa.Connection, entry_id: int) -> None:
     connection.execute(sa.delete(tables.audit).where(tables.audit.c.entry_id == entry_id))
-    assert found(connection).startswith(f"entry {entry_id} is missing")
+    assert problem(connection).startswith(f"entry {entry_id} is missing")
 
 
 @pytest.mark.parametrize(("entry_id", "number", "named"), [(2, 9, "entry 2 is missing"), (1, 0, "entry 0 has been ad")])
@@ -166,18 +169,18 @@ def test_an_entry_with_another_number_is_found(
     connection: sa.Connection, entry_id: int, number: int, named: str
 ) -> None:
     change(connection, entry_id, entry_id=number)
-    assert found(connection).startswith(named)
+    assert problem(connection).startswith(named)
 
 
 def test_what_moves_from_one_column_to_the_next_is_found(connection: sa.Connection) -> None:
     change(connection, 1, who="李 ", address="Li192.0.2.7")
-    assert found(connection).startswith("entry 1 has been changed")
+    assert problem(connection).startswith("entry 1 has been changed")
 
 
 def test_two_entries_that_were_exchanged_are_found(connection: sa.Connection) -> None:
     for old, new in ((2, 99), (3, 2), (99, 3)):
         change(connection, old, entry_id=new)
-    assert found(connection).startswith("entry 2 has been changed")
+    assert problem(connection).startswith("entry 2 has been changed")
 
 
 def reseal(entry: Sealed) -> Sealed:
@@ -189,46 +192,46 @@ def test_an_entry_that_was_changed_together_with_its_hash_is_found(connection: s
     entry = entries(connection)[entry_id - 1]
     changed = reseal(entry._replace(who="somebody else"))
     change(connection, entry_id, who=changed.who, hash=changed.hash)
-    assert found(connection).startswith(f"entry {entry_id} has been changed, with its hash")
+    assert problem(connection).startswith(f"entry {entry_id} has been changed, with its hash")
 
 
 def test_an_entry_that_was_put_in_at_the_end_is_found(connection: sa.Connection) -> None:
     last = entries(connection)[-1]
     added = reseal(last._replace(entry_id=LAST + 1, previous=last.hash))
     connection.execute(sa.insert(tables.audit).values(added._asdict()))
-    assert found(connection).startswith(f"entry {LAST + 1} has been added")
+    assert problem(connection).startswith(f"entry {LAST + 1} has been added")
 
 
 def test_an_end_that_was_cut_off_is_missed(connection: sa.Connection) -> None:
     connection.execute(sa.delete(tables.audit).where(tables.audit.c.entry_id >= 3))
-    assert found(connection).startswith("entry 3 is missing")
+    assert problem(connection).startswith("entry 3 is missing")
     connection.execute(sa.delete(tables.audit))
-    assert found(connection).startswith("entry 1 is missing")
+    assert problem(connection).startswith("entry 1 is missing")
 
 
 @pytest.mark.parametrize("values", [{"entry_id": 2}, {"entry_id": 9}, {"hash": "0" * 63 + "1"}])
 def test_a_head_that_was_changed_is_found(connection: sa.Connection, values: dict[str, Any]) -> None:
     connection.execute(sa.update(tables.audit_head).values(values))
-    assert "head" in found(connection)
+    assert "head" in problem(connection)
     connection.execute(sa.delete(tables.audit_head))
-    assert found(connection).startswith("the head is missing")
+    assert problem(connection).startswith("the head is missing")
 
 
 def test_a_trail_that_was_written_anew_is_found_by_a_hash_kept_elsewhere(connection: sa.Connection) -> None:
-    known = verify(connection)
+    last = verify(connection)
     connection.execute(sa.delete(tables.audit))
     connection.execute(sa.update(tables.audit_head).values(entry_id=0, hash="0" * 64))
     for entry in (Entry("login", "Wu", ""), *ENTRIES[1:]):
         audit.append(connection, entry, NOW)
-    assert verify(connection).entry_id == known.entry_id
-    assert known.hash in found(connection, known.hash)
+    assert verify(connection).entry_id == last.entry_id
+    assert last.hash in problem(connection, last.hash)
 
 
 def test_a_hash_kept_elsewhere_is_found_again_however_long_the_trail_has_become(connection: sa.Connection) -> None:
-    known = verify(connection)
+    last = verify(connection)
     for entry in ENTRIES:
         audit.append(connection, entry, NOW)
-    assert verify(connection, known.hash).entry_id == 2 * LAST
+    assert verify(connection, last.hash).entry_id == 2 * LAST
 
 
 def test_a_trail_that_grows_while_it_is_read_is_whole(state: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +247,7 @@ def test_a_trail_that_grows_while_it_is_read_is_whole(state: Database, monkeypat
 
     monkeypatch.setattr(ask.audit, "after", grow)
     before = len(entries_of(state))
-    reader = Database(state.settings, WORKING, 1)
+    reader = Database(state.settings, BATCH_LIMITS, 1)
     with reader.engine.connect() as connection:
         assert verify(connection).entry_id == before + 3
     reader.close()
@@ -257,7 +260,7 @@ def entries_of(state: Database) -> list[Sealed]:
 
 
 def forget(state: Database, after: int) -> None:
-    """Take out the entries after this one, head and all."""
+    """Delete the entries after this one, and set the head back."""
     with state.engine.begin() as connection:
         connection.execute(sa.delete(tables.audit).where(tables.audit.c.entry_id > after))
         connection.execute(sa.update(tables.audit_head).values(entries(connection)[-1].head._asdict()))
@@ -274,7 +277,7 @@ def test_processes_that_write_at_once_keep_one_chain(state: Database, where: dic
         numbers: dict[str, list[int]] = {}
         for entry in entries(connection)[before:]:
             numbers.setdefault(entry.who, []).append(int(entry.subject))
-    assert all(found == sorted(found) for found in numbers.values())
+    assert all(of_writer == sorted(of_writer) for of_writer in numbers.values())
     forget(state, before)
 
 
@@ -284,7 +287,7 @@ def test_an_account_that_may_only_add_writes_entries_and_can_change_none(state: 
     mariadb.execute(f"CREATE USER {user}@'127.0.0.1'")
     for rights, table in (("SELECT, INSERT", "audit"), ("SELECT, UPDATE", "audit_head")):
         mariadb.execute(f"GRANT {rights} ON `{name}`.{table} TO {user}@'127.0.0.1'")
-    limited = Database(msgspec.structs.replace(state.settings, user=user, password=""), WORKING, 1, writes=True)
+    limited = Database(msgspec.structs.replace(state.settings, user=user, password=""), BATCH_LIMITS, 1, writes=True)
     before = len(entries_of(state))
     write(limited.engine)
     with limited.engine.connect() as connection:
@@ -305,10 +308,10 @@ def config(where: dict[str, Any], state: Database, tmp_path: Path) -> str:
 
 def test_the_command_says_that_all_is_as_it_was_written(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["audit", "--verify", "--config", config]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith(f"OK: {LAST} entries, the last hash is ")
-    known = said.split()[-1]
-    assert command.main(["audit", "--verify", "--config", config, "--head", known]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith(f"OK: {LAST} entries, the last hash is ")
+    last_hash = output.split()[-1]
+    assert command.main(["audit", "--verify", "--config", config, "--head", last_hash]) == 0
     assert command.main(["audit", "--verify", "--config", config, "--head", "f" * 64]) == 1
     assert "NOT what was written: no entry has the hash ffff" in capsys.readouterr().out
 
@@ -359,11 +362,11 @@ def test_the_export_as_csv_holds_nothing_that_a_spreadsheet_would_run(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [([], "one of the arguments"), (["--export", "json", "--head", "f"], "--head is something to --verify")],
 )
 def test_wrong_usage_is_told_in_a_line(
-    arguments: list[str], said: str, config: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, config: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command.main(["audit", "--config", config, *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

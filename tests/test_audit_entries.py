@@ -1,4 +1,4 @@
-"""What becomes an entry of the audit trail, and when it is written."""
+"""Which actions are audited, and when their entries are written."""
 
 import asyncio
 import json
@@ -16,18 +16,21 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
+import record.audit
 import settings
 from access import audit_writer, passwords
 from access.audit_writer import AuditWriter
 from access.commands.audit import verify
 from alarms import __main__ as alarms_command
 from ask.audit import Sealed
-from db.database import KEEPING, WORKING, Database, Limits, migrate
+from db.database import Database
+from db.limits import BATCH_LIMITS, LEASE_LIMITS, Limits
+from db.migrate import migrate
 from errors import Unavailable
 from record.audit import Entry
 from tests import credentials
 from tests.audited import NOW, entries, write
-from tests.clients import AccessDenied, Client, connected
+from tests.clients import Client, ConnectRefused, connected
 from tests.services.mariadb import MariaDB
 from tests.serving import Serve, StorewatchServer, with_defaults
 from tests.serving_inside import serving_inside, until
@@ -47,15 +50,15 @@ def north(each_database: dict[str, Any]) -> Iterator[Site]:
 
 
 def written(database: Database) -> list[Sealed]:
-    """What stands in the trail, but for who may come in."""
+    """All audit entries, except for changes of the access policy."""
     with database.engine.connect() as connection:
         verify(connection)
         return [entry for entry in entries(connection) if entry.action != "access_changed"]
 
 
 def content(entry: Sealed) -> tuple[Any, Any]:
-    """What was before, and after."""
-    before, after = (None if each is None else json.loads(each) for each in (entry.before, entry.after))
+    """The state before and after the action."""
+    before, after = (None if text is None else json.loads(text) for text in (entry.before, entry.after))
     return before, after
 
 
@@ -67,7 +70,7 @@ async def raised(client: Client, built: Site) -> str:
     return str(alarms[-1]["alarm_id"])
 
 
-async def test_what_people_do_about_alarms_is_written_with_what_was_before_and_after(north: Site, serve: Serve) -> None:
+async def test_alarm_actions_are_audited_with_before_and_after(north: Site, serve: Serve) -> None:
     here = {"store_house_id": north.ids["north"]}
     span = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
     async with serve(north.settings) as server, connected("python", server.url) as client:
@@ -82,8 +85,8 @@ async def test_what_people_do_about_alarms_is_written_with_what_was_before_and_a
         ):
             answer = await client.call(event, question | {"by": PERSON})
             assert answer["ok"], answer
-    acknowledged, closed, rules, maintenance = found = written(north.database)
-    assert [(one.action, one.who, one.address, one.subject) for one in found] == [
+    acknowledged, closed, rules, maintenance = stored = written(north.database)
+    assert [(entry.action, entry.who, entry.address, entry.subject) for entry in stored] == [
         ("acknowledged", PERSON, HERE, alarm_id),
         ("closed", PERSON, HERE, alarm_id),
         ("rules_saved", PERSON, HERE, ""),
@@ -98,7 +101,7 @@ async def test_what_people_do_about_alarms_is_written_with_what_was_before_and_a
     assert (before, after["reason"], after["start"]) == (None, "defrosting", span["start"])
 
 
-async def test_what_is_refused_leaves_no_entry(north: Site, serve: Serve) -> None:
+async def test_a_refused_action_is_not_audited(north: Site, serve: Serve) -> None:
     async with serve(north.settings) as server, connected("python", server.url) as client:
         alarm_id = await raised(client, north)
         for event, question in (
@@ -120,8 +123,8 @@ async def test_without_an_entry_nothing_is_done(north: Site) -> None:
             ("saveRules", {"rules": OTHER_RULES}),
         ):
             assert (await client.call(event, question | {"by": PERSON}))["error"]["code"] in ("internal", "unavailable")
-        found = await client.call("queryAlarms", {"store_house_id": north.ids["north"], "data_minute": 60})
-        assert [(alarm["state"], alarm["acknowledged"]) for alarm in found["data"]] == [("active", False)]
+        answer = await client.call("queryAlarms", {"store_house_id": north.ids["north"], "data_minute": 60})
+        assert [(alarm["state"], alarm["acknowledged"]) for alarm in answer["data"]] == [("active", False)]
         assert (await client.call("queryRules"))["data"]["rules"] == RULES
 
 
@@ -155,35 +158,35 @@ async def test_two_processes_in_which_much_is_done_at_once_keep_one_chain(
             write(north.database.engine, [login(1)])
             time.sleep(pause)
 
-    async with serve(north.settings) as one, serve(north.settings) as other:
+    async with serve(north.settings) as first, serve(north.settings) as second:
         north.add("temperature", 9.0)  # the judge writes too
         coming = asyncio.create_task(asyncio.to_thread(come_in))
         try:
-            await asyncio.gather(*(save(server, who) for who, server in zip("abcd", (one, other) * 2, strict=True)))
+            await asyncio.gather(*(save(server, who) for who, server in zip("abcd", (first, second) * 2, strict=True)))
         finally:
             saved.set()
             await coming
-    found = [entry for entry in written(north.database) if entry.action == "rules_saved"]
-    assert len(found) == 4 * 8
-    for before, after in pairwise(found):
-        assert content(after)[0] == content(before)[1]  # what the one has left, the next has found
+    saves = [entry for entry in written(north.database) if entry.action == "rules_saved"]
+    assert len(saves) == 4 * 8
+    for before, after in pairwise(saves):
+        assert content(after)[0] == content(before)[1]  # each save starts from the rules of the one before
 
 
-async def test_who_may_come_in_is_written_once_by_all_processes_and_all_starts(north: Site, serve: Serve) -> None:
-    def told() -> list[tuple[Any, Any]]:
+async def test_the_access_policy_is_audited_once_by_all_processes(north: Site, serve: Serve) -> None:
+    def changes() -> list[tuple[Any, Any]]:
         with north.database.engine.connect() as connection:
             return [content(entry) for entry in entries(connection) if entry.action == "access_changed"]
 
-    user = {"name": "li", "password_hash": passwords.hashed("a long secret"), "role": "watch"}
+    user = {"name": "li", "password_hash": passwords.hash_password("a long secret"), "role": "watch"}
     users = {"access": {"users": [user], "session": {"secret": "s" * 32}}}
     async with serve(north.settings), serve(north.settings):
         pass
     async with serve(north.settings | users):
         pass
     everybody = {"open": True}
-    (first, (before, after)) = told()
+    (first, (before, after)) = changes()
     assert (first, before) == ((None, everybody), everybody)
-    assert [one["name"] for one in after["users"]] == ["li"]
+    assert [user["name"] for user in after["users"]] == ["li"]
 
 
 async def test_who_was_not_let_in_and_who_was_sent_away_are_written_and_nobody_signs_for_another(
@@ -192,7 +195,7 @@ async def test_who_was_not_let_in_and_who_was_sent_away_are_written_and_nobody_s
     restricted = north.settings | {"access": credentials.access(credentials.user(PERSON, "configure"))}
     shown = credentials.token(PERSON, role="configure", jti="7")
     async with serve(restricted) as server:
-        with pytest.raises(AccessDenied):
+        with pytest.raises(ConnectRefused):
             async with connected("python", server.url):
                 pass
         watcher = credentials.token("watcher", role="watch")
@@ -204,8 +207,8 @@ async def test_who_was_not_let_in_and_who_was_sent_away_are_written_and_nobody_s
             server.config.write_text(yaml.safe_dump(with_defaults(revoking)))
             await client.next("ended")
         await until(lambda: has(north.database, 4))
-    found = sorted(written(north.database), key=lambda one: one.time)  # what is noted is written when there is time
-    assert [(one.action, one.who, one.address, one.subject) for one in found] == [
+    by_time = sorted(written(north.database), key=lambda entry: entry.time)  # queued entries are written later
+    assert [(entry.action, entry.who, entry.address, entry.subject) for entry in by_time] == [
         ("connect_refused", "", HERE, "unauthorized"),
         ("refused", "watcher", HERE, "saveRules"),
         ("rules_saved", PERSON, HERE, ""),
@@ -222,17 +225,19 @@ async def test_whoever_is_closed_again_and_again_for_asking_too_much_is_an_entry
                 for _ in range(3):
                     await client.emit("whoami")
                 await client.next("ended")
-    told = [(one.action, one.address, one.subject, content(one)[1]) for one in written(north.database)]
+    stored = [(entry.action, entry.address, entry.subject, content(entry)[1]) for entry in written(north.database)]
     first = "ended", HERE, "rate_limited"
-    assert told == [(*first, None), (*first, {"count": 4, "last": None})]
+    assert stored == [(*first, None), (*first, {"count": 4, "last": None})]
 
 
-async def test_a_drill_is_written_with_who_asked_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_test_alarm_is_audited_with_its_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with site({"path": str(tmp_path / "site.db")}) as built:
         config = tmp_path / "settings.yaml"
         config.write_text(f"access: open\ndatabase: {{path: {tmp_path / 'site.db'}}}\n")
-        drill = asyncio.to_thread(alarms_command.main, ["drill", "--config", str(config), "--store-house", "一号库"])
-        running = asyncio.create_task(drill)
+        test_alarm = asyncio.to_thread(
+            alarms_command.main, ["drill", "--config", str(config), "--store-house", "一号库"]
+        )
+        running = asyncio.create_task(test_alarm)
         await until(lambda: written(built.database))
         built.execute("DELETE FROM drill")  # or else it waits for a server
         with suppress(Exception):
@@ -245,13 +250,13 @@ async def test_a_drill_is_written_with_who_asked_for_it(tmp_path: Path, capsys: 
 def state(tmp_path: Path) -> Iterator[Database]:
     where = settings.Database(path=str(tmp_path / "state.db"))
     migrate(where)
-    database = Database(where, KEEPING, 3, writes=True)
+    database = Database(where, LEASE_LIMITS, 3, writes=True)
     yield database
     database.close()
 
 
 class Elapsed:
-    """Seconds that pass when they are told to."""
+    """Elapsed seconds, set by the test."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -261,9 +266,9 @@ class Elapsed:
 
 
 @asynccontextmanager
-async def running(kept: AuditWriter) -> AsyncIterator[None]:
-    """Write what is noted for the length of a block, and at its end what is left."""
-    task = asyncio.create_task(kept.run())
+async def running(writer: AuditWriter) -> AsyncIterator[None]:
+    """Run the writer for the length of a block; at its end it writes what is left."""
+    task = asyncio.create_task(writer.run())
     await asyncio.sleep(0)
     try:
         yield
@@ -285,24 +290,27 @@ def users(*numbers: int) -> list[str]:
 
 
 async def test_an_entry_that_must_be_written_is_written_or_refused(state: Database) -> None:
-    kept = AuditWriter(state, lambda: NOW)
-    await kept.write(login(1))
+    def append(connection: sa.Connection, number: int) -> None:
+        with connection.begin():
+            record.audit.append(connection, login(number), NOW)
+
+    await state.run(partial(append, number=1))
     state.answering = False
     with pytest.raises(Unavailable):
-        await kept.write(login(2))
+        await state.run(partial(append, number=2))
     assert subjects(state) == users(1)
 
 
-async def test_entries_that_are_noted_while_the_database_is_away_are_written_in_order_when_it_is_back(
+async def test_entries_queued_during_an_outage_are_written_in_order_after_it(
     state: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_writer, "LOOK_S", 0.01)
-    monkeypatch.setattr(audit_writer, "MOST_AT_ONCE", 7)
-    kept = AuditWriter(state, lambda: NOW)
+    monkeypatch.setattr(audit_writer, "WRITE_INTERVAL_S", 0.01)
+    monkeypatch.setattr(audit_writer, "BATCH_SIZE", 7)
+    writer = AuditWriter(state, lambda: NOW)
     state.answering = False
-    async with running(kept):
+    async with running(writer):
         for number in range(20):
-            kept.note(login(number))
+            writer.enqueue(login(number))
         await asyncio.sleep(0.05)
         assert subjects(state) == []
         state.answering = True
@@ -310,19 +318,21 @@ async def test_entries_that_are_noted_while_the_database_is_away_are_written_in_
     assert subjects(state) == users(*range(20))
 
 
-async def test_what_is_noted_last_is_written_before_the_server_stops(state: Database) -> None:
-    kept = AuditWriter(state, lambda: NOW)
-    async with running(kept):
-        kept.note(login(1))
+async def test_the_last_entries_are_written_before_the_server_stops(state: Database) -> None:
+    writer = AuditWriter(state, lambda: NOW)
+    async with running(writer):
+        writer.enqueue(login(1))
     assert subjects(state) == users(1)
 
 
-async def test_what_finds_no_place_to_wait_is_told_as_lost(state: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_writer, "MOST_WAITING", 3)
-    kept = AuditWriter(state, lambda: NOW)
+async def test_entries_over_the_queue_limit_are_counted_as_lost(
+    state: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_writer, "MAX_PENDING", 3)
+    writer = AuditWriter(state, lambda: NOW)
     for number in range(5):
-        kept.note(login(number))
-    async with running(kept):
+        writer.enqueue(login(number))
+    async with running(writer):
         await until(lambda: len(written(state)) == 4)
     assert subjects(state) == [*users(0, 1, 2), ""]
     assert (written(state)[-1].action, content(written(state)[-1])) == ("lost", (None, {"count": 2}))
@@ -339,21 +349,21 @@ def refused(address: str) -> Entry:
 async def test_a_flood_from_one_address_is_an_entry_a_minute_that_says_how_many(
     state: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_writer, "LOOK_S", 0.01)
+    monkeypatch.setattr(audit_writer, "WRITE_INTERVAL_S", 0.01)
     elapsed = Elapsed()
-    kept = AuditWriter(state, lambda: NOW, elapsed)
-    async with running(kept):
+    writer = AuditWriter(state, lambda: NOW, elapsed)
+    async with running(writer):
         for minute, so_far in ((1, 3), (2, 5)):
             for number in range(1000):
-                kept.count(refused("192.0.2.7"))
+                writer.enqueue_counted(refused("192.0.2.7"))
                 if number % 250 == 0:
-                    await asyncio.sleep(0.03)  # time for some looks
-            kept.count(refused("192.0.2.8"))
+                    await asyncio.sleep(0.03)  # time for some writes
+            writer.enqueue_counted(refused("192.0.2.8"))
             elapsed.now = minute * audit_writer.COUNTED_S
             await until(partial(has, state, so_far))
-    told = [(entry.address, content(entry)[1]) for entry in written(state)]
+    stored = [(entry.address, content(entry)[1]) for entry in written(state)]
     first, again = {"code": "expired"}, {"code": "expired"}
-    assert told == [
+    assert stored == [
         ("192.0.2.7", first),
         ("192.0.2.8", first),
         ("192.0.2.7", {"count": 999, "last": again}),
@@ -362,49 +372,49 @@ async def test_a_flood_from_one_address_is_an_entry_a_minute_that_says_how_many(
     ]
 
 
-async def test_of_people_who_are_known_each_is_counted_apart(state: Database) -> None:
-    kept = AuditWriter(state, lambda: NOW, Elapsed())
-    async with running(kept):
+async def test_entries_of_each_user_are_counted_apart(state: Database) -> None:
+    writer = AuditWriter(state, lambda: NOW, Elapsed())
+    async with running(writer):
         for who, event in (("anna", "ackAlarm"), ("bert", "saveRules"), ("anna", "closeAlarm")):
-            kept.count(Entry("refused", who, HERE, event), known=True)
-    told = [(entry.who, entry.subject, (content(entry)[1] or {}).get("count")) for entry in written(state)]
-    assert told == [("anna", "ackAlarm", None), ("bert", "saveRules", None), ("anna", "closeAlarm", 1)]
+            writer.enqueue_counted(Entry("refused", who, HERE, event), per_user=True)
+    stored = [(entry.who, entry.subject, (content(entry)[1] or {}).get("count")) for entry in written(state)]
+    assert stored == [("anna", "ackAlarm", None), ("bert", "saveRules", None), ("anna", "closeAlarm", 1)]
 
 
 async def test_a_flood_from_very_many_addresses_is_bounded_too(
     state: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_writer, "MOST_ADDRESSES", 3)
-    kept = AuditWriter(state, lambda: NOW, Elapsed())
-    async with running(kept):
+    monkeypatch.setattr(audit_writer, "MAX_COUNTED", 3)
+    writer = AuditWriter(state, lambda: NOW, Elapsed())
+    async with running(writer):
         for number in range(300):
-            kept.count(refused(f"192.0.2.{number % 250}"))
-    told = [(entry.address, (content(entry)[1] or {}).get("count")) for entry in written(state)]
-    assert [address for address, count in told if count is None] == ["192.0.2.0", "192.0.2.1", "192.0.2.2", ""]
-    assert dict(told)[""] == 293
-    assert sum(count or 1 for _, count in told) == 300
+            writer.enqueue_counted(refused(f"192.0.2.{number % 250}"))
+    stored = [(entry.address, (content(entry)[1] or {}).get("count")) for entry in written(state)]
+    assert [address for address, count in stored if count is None] == ["192.0.2.0", "192.0.2.1", "192.0.2.2", ""]
+    assert dict(stored)[""] == 293
+    assert sum(count or 1 for _, count in stored) == 300
 
 
-async def test_whoever_has_many_addresses_of_ipv6_is_counted_as_one(state: Database) -> None:
-    kept = AuditWriter(state, lambda: NOW, Elapsed())
-    async with running(kept):
+async def test_addresses_of_one_ipv6_network_are_counted_together(state: Database) -> None:
+    writer = AuditWriter(state, lambda: NOW, Elapsed())
+    async with running(writer):
         for number in range(30):
-            kept.count(refused(f"2001:db8::{number:x}"))
-        kept.count(refused("2001:db8:0:1::"))
-    told = [(entry.address, (content(entry)[1] or {}).get("count")) for entry in written(state)]
-    assert told == [("2001:db8::0", None), ("2001:db8:0:1::", None), ("2001:db8::1d", 29)]
+            writer.enqueue_counted(refused(f"2001:db8::{number:x}"))
+        writer.enqueue_counted(refused("2001:db8:0:1::"))
+    stored = [(entry.address, (content(entry)[1] or {}).get("count")) for entry in written(state)]
+    assert stored == [("2001:db8::0", None), ("2001:db8:0:1::", None), ("2001:db8::1d", 29)]
 
 
 async def test_an_attempt_that_nobody_waited_for_does_not_write_an_entry_twice(tmp_path: Path) -> None:
     where = settings.Database(path=str(tmp_path / "state.db"))
     migrate(where)
-    holder = Database(where, WORKING, 1, writes=True)
+    holder = Database(where, BATCH_LIMITS, 1, writes=True)
     impatient = Database(where, Limits(statement=60.0, answer=0.05), 3, writes=True)
-    kept = AuditWriter(impatient, lambda: datetime.now(UTC))
+    writer = AuditWriter(impatient, lambda: datetime.now(UTC))
     with holder.engine.begin() as connection:  # nobody else can write now
         connection.execute(sa.select(1))
-        async with running(kept):
-            kept.note(login(1))
+        async with running(writer):
+            writer.enqueue(login(1))
             await asyncio.sleep(0.2)
     # The attempts that were given up go on, and each finds its turn now.
     impatient.close()

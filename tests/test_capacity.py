@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bench import capacity
-from bench.capacity import BACK_S, BUSY, Kind, Load, Measured, Place, Usage
+from bench.capacity import BACK_S, BUSY, Deployment, Kind, Load, Measured, Usage
 
 SERVER = {
     Kind.TICK: 4000.0,
@@ -30,8 +30,8 @@ MEASURED = Measured(
 )
 USAGE = Usage(sensors=10, every_s=10, browsers=20)
 """One push a second to each."""
-ONE = Place(processes=1, nginx_cores=1, memory_gb=4, network_gbit=1, mariadb_cores=1)
-FOUR = Place(processes=4, nginx_cores=4, memory_gb=16, network_gbit=4, mariadb_cores=1)
+ONE = Deployment(processes=1, nginx_cores=1, memory_gb=4, network_gbit=1, mariadb_cores=1)
+FOUR = Deployment(processes=4, nginx_cores=4, memory_gb=16, network_gbit=4, mariadb_cores=1)
 
 
 def test_costs_are_found_again_in_what_was_measured_of_them() -> None:
@@ -56,11 +56,11 @@ def test_noise_never_makes_a_cost_negative() -> None:
 
 def test_every_process_gets_every_reading_and_each_browser_its_push_once() -> None:
     load = Load(connections=8000, storehouses=80, changes=0.5, readings=100)
-    one, four = capacity.work(load, 1), capacity.work(load, 4)
-    assert (one[Kind.READING], four[Kind.READING]) == (100, 400)
-    assert (one[Kind.TICK], four[Kind.TICK]) == (1, 4)
-    assert one[Kind.PUSH] == four[Kind.PUSH] == 4000
-    assert one[Kind.COMMIT] == four[Kind.COMMIT] == 100
+    single, four = capacity.work(load, 1), capacity.work(load, 4)
+    assert (single[Kind.READING], four[Kind.READING]) == (100, 400)
+    assert (single[Kind.TICK], four[Kind.TICK]) == (1, 4)
+    assert single[Kind.PUSH] == four[Kind.PUSH] == 4000
+    assert single[Kind.COMMIT] == four[Kind.COMMIT] == 100
 
 
 def test_a_process_makes_the_envs_only_of_storehouses_that_somebody_watches_there() -> None:
@@ -102,10 +102,10 @@ def test_all_can_come_back_while_a_client_waits_for_its_connection() -> None:
 
 
 def test_more_processes_carry_more_but_ask_more_of_the_database() -> None:
-    one, four = (capacity.limits(MEASURED, USAGE, place) for place in (ONE, FOUR))
+    single, four = (capacity.limits(MEASURED, USAGE, deployment) for deployment in (ONE, FOUR))
     # Not four times as much: each of the four gets the readings of all.
-    assert 2 < four["the processes' CPU"] / one["the processes' CPU"] < 3
-    assert four["MariaDB's CPU"] < one["MariaDB's CPU"]
+    assert 2 < four["the processes' CPU"] / single["the processes' CPU"] < 3
+    assert four["MariaDB's CPU"] < single["MariaDB's CPU"]
 
 
 def test_processes_that_the_ticks_alone_keep_busy_carry_nobody() -> None:
@@ -124,3 +124,12 @@ def test_what_crosses_processes_costs_redis_more_with_each_of_them() -> None:
     assert four["the processes' CPU"] == eight["the processes' CPU"] == BUSY * 1e6 / 100
     assert four["Redis's CPU"] == BUSY * 1e6 / 5 / 4
     assert eight["Redis's CPU"] == four["Redis's CPU"] / 2
+
+
+def test_a_crossing_without_a_measured_cost_has_no_limit() -> None:
+    unmeasured = replace(MEASURED, costs={**COSTS, "redis": {Kind.CROSSING: 0.0}})
+    assert capacity.crossings(unmeasured, 4)["Redis's CPU"] is None
+
+
+def test_work_that_was_never_done_costs_nothing() -> None:
+    assert capacity.learn([(Kind.PUSH, {Kind.PUSH: 0.0}, 100.0)]) == {Kind.PUSH: 0.0}

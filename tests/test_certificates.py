@@ -13,13 +13,13 @@ from tests.bare_server import HANG, UPGRADE, Bare, Raw, bare
 from tests.serving import Serve
 from tests.serving_inside import until
 
-LOOK_S = 0.02
+CHECK_INTERVAL_S = 0.02
 POLLING = "EIO=4&transport=polling"
 
 
 def certificate(folder: Path) -> transport.Certificate:
     files = pem.make("first").write(folder)
-    return transport.Certificate(files["certificate"], files["key"], LOOK_S)
+    return transport.Certificate(files["certificate"], files["key"], CHECK_INTERVAL_S)
 
 
 async def shown(server: Bare) -> str:
@@ -32,7 +32,7 @@ async def shown(server: Bare) -> str:
 async def becomes(server: Bare, name: str) -> None:
     async with asyncio.timeout(HANG):
         while await shown(server) != name:  # noqa: ASYNC110 - it is asked, and tells nobody
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_INTERVAL_S)
 
 
 async def test_everything_goes_over_tls_as_without(tmp_path: Path) -> None:
@@ -80,30 +80,30 @@ async def test_a_new_certificate_that_cannot_be_used_is_logged_once_and_the_one_
 async def test_one_file_that_is_replaced_before_the_other_is_no_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Looked at by hand: how soon the second follows must not depend on the machine.
-    found = certificate(tmp_path)
-    before = found.context
+    # Checked by hand: how soon the second follows must not depend on the machine.
+    reloaded = certificate(tmp_path)
+    before = reloaded.context
     for _ in range(3):
-        found.look()
-    assert found.context is before
+        reloaded.reload_if_changed()
+    assert reloaded.context is before
     new = pem.make("second")
     for text, name in ((new.certificate, "certificate.pem"), (new.key, "key.pem")):
         (tmp_path / name).write_text(text, encoding="ascii")
-        found.look()
-    assert found.context is before
-    found.look()
-    assert found.context is not before
+        reloaded.reload_if_changed()
+    assert reloaded.context is before
+    reloaded.reload_if_changed()
+    assert reloaded.context is not before
     assert not caplog.records
 
 
 async def test_who_never_finishes_the_handshake_or_speaks_no_tls_is_closed(tmp_path: Path) -> None:
-    async with bare(certificate=certificate(tmp_path), slow_s=0.1) as server:
-        before = server.kept()
+    async with bare(certificate=certificate(tmp_path), request_timeout_s=0.1) as server:
+        before = server.resources()
         for said in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"):
             raw = Raw(*await asyncio.open_connection("127.0.0.1", server.port))
             await raw.send(said)
             assert await raw.is_closed()
-        assert server.sio.refusals["slow"] >= 1
+        assert server.sio.rejections["slow"] >= 1
         await server.settled(before)
 
 
@@ -150,7 +150,7 @@ async def test_the_whole_server_shows_a_new_certificate_to_who_comes_and_keeps_w
                 comes.close()
                 if comes.certificate == "second":
                     break
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(CHECK_INTERVAL_S)
         await stays.say('421["whoami"]')
         while not (told := await stays.text()).startswith("431"):
             assert told.startswith("42")

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 import settings
 from db import tables
-from db.database import migrate
+from db.migrate import migrate
 from tests.command import check, run
 from tests.services.mariadb import MariaDB
 from tests.site_tables import SiteTables

@@ -11,6 +11,7 @@ import tornado.httpclient
 import tornado.websocket
 
 import globals
+from ask.answers import Id, Storehouse
 from ask.visibility import Visibility
 from tests.clients import TRANSPORTS, Client, Kind, connected, new
 from tests.serving_inside import SOON, Inside, serving_inside, until
@@ -39,23 +40,21 @@ async def inside(north: Site, caplog: pytest.LogCaptureFixture) -> AsyncIterator
 
 def remains(inside: Inside) -> dict[str, Any]:
     """What the server still holds of its clients, by where it lies."""
-    sio, browsers = inside.house.sio, inside.house.browsers
+    sio = inside.server.sio
     everything = {
         "clients": globals.clients,
-        "connections": browsers._connections,
-        "askers": browsers._callers,
         "rooms": sio.manager.rooms,
         "connecting": sio.manager.pending_connect,
         "disconnecting": sio.manager.pending_disconnect,
         "environ": sio.environ,
         "sockets": sio.eio.sockets,
-        "wires": sio.manager._outboxes,
+        "outboxes": sio.manager._outboxes,
         "behind": sio.manager._behind,
     }
     return {name: held for name, held in everything.items() if held}
 
 
-class Authenticator:
+class HeldCall:
     """Holds up the first call of a method until it is opened."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
@@ -75,9 +74,9 @@ class Authenticator:
 
 
 @pytest.fixture
-def slow_question(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> Authenticator:
+def slow_question(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> HeldCall:
     """The question that every register puts to the database, held up."""
-    return Authenticator(monkeypatch, inside.house.browsers._ask, "storehouse")
+    return HeldCall(monkeypatch, inside.server.services.ask, "storehouse")
 
 
 def watched() -> list[object]:
@@ -101,7 +100,7 @@ async def test_the_table_says_who_watches_what(inside: Inside, north: Site) -> N
 
 
 async def test_one_who_leaves_in_the_middle_of_a_register_is_gone(
-    inside: Inside, north: Site, slow_question: Authenticator
+    inside: Inside, north: Site, slow_question: HeldCall
 ) -> None:
     async with connected("python", inside.url) as client:
         await client.emit("register", {"store_house_id": north.ids["north"]})
@@ -113,7 +112,7 @@ async def test_one_who_leaves_in_the_middle_of_a_register_is_gone(
 
 
 async def test_of_two_registers_at_once_the_last_one_asked_is_watched(
-    inside: Inside, north: Site, slow_question: Authenticator
+    inside: Inside, north: Site, slow_question: HeldCall
 ) -> None:
     async with connected("python", inside.url) as client:
         await client.emit("register", {"store_house_id": north.ids["north"]})
@@ -127,7 +126,7 @@ async def test_of_two_registers_at_once_the_last_one_asked_is_watched(
 
 
 async def test_an_unregister_after_a_register_that_still_goes_on_has_the_last_word(
-    inside: Inside, north: Site, slow_question: Authenticator
+    inside: Inside, north: Site, slow_question: HeldCall
 ) -> None:
     async with connected("python", inside.url) as client:
         await client.emit("register", {"store_house_id": north.ids["north"]})
@@ -152,7 +151,7 @@ async def test_those_who_watch_a_storehouse_that_vanishes_are_told_and_stay_conn
     async with connected("python", inside.url) as client:
         await register(client, north.ids["south"])
         vanish(north)
-        await inside.house.directory.refresh()
+        await inside.server.services.directory.refresh()
         told = await client.next("ask_error")
         assert (told["event"], told["code"], told["field"]) == ("register", "not_found", "store_house_id")
         assert watched() == [None]
@@ -162,12 +161,16 @@ async def test_those_who_watch_a_storehouse_that_vanishes_are_told_and_stay_conn
 async def test_a_storehouse_that_vanishes_in_the_middle_of_its_register_is_not_watched(
     inside: Inside, north: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def find(store_house_id: int, _visibility: Visibility) -> int:
-        vanish(north)
-        await inside.house.directory.refresh()
-        return store_house_id
+    services = inside.server.services
+    find = services.guard.watchable_storehouse
 
-    monkeypatch.setattr(inside.house.browsers, "_find", find)
+    async def find_and_vanish(store_house_id: Id, visibility: Visibility) -> Storehouse:
+        storehouse = await find(store_house_id, visibility)
+        vanish(north)
+        await services.directory.refresh()
+        return storehouse
+
+    monkeypatch.setattr(services.guard, "watchable_storehouse", find_and_vanish)
     async with connected("python", inside.url) as client:
         assert (await register(client, north.ids["south"]))["error"]["code"] == "not_found"
         assert watched() == [None]
@@ -208,14 +211,14 @@ async def test_one_who_connects_and_leaves_in_one_breath_is_gone(inside: Inside)
 
 
 async def test_one_who_leaves_before_being_let_in_is_gone(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    door = Authenticator(monkeypatch, inside.house.browsers, "enter_room")
+    held_call = HeldCall(monkeypatch, inside.server.namespace, "enter_room")
     client = Polling(inside.url)
     await client.open()
     knocking = asyncio.create_task(client.send(CONNECT))
-    await until(lambda: door.waiting)
+    await until(lambda: held_call.waiting)
     await client.send(CLOSE)
-    assert not inside.house.sio.environ
-    door.open()
+    assert not inside.server.sio.environ
+    held_call.open()
     with pytest.raises(tornado.httpclient.HTTPClientError, match="400"):  # there is no such session any more
         await knocking
 

@@ -13,9 +13,9 @@ import live.source
 import settings
 from ask import Ask
 from ask.readings import Reading
-from ask.subjects import subjects
+from ask.site_mapping import subjects_of
 from db.database import Database
-from live.source import ByTime
+from live.source import TimeSource
 from tests.services.mariadb import MariaDB
 from tests.site_tables import SiteTables
 from tests.test_site_tables import NAMED
@@ -44,9 +44,9 @@ class Watched:
     def __post_init__(self) -> None:
         where = self.database.settings
         with self.database.engine.connect() as connection:
-            found = subjects(where, settings.Source(None), connection)
-        self.source = ByTime(
-            Ask(self.database, self.database, found, lambda: self.now, self.database), lambda: self.now
+            site_subjects = subjects_of(where, settings.Source(None), connection)
+        self.source = TimeSource(
+            Ask(self.database, self.database, site_subjects, lambda: self.now, self.database), lambda: self.now
         )
 
     def commit(self, age: timedelta = timedelta(), rows: int = 1) -> list[Reading]:
@@ -55,12 +55,12 @@ class Watched:
         new = [Reading("S:1", None, time, float(self.values + each)) for each in range(rows)]
         self.values += rows
         wall = time.astimezone(ZoneInfo(self.tz)).replace(tzinfo=None)
-        values = ", ".join(f"('S:1', '{wall}', {one.value})" for one in new)
+        values = ", ".join(f"('S:1', '{wall}', {reading.value})" for reading in new)
         self.site.execute(f"INSERT INTO log VALUES {values}")
         return new
 
     async def read(self) -> list[Reading]:
-        readings, more = await self.source.read()
+        readings, more = await self.source.read_new()
         assert not more
         return sorted(readings)
 
@@ -80,29 +80,31 @@ def watched(request: pytest.FixtureRequest, mariadb: MariaDB) -> Iterator[tuple[
 
 
 async def test_each_reading_comes_once_at_once_and_with_its_time(watched: tuple[Watched, datetime]) -> None:
-    one, change = watched
-    one.commit()
-    await one.source.begin()
-    while one.now < change + 80 * MINUTE:
-        one.now += 2 * MINUTE
-        new = one.commit()
-        assert await one.read() == new
+    clock_site, change = watched
+    clock_site.commit()
+    await clock_site.source.start_at_end()
+    while clock_site.now < change + 80 * MINUTE:
+        clock_site.now += 2 * MINUTE
+        new = clock_site.commit()
+        assert await clock_site.read() == new
 
 
 async def test_what_was_written_while_the_database_was_away_at_the_change_comes_once(
     watched: tuple[Watched, datetime],
 ) -> None:
-    one, change = watched
-    await one.source.begin()
-    one.now = change - 40 * MINUTE
-    assert await one.read() == []
+    clock_site, change = watched
+    await clock_site.source.start_at_end()
+    clock_site.now = change - 40 * MINUTE
+    assert await clock_site.read() == []
     new: list[Reading] = []
-    while one.now < change + 10 * MINUTE:
-        one.now += 2 * MINUTE
-        new += one.commit()
+    while clock_site.now < change + 10 * MINUTE:
+        clock_site.now += 2 * MINUTE
+        new += clock_site.commit()
     # Which pass a reading belongs to that comes so late, nothing in the table tells.
-    assert [reading.value for reading in sorted(await one.read(), key=value)] == [reading.value for reading in new]
-    assert await one.read() == []
+    assert [reading.value for reading in sorted(await clock_site.read(), key=value)] == [
+        reading.value for reading in new
+    ]
+    assert await clock_site.read() == []
 
 
 def value(reading: Reading) -> float:
@@ -112,17 +114,19 @@ def value(reading: Reading) -> float:
 async def test_a_late_reading_comes_once_also_when_more_come_than_one_answer_holds(
     watched: tuple[Watched, datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live.source, "MOST", 10)
-    one, change = watched
-    await one.source.begin()
-    one.now = change - 60 * MINUTE
+    monkeypatch.setattr(live.source, "MAX_ROWS", 10)
+    clock_site, change = watched
+    await clock_site.source.start_at_end()
+    clock_site.now = change - 60 * MINUTE
     committed: list[float] = []
     delivered: list[float] = []
-    while one.now < change + 120 * MINUTE:
-        one.now += 10 * MINUTE
-        committed += map(value, one.commit(rows=12) + one.commit(MINUTE, rows=3) + one.commit(50 * MINUTE))
+    while clock_site.now < change + 120 * MINUTE:
+        clock_site.now += 10 * MINUTE
+        committed += map(
+            value, clock_site.commit(rows=12) + clock_site.commit(MINUTE, rows=3) + clock_site.commit(50 * MINUTE)
+        )
         for _ in range(3):
-            delivered += map(value, await one.read())
+            delivered += map(value, await clock_site.read())
     for _ in range(120):
-        delivered += map(value, await one.read())
+        delivered += map(value, await clock_site.read())
     assert sorted(delivered) == committed

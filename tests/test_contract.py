@@ -39,15 +39,15 @@ def transports(request: pytest.FixtureRequest) -> list[str]:
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
-    return found
+    kind: Kind = request.param
+    return kind
 
 
 @pytest.fixture
 async def client(server: StorewatchServer, kind: Kind, transports: list[str]) -> AsyncIterator[Client]:
-    async with connected(kind, server.url, transports) as one:
-        yield one
-        assert not one.disconnected.is_set()
+    async with connected(kind, server.url, transports) as client:
+        yield client
+        assert not client.disconnected.is_set()
 
 
 async def asks(client: Client, event: str, *payload: Any, emitted_as: str | None = None) -> Any:
@@ -58,7 +58,7 @@ async def asks(client: Client, event: str, *payload: Any, emitted_as: str | None
     return emitted
 
 
-async def refusal(client: Client, event: str, *payload: Any) -> dict[str, Any]:
+async def error_of(client: Client, event: str, *payload: Any) -> dict[str, Any]:
     """Ask in vain; the event `ask_error` says the same as the acknowledgement."""
     acknowledged = await client.call(event, *payload)
     assert acknowledged["ok"] is False
@@ -73,7 +73,7 @@ async def test_the_whole_conversation(client: Client, north: Site) -> None:
     for event in ("orgs", "org"):
         assert await asks(client, event) == [owner, {"org_id": ids["idle"], "org_name": "Idle"}]
 
-    place = {
+    storehouse = {
         "store_house_id": ids["north"],
         "store_house_name": "一号库",
         "org_id": ids["owner"],
@@ -81,7 +81,7 @@ async def test_the_whole_conversation(client: Client, north: Site) -> None:
     }
     for event in ("storehouses", "storehouse"):
         for payload in (ids["owner"], str(ids["owner"]), {"org_id": ids["owner"], "more": [1]}):
-            assert (await asks(client, event, payload))[0] == place
+            assert (await asks(client, event, payload))[0] == storehouse
     assert await asks(client, "storehouses", ids["idle"]) == []
 
     envs = await asks(client, "register", {"store_house_id": str(ids["north"])}, emitted_as="envs")
@@ -99,7 +99,7 @@ async def test_the_whole_conversation(client: Client, north: Site) -> None:
 
     assert await asks(client, "unregister") is None
     alarms = await asks(client, "queryAlarms", {"store_house_id": ids["north"], "data_minute": 60})
-    assert [(one["state"], one["sensor_name"]) for one in alarms] == [("cleared", "温度 1"), ("active", "Door")]
+    assert [(alarm["state"], alarm["sensor_name"]) for alarm in alarms] == [("cleared", "温度 1"), ("active", "Door")]
     assert alarms[1]["cleared"] is None
 
 
@@ -136,14 +136,14 @@ REFUSED: list[tuple[str, tuple[Any, ...], str, str | None]] = [
 
 async def test_each_refusal_names_its_code_and_field(client: Client) -> None:
     for event, payload, code, field in REFUSED:
-        refused = await refusal(client, event, *payload)
+        refused = await error_of(client, event, *payload)
         assert (event, refused["code"], refused.get("field")) == (event, code, field)
         assert refused["message"]
 
 
 async def test_a_refused_register_leaves_the_watch_as_it_was(client: Client, north: Site) -> None:
     await asks(client, "register", {"store_house_id": north.ids["north"]}, emitted_as="envs")
-    await refusal(client, "register", {"store_house_id": 987654})
+    await error_of(client, "register", {"store_house_id": 987654})
     north.add("temperature", 6.0)
     assert (await client.next("envs"))["envs"][0]["value"] == 6.0
 
@@ -170,7 +170,7 @@ async def test_payloads_that_cannot_be_held_are_refused_and_the_connection_stays
             assert (told["event"], told["code"]) == ("storehouses", "bad_request")
         await client.raw(r'2["\ud800",1]')
         assert (await client.next("ask_error"))["code"] == "unknown_event"
-        assert (await refusal(client, "storehouses", 10**30))["code"] == "not_found"
+        assert (await error_of(client, "storehouses", 10**30))["code"] == "not_found"
         assert not client.disconnected.is_set()
 
 
@@ -239,7 +239,7 @@ async def test_who_goes_on_after_that_is_told_why_and_cut_off_and_counted(
         assert client.reason == "server disconnect"
         assert [told["code"] for told in client.received("ask_error")] == ["rate_limited"] * 3
         async with aiohttp.ClientSession() as session, session.get(f"{server.url}metrics") as answer:
-            assert 'storewatch_cutoffs_total{reason="flood"} 1.0' in await answer.text()
+            assert 'storewatch_closed_clients_total{reason="flood"} 1.0' in await answer.text()
 
 
 async def test_what_was_still_on_its_way_is_not_answered_to_who_is_cut_off(north: Site, serve: Serve) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from common.metric_registry import METRICS
 from tests.browser import PHONE, fits, in_browser, in_one_loop, visit
 from tests.scripted_site import (
     MARKUP,
@@ -40,7 +41,7 @@ def fill(site: ScriptedSite) -> None:
         env(sensor_name="Rack"),
         old,
         bad,
-        env(sensor_id=8, sensor_name="Door", metric="door", unit=None, value=1),
+        env(sensor_id=8, sensor_name="Door", metric="door", unit="", value=1),
     ]
     site.sensors = [sensor(), sensor(sensor_id=6, position=[0.1, 0.2])]
     site.curves = [curve(["2026-01-31T16:20:00Z", 3, 5, 4, 4], ["2026-01-31T16:21:00Z", 3, 6, 4, 4])]
@@ -75,12 +76,12 @@ async def grave_findings(page: Page) -> list[str]:
     """What axe-core calls serious or critical, also of what one must unfold."""
     await page.locator("details").evaluate_all("all => all.forEach(one => (one.open = true))")
     await page.evaluate(AXE.read_text(encoding="utf-8"))
-    found: list[dict[str, Any]] = (await page.evaluate("axe.run(document)"))["violations"]
+    violations: list[dict[str, Any]] = (await page.evaluate("axe.run(document)"))["violations"]
     return [
-        f"{one['id']}: {node['html'][:120]} {node['failureSummary'][:200]}"
-        for one in found
-        if one["impact"] in GRAVE
-        for node in one["nodes"]
+        f"{violation['id']}: {node['html'][:120]} {node['failureSummary'][:200]}"
+        for violation in violations
+        if violation["impact"] in GRAVE
+        for node in violation["nodes"]
     ]
 
 
@@ -170,20 +171,30 @@ async def test_the_page_speaks_the_browsers_language_until_it_is_told_another_an
 
 async def test_both_languages_have_every_word_with_the_same_parts_in_it(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, site.url) as page:
-        english, chinese = await page.evaluate(
-            """async () => [(await import("/static/words/en.js")).EN, (await import("/static/words/zh.js")).ZH]"""
+        english, chinese, metrics = await page.evaluate(
+            """async () => [
+                (await import("/static/words/en.js")).EN,
+                (await import("/static/words/zh.js")).ZH,
+                [...(await import("/static/data/metrics.js")).METRICS],
+            ]"""
         )
+    assert len(metrics) == len(METRICS)
+    for key, metric in metrics:
+        terms = {f"metric_{key}": metric["name"]}
+        terms |= {f"{key}_{value}": term for value, term in enumerate(metric.get("switchWords", ()))}
+        english |= {word: term["en"] for word, term in terms.items()}
+        chinese |= {word: term["zh"] for word, term in terms.items()}
     assert english.keys() == chinese.keys()
     for word in english:
         assert bool(english[word]) == bool(chinese[word]), word
         assert set(re.findall(r"\{\w+\}", english[word])) == set(re.findall(r"\{\w+\}", chinese[word])), word
-    without_chinese = {word for word, said in chinese.items() if not re.search(r"[\u4e00-\u9fff]", said)}
-    assert without_chinese == {"otherLanguage", "otherKind", "metric_pm25", "trouble_connecting_advice"}
+    without_chinese = {word for word, text in chinese.items() if not re.search(r"[\u4e00-\u9fff]", text)}
+    assert without_chinese == {"otherLanguage", "otherKind", "metric_pm25", "outage_connecting_advice"}
 
 
 async def test_no_text_stands_in_a_view_outside_of_the_catalogues() -> None:
     letters = re.compile(r">\s*([A-Za-z\u4e00-\u9fff][\w ,.…\u4e00-\u9fff]+)\s*<")
-    for path in [*(DASHBOARD / "views").iterdir(), *(DASHBOARD / "parts").iterdir()]:
+    for path in [*(DASHBOARD / "views").iterdir(), *(DASHBOARD / "components").iterdir()]:
         lines = path.read_text(encoding="utf-8").splitlines()
         written = letters.findall("\n".join(line for line in lines if "@" not in line and " * " not in line))
         assert [text for text in written if "Storewatch" not in text] == [], path.name

@@ -141,7 +141,7 @@ async def test_what_the_server_refuses_is_said_and_what_one_wrote_is_kept(browse
     site.alarms = [own_alarm()]
     async with visit(browser, f"{site.storehouse_url}/alarms") as page:
         await page.get_by_role("button", name="Acknowledge").click()
-        site.silent_on.add("ackAlarm")
+        site.unknown_events.add("ackAlarm")
         dialog = page.get_by_role("dialog")
         await dialog.get_by_label("Comment").fill("Seen")
         await dialog.get_by_label("Your name").fill("Li")
@@ -157,6 +157,15 @@ async def test_what_cannot_be_done_is_not_offered(browser: Browser) -> None:
             await expect(page.locator(".alarm")).to_have_count(2)
             await expect(page.locator(".alarm button")).to_have_count(0)
             await expect(page.locator(".tabs a")).to_have_text(["Tiles", "Floor plan", "Table", "Alarms 2"])
+
+
+async def test_a_severity_of_the_sites_own_counts_as_a_warning(browser: Browser, site: ScriptedSite) -> None:
+    site.alarms = [alarm(severity="urgent")]
+    async with visit(browser, site.storehouse_url) as page:
+        await expect(page.locator(".alarm .state")).to_have_text("urgent")
+        await expect(page.locator(".alarm")).to_have_attribute("data-severity", "warning")
+        await expect(page.locator(".tile")).to_have_attribute("data-state", "warning")
+        await expect(page.locator("#icon")).to_have_attribute("href", "/static/icons/warning.svg")
 
 
 async def test_the_alarms_of_a_sites_own_system_are_only_shown(browser: Browser, site: ScriptedSite) -> None:

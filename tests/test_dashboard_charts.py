@@ -109,28 +109,28 @@ async def test_limits_are_drawn_as_they_were_at_each_time(browser: Browser, site
 async def test_steps_of_limits_are_those_that_all_sensors_have_in_common(browser: Browser, site: ScriptedSite) -> None:
     start = START.timestamp() * 1000
     hour = 3_600_000
-    one = sensor(past_limits=[drew(6, "10:00", "10:30"), drew(None, "10:30", "11:00")])
-    other = sensor(past_limits=[drew(6, "10:15", "10:30"), drew(6, "10:30", "11:00")])
+    first = sensor(past_limits=[drew(6, "10:00", "10:30"), drew(None, "10:30", "11:00")])
+    second = sensor(past_limits=[drew(6, "10:15", "10:30"), drew(6, "10:30", "11:00")])
     async with visit(browser, site.url) as page:
 
         async def high(*sensors: Any) -> list[list[float]]:
-            steps = await module(page, "parts/limit-steps.js", "limitSteps", sensors, [start, start + 2 * hour])
-            found = [one for one in steps if one["name"] == "high"]
-            return [[(one[edge] - start) / hour for edge in ("start", "end")] + [one["limit"]] for one in found]
+            steps = await module(page, "components/limit-steps.js", "limitSteps", sensors, [start, start + 2 * hour])
+            high_steps = [step for step in steps if step["name"] == "high"]
+            return [[(step[edge] - start) / hour for edge in ("start", "end")] + [step["limit"]] for step in high_steps]
 
         assert await high(sensor()) == [[0, 2, 8]]
-        assert await high(one) == [[0, 0.5, 6], [1, 2, 8]]
+        assert await high(first) == [[0, 0.5, 6], [1, 2, 8]]
         # Before the first of its times nothing is known.
-        assert await high(other) == [[0.25, 1, 6], [1, 2, 8]]
-        assert await high(one, other) == [[0.25, 0.5, 6], [1, 2, 8]]
-        assert await high(one, None) == []
+        assert await high(second) == [[0.25, 1, 6], [1, 2, 8]]
+        assert await high(first, second) == [[0.25, 0.5, 6], [1, 2, 8]]
+        assert await high(first, None) == []
 
 
 def near(asked: dict[str, Any], start: str, end: str) -> bool:
     """Whether these times, of the last of January in UTC, were asked for, give or take a minute."""
-    told = [datetime.fromisoformat(asked[name]) for name in ("start", "end")]
-    meant = [datetime.fromisoformat(f"2026-01-31T{time}:00Z") for time in (start, end)]
-    return all(abs(one - other) < timedelta(minutes=1) for one, other in zip(told, meant, strict=True))
+    times = [datetime.fromisoformat(asked[name]) for name in ("start", "end")]
+    expected = [datetime.fromisoformat(f"2026-01-31T{time}:00Z") for time in (start, end)]
+    return all(abs(time - other) < timedelta(minutes=1) for time, other in zip(times, expected, strict=True))
 
 
 async def test_one_moves_zooms_and_comes_back_to_the_present_by_mouse_and_by_keyboard(
@@ -159,14 +159,14 @@ async def test_one_moves_zooms_and_comes_back_to_the_present_by_mouse_and_by_key
         await expect(page.get_by_role("button", name="Live")).to_have_attribute("aria-pressed", "true")
 
 
-async def test_a_gap_stays_a_gap_and_one_sensors_silence_does_not_interrupt_another(
+async def test_a_gap_stays_a_gap_and_one_sensors_outage_does_not_interrupt_another(
     browser: Browser, site: ScriptedSite
 ) -> None:
     with_gap = curve(*minutes(1, 2, None, None, None, None, None, 8))
     whole = curve(*minutes(1, 2, 3, 4, 5, 6, 7, 8), sensor_id=6)
     # Null is a gap to the chart, undefined is nothing at all; Python would take one for the other.
     script = """async (given) => {
-        const { columns } = await import("/static/parts/chart-data.js");
+        const { columns } = await import("/static/components/chart-data.js");
         return columns(...given).map((column) => [...column].map((value) => (value === undefined ? "nothing" : value)));
     }"""
     nothing = ["nothing"] * 4
@@ -193,30 +193,30 @@ async def test_a_gap_stays_a_gap_and_one_sensors_silence_does_not_interrupt_anot
 async def test_a_time_axis_is_right_on_the_day_that_the_clocks_change(
     browser: Browser, site: ScriptedSite, start: str, labels: list[str]
 ) -> None:
-    begin = datetime.fromisoformat(start)
-    span = [begin.timestamp() * 1000, (begin + timedelta(hours=4)).timestamp() * 1000]
+    first_time = datetime.fromisoformat(start)
+    span = [first_time.timestamp() * 1000, (first_time + timedelta(hours=4)).timestamp() * 1000]
     async with visit(browser, site.url) as page:
-        found = await module(page, "parts/ticks.js", "ticks", "America/Chicago", *span, 6)
-        assert [time - span[0] for time in found["times"]] == [3_600_000 * hour for hour in range(5)]
-        named = await module(page, "parts/ticks.js", "tickLabels", "America/Chicago", found["times"], found["step"])
-        said = [label.replace("GMT-6", "CST").replace("GMT-5", "CDT") for label in named]
-        assert said == labels
+        marks = await module(page, "components/time-ticks.js", "ticks", "America/Chicago", *span, 6)
+        assert [time - span[0] for time in marks["times"]] == [3_600_000 * hour for hour in range(5)]
+        arguments = ("America/Chicago", marks["times"], marks["step"])
+        shown = await module(page, "components/time-ticks.js", "tickLabels", *arguments)
+        assert [label.replace("GMT-6", "CST").replace("GMT-5", "CDT") for label in shown] == labels
 
 
 @pytest.mark.parametrize("days", [2, 9, 40, 365])
 async def test_longer_marks_stand_at_midnight_there_on_both_sides_of_a_clock_change(
     browser: Browser, site: ScriptedSite, days: int
 ) -> None:
-    begin = datetime(2021, 11, 6, 5, tzinfo=UTC)
-    span = [begin.timestamp() * 1000, (begin + timedelta(days=days)).timestamp() * 1000]
+    first_time = datetime(2021, 11, 6, 5, tzinfo=UTC)
+    span = [first_time.timestamp() * 1000, (first_time + timedelta(days=days)).timestamp() * 1000]
     async with visit(browser, site.url) as page:
-        found = await module(page, "parts/ticks.js", "ticks", "America/Chicago", *span, 12)
-        assert 2 <= len(found["times"]) <= 14
+        marks = await module(page, "components/time-ticks.js", "ticks", "America/Chicago", *span, 12)
+        assert 2 <= len(marks["times"]) <= 14
         hours = await page.evaluate(
             """(times) => times.map(
                 (time) => new Date(time).toLocaleTimeString("en-GB", {timeZone: "America/Chicago"})
             )""",
-            found["times"],
+            marks["times"],
         )
         assert set(hours) <= {f"{hour:02}:00:00" for hour in range(0, 24, 6 if days < 3 else 24)}
 

@@ -50,21 +50,23 @@ def year(coldstore: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="module")
 def readings(coldstore: Path) -> dict[str, list[Reading]]:
     """What was measured, by sensor: read here once more, so that nothing of ours stands between."""
-    found = defaultdict(list)
+    by_sensor = defaultdict(list)
     before = datetime.min.replace(tzinfo=UTC)
     with (coldstore / "readings.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             wall = row.pop("time")
             time = instant(wall)
-            before = time if time > before else instant(wall, fold=1)  # the hour that comes twice stands in file order
+            before = (
+                time if time > before else instant(wall, second=True)
+            )  # the hour that comes twice stands in file order
             for sensor, value in row.items():
-                found[sensor].append((before, float(value)))
-    return found
+                by_sensor[sensor].append((before, float(value)))
+    return by_sensor
 
 
-def instant(wall: str, fold: int = 0) -> datetime:
-    """When the clock of Chicago showed this."""
-    return datetime.fromisoformat(wall).replace(tzinfo=CHICAGO, fold=fold).astimezone(UTC)
+def instant(wall: str, *, second: bool = False) -> datetime:
+    """The instant of a local time of Chicago; of one that comes twice, the first or the `second`."""
+    return datetime.fromisoformat(wall).replace(tzinfo=CHICAGO, fold=second).astimezone(UTC)
 
 
 @asynccontextmanager
@@ -89,7 +91,7 @@ async def keep_the_plot(route: Route) -> None:
     await route.fulfill(response=answer, body=script.replace(b"\nexport default uPlot;\n", KEEP))
 
 
-async def drawn(page: Page) -> tuple[list[datetime], dict[str, Band]]:
+async def plotted(page: Page) -> tuple[list[datetime], dict[str, Band]]:
     """The times, and each sensor's band, as they were handed to uPlot."""
     times, *columns = await page.evaluate("plot.data.map((column) => [...column].map((value) => value ?? null))")
     names = await page.locator(".legend bdi").all_inner_texts()
@@ -99,14 +101,14 @@ async def drawn(page: Page) -> tuple[list[datetime], dict[str, Band]]:
 
 async def labels(page: Page) -> list[tuple[datetime, str]]:
     """What stands at the axis of times, and where."""
-    found: dict[str, Any] = await page.evaluate(
+    axis: dict[str, Any] = await page.evaluate(
         """() => {
             const splits = plot.axes[0].splits(plot);
             return {splits, values: plot.axes[0].values(plot, splits)};
         }"""
     )
-    times = [datetime.fromtimestamp(time, UTC) for time in found["splits"]]
-    return list(zip(times, found["values"], strict=True))
+    times = [datetime.fromtimestamp(time, UTC) for time in axis["splits"]]
+    return list(zip(times, axis["values"], strict=True))
 
 
 def peaks(coldstore: Path, readings: dict[str, list[Reading]]) -> Iterator[tuple[str, datetime, float]]:
@@ -122,15 +124,15 @@ def peaks(coldstore: Path, readings: dict[str, list[Reading]]) -> Iterator[tuple
                 yield sensor, instant(row["time"]), float(row["value"])
             elif event == "recovery" and sensor in since:
                 start, kind = since.pop(sensor)
-                its = between(readings[sensor], start, instant(row["time"], fold=1))
+                its = between(readings[sensor], start, instant(row["time"], second=True))
                 if its:
                     furthest = max if kind == "exceed" else min
-                    yield sensor, *furthest(its, key=lambda one: one[1])
+                    yield sensor, *furthest(its, key=lambda reading: reading[1])
 
 
 def between(readings: list[Reading], start: datetime, end: datetime) -> list[Reading]:
     """Those from the start until the end, which is not among them."""
-    first, after = (bisect_left(readings, time, key=lambda one: one[0]) for time in (start, end))
+    first, after = (bisect_left(readings, time, key=lambda reading: reading[0]) for time in (start, end))
     return readings[first:after]
 
 
@@ -138,15 +140,15 @@ async def test_the_band_of_the_year_has_the_peak_of_every_alarm(
     browser: Browser, year: StorewatchServer, coldstore: Path, readings: dict[str, list[Reading]]
 ) -> None:
     async with chart(browser, year, BEGIN, END) as page:
-        times, bands = await drawn(page)
+        times, bands = await plotted(page)
         marks = await labels(page)
     assert bands.keys() == readings.keys()
     bucket_s = min(later - earlier for earlier, later in pairwise(times)).total_seconds()
     rows = {time.timestamp(): row for row, time in enumerate(times)}
-    found = list(peaks(coldstore, readings))
-    assert len(found) > 100
+    logged = list(peaks(coldstore, readings))
+    assert len(logged) > 100
     outside = []
-    for sensor, time, value in found:
+    for sensor, time, value in logged:
         row = rows[time.timestamp() // bucket_s * bucket_s]
         low, high = (column[row] for column in bands[sensor])
         if low is None or high is None or not low <= value <= high:
@@ -166,7 +168,7 @@ async def test_where_its_clocks_changed_every_quarter_is_drawn_once_at_the_hour_
     at = datetime.fromisoformat(change)
     start, end = at - timedelta(hours=3), at + timedelta(hours=3)
     async with chart(browser, year, start, end) as page:
-        times, bands = await drawn(page)
+        times, bands = await plotted(page)
         marks = {time: label.replace("\n", " ") for time, label in await labels(page)}
     inside = [row for row, time in enumerate(times) if start <= time < end]
     for sensor, (low, high) in bands.items():

@@ -25,12 +25,12 @@ async def test_the_page_lists_the_organisations_and_storehouses_of_the_server(
 ) -> None:
     async with connected("python", demo_server.url, TRANSPORTS["websocket"]) as client:
         organisations = (await client.call("orgs"))["data"]
-        answers = [await client.call("storehouses", one["org_id"]) for one in organisations]
+        answers = [await client.call("storehouses", owner["org_id"]) for owner in organisations]
     async with visit(browser, demo_server.url) as page:
-        names = {one["store_house_name"] for answer in answers for one in answer["data"]}
+        names = {hall["store_house_name"] for answer in answers for hall in answer["data"]}
         await expect(page.locator(".card .name")).to_have_count(len(names))
         assert set(await page.locator(".card .name").all_inner_texts()) == names
-        owners = {one["org_name"] for one, answer in zip(organisations, answers, strict=True) if answer["data"]}
+        owners = {owner["org_name"] for owner, answer in zip(organisations, answers, strict=True) if answer["data"]}
         assert set(await page.locator(".card .organisation").all_inner_texts()) == owners
 
 

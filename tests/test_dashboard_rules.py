@@ -60,7 +60,7 @@ async def test_a_rule_is_changed_and_all_others_stay(browser: Browser, site: Scr
         ]
 
 
-async def test_a_whole_storehouse_gets_a_profile_and_says_when_silence_is_too_long(
+async def test_a_whole_storehouse_gets_a_profile_and_says_when_an_outage_is_too_long(
     browser: Browser, site: ScriptedSite
 ) -> None:
     async with visit(browser, f"{site.storehouse_url}/rules") as page:
@@ -99,7 +99,7 @@ async def test_every_term_of_a_limit_and_of_a_rate_can_be_said(browser: Browser,
 
 
 async def test_a_switch_is_told_by_its_words_in_which_state_it_rings(browser: Browser, site: ScriptedSite) -> None:
-    site.envs = [env(metric="door", unit=None, value=0)]
+    site.envs = [env(metric="door", unit="", value=0)]
     async with visit(browser, f"{site.storehouse_url}/rules") as page:
         await page.get_by_label("Rule for").select_option("All sensors here: Door")
         await kind(page, "Alarm while").get_by_label("What holds").select_option("This")

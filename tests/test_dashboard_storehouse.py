@@ -113,8 +113,8 @@ async def test_any_name_is_shown_as_the_text_it_is_and_leaves_the_layout_whole(
     site.sensors = [sensor(sensor_name=name)]
     site.alarms = [alarm(sensor_name=name)]
     async with visit(browser, site.storehouse_url, viewport=PHONE) as page:
-        for place in (".crumbs bdi", "h1", ".tile .name", ".alarm .name"):
-            await expect(page.locator(place)).to_have_text(name)
+        for selector in (".crumbs bdi", "h1", ".tile .name", ".alarm .name"):
+            await expect(page.locator(selector)).to_have_text(name)
         for view in ("plan", "table", "charts", "alarms", "alarms/1"):
             await page.goto(f"{site.storehouse_url}/{view}")
             await expect(page.locator("h1")).to_have_text(name)
@@ -140,11 +140,11 @@ async def test_a_tile_shows_where_its_value_lies_between_its_limits(browser: Bro
     async with visit(browser, site.storehouse_url) as page:
         bar = page.locator(".limit-bar")
         await expect(bar).to_have_attribute("aria-label", "2.0\u202f°C to 8.0\u202f°C")
-        place = "e => e.querySelector('b').getBoundingClientRect().x - e.getBoundingClientRect().x"
-        before = await bar.evaluate(place)
+        offset = "e => e.querySelector('b').getBoundingClientRect().x - e.getBoundingClientRect().x"
+        before = await bar.evaluate(offset)
         await site.push("envs", envs(env(value=7.5)))
         await expect(page.locator(".tile .number")).to_have_text("7.5")
-        assert await bar.evaluate(place) > before
+        assert await bar.evaluate(offset) > before
 
 
 async def test_a_value_that_rises_says_so(browser: Browser, site: ScriptedSite) -> None:
@@ -157,7 +157,7 @@ async def test_a_value_that_rises_says_so(browser: Browser, site: ScriptedSite) 
 async def test_what_is_old_or_bad_or_a_switch_is_said_in_words(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, site.storehouse_url) as page:
         await expect(page.locator(".tile")).to_have_count(1)
-        old = env(quality="stale", metric="door", unit=None, value=1)
+        old = env(quality="stale", metric="door", unit="", value=1)
         bad = env(quality="bad", metric="wind", value=None, time=None)
         await site.push("envs", envs(old, bad))
         await expect(page.locator(".tile .number")).to_have_text(["Open", "—"])
@@ -323,9 +323,9 @@ async def test_after_a_lost_connection_the_page_registers_again_with_the_cursor_
         await expect(page.locator(".alarm")).to_have_count(1)
         await site.cut()
         async with asyncio.timeout(HANG_MS / 1000):
-            known = await site.registered.get()
-            assert await site.registered.get() == known | {"cursor": 9}
-        assert "cursor" not in known
+            registered = await site.registered.get()
+            assert await site.registered.get() == registered | {"cursor": 9}
+        assert "cursor" not in registered
 
 
 async def test_a_computer_that_slept_asks_for_the_present_at_once(browser: Browser, site: ScriptedSite) -> None:

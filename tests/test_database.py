@@ -3,12 +3,14 @@
 import asyncio
 import threading
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import sqlalchemy as sa
 
 import settings
 from db.database import Database
+from db.dialects import DIALECTS, dialect_for
 
 
 @pytest.mark.parametrize("turns", range(5))
@@ -33,3 +35,9 @@ async def test_who_is_cancelled_while_the_answer_arrives_stays_cancelled(turns: 
     if task.cancel():
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+def test_every_kind_of_database_has_a_dialect() -> None:
+    kinds = get_args(get_type_hints(settings.Database)["kind"])
+    names = {kind: dialect_for(settings.Database(kind=kind)).name for kind in kinds}
+    assert names == {name: name for name in DIALECTS}

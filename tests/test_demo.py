@@ -16,9 +16,11 @@ import sqlalchemy as sa
 
 import settings
 from db import database, tables
-from demo import history, live, past, rooms, simulation, thinning
-from demo.diary import Diary
-from demo.site import BEAT_S, STOREHOUSES, Condition, Storehouse
+from db.limits import BATCH_LIMITS, Limits
+from db.migrate import migrate
+from demo import history, live, past_readings, rooms, simulation, thinning
+from demo.schedule import Schedule
+from demo.site import REPORT_INTERVAL_S, STOREHOUSES, Condition, Storehouse
 from record import readings, sites
 from tests.clients import connected
 from tests.serving import StorewatchServer
@@ -47,19 +49,19 @@ class Site:
 
     def __init__(self, path: Path) -> None:
         self.settings = settings.Database(path=str(path))
-        database.migrate(self.settings)
+        migrate(self.settings)
 
     def prepare(self, now: datetime = NOW, seed: int = simulation.SEED) -> None:
         history.prepare(self.settings, now, seed)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        own = database.Database(self.settings, database.WORKING, 1, writes=True)
+        opened = database.Database(self.settings, BATCH_LIMITS, 1, writes=True)
         try:
-            with own.engine.begin() as connection:
+            with opened.engine.begin() as connection:
                 yield connection
         finally:
-            own.close()
+            opened.close()
 
     def rows(self, question: str, *parameters: Any) -> list[Any]:
         with sqlite3.connect(self.settings.path) as connection:
@@ -108,7 +110,7 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 @pytest.fixture
 def short_month(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(past, "MONTH_S", 5 * 86_400)
+    monkeypatch.setattr(past_readings, "MONTH_S", 5 * 86_400)
 
 
 @pytest.fixture
@@ -128,9 +130,9 @@ async def live_for(site: Site, lasting: timedelta, start: datetime = NOW) -> Non
 
 def neighbour(connection: sa.Connection) -> int:
     """A sensor that is not the demo's, with names that are."""
-    org_id = sites.organisation(connection, "邻居 Neighbour")
-    store_house_id = sites.storehouse(connection, org_id, FREEZER.name, "UTC")
-    return sites.sensor(connection, store_house_id, FREEZER.sensors[0].name, "temperature", unit="°C")
+    org_id = sites.ensure_organisation(connection, "邻居 Neighbour")
+    store_house_id = sites.ensure_storehouse(connection, org_id, FREEZER.name, "UTC")
+    return sites.ensure_sensor(connection, store_house_id, FREEZER.sensors[0].name, "temperature", unit="°C")
 
 
 def at(text: str) -> datetime:
@@ -168,9 +170,11 @@ def test_the_past_is_a_month_in_five_minute_steps(month: Site) -> None:
     assert {later - earlier for earlier, later in itertools.pairwise(times)} == {timedelta(minutes=5)}
 
 
-def silent(site: Site) -> list[tuple[Any, ...]]:
-    """Return the `sensor_id` of the silent sensor, in a row."""
-    ((storehouse, sensor),) = [(one.name, sensor.name) for one in STOREHOUSES for sensor in one.silent]
+def stopped(site: Site) -> list[tuple[Any, ...]]:
+    """Return the `sensor_id` of the stopped sensor, in a row."""
+    ((storehouse, sensor),) = [
+        (storehouse.name, sensor.name) for storehouse in STOREHOUSES for sensor in storehouse.stopped
+    ]
     question = (
         "SELECT sensor_id FROM sensor JOIN storehouse USING (store_house_id) "
         "WHERE store_house_name = ? AND sensor_name = ?"
@@ -178,9 +182,9 @@ def silent(site: Site) -> list[tuple[Any, ...]]:
     return site.rows(question, storehouse, sensor)
 
 
-def last_of_the_silent(site: Site) -> datetime:
-    """Return when the silent sensor reported last."""
-    ((sensor_id,),) = silent(site)
+def last_of_the_stopped(site: Site) -> datetime:
+    """Return when the stopped sensor reported last."""
+    ((sensor_id,),) = stopped(site)
     ((last,),) = site.rows("SELECT max(time) FROM reading WHERE sensor_id = ?", sensor_id)
     return at(last)
 
@@ -193,24 +197,24 @@ def test_no_healthy_sensor_is_stale_after_a_start(month: Site) -> None:
         for sensor_id, interval_s, time in last
         if interval_s is not None and NOW - at(time) > timedelta(seconds=3 * interval_s)
     ]
-    assert stale == silent(month)
+    assert stale == stopped(month)
 
 
 def test_the_state_of_every_door_is_known_from_the_start(month: Site) -> None:
-    known = month.rows(
+    doors = month.rows(
         "SELECT count(DISTINCT sensor_id) FROM reading JOIN sensor USING (sensor_id) WHERE metric = 'door'"
     )
-    assert known == [(len(STOREHOUSES),)]
+    assert doors == [(len(STOREHOUSES),)]
 
 
 # How it behaves
 
 
 def test_two_runs_agree(tmp_path: Path, short_month: None) -> None:
-    one, other = Site(tmp_path / "one.db"), Site(tmp_path / "other.db")
-    one.prepare()
-    other.prepare()
-    assert one.everything() == other.everything()
+    first, second = Site(tmp_path / "one.db"), Site(tmp_path / "other.db")
+    first.prepare()
+    second.prepare()
+    assert first.everything() == second.everything()
 
 
 def test_another_seed_makes_another_past() -> None:
@@ -247,7 +251,7 @@ def test_a_freezer_cools_while_its_compressor_runs_and_warms_while_it_rests() ->
 
 
 def test_a_freezer_warms_while_it_is_defrosted_three_times_a_day() -> None:
-    today = Diary(FREEZER, simulation.SEED).defrosts(NOW_S, NOW_S)[-3:]
+    today = Schedule(FREEZER, simulation.SEED).defrosts(NOW_S, NOW_S)[-3:]
     assert {datetime.fromtimestamp(start, UTC).date() for start, _ in today} <= {NOW.date(), NOW.date() - DAY}
     for start, end in today:
         before, after = numbers(simulation.values(FREEZER, [int(start), int(end)])[FREEZER.watched("temperature")])
@@ -260,7 +264,7 @@ def test_an_open_door_warms_a_cold_room_and_lets_in_light_and_moisture(
     storehouse: Storehouse, metric: str, least: float
 ) -> None:
     gains = []
-    for start, end in Diary(storehouse, simulation.SEED).openings(WEEK[0], WEEK[-1]):
+    for start, end in Schedule(storehouse, simulation.SEED).openings(WEEK[0], WEEK[-1]):
         values = simulation.values(storehouse, [int(start) - 1, int(end) - 1])
         before, after = numbers(values[storehouse.watched(metric)])
         gains.append(after - before)
@@ -302,10 +306,10 @@ def test_there_are_a_dozen_alarms_of_every_kind_the_site_can_have(month: Site) -
 @pytest.mark.parametrize("later", range(0, 60, 7))
 def test_every_month_has_each_mishap(later: int) -> None:
     for storehouse in STOREHOUSES:
-        diary = Diary(storehouse, simulation.SEED)
+        schedule = Schedule(storehouse, simulation.SEED)
         end = NOW_S + later * 86_400
         for mishap in storehouse.mishaps:
-            spans = diary.mishaps(mishap, end - past.MONTH_S + 86_400, end - 86_400)
+            spans = schedule.mishaps(mishap, end - past_readings.MONTH_S + 86_400, end - 86_400)
             assert spans, (storehouse.name, mishap)
 
 
@@ -332,14 +336,14 @@ def test_all_that_is_written_is_over_what_goes_on_is_for_the_judge(month: Site) 
     assert month.rows("SELECT * FROM alarm WHERE cleared IS NULL OR state != 'cleared'") == []
 
 
-def test_the_silent_sensor_has_not_reported_for_days(month: Site) -> None:
-    assert NOW - last_of_the_silent(month) >= timedelta(days=4)
+def test_the_stopped_sensor_has_not_reported_for_days(month: Site) -> None:
+    assert NOW - last_of_the_stopped(month) >= timedelta(days=4)
 
 
 async def test_what_goes_on_is_judged_by_the_limits_of_its_rooms(demo_server: StorewatchServer) -> None:
     async with connected("python", demo_server.url) as client:
         sensors = (await client.call("querySensors", {"store_house_id": 4}))["data"]
-        limits = {one["limits"]["high"] for one in sensors if one["metric"] == "temperature"}
+        limits = {sensor["limits"]["high"] for sensor in sensors if sensor["metric"] == "temperature"}
     assert limits == {-15.0}
 
 
@@ -374,8 +378,8 @@ def test_a_restart_fills_the_gap(site: Site) -> None:
 def test_a_start_in_two_steps_ends_like_one(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site.prepare()
     site.prepare(NOW + timedelta(days=1))
-    monkeypatch.setattr(past, "MONTH_S", past.MONTH_S + 86_400)
-    monkeypatch.setattr(past, "SILENCE_S", past.SILENCE_S + 86_400)
+    monkeypatch.setattr(past_readings, "MONTH_S", past_readings.MONTH_S + 86_400)
+    monkeypatch.setattr(past_readings, "STOPPED_S", past_readings.STOPPED_S + 86_400)
     at_once = Site(tmp_path / "at_once.db")
     at_once.prepare(NOW + timedelta(days=1))
     question = "SELECT sensor_id, time, value FROM reading ORDER BY sensor_id, time"
@@ -393,7 +397,7 @@ def test_after_a_very_long_stop_a_month_is_filled(site: Site) -> None:
     site.prepare()
     site.prepare(NOW + 400 * DAY)
     filled = "SELECT count(*) FROM reading WHERE sensor_id = 1 AND time > ?"
-    assert site.rows(filled, readings.text(NOW)) == [(past.MONTH_S // past.STEP_S,)]
+    assert site.rows(filled, readings.text(NOW)) == [(past_readings.MONTH_S // past_readings.STEP_S,)]
 
 
 def test_others_in_the_database_are_left_alone(site: Site) -> None:
@@ -412,7 +416,7 @@ def test_others_in_the_database_are_left_alone(site: Site) -> None:
 async def test_every_reporting_sensor_reports_once_a_beat_at_the_clock_s_time(site: Site) -> None:
     site.prepare()
     before = site.count("reading")
-    await live_for(site, timedelta(seconds=2 * BEAT_S))
+    await live_for(site, timedelta(seconds=2 * REPORT_INTERVAL_S))
     new = site.rows(
         "SELECT store_house_id, time, count(*), count(DISTINCT sensor_id) FROM reading JOIN sensor USING (sensor_id)"
         " WHERE reading_id > ? AND metric <> 'door' GROUP BY store_house_id, time",
@@ -422,15 +426,15 @@ async def test_every_reporting_sensor_reports_once_a_beat_at_the_clock_s_time(si
     for store_house_id, time, rows, sensors in new:
         storehouse = STOREHOUSES[store_house_id - 1]
         assert rows == sensors == len(storehouse.reporting)
-        assert NOW < at(time) <= NOW + timedelta(seconds=2 * BEAT_S)
-        assert at(time).timestamp() % BEAT_S == storehouse.phase_s
+        assert NOW < at(time) <= NOW + timedelta(seconds=2 * REPORT_INTERVAL_S)
+        assert at(time).timestamp() % REPORT_INTERVAL_S == storehouse.phase_s
 
 
-async def test_the_silent_sensor_stays_silent(site: Site) -> None:
+async def test_the_stopped_sensor_stays_stopped(site: Site) -> None:
     site.prepare()
     site.prepare(NOW + timedelta(hours=1))
-    await live_for(site, timedelta(seconds=BEAT_S), NOW + timedelta(hours=1))
-    assert NOW - last_of_the_silent(site) >= timedelta(days=4)
+    await live_for(site, timedelta(seconds=REPORT_INTERVAL_S), NOW + timedelta(hours=1))
+    assert NOW - last_of_the_stopped(site) >= timedelta(days=4)
 
 
 async def test_a_door_reports_its_state_at_the_start_and_then_its_changes(site: Site) -> None:
@@ -451,7 +455,7 @@ async def test_a_door_reports_its_state_at_the_start_and_then_its_changes(site: 
 
 async def test_something_moves_every_second(site: Site) -> None:
     site.prepare()
-    await live_for(site, timedelta(seconds=BEAT_S))
+    await live_for(site, timedelta(seconds=REPORT_INTERVAL_S))
     new = site.rows("SELECT DISTINCT time FROM reading WHERE time > ? ORDER BY time", readings.text(NOW))
     times = [at(time) for (time,) in new]
     assert {later - earlier for earlier, later in itertools.pairwise(times)} == {timedelta(seconds=1)}
@@ -460,10 +464,10 @@ async def test_something_moves_every_second(site: Site) -> None:
 async def test_a_locked_database_costs_turns_but_never_ends_the_site(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(live, "ASKING", database.Limits(statement=0.05))
+    monkeypatch.setattr(live, "QUESTION_LIMITS", Limits(statement=0.05))
     site.prepare()
     before = site.count("reading")
-    time = FakeTime(NOW, timedelta(seconds=BEAT_S))
+    time = FakeTime(NOW, timedelta(seconds=REPORT_INTERVAL_S))
     with sqlite3.connect(site.settings.path, isolation_level=None) as blocker:
         blocker.execute("BEGIN IMMEDIATE")
         task = asyncio.create_task(live.run(site.settings, time.clock, time.sleep))
@@ -471,26 +475,26 @@ async def test_a_locked_database_costs_turns_but_never_ends_the_site(
         blocker.execute("ROLLBACK")
     assert "could not write" in caplog.text
     assert site.count("reading") == before
-    time.go_on(timedelta(seconds=BEAT_S))
+    time.go_on(timedelta(seconds=REPORT_INTERVAL_S))
     await time.over.wait()
     task.cancel()
     assert site.count("reading") > before
 
 
 @pytest.mark.parametrize(
-    ("second", "now_s", "following"),
-    [(100, 100, 101), (100, 103, 101), (100, 5000, 5000 - BEAT_S), (5000, 100, 101)],
+    ("second", "now_s", "expected"),
+    [(100, 100, 101), (100, 103, 101), (100, 5000, 5000 - REPORT_INTERVAL_S), (5000, 100, 101)],
     ids=["in time", "somewhat late", "after a standstill", "clock set back"],
 )
-def test_seconds_follow_the_clock(second: int, now_s: int, following: int) -> None:
-    assert live.following(second, now_s) == following
+def test_seconds_follow_the_clock(second: int, now_s: int, expected: int) -> None:
+    assert live.next_second(second, now_s) == expected
 
 
 # Thinning
 
 
 def live_readings(connection: sa.Connection, sensor_id: int, start: datetime, lasting: timedelta, phase_s: int) -> None:
-    seconds = range(phase_s, int(lasting.total_seconds()), BEAT_S)
+    seconds = range(phase_s, int(lasting.total_seconds()), REPORT_INTERVAL_S)
     readings.add(connection, [(sensor_id, start + timedelta(seconds=second), 1.0) for second in seconds])
 
 
@@ -518,7 +522,7 @@ async def test_what_is_older_than_a_day_is_thinned_in_the_course_of_time(
         ours = history.install(connection)[0].sensor_ids[FREEZER.reporting[0]]
         for sensor_id in (ours, theirs):
             live_readings(connection, sensor_id, now - 2 * DAY, timedelta(hours=25), FREEZER.phase_s)
-    await live_for(site, timedelta(seconds=24 * BEAT_S), now)  # an hour in each turn
+    await live_for(site, timedelta(seconds=24 * REPORT_INTERVAL_S), now)  # an hour in each turn
     younger = "SELECT time >= ?, count(*) FROM reading WHERE sensor_id = ? AND time < ? GROUP BY 1"
     of_ours, of_theirs = (
         site.rows(younger, readings.text(now - DAY), sensor_id, readings.text(now)) for sensor_id in (ours, theirs)

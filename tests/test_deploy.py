@@ -1,4 +1,4 @@
-"""What we ship for running it fits the program; only nginx.conf is also run, in test_cluster."""
+"""What we ship for running it fits the program; only nginx.conf is also run, in test_several_processes."""
 
 import configparser
 import re
@@ -21,8 +21,8 @@ PORTS = ["8001", "8002"]
 
 @pytest.fixture(scope="module")
 def composed() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-    return dict(found["services"])
+    compose: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return dict(compose["services"])
 
 
 def several(settings: Settings) -> bool:
@@ -39,10 +39,10 @@ def test_nginx_finds_the_processes_that_are_started(composed: dict[str, Any]) ->
 def test_the_containers_have_good_settings(composed: dict[str, Any]) -> None:
     for name in ("storewatch-1", "storewatch-2"):
         service = composed[name]
-        found, _ = load(None, service["environment"])
-        assert several(found)
-        assert found.redis is not None
-        assert {found.sensor_database.host, found.redis.host} == set(service["depends_on"])
+        settings, _ = load(None, service["environment"])
+        assert several(settings)
+        assert settings.redis is not None
+        assert {settings.sensor_database.host, settings.redis.host} == set(service["depends_on"])
         assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
 
 

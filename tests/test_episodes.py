@@ -25,8 +25,9 @@ from alarms.model import (
 )
 from db import tables
 from errors import NotFound
-from record import episodes
-from record.episodes import JudgedChange, Written
+from record import episode_actions, episode_rows, episodes
+from record.episode_rows import JudgedChange
+from record.episodes import WriteResult
 from tests.judged import steps
 from tests.sites import Site, site
 
@@ -46,11 +47,11 @@ LIFE = [
 
 @pytest.fixture
 def built(each_database: dict[str, Any]) -> Iterator[Site]:
-    with site(each_database) as found:
-        yield found
+    with site(each_database) as built:
+        yield built
 
 
-def write(built: Site, *changes: Change, **more: Any) -> Written:
+def write(built: Site, *changes: Change, **more: Any) -> WriteResult:
     with built.database.engine.begin() as connection:
         return episodes.write(connection, [JudgedChange(change, "T", "temperature", **more) for change in changes], NOW)
 
@@ -83,13 +84,13 @@ def test_what_is_said_again_after_a_crash_is_not_written_again(built: Site) -> N
 @given(st.lists(st.tuples(st.integers(0, len(LIFE)), st.integers(0, len(LIFE))), max_size=6))
 def test_however_often_it_crashes_every_step_is_news_once(crashes: list[tuple[int, int]]) -> None:
     """Each time the snapshot knows of some changes, and the readings have brought it at least as far as before."""
-    row: episodes.Row | None = None
+    row: episode_rows.Row | None = None
     told: list[str] = []
     for start, end in [*sorted(crashes, key=lambda crash: crash[1]), (0, len(LIFE))]:
-        said = [JudgedChange(change, "T", "temperature") for change in LIFE[min(start, len(told)) : end]]
-        news = episodes.news(row, said)
-        told += [str(one["transition"]) for one in news]
-        row = news[-1] if news else row
+        changes = [JudgedChange(change, "T", "temperature") for change in LIFE[min(start, len(told)) : end]]
+        steps_after = episode_rows.new_steps(row, changes)
+        told += [str(step["transition"]) for step in steps_after]
+        row = steps_after[-1] if steps_after else row
     assert told == whats(LIFE)
 
 
@@ -115,8 +116,8 @@ def test_what_a_late_reading_corrects_in_one_that_is_over_is_written_and_is_no_s
     corrected = {"raised": START + 30, "cleared": START + 150, "peak": 9.5, "level": 0}
     write(built, Change(REFRESHED, START + 150, msgspec.structs.replace(LIFE[3].episode, **corrected)))
     (row,) = rows(built)
-    found = row.raised.timestamp(), row.cleared.timestamp(), row.peak, row.level, row.is_open
-    assert found == (pytest.approx(START + 30), pytest.approx(START + 150), 9.5, 0, None)
+    corrected_row = row.raised.timestamp(), row.cleared.timestamp(), row.peak, row.level, row.is_open
+    assert corrected_row == (pytest.approx(START + 30), pytest.approx(START + 150), 9.5, 0, None)
     assert steps(built) == {"sw-1": whats(LIFE[:4])}
 
 
@@ -145,10 +146,10 @@ def test_one_that_came_late_is_told_again_when_it_is_up_to_date(built: Site) -> 
 def test_an_acknowledgement_is_void_when_it_gets_worse_and_not_before(built: Site) -> None:
     write(built, *LIFE[:2])
     with built.database.engine.begin() as connection:
-        assert episodes.acknowledge(connection, 1, "Li", "seen", NOW).new
-        assert not episodes.acknowledge(connection, 1, "Wu", None, NOW).new
+        assert episode_actions.acknowledge(connection, 1, "Li", "seen", NOW).is_changed
+        assert not episode_actions.acknowledge(connection, 1, "Wu", None, NOW).is_changed
         with pytest.raises(NotFound):
-            episodes.acknowledge(connection, 99, "Li", None, NOW)
+            episode_actions.acknowledge(connection, 99, "Li", None, NOW)
     write(built, Change(REFRESHED, START + 70, LIFE[1].episode))
     assert rows(built)[0].acknowledged_by == "Li"
     write(built, LIFE[2])
@@ -158,7 +159,7 @@ def test_an_acknowledgement_is_void_when_it_gets_worse_and_not_before(built: Sit
 def test_what_somebody_has_closed_the_judge_does_not_open_again(built: Site) -> None:
     write(built, *LIFE[:2])
     with built.database.engine.begin() as connection:
-        assert episodes.close(connection, 1, "Li", "removed", NOW).new
+        assert episode_actions.close(connection, 1, "Li", "removed", NOW).is_changed
     written = write(built, *LIFE)
     assert written.alarms == []
     assert [closed.judged for closed in written.closed] == [START + 60]
@@ -170,7 +171,7 @@ def test_there_is_never_a_second_open_one_of_a_kind_at_a_sensor(built: Site) -> 
     other = msgspec.structs.replace(EPISODE, since=START + 500, raised=START + 500)
     written = write(built, Change(RAISED, START + 500, other))
     assert written.alarms == []
-    assert [episode.since for episode in written.other] == [START]
+    assert [episode.since for episode in written.already_open] == [START]
     for changed in ({"since": NOW}, {"is_open": None}):
         row = rows(built)[0]._asdict() | {"episode_id": 2} | changed
         with built.database.engine.connect() as connection, pytest.raises(sa.exc.IntegrityError):

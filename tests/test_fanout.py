@@ -1,4 +1,4 @@
-"""The fan-out over real connections: order, completeness, conflation, and who is cut off."""
+"""The fan-out over real connections: order, completeness, coalescing, and which connections are closed."""
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ from live.storehouse_feed import room
 from tests import pem
 from tests.clients import TRANSPORTS, Client, Kind, NodeClient, PythonClient
 from tests.serving_inside import until
-from transport import fanout, outbox
+from transport import fanout, library_internals, outbox
 from transport.fanout import Fanout
 from transport.recipients import Recipients
 
@@ -69,7 +69,7 @@ class Site:
 
     @property
     def recipients(self) -> Recipients:
-        """Everybody; the same audience while they are the same, as the product has it."""
+        """Everybody; the same object while the rooms are the same, as in the product."""
         rooms = [room(sid) for sid in self.told.sids]
         if self._recipients.rooms != rooms:
             self._recipients = Recipients(rooms)
@@ -95,21 +95,21 @@ class Site:
 @asynccontextmanager
 async def serving(tls: ssl.SSLContext | None = None, limit: int = LIMIT, drain_s: float = 30.0) -> AsyncIterator[Site]:
     numbers = itertools.count(1)
-    manager = fanout.manager(limit, drain_s)
+    manager = fanout.create_manager(limit, drain_s)
     assert isinstance(manager, Fanout)
     sio = transport.AsyncServer(async_mode="tornado", client_manager=manager, serializer=transport.TextPacket)
     told = Told(lambda: next(numbers))
     sio.register_namespace(told)
-    handler: Any = manager.handler(transport.get_tornado_handler(sio))
+    handler: Any = manager.handler_class(transport.get_tornado_handler(sio))
     http = tornado.httpserver.HTTPServer(tornado.web.Application([(r"/socket\.io/", handler)]), ssl_options=tls)
     sockets = tornado.netutil.bind_sockets(0, "127.0.0.1")
     http.add_sockets(sockets)
-    sweep = asyncio.create_task(manager.sweep())
+    closing_stuck = asyncio.create_task(manager.close_stuck_clients())
     try:
         yield Site(f"http{'s' * bool(tls)}://127.0.0.1:{sockets[0].getsockname()[1]}", manager, told, numbers)
     finally:
         told.leaving.set()
-        sweep.cancel()
+        closing_stuck.cancel()
         http.stop()
         await transport.close_all(sio, 1.0)
 
@@ -260,21 +260,21 @@ async def test_a_browser_that_stalls_gets_every_alarm_and_the_newest_picture_whe
         assert stalled.numbers[-1] == (last, "picture")
         assert len(seen) < 400  # what was replaced while it stalled
         assert len(reading.numbers) == 400 + len(alarms)
-        assert not site.manager.closed
+        assert not site.manager.closed_slow_clients
         # Only pictures are ever replaced, and only on the way to the one that stalled.
-        assert site.manager.conflated == 400 + len(alarms) - len(seen)
+        assert site.manager.coalesced == 400 + len(alarms) - len(seen)
         assert site.manager.pushed == 2 * (400 + len(alarms))
 
 
 async def test_a_browser_with_too_much_unsent_is_cut_off_and_nobody_else_notices() -> None:
     async with serving() as site, stalling(site) as stalled, stalling(site) as reading:
-        while not site.manager.closed:
+        while not site.manager.closed_slow_clients:
             last = await site.push("alarm", BIG)
             assert await reading.read(last)
         assert not await stalled.read(last + 1)
         assert [number for number, _ in stalled.numbers] == list(range(1, len(stalled.numbers) + 1))
         assert len(site.told.sids) == 1
-        assert site.manager.closed == {"unsent": 1}
+        assert site.manager.closed_slow_clients == {"unsent": 1}
 
 
 async def test_what_a_browser_has_asked_for_may_be_larger_than_what_may_wait_for_it() -> None:
@@ -288,7 +288,7 @@ async def test_what_a_browser_has_asked_for_may_be_larger_than_what_may_wait_for
         assert await slow.read(last)
         assert [kind for _, kind in slow.numbers] == ["answer"] * 2 + ["alarm"] * 3
         # Nor does it buy anything: pushes count as before once the answers are read.
-        while not site.manager.closed:
+        while not site.manager.closed_slow_clients:
             last = await site.push("alarm", BIG)
         assert not await slow.read(last + 1)
 
@@ -296,17 +296,17 @@ async def test_what_a_browser_has_asked_for_may_be_larger_than_what_may_wait_for
 async def test_answers_that_are_never_read_end_a_connection_too() -> None:
     async with serving() as site, stalling(site) as slow:
         (sid,) = site.told.sids
-        while not site.manager.closed:
+        while not site.manager.closed_slow_clients:
             last = next(site.numbers)
             await site.told.emit("told", {"n": last, "kind": "answer", "filler": "x" * LIMIT}, to=sid)
-            assert last * LIMIT < 3 * outbox.MOST_ASKED
+            assert last * LIMIT < 3 * outbox.MAX_ANSWER_BYTES
         assert not await slow.read(last + 1)
 
 
 async def test_a_browser_that_takes_nothing_for_too_long_is_cut_off() -> None:
     async with serving(drain_s=0.5) as site, stalling(site) as stalled:
         async with asyncio.timeout(HANG):
-            while not site.manager.closed:
+            while not site.manager.closed_slow_clients:
                 await site.push("picture", BIG)
                 await asyncio.sleep(0.01)
         assert not await stalled.read(site.last["picture"])
@@ -326,17 +326,17 @@ async def test_what_the_library_has_in_hand_is_not_overtaken_however_far_it_has_
             assert [number for number, _ in reading.numbers[-2:]] == [first, last]
 
 
-async def test_an_audience_has_those_who_join_its_rooms_and_not_those_who_leave_them() -> None:
+async def test_recipients_are_those_who_join_the_rooms_and_not_those_who_leave() -> None:
     async with serving() as site, stalling(site) as north, stalling(site) as south:
-        recipients = Recipients(["place"])
+        recipients = Recipients(["storehouse"])
         stays, moves = site.told.sids
-        await site.told.enter_room(stays, "place")
+        await site.told.enter_room(stays, "storehouse")
         alone, both, without = (next(site.numbers) for _ in range(3))
         for number in (alone, both, without):
             if number == both:
-                await site.told.enter_room(moves, "place")
+                await site.told.enter_room(moves, "storehouse")
             if number == without:
-                await site.told.leave_room(moves, "place")
+                await site.told.leave_room(moves, "storehouse")
             await site.manager.push("told", {"n": number, "kind": "alarm"}, recipients)
         last = await site.push("alarm")
         assert await north.read(last)
@@ -345,46 +345,46 @@ async def test_an_audience_has_those_who_join_its_rooms_and_not_those_who_leave_
         assert [number for number, _ in south.numbers] == [both, last]
 
 
-async def test_one_who_has_upgraded_is_written_to_directly_by_the_audience_that_knew_it_polling() -> None:
-    async with serving() as site, polling(site) as one:
+async def test_a_client_is_written_to_directly_once_it_has_upgraded() -> None:
+    async with serving() as site, polling(site) as client:
         recipients = site.recipients
         first = await site.push("alarm")
         assert (len(recipients.ready), len(recipients.rest)) == (0, 1)
-        await one.upgrade()
-        assert await one.read(first)
+        await client.upgrade()
+        assert await client.read(first)
         last = await site.push("alarm")
         assert (len(recipients.ready), len(recipients.rest)) == (1, 0)
-        assert await one.read(last)
-        assert [number for number, _ in one.numbers] == [first, last]
+        assert await client.read(last)
+        assert [number for number, _ in client.numbers] == [first, last]
 
 
-async def test_an_audience_holds_nothing_of_those_who_are_gone_nor_does_the_fan_out() -> None:
-    async with serving() as site, stalling(site) as one:
+async def test_neither_recipients_nor_fan_out_keep_anything_of_clients_that_are_gone() -> None:
+    async with serving() as site, stalling(site) as client:
         recipients = site.recipients
-        assert await one.read(await site.push("alarm"))
+        assert await client.read(await site.push("alarm"))
         await site.push("picture", 20 * BIG)  # it leaves while something is on its way to it
-        assert recipients.is_found
+        assert recipients.is_resolved
         site.told.leaving.clear()
-        await one.close()
+        await client.close()
         await until(lambda: not site.manager._outboxes)
-        assert not recipients.is_found
+        assert not recipients.is_resolved
         assert not recipients.ready
         assert not site.manager._busy
-        await site.push("picture")  # to one of whom it is not known yet that it is gone
+        await site.push("picture")  # to a client that is gone, which the server has not noticed yet
         site.told.leaving.set()
         await until(lambda: not site.told.sids)
-        await until(lambda: not recipients.is_found)
+        await until(lambda: not recipients.is_resolved)
         assert not recipients.rest
         assert not site.manager._behind
 
 
 def test_all_private_names_are_those_of_the_installed_libraries() -> None:
-    assert fanout.missing() == []
+    assert library_internals.missing_names(library_internals.DIRECT_WRITES) == []
 
 
 def test_without_them_the_librarys_own_way_is_taken_and_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(fanout, "PRIVATE", {asyncio.Queue.empty: {"_nothing_like_it"}})
-    assert isinstance(fanout.manager(1, 1), fanout.LibraryManager)
+    monkeypatch.setattr(library_internals, "DIRECT_WRITES", {asyncio.Queue.empty: {"_nothing_like_it"}})
+    assert isinstance(fanout.create_manager(1, 1), fanout.LibraryManager)
     assert "_nothing_like_it" in caplog.text

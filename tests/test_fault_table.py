@@ -20,7 +20,7 @@ from tests.services.nginx import Nginx
 from tests.services.redis import Redis
 from tests.serving_watched import serving_watched
 from tests.sites import Site, site
-from tests.test_cluster import CONNECTIONS, beside, together
+from tests.test_several_processes import CONNECTIONS, beside, together
 
 TOLD_S, CURRENT_S = 2.0, 5.0
 Server = TypeVar("Server", MariaDB, Redis)
@@ -96,13 +96,13 @@ async def stage(
     """Two servers behind nginx; `where` are their settings of the database and of Redis. One writes and many watch."""
     with ExitStack() as running:
         told = {**where, "rules": RULES, "poll_interval": form.poll_interval}
-        async with serving_watched(folder / "one", told) as one, serving_watched(folder / "other", told) as other:
-            nginx = running.enter_context(Nginx([one.port, other.port], CONNECTIONS))
+        async with serving_watched(folder / "one", told) as first, serving_watched(folder / "other", told) as second:
+            nginx = running.enter_context(Nginx([first.port, second.port], CONNECTIONS))
             watchers = watching(form, nginx.url, built)
             writer = running.enter_context(Writer(where["database"], built))
             async with beside(*(watcher.run() for watcher in watchers)):
                 await together(watchers)
-                yield Stage([one, other], built, writer, watchers, form.away_s, form.lock_s, mariadb, redis, nginx)
+                yield Stage([first, second], built, writer, watchers, form.away_s, form.lock_s, mariadb, redis, nginx)
 
 
 def watching(form: Form, url: str, built: Site) -> Sequence[Follower]:

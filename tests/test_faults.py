@@ -21,7 +21,8 @@ import sqlalchemy as sa
 
 import settings
 from db import tables
-from db.database import ASKING, Database
+from db.database import Database
+from db.limits import QUESTION_LIMITS
 from errors import Unavailable
 from live.rollups import Rollups
 from tests.clients import Client, Kind, connected
@@ -43,7 +44,7 @@ WATCHERS: tuple[Kind, ...] = ("python", "node4")
 class Fault:
     """A way to lose a MariaDB, and to get it back. Both return once it is done."""
 
-    begin: Callable[[MariaDB], object]
+    start: Callable[[MariaDB], object]
     end: Callable[[MariaDB], object]
 
 
@@ -143,7 +144,7 @@ async def test_watchers_are_told_of_a_loss_answered_during_it_and_up_to_date_aft
     ):
         watchers = await watch(running, server.url, north)
         north.add("temperature", 20.0)  # perhaps polled before the loss, perhaps not
-        await asyncio.to_thread(fault.begin, own_mariadb)
+        await asyncio.to_thread(fault.start, own_mariadb)
         try:
             at_once = [watcher.code("orgs") for watcher in watchers]
             codes, _ = await asyncio.gather(asyncio.gather(*at_once), all_show(watchers, is_stale, TOLD_S))
@@ -166,11 +167,11 @@ async def test_an_answer_that_has_come_counts_though_the_database_hangs_before_i
 ) -> None:
     def work(connection: sa.Connection) -> object:
         with connection.begin() if writes else nullcontext():
-            found = connection.scalar(sa.text("SELECT 1"))
+            answer = connection.scalar(sa.text("SELECT 1"))
         own_mariadb.freeze()
-        return found
+        return answer
 
-    database = Database(settings.Database(**own_database), ASKING, 1, writes=writes)
+    database = Database(settings.Database(**own_database), QUESTION_LIMITS, 1, writes=writes)
     try:
         assert await database.run(work) == 1
     finally:
@@ -183,15 +184,15 @@ async def test_an_answer_that_has_come_counts_though_the_database_hangs_before_i
 async def test_rollups_go_on_after_the_database_hung_while_their_connection_was_put_back(
     own_mariadb: MariaDB, own_database: dict[str, Any], north: Site
 ) -> None:
-    database = Database(settings.Database(**own_database), ASKING, 1, writes=True)
+    database = Database(settings.Database(**own_database), QUESTION_LIMITS, 1, writes=True)
     sa.event.listen(database.engine, "reset", lambda *_: own_mariadb.freeze(), once=True)
     rollups = Rollups(database, "one")
     try:
         with suppress(Unavailable):
-            await rollups.keep()
+            await rollups.update()
     finally:
         own_mariadb.thaw()
-    await rollups.keep()
+    await rollups.update()
     with north.database.engine.connect() as connection:
         assert connection.scalar(sa.select(tables.lease.c.holder)) == "one"
     database.close()
@@ -238,7 +239,7 @@ async def test_each_reading_committed_around_losses_leaves_the_poller_once(
             for fault in FAULTS.values():
                 before = len(inside.seen)
                 await until(lambda before=before: len(inside.seen) > before + 100)  # type: ignore[misc]
-                await asyncio.to_thread(fault.begin, own_mariadb)
+                await asyncio.to_thread(fault.start, own_mariadb)
                 await asyncio.sleep(AWAY_S)
                 await asyncio.to_thread(fault.end, own_mariadb)
             before = len(inside.seen)

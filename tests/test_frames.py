@@ -1,4 +1,4 @@
-"""What comes in, byte by byte: the frames of a websocket (RFC 6455, 5), and the headers of a request."""
+"""What a client sends, byte by byte: the frames of a websocket (RFC 6455, 5), and the headers of a request."""
 
 import struct
 
@@ -122,5 +122,5 @@ def test_headers_are_read_as_tornado_reads_them(request_: bytes) -> None:
         with pytest.raises(HTTPInputError):
             parse_headers(request_)
     else:
-        found = parse_headers(request_)
-        assert (found[0], list(found[1].get_all())) == (line.rstrip("\r"), list(expected.get_all()))
+        parsed_line, headers = parse_headers(request_)
+        assert (parsed_line, list(headers.get_all())) == (line.rstrip("\r"), list(expected.get_all()))

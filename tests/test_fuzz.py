@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from server import EVENTS, IN_FLIGHT
+from server import EVENTS, MAX_IN_FLIGHT
 from tests.clients import KINDS, TRANSPORTS, Client, Kind, new
 from tests.serving import StorewatchServer, served
 from tests.sites import site
@@ -86,8 +86,8 @@ def conversation(request: pytest.FixtureRequest, server: StorewatchServer) -> It
 
 async def _send_all(client: Client, events: Sequence[tuple[str, list[Any]]]) -> list[Any]:
     answers = []
-    for start in range(0, len(events), IN_FLIGHT):
-        part = events[start : start + IN_FLIGHT]
+    for start in range(0, len(events), MAX_IN_FLIGHT):
+        part = events[start : start + MAX_IN_FLIGHT]
         answers += await asyncio.gather(*(client.call(name, *payload) for name, payload in part))
     return answers
 

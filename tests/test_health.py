@@ -24,7 +24,7 @@ FAST = {"poll_interval": 0.05}
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Site]:
+def our_site(tmp_path: Path) -> Iterator[Site]:
     """A site in a file of its own."""
     where = {"path": str(tmp_path / "site.db")}
     with site(where) as built:
@@ -53,20 +53,20 @@ async def becomes(url: str, code: int, **parts: object) -> dict[str, Any]:
     try:
         async with asyncio.timeout(HANG):
             while True:
-                status, found = await readiness(url)
-                if status == code and found.items() >= parts.items():
-                    return found
+                status, answer = await readiness(url)
+                if status == code and answer.items() >= parts.items():
+                    return answer
                 await asyncio.sleep(LOOK_S)
     except TimeoutError:
-        raise TimeoutError(f"still {found}") from None
+        raise TimeoutError(f"still {answer}") from None
 
 
-async def test_all_is_well_where_all_is_well(own: Site, serve: Serve) -> None:
-    async with serve(own.settings) as server:
-        found = await becomes(server.url, 200)
+async def test_all_is_well_where_all_is_well(our_site: Site, serve: Serve) -> None:
+    async with serve(our_site.settings) as server:
+        answer = await becomes(server.url, 200)
         alive = await fetch(f"{server.url}healthz")
-    assert 0 <= found.pop("poller_age_s") < HANG
-    assert found == {"ready": True, "database": True, "redis": None, "judge": True, "reasons": []}
+    assert 0 <= answer.pop("poller_age_s") < HANG
+    assert answer == {"ready": True, "database": True, "redis": None, "judge": True, "reasons": []}
     assert (alive.code, alive.body) == (200, b"ok\n")
 
 
@@ -77,54 +77,54 @@ async def test_a_database_that_is_stopped_is_told_and_that_it_is_back(serve: Ser
         async with serve({"database": where} | FAST) as server:
             await becomes(server.url, 200)
             await asyncio.to_thread(mariadb.stop)
-            found = await becomes(server.url, 503, database=False)
-            assert not found["ready"]
-            assert found["reasons"][0].startswith("the database does not answer")
+            answer = await becomes(server.url, 503, database=False)
+            assert not answer["ready"]
+            assert answer["reasons"][0].startswith("the database does not answer")
             assert (await fetch(f"{server.url}healthz")).code == 200
             assert 'storewatch_ready{part="database"} 0.0' in (await fetch(f"{server.url}metrics")).body.decode()
             await asyncio.to_thread(mariadb.start)
             assert (await becomes(server.url, 200))["reasons"] == []
 
 
-async def test_so_are_the_judges_tables(own: Site, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_so_are_the_judges_tables(our_site: Site, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "JUDGE_LATE_S", 3.0)
     mariadb.create_database("state")
-    async with serving_inside(own.settings | {"state": mariadb.settings("state")}) as inside:
+    async with serving_inside(our_site.settings | {"state": mariadb.settings("state")}) as inside:
         await becomes(inside.url, 200, judge=True)
         await asyncio.to_thread(mariadb.stop)
-        found = await becomes(inside.url, 503, judge=False)
-        assert found["database"]
-        assert health.REASONS["judge"] in found["reasons"]
+        answer = await becomes(inside.url, 503, judge=False)
+        assert answer["database"]
+        assert health.REASONS["judge"] in answer["reasons"]
         await asyncio.to_thread(mariadb.start)
         await becomes(inside.url, 200, judge=True)
 
 
-async def test_so_is_a_poller_that_gets_no_answer(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_so_is_a_poller_that_gets_no_answer(our_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database answers, but not this question."""
     monkeypatch.setattr(health, "POLLER_LATE_S", 1.0)
-    async with serving_inside(own.settings) as inside:
-        own.execute("ALTER TABLE reading RENAME TO away")
-        found = await becomes(inside.url, 503, database=True)
-        assert found["poller_age_s"] > 1.0
-        assert found["reasons"] == [health.REASONS["poller"]]
-        own.execute("ALTER TABLE away RENAME TO reading")
+    async with serving_inside(our_site.settings) as inside:
+        our_site.execute("ALTER TABLE reading RENAME TO away")
+        answer = await becomes(inside.url, 503, database=True)
+        assert answer["poller_age_s"] > 1.0
+        assert answer["reasons"] == [health.REASONS["poller"]]
+        our_site.execute("ALTER TABLE away RENAME TO reading")
         await becomes(inside.url, 200)
 
 
-async def test_so_is_redis_and_what_is_not_wanted_is_null(own: Site) -> None:
+async def test_so_is_redis_and_what_is_not_wanted_is_null(our_site: Site) -> None:
     with Redis() as redis:
-        settings = own.settings | {"redis": redis.settings(), "alarms": {"judge": False}}
+        settings = our_site.settings | {"redis": redis.settings(), "alarms": {"judge": False}}
         async with serving_inside(settings) as inside:
             assert (await becomes(inside.url, 200, redis=True))["judge"] is None
             await asyncio.to_thread(redis.stop)
-            found = await becomes(inside.url, 503, redis=False)
-            assert found["reasons"] == [health.REASONS["redis"]]
+            answer = await becomes(inside.url, 503, redis=False)
+            assert answer["reasons"] == [health.REASONS["redis"]]
             await asyncio.to_thread(redis.start)
             await becomes(inside.url, 200, redis=True)
 
 
-async def test_the_pages_are_answers_of_now_and_for_reading_only(own: Site, serve: Serve) -> None:
-    async with serve(own.settings) as server:
+async def test_the_pages_are_answers_of_now_and_for_reading_only(our_site: Site, serve: Serve) -> None:
+    async with serve(our_site.settings) as server:
         for page in PAGES:
             answer = await fetch(f"{server.url}{page}")
             assert answer.headers["Cache-Control"] == "no-store"
@@ -137,8 +137,8 @@ async def test_the_pages_are_answers_of_now_and_for_reading_only(own: Site, serv
             assert (await fetch(f"{server.url}{page}", method="POST", body="")).code == 405
 
 
-async def test_nginx_keeps_them_from_the_outside(own: Site, serve: Serve) -> None:
-    async with serve(own.settings) as server:
+async def test_nginx_keeps_them_from_the_outside(our_site: Site, serve: Serve) -> None:
+    async with serve(our_site.settings) as server:
         with Nginx([server.port]) as nginx:
             assert [(await fetch(f"{nginx.url}{page}")).code for page in PAGES] == [404, 404, 404]
             assert (await fetch(f"{nginx.url}socket.io/?EIO=4&transport=polling")).code == 200

@@ -54,8 +54,10 @@ async def serving(where: dict[str, Any]) -> AsyncIterator[Client]:
         yield client
 
 
-async def ask(client: Client, place: int | str, start: datetime, end: datetime, **other: Any) -> dict[str, Any]:
-    payload = {"store_house_id": place, "start": start.isoformat(), "end": end.isoformat()} | other
+async def ask(
+    client: Client, store_house_id: int | str, start: datetime, end: datetime, **other: Any
+) -> dict[str, Any]:
+    payload = {"store_house_id": store_house_id, "start": start.isoformat(), "end": end.isoformat()} | other
     answer = await client.call("queryEnvs", payload)
     assert answer["ok"], answer
     return dict(answer["data"])
@@ -71,14 +73,14 @@ def curves(answer: dict[str, Any]) -> Curves:
 
 
 def counted(readings: Iterable[tuple[datetime, float]], bucket_s: int) -> Curve:
-    """What a curve should be."""
-    found = defaultdict(list)
+    """The expected curve."""
+    by_bucket = defaultdict(list)
     for time, value in readings:
         second = int(time.timestamp())
-        found[datetime.fromtimestamp(second - second % bucket_s, UTC)].append(value)
+        by_bucket[datetime.fromtimestamp(second - second % bucket_s, UTC)].append(value)
     return {
         time: (min(values), max(values), pytest.approx(sum(values) / len(values), rel=1e-5), len(values))
-        for time, values in found.items()
+        for time, values in by_bucket.items()
     }
 
 
@@ -91,8 +93,8 @@ def ours(tmp_path: Path) -> Iterator[Site]:
         yield built
 
 
-def where(own: Site) -> dict[str, Any]:
-    return {"path": own.database.settings.path}
+def where(our_site: Site) -> dict[str, Any]:
+    return {"path": our_site.database.settings.path}
 
 
 async def test_where_readings_are_few_each_is_a_point_of_its_own(ours: Site) -> None:
@@ -101,7 +103,7 @@ async def test_where_readings_are_few_each_is_a_point_of_its_own(ours: Site) -> 
     ours.add("door", 1.0, NOON)
     async with serving(where(ours)) as client:
         answer = await ask(client, ours.ids["north"], NOON, NOON + timedelta(hours=1))
-        one = await ask(client, str(ours.ids["north"]), NOON, NOON + MINUTE, sensor_id=str(ours.ids["door"]))
+        of_door = await ask(client, str(ours.ids["north"]), NOON, NOON + MINUTE, sensor_id=str(ours.ids["door"]))
     assert answer == {
         "store_house_id": ours.ids["north"],
         "start": "2024-05-01T12:00:00Z",
@@ -128,7 +130,7 @@ async def test_where_readings_are_few_each_is_a_point_of_its_own(ours: Site) -> 
             },
         ],
     }
-    assert [sensor["sensor_name"] for sensor in one["sensors"]] == ["Door"]
+    assert [sensor["sensor_name"] for sensor in of_door["sensors"]] == ["Door"]
 
 
 async def test_a_peak_is_there_at_every_zoom_and_at_once(ours: Site) -> None:
@@ -185,11 +187,11 @@ def naive(year: int, month: int, day: int) -> datetime:
 @example(naive(2024, 5, 1) + timedelta(seconds=0.5), timedelta(seconds=10), 10)
 def test_no_more_buckets_than_wanted_hold_any_span(start: datetime, span: timedelta, points: int) -> None:
     start = start.replace(tzinfo=UTC)
-    found = frame(start, start + span, points)
-    assert (found.end_s - found.start_s) / found.bucket_s <= points
-    assert found.start_s <= start.timestamp() <= (start + span).timestamp() <= found.end_s
-    assert found.bucket_s in WIDTHS_S
-    narrower = [width for width in WIDTHS_S if width < found.bucket_s]
+    framed = frame(start, start + span, points)
+    assert (framed.end_s - framed.start_s) / framed.bucket_s <= points
+    assert framed.start_s <= start.timestamp() <= (start + span).timestamp() <= framed.end_s
+    assert framed.bucket_s in WIDTHS_S
+    narrower = [width for width in WIDTHS_S if width < framed.bucket_s]
     assert not narrower or span.total_seconds() > narrower[-1] * (points - 1)
 
 
@@ -199,8 +201,8 @@ def test_no_more_buckets_than_wanted_hold_any_span(start: datetime, span: timede
 async def test_a_wide_table_of_local_times_has_a_curve_for_each_metric(site: SiteTables) -> None:
     site.execute(*CHINESE)
     rows = [(n, 100, NOON + n * MINUTE, n * 0.25, None if n % 2 else 50 + n) for n in range(1, 60)]
-    told = (f"({n}, {key}, '{in_shanghai(time)}', {a}, {'NULL' if b is None else b})" for n, key, time, a, b in rows)
-    site.execute(f"INSERT INTO 温湿度记录 VALUES {', '.join(told)}")
+    values = (f"({n}, {key}, '{in_shanghai(time)}', {a}, {'NULL' if b is None else b})" for n, key, time, a, b in rows)
+    site.execute(f"INSERT INTO 温湿度记录 VALUES {', '.join(values)}")
     async with serving(site.settings(**CHINESE_MAP)) as client:
         answer = await ask(client, 10, NOON, NOON + timedelta(hours=1), points=10)
     assert answer["bucket_s"] == 600
@@ -218,7 +220,7 @@ async def test_readings_of_any_shape_have_a_history(shape: Shape, site: SiteTabl
         site.insert_by(shape.insert, value, shape.clock(time))
     async with serving(site.settings(reading=shape.reading, sensor=shape.sensor)) as client:
         answer = await ask(client, shape.store_house_id, NOON, NOON + timedelta(hours=1), points=100)
-    curve = next(one for one in answer["sensors"] if one["sensor_id"] == shape.sensor_id)
+    curve = next(sensor for sensor in answer["sensors"] if sensor["sensor_id"] == shape.sensor_id)
     assert next(iter(curves({"sensors": [curve]}).values())) == counted(readings, 60)
 
 
@@ -280,13 +282,13 @@ def test_a_local_time_means_the_same_instant_as_in_what_is_live(zone: ZoneInfo, 
 def test_in_any_span_each_local_time_counts_once(
     zone: ZoneInfo, start: datetime, hours: int, wall_minutes: int
 ) -> None:
-    begin = start.replace(tzinfo=UTC)
-    end = begin + timedelta(hours=hours)
+    start = start.replace(tzinfo=UTC)
+    end = start + timedelta(hours=hours)
     now = end + timedelta(days=1)
-    wall = (begin.astimezone(zone) + wall_minutes * MINUTE).replace(tzinfo=None, fold=0)
+    wall = (start.astimezone(zone) + wall_minutes * MINUTE).replace(tzinfo=None, fold=0)
     instant = time_zones.from_local(wall, zone, now)
-    offsets = [span.offset for span in time_zones.local_spans(begin, end, zone, now) if span.start <= wall < span.end]
-    assert offsets == ([wall - instant.replace(tzinfo=None)] if begin <= instant < end else [])
+    offsets = [span.offset for span in time_zones.local_spans(start, end, zone, now) if span.start <= wall < span.end]
+    assert offsets == ([wall - instant.replace(tzinfo=None)] if start <= instant < end else [])
 
 
 # A year of a real cold store.

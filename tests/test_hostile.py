@@ -25,7 +25,7 @@ class Size(NamedTuple):
     """How much is sent, how fast, and who goes on working meanwhile; `timed`: whether it counts how fast they do."""
 
     inputs: int
-    a_second: float
+    per_second: float
     honest: int
     calm_s: float
     timed: bool
@@ -36,11 +36,11 @@ FULL = Size(100_000, 500, honest=20, calm_s=20.0, timed=True)
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Site]:
+def built(tmp_path: Path) -> Iterator[Site]:
     where = {"path": str(tmp_path / "site.db")}
-    with site(where) as built:
-        built.settings = {"database": where, "poll_interval": 0.2}
-        yield built
+    with site(where) as running:
+        running.settings = {"database": where, "poll_interval": 0.2}
+        yield running
 
 
 class Honest:
@@ -65,32 +65,34 @@ class Honest:
 
 
 @asynccontextmanager
-async def working(server: StorewatchServer, own: Site, number: int, pace_s: float = 0.1) -> AsyncIterator[list[Honest]]:
+async def working(
+    server: StorewatchServer, built: Site, number: int, pace_s: float = 0.1
+) -> AsyncIterator[list[Honest]]:
     """So many honest clients, working for the length of a block; raises where one is not served."""
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(connected("python", server.url)) for _ in range(number)]
-        honest = [Honest(client, own.ids["north"], pace_s) for client in clients]
-        works = [asyncio.create_task(one.run()) for one in honest]
+        honest = [Honest(client, built.ids["north"], pace_s) for client in clients]
+        works = [asyncio.create_task(worker.run()) for worker in honest]
         try:
             yield honest
             assert not any(client.disconnected.is_set() for client in clients)
         finally:
-            for one in honest:
-                one.is_working = False
+            for worker in honest:
+                worker.is_working = False
             await asyncio.gather(*works)
 
 
 async def slowest(honest: list[Honest]) -> float:
     """The p99 of what they waited since they were last asked, in seconds; they may still have to wait for it."""
-    await until(lambda: sum(len(one.took) for one in honest) > 1)
-    took = [seconds for one in honest for seconds in one.took]
-    for one in honest:
-        one.took.clear()
+    await until(lambda: sum(len(worker.took) for worker in honest) > 1)
+    took = [seconds for worker in honest for seconds in worker.took]
+    for worker in honest:
+        worker.took.clear()
     return statistics.quantiles(took, n=100)[-1]
 
 
-async def attack(server: StorewatchServer, inputs: int, a_second: float) -> dict[str, int]:
-    sent: dict[str, int] = await told_by("tests.hostile", server.port, inputs, a_second)
+async def attack(server: StorewatchServer, inputs: int, per_second: float) -> dict[str, int]:
+    sent: dict[str, int] = await told_by("tests.hostile", server.port, inputs, per_second)
     return sent
 
 
@@ -121,15 +123,15 @@ def sockets(server: StorewatchServer) -> int:
     "size", [pytest.param(SHORT, id="short"), pytest.param(FULL, id="full", marks=pytest.mark.faults)]
 )
 async def test_hostile_inputs_harm_nobody_and_leave_nothing_behind(
-    size: Size, own: Site, serve: Serve, say: Callable[[str], None]
+    size: Size, built: Site, serve: Serve, say: Callable[[str], None]
 ) -> None:
-    async with serve(own.settings) as server:
+    async with serve(built.settings) as server:
         await attack(server, min(size.inputs, 20_000), 1e9)  # what is used for the first time takes memory that stays
-        async with working(server, own, size.honest) as honest:
+        async with working(server, built, size.honest) as honest:
             await asyncio.sleep(size.calm_s)
             calm_s, connections, memory = await slowest(honest), sockets(server), memory_mb(server)
             begun = time.monotonic()
-            sent = await attack(server, size.inputs, size.a_second)
+            sent = await attack(server, size.inputs, size.per_second)
             lasted_s, attacked_s = time.monotonic() - begun, await slowest(honest)
             await until(lambda: sockets(server) <= connections)
             after = memory_mb(server)
@@ -161,9 +163,9 @@ class Crowd(NamedTuple):
     ],
 )
 async def test_who_only_holds_connections_is_closed_and_others_do_not_notice(
-    crowd: Crowd, own: Site, serve: Serve, say: Callable[[str], None]
+    crowd: Crowd, built: Site, serve: Serve, say: Callable[[str], None]
 ) -> None:
-    async with serve(own.settings) as server, working(server, own, crowd.honest, 1.0) as honest:
+    async with serve(built.settings) as server, working(server, built, crowd.honest, 1.0) as honest:
         await asyncio.sleep(crowd.calm_s)
         calm_s = await slowest(honest)
         fewest, most = await told_by("tests.loiterers", server.port, crowd.of_each)

@@ -18,6 +18,7 @@ import yaml
 
 import settings
 from db import database, tables
+from db.limits import BATCH_LIMITS
 from tests.clients import connected
 from tests.serving import ROOT, Serve, clean_environment, with_defaults
 
@@ -27,11 +28,11 @@ CHICAGO = ("--time-zone", "America/Chicago")
 class Target:
     """A database to import into, its settings in a file."""
 
-    def __init__(self, folder: Path, own: dict[str, Any]) -> None:
-        self.own = own
+    def __init__(self, folder: Path, database_settings: dict[str, Any]) -> None:
+        self.database_settings = database_settings
         self.config = folder / "settings.yaml"
-        self.config.write_text(yaml.safe_dump(with_defaults({"database": own})), encoding="utf-8")
-        self.database = database.Database(msgspec.convert(own, settings.Database), database.WORKING, 1)
+        self.config.write_text(yaml.safe_dump(with_defaults({"database": database_settings})), encoding="utf-8")
+        self.database = database.Database(msgspec.convert(database_settings, settings.Database), BATCH_LIMITS, 1)
 
     def command(self, file: Path | str, *options: str) -> list[str]:
         to = ["--config", str(self.config), "--store-house", "Cold store"]
@@ -51,8 +52,8 @@ class Target:
         """Sensor, time in UTC and value, in order."""
         reading, sensor = tables.reading.c, tables.sensor.c
         query = sa.select(sensor.sensor_name, reading.time, reading.value).where(sensor.sensor_id == reading.sensor_id)
-        found = self.rows(query.order_by(reading.time, reading.sensor_id))
-        return [(name, at.strftime("%Y-%m-%d %H:%M:%S"), value) for name, at, value in found]
+        rows = self.rows(query.order_by(reading.time, reading.sensor_id))
+        return [(name, at.strftime("%Y-%m-%d %H:%M:%S"), value) for name, at, value in rows]
 
     def values(self, sensor_name: str, *times: str) -> list[float]:
         """What the sensor read at these times in UTC, in their order."""
@@ -124,7 +125,7 @@ async def test_a_year_of_a_real_warehouse_goes_in_once_and_its_last_row_is_what_
     assert each_target.values("platform_1", "2021-11-07 06:00", "2021-11-07 07:00") == [2.6, 2.7]  # 01:00, twice
     assert each_target.values("platform_1", "2022-03-13 07:45", "2022-03-13 08:00") == [2.8, 3.0]  # 01:45, then 03:00
     header, *_, last = (line.split(",") for line in (coldstore / "readings.csv").read_text().splitlines())
-    async with serve({"database": each_target.own}) as server, connected("node4", server.url) as client:
+    async with serve({"database": each_target.database_settings}) as server, connected("node4", server.url) as client:
         envs = (await client.call("register", {"store_house_id": 1}))["data"]["envs"]
     assert [(env["sensor_name"], env["value"]) for env in envs] == [
         (name, float(value)) for name, value in zip(header[1:], last[1:], strict=True)
@@ -227,8 +228,8 @@ def test_what_is_imported_is_a_storehouse_with_sensors_like_any_other(target: Ta
     assert target.rows(sa.select(storehouse.store_house_name, storehouse.time_zone)) == [
         ("Cold store", "Europe/Berlin")
     ]
-    found = target.rows(sa.select(sensor.sensor_name, sensor.metric, sensor.unit, sensor.interval_s))
-    assert found == [("a", "temperature", "°C", 300), ("b", "temperature", "°C", 300)]
+    rows = target.rows(sa.select(sensor.sensor_name, sensor.metric, sensor.unit, sensor.interval_s))
+    assert rows == [("a", "temperature", "°C", 300), ("b", "temperature", "°C", 300)]
 
 
 def test_another_metric_of_the_same_places_is_another_sensor(target: Target, file: Path) -> None:
@@ -312,8 +313,8 @@ def test_a_folder_is_not_a_file(target: Target, tmp_path: Path) -> None:
 
 
 def test_the_tables_of_a_site_are_never_written_to(tmp_path: Path, file: Path) -> None:
-    own = {"kind": "sqlite", "path": str(tmp_path / "theirs.db"), "map": {"sensor": {"table": "probes"}}}
-    done = Target(tmp_path, own).ingest(write(file, "time,a", "2024-01-31 10:00,1"))
+    database_settings = {"kind": "sqlite", "path": str(tmp_path / "theirs.db"), "map": {"sensor": {"table": "probes"}}}
+    done = Target(tmp_path, database_settings).ingest(write(file, "time,a", "2024-01-31 10:00,1"))
     assert_refused(done, "database.map: these tables are the site's own")
     assert not (tmp_path / "theirs.db").exists()
 
@@ -370,9 +371,11 @@ def test_interrupted_it_keeps_what_is_committed_and_goes_on_when_run_again(each_
     )
     wait_for_readings(each_target, 2)
     child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=30)
+    _, message = child.communicate(timeout=30)
     assert child.returncode == 130
-    assert said.strip() == "ingest: interrupted. What was committed stays; the same command again goes on from there."
+    assert (
+        message.strip() == "ingest: interrupted. What was committed stays; the same command again goes on from there."
+    )
     assert "1 reading added, 2 already there" in each_target.ingest(file).stdout
 
 

@@ -23,11 +23,11 @@ def local(text: str) -> datetime:
 
 
 def instants(times: Sequence[datetime], zone: ZoneInfo, step: timedelta) -> list[datetime]:
-    last, found = None, []
+    last, resolved = None, []
     for time in times:
         last = resolve(time, zone, last, step).instant
-        found.append(last)
-    return found
+        resolved.append(last)
+    return resolved
 
 
 def walls(series: Sequence[datetime], zone: ZoneInfo) -> list[datetime]:
@@ -41,8 +41,8 @@ def grid(first: datetime, step: timedelta, count: int) -> list[datetime]:
 @cache
 def changes(zone: ZoneInfo, year: int) -> list[datetime]:
     days = grid(datetime(year, 1, 1, tzinfo=UTC), timedelta(days=1), 366)
-    found = [change_between(zone, day, next_day) for day, next_day in pairwise(days)]
-    return [change.local.astimezone(UTC) for change in found if change]
+    found_changes = [change_between(zone, day, next_day) for day, next_day in pairwise(days)]
+    return [change.local.astimezone(UTC) for change in found_changes if change]
 
 
 @st.composite
@@ -58,16 +58,16 @@ def series_around_a_change(draw: st.DrawFn) -> tuple[ZoneInfo, timedelta, list[d
 
 @settings(deadline=None, max_examples=200)
 @given(series_around_a_change())
-def test_a_regular_series_comes_back_as_it_was(drawn: tuple[ZoneInfo, timedelta, list[datetime]]) -> None:
-    zone, step, series = drawn
+def test_a_regular_series_comes_back_as_it_was(case: tuple[ZoneInfo, timedelta, list[datetime]]) -> None:
+    zone, step, series = case
     assume(not series[0].astimezone(zone).fold)  # where a file begins in a second pass nothing tells it from the first
     assert instants(walls(series, zone), zone, step) == series
 
 
 @settings(deadline=None, max_examples=200)
 @given(series_around_a_change())
-def test_so_does_one_with_the_newest_first(drawn: tuple[ZoneInfo, timedelta, list[datetime]]) -> None:
-    zone, step, series = drawn
+def test_so_does_one_with_the_newest_first(case: tuple[ZoneInfo, timedelta, list[datetime]]) -> None:
+    zone, step, series = case
     series.reverse()
     times = walls(series, zone)
     assume(times[0].replace(tzinfo=zone, fold=1).astimezone(UTC) == series[0])
@@ -76,8 +76,8 @@ def test_so_does_one_with_the_newest_first(drawn: tuple[ZoneInfo, timedelta, lis
 
 def test_the_second_pass_begins_where_time_goes_back() -> None:
     times = [local(f"2021-11-07 {clock}") for clock in ("00:45", "01:00", "01:30", "01:45", "01:15", "01:45", "02:00")]
-    found = instants(times, CHICAGO, QUARTER)
-    assert [f"{instant:%H:%M}" for instant in found] == ["05:45", "06:00", "06:30", "06:45", "07:15", "07:45", "08:00"]
+    series = instants(times, CHICAGO, QUARTER)
+    assert [f"{instant:%H:%M}" for instant in series] == ["05:45", "06:00", "06:30", "06:45", "07:15", "07:45", "08:00"]
 
 
 def test_a_time_that_stands_twice_in_a_row_begins_it_too() -> None:
@@ -90,7 +90,7 @@ def test_the_passes_are_told_apart() -> None:
     first = resolve(local("2021-11-07 01:00"), CHICAGO, None, QUARTER)
     second = resolve(local("2021-11-07 01:00"), CHICAGO, first.instant, QUARTER)
     after = resolve(local("2021-11-07 02:00"), CHICAGO, second.instant, QUARTER)
-    assert (first.turn, second.turn, after.turn) == (1, 2, 0)
+    assert (first.pass_number, second.pass_number, after.pass_number) == (1, 2, 0)
 
 
 def test_a_repeated_time_that_stands_a_third_time_cannot_be_told() -> None:
@@ -106,8 +106,8 @@ def test_a_time_that_the_clocks_left_out_does_not_exist() -> None:
 
 def test_a_finer_sampling_than_at_first_does_not_skip_the_first_pass() -> None:
     last = datetime(2021, 11, 7, 5, 45, tzinfo=UTC)
-    found = resolve(local("2021-11-07 01:00"), CHICAGO, last, timedelta(hours=1))
-    assert found.instant - last == QUARTER
+    resolved = resolve(local("2021-11-07 01:00"), CHICAGO, last, timedelta(hours=1))
+    assert resolved.instant - last == QUARTER
 
 
 def test_a_change_is_found_to_the_second() -> None:

@@ -10,10 +10,12 @@ import sqlalchemy as sa
 
 import settings
 from db import database, tables
+from db.limits import BATCH_LIMITS
+from db.migrate import migrate
 from ingest import load
-from ingest.import_stats import Tally
+from ingest.import_stats import ImportStats
 from ingest.series import Moment
-from ingest.site import Destination, Site, settle
+from ingest.site import Destination, Site, find_or_create_site
 
 START = datetime(2024, 1, 31, 10, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -23,11 +25,11 @@ class Player:
     """Plays moments into a database, and knows when, in seconds, how many readings stood there."""
 
     def __init__(self, path: Path) -> None:
-        own = settings.Database(path=str(path))
-        database.migrate(own)
-        self.database = database.Database(own, database.WORKING, 1, writes=True)
+        target_settings = settings.Database(path=str(path))
+        migrate(target_settings)
+        self.database = database.Database(target_settings, BATCH_LIMITS, 1, writes=True)
         with self.database.engine.begin() as connection:
-            self.site: Site = settle(connection, Destination("Frost Ltd", "Cold store"), ["a", "b"], 900)
+            self.site: Site = find_or_create_site(connection, Destination("Frost Ltd", "Cold store"), ["a", "b"], 900)
         self.now = 0.0
         self.seen: list[tuple[float, int]] = []
 
@@ -40,15 +42,15 @@ class Player:
             count = connection.scalar(sa.select(sa.func.count()).select_from(tables.reading)) or 0
         self.seen.append((self.now, count))
 
-    def play(self, moments: list[Moment], speed: float = 900) -> Tally:
-        tally = Tally(ZoneInfo("UTC"), QUARTER, print)
-        rate_limit = load.RateLimit(speed, lambda: self.now, self.sleep)
-        load.paced(self.database.engine, self.site, iter(moments), tally, rate_limit)
+    def play(self, moments: list[Moment], speed: float = 900) -> ImportStats:
+        stats = ImportStats(ZoneInfo("UTC"), QUARTER, print)
+        replay_speed = load.ReplaySpeed(speed, lambda: self.now, self.sleep)
+        load.replay(self.database.engine, self.site, iter(moments), stats, replay_speed)
         self.note()
-        return tally
+        return stats
 
     def write(self, moments: list[Moment]) -> None:
-        load.at_once(self.database.engine, self.site, moments, Tally(ZoneInfo("UTC"), QUARTER, print))
+        load.load_all(self.database.engine, self.site, moments, ImportStats(ZoneInfo("UTC"), QUARTER, print))
 
 
 @pytest.fixture
@@ -63,9 +65,9 @@ def quarters(count: int) -> list[Moment]:
 
 
 def test_each_moment_is_committed_when_its_turn_comes(player: Player) -> None:
-    tally = player.play(quarters(4))  # a quarter of an hour in a second
+    stats = player.play(quarters(4))  # a quarter of an hour in a second
     assert player.seen == [(0, 2), (1, 4), (2, 6), (3, 8)]
-    assert tally.added == 8
+    assert stats.added == 8
 
 
 def test_what_writing_takes_does_not_add_up(player: Player) -> None:
@@ -86,9 +88,9 @@ def test_it_sleeps_in_naps_however_long_it_waits(player: Player) -> None:
 
 def test_what_is_already_there_takes_no_time(player: Player) -> None:
     player.write(quarters(1000))
-    tally = player.play(quarters(1002))
+    stats = player.play(quarters(1002))
     assert player.seen == [(0, 2000), (1, 2002), (2, 2004)]
-    assert tally.added == 4
+    assert stats.added == 4
 
 
 def test_the_rest_of_a_moment_is_added(player: Player) -> None:

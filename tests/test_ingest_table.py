@@ -35,7 +35,7 @@ def values(*lines: str) -> list[list[float | None]]:
     ],
 )
 def test_times_are_read_in_many_forms(text: str, time: datetime) -> None:
-    got = cells.time(text)
+    got = cells.parse_time(text)
     assert (got, got.utcoffset()) == (time, time.utcoffset())
 
 
@@ -48,23 +48,23 @@ def test_times_are_read_in_many_forms(text: str, time: datetime) -> None:
 )
 def test_anything_else_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time"):
-        cells.time(text)
+        cells.parse_time(text)
 
 
 @pytest.mark.parametrize(("text", "number"), [("1", 1), (" -1.5 ", -1.5), ("+2e3", 2000), (".5", 0.5), ("", None)])
 def test_numbers_are_read(text: str, number: float | None) -> None:
-    assert cells.number(text) == number
+    assert cells.parse_number(text) == number
 
 
 @pytest.mark.parametrize("text", ["x", "nan", "inf", "-Infinity", "1e999", "1_000", "1,5", "0x10", "--", "5 °C"])
 def test_anything_else_is_no_number(text: str) -> None:
     with pytest.raises(ValueError, match="is not a number"):
-        cells.number(text)
+        cells.parse_number(text)
 
 
 def test_a_long_cell_is_cut_in_the_message() -> None:
     with pytest.raises(ValueError, match=r"^'x{40}\.\.\.' is not a number$"):
-        cells.number("x" * 100_000)
+        cells.parse_number("x" * 100_000)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -81,9 +81,9 @@ def test_decimal_commas_and_commas_in_names_do_not_hide_the_semicolons() -> None
 
 @pytest.mark.parametrize("name", ["time", "Time", "TIMESTAMP", "date", "时间", " time "])
 def test_the_time_is_found_by_its_name_wherever_it_stands(name: str) -> None:
-    found = table(f"a,{name},b", "1,2024-01-31 12:05,2")
-    assert found.sensor_names == ["a", "b"]
-    assert [row.time for row in found] == [NOON]
+    csv_table = table(f"a,{name},b", "1,2024-01-31 12:05,2")
+    assert csv_table.sensor_names == ["a", "b"]
+    assert [row.time for row in csv_table] == [NOON]
 
 
 def test_without_such_a_name_the_time_is_the_first_column() -> None:

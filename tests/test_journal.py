@@ -10,22 +10,23 @@ import sqlalchemy as sa
 
 from ask.answers import Id
 from db import tables
-from db.database import KEEPING, Database
+from db.database import Database
+from db.limits import LEASE_LIMITS
 from record import journal, lease
 from record.journal import Step
 from tests.clients import KINDS, Client, Kind, connected
 from tests.serving import Serve, StorewatchServer
 from tests.sites import Site, site
-from tests.test_transitions import ALARM, NOW, but
+from tests.test_site_alarm_changes import ALARM, NOW, but
 
 FAST = {"poll_interval": 0.05, "rate_burst": 10_000}
 
 
 @pytest.fixture
 def built(each_database: dict[str, Any]) -> Iterator[Site]:
-    with site(each_database) as found:
-        found.settings = each_database
-        yield found
+    with site(each_database) as site_built:
+        site_built.settings = each_database
+        yield site_built
 
 
 @pytest.fixture
@@ -139,8 +140,8 @@ async def test_an_alarm_whose_end_lies_far_ahead_stops_nobody_however_old_it_is(
 
 async def test_two_processes_write_each_transition_once_and_tell_all(built: Site, serve: Serve) -> None:
     settings = {"database": built.settings} | FAST
-    async with serve(settings) as one, serve(settings) as other:
-        async with connected("python", one.url) as first, connected("python", other.url) as second:
+    async with serve(settings) as one_server, serve(settings) as other_server:
+        async with connected("python", one_server.url) as first, connected("python", other_server.url) as second:
             await register(first, built)
             await register(second, built)
             for _ in range(20):
@@ -149,8 +150,8 @@ async def test_two_processes_write_each_transition_once_and_tell_all(built: Site
             await until(second, 20)
             assert first.received("alarms")[-1]["cursor"] == second.received("alarms")[-1]["cursor"]
             cursor = first.received("alarms")[-1]["cursor"]
-        one.kill()
-        async with connected("python", other.url) as moved:
+        one_server.kill()
+        async with connected("python", other_server.url) as moved:
             await register(moved, built, cursor)
             built.raise_alarm("temperature", now(), kind="rate")
             await until(moved, 1)
@@ -183,7 +184,7 @@ def test_one_holds_the_lease_until_it_has_run_out_or_is_released(built: Site) ->
 
     def hold(holder: str, lasts: timedelta) -> bool:
         with engine.begin() as connection:
-            return lease.hold(connection, "work", holder, lasts) is not None
+            return lease.acquire(connection, "work", holder, lasts) is not None
 
     assert hold("a", timedelta(minutes=1))
     assert not hold("b", timedelta(minutes=1))
@@ -199,10 +200,10 @@ def test_one_that_froze_half_way_keeps_the_lease_from_others_no_longer_than_from
     mariadb_database: dict[str, Any],
 ) -> None:
     with site(mariadb_database) as built:
-        froze, other = (Database(built.database.settings, KEEPING, 1, writes=True) for _ in range(2))
+        froze, other = (Database(built.database.settings, LEASE_LIMITS, 1, writes=True) for _ in range(2))
         with froze.engine.connect() as half_way:
             half_way.begin()
-            assert lease.hold(half_way, "work", "froze") is not None  # and nothing more is heard of it
+            assert lease.acquire(half_way, "work", "froze") is not None  # and nothing more is heard of it
             end = time.monotonic() + 5
             while not taken(other):
                 assert time.monotonic() < end
@@ -214,14 +215,14 @@ def test_one_that_froze_half_way_keeps_the_lease_from_others_no_longer_than_from
 def taken(database: Database) -> bool:
     try:
         with database.engine.begin() as connection:
-            return lease.hold(connection, "work", "other") is not None
+            return lease.acquire(connection, "work", "other") is not None
     except sa.exc.OperationalError:  # it is locked
         return False
 
 
 def test_a_lease_that_was_taken_before_the_clock_was_set_back_keeps_nobody_waiting(built: Site) -> None:
     with built.database.engine.begin() as connection:
-        assert lease.hold(connection, "work", "gone") is not None
-        assert lease.hold(connection, "work", "other") is None
-        assert lease.hold(connection, "work", "gone", lasts=timedelta(hours=1)) is not None
-        assert lease.hold(connection, "work", "other") is not None
+        assert lease.acquire(connection, "work", "gone") is not None
+        assert lease.acquire(connection, "work", "other") is None
+        assert lease.acquire(connection, "work", "gone", duration=timedelta(hours=1)) is not None
+        assert lease.acquire(connection, "work", "other") is not None

@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from alarms.judge import KEPT, LONGEST_S, State, adopt, begin, close, judge
+from alarms.judge import HISTORY_READINGS, MAX_LATE_S, State, adopt, close, initial_state, judge
 from alarms.model import Change, Episode, Limit, Reading
 from alarms.replay import replay
 from alarms.rules import Terms
 from ask.sensors import Sensor
+from common.severity import Severity
 
 MINUTE = 60.0
 SENSOR = Sensor(1, 7, "T", "temperature", "°C", MINUTE, (1, None))
@@ -18,7 +19,7 @@ Event = tuple[float, float | None] | float
 """A value (None: a fault) at a minute, or that this minute has passed."""
 
 
-def limit(at: float, severity: str = "warning", **minutes: Any) -> Limit:
+def limit(at: float, severity: Severity = "warning", **minutes: Any) -> Limit:
     hysteresis = minutes.pop("hysteresis", 0.0)
     spans = {name: span * MINUTE for name, span in minutes.items()}
     return Limit(at, severity, hysteresis=hysteresis, **({"reopen": 0.0} | spans))
@@ -28,7 +29,7 @@ def high(at: float = 5.0, **minutes: Any) -> Terms:
     return Terms(high=(limit(at, **minutes),))
 
 
-def silence(minutes: float, **more: Any) -> tuple[Limit, ...]:
+def no_data(minutes: float, **more: Any) -> tuple[Limit, ...]:
     return (limit(minutes * MINUTE, **more),)
 
 
@@ -37,16 +38,16 @@ def each_minute(*values: float | None, start: int = 0) -> list[Event]:
 
 
 class Judged:
-    """A sensor, and all that was said of it."""
+    """A sensor, and all changes of its alarms."""
 
     def __init__(self, terms: Terms, events: Iterable[Event] = (), state: State | None = None) -> None:
         self.terms = terms
-        self.state = state or begin(SENSOR)
+        self.state = state or initial_state(SENSOR)
         self.changes: list[Change] = []
-        self.take(events)
+        self.apply(events)
 
-    def take(self, events: Iterable[Event]) -> "Judged":
-        """Judge these, and keep what was said."""
+    def apply(self, events: Iterable[Event]) -> "Judged":
+        """Judge these events, and keep their changes."""
         for event in events:
             timed = Reading(event[0] * MINUTE, event[1]) if isinstance(event, tuple) else event * MINUTE
             self.state, changes = judge(self.terms, self.state, timed)
@@ -231,7 +232,7 @@ def test_a_breach_that_returns_must_last_for_the_delay_too() -> None:
     assert judged.said() == [("pending", 0), ("raised", 2), ("cleared", 3), ("reopened", 8)]
 
 
-# Silence
+# Outages
 
 
 def test_time_alone_raises_no_limit_and_clears_none() -> None:
@@ -247,25 +248,25 @@ def test_a_fault_neither_raises_nor_clears() -> None:
     assert Judged(high(), each_minute(6, None, 6)).said() == [("raised", 0)]
 
 
-def test_a_silence_does_not_count_towards_a_delay() -> None:
-    terms = msgspec.structs.replace(high(delay=3), no_data=silence(5))
+def test_a_gap_does_not_count_towards_a_delay() -> None:
+    terms = msgspec.structs.replace(high(delay=3), no_data=no_data(5))
     judged = Judged(terms, [(0, 6), (1, 6), (31, 6), (32, 6), (33, 6)])
     assert judged.said("high") == [("pending", 0), ("raised", 33)]
     assert judged.last.since == 0
 
 
-def test_a_silence_does_not_count_towards_the_delay_before_clearing() -> None:
-    terms = msgspec.structs.replace(high(clear_delay=3), no_data=silence(5))
+def test_a_gap_does_not_count_towards_the_delay_before_clearing() -> None:
+    terms = msgspec.structs.replace(high(clear_delay=3), no_data=no_data(5))
     judged = Judged(terms, [(0, 6), (1, 4), (31, 4), (32, 4), (33, 4), (34, 4)])
     assert judged.said("high") == [("raised", 0), ("cleared", 34)]
 
 
 def test_a_shorter_gap_counts() -> None:
-    terms = msgspec.structs.replace(high(delay=3), no_data=silence(5))
+    terms = msgspec.structs.replace(high(delay=3), no_data=no_data(5))
     assert Judged(terms, [(0, 6), (4, 6)]).said("high") == [("pending", 0), ("raised", 4)]
 
 
-NO_DATA = Terms(no_data=silence(3))
+NO_DATA = Terms(no_data=no_data(3))
 
 
 def test_no_data_is_raised_after_its_span_and_cleared_by_the_next_good_reading() -> None:
@@ -292,47 +293,47 @@ def test_a_late_reading_that_fills_the_gap_clears_no_data_and_does_not_undo_it()
     assert judged.last.cleared == 3 * MINUTE
 
 
-def test_a_late_reading_after_which_there_is_silence_too_does_not_clear() -> None:
+def test_a_late_reading_followed_by_a_gap_does_not_clear() -> None:
     assert Judged(NO_DATA, [(0, 1), 9, (1, 1)]).said() == [("raised", 3)]
 
 
 def test_a_sensor_that_comes_and_goes_is_one_episode() -> None:
-    judged = Judged(Terms(no_data=silence(3, reopen=10)), [(0, 1), 3, (4, 1), (5, 1), 8, (9, 1)])
+    judged = Judged(Terms(no_data=no_data(3, reopen=10)), [(0, 1), 3, (4, 1), (5, 1), 8, (9, 1)])
     assert judged.said() == [("raised", 3), ("cleared", 4), ("reopened", 8), ("cleared", 9)]
 
 
-def test_silence_that_returns_later_is_another() -> None:
+def test_no_data_that_returns_later_is_another() -> None:
     heard: list[Event] = [(float(minute), 1) for minute in range(4, 20)]
-    judged = Judged(Terms(no_data=silence(3, reopen=10)), [(0, 1), 3, *heard, 22])
+    judged = Judged(Terms(no_data=no_data(3, reopen=10)), [(0, 1), 3, *heard, 22])
     assert judged.said() == [("raised", 3), ("cleared", 4), ("raised", 22)]
-    rare = Judged(Terms(no_data=silence(20, reopen=10)), [(0, 1), 20, (21, 1), 41])
+    rare = Judged(Terms(no_data=no_data(20, reopen=10)), [(0, 1), 20, (21, 1), 41])
     assert rare.said() == [("raised", 20), ("cleared", 21), ("raised", 41)]
 
 
 # Sensors that report changes only
 
-DOOR = Terms(switch=(limit(1, delay=5, clear_delay=1),), holds=True)
+SWITCH = Terms(switch=(limit(1, delay=5, clear_delay=1),), holds=True)
 
 
 def test_a_value_that_holds_raises_when_its_delay_is_over_and_at_that_time() -> None:
-    assert Judged(DOOR, [(0, 1), 4, 9]).said() == [("pending", 0), ("raised", 5)]
+    assert Judged(SWITCH, [(0, 1), 4, 9]).said() == [("pending", 0), ("raised", 5)]
 
 
 def test_it_does_so_whenever_that_is_noticed() -> None:
-    assert Judged(DOOR, [(0, 1), (60, 0), 90]).said() == [("pending", 0), ("raised", 5), ("cleared", 61)]
+    assert Judged(SWITCH, [(0, 1), (60, 0), 90]).said() == [("pending", 0), ("raised", 5), ("cleared", 61)]
 
 
 def test_a_door_that_is_closed_in_time_is_no_alarm() -> None:
-    assert Judged(DOOR, [(0, 1), (4, 0), 90]).said() == [("pending", 0), ("dismissed", 4)]
+    assert Judged(SWITCH, [(0, 1), (4, 0), 90]).said() == [("pending", 0), ("dismissed", 4)]
 
 
 def test_a_value_that_holds_is_not_known_after_a_fault() -> None:
-    assert Judged(DOOR, [(0, 1), (1, None), 90]).said() == [("pending", 0)]
-    assert Judged(DOOR, [(0, 1), (1, None), (60, 1), 90]).said() == [("pending", 0), ("raised", 64)]
+    assert Judged(SWITCH, [(0, 1), (1, None), 90]).said() == [("pending", 0)]
+    assert Judged(SWITCH, [(0, 1), (1, None), (60, 1), 90]).said() == [("pending", 0), ("raised", 64)]
 
 
 def test_nor_after_the_span_of_no_data() -> None:
-    terms = msgspec.structs.replace(DOOR, no_data=silence(3))
+    terms = msgspec.structs.replace(SWITCH, no_data=no_data(3))
     assert Judged(terms, [(0, 1), 90]).said("switch") == [("pending", 0)]
 
 
@@ -372,29 +373,29 @@ def test_it_is_over_when_the_span_holds_no_such_change_any_more() -> None:
 
 
 def test_a_late_reading_out_of_limits_makes_an_episode_after_the_fact() -> None:
-    judged = Judged(high(), each_minute(4, 4, 4)).take([(0.5, 6)])
+    judged = Judged(high(), each_minute(4, 4, 4)).apply([(0.5, 6)])
     assert judged.said() == [("cleared", 1)]
     assert (judged.last.since, judged.last.raised, judged.last.cleared) == (0.5 * MINUTE, 0.5 * MINUTE, MINUTE)
 
 
 def test_a_late_reading_within_limits_withdraws_what_never_was() -> None:
-    judged = Judged(high(delay=2), [(0, 6), (2, 6)]).take([(1, 4)])
+    judged = Judged(high(delay=2), [(0, 6), (2, 6)]).apply([(1, 4)])
     assert judged.said() == [("pending", 0), ("raised", 2), ("withdrawn", 1), ("pending", 2)]
 
 
 def test_a_late_reading_may_end_an_episode_earlier() -> None:
-    judged = Judged(high(), [(0, 6), (9, 4)]).take([(5, 4)])
+    judged = Judged(high(), [(0, 6), (9, 4)]).apply([(5, 4)])
     assert judged.last.cleared == 5 * MINUTE
 
 
 def test_a_late_reading_may_worsen_an_episode() -> None:
-    judged = Judged(TWO, [*each_minute(6, 6, 6), (4, 9)]).forget().take([(3, 9)])
+    judged = Judged(TWO, [*each_minute(6, 6, 6), (4, 9)]).forget().apply([(3, 9)])
     assert judged.said() == [("worsened", 3)]
     assert judged.last.severity == "critical"
 
 
 def test_a_late_reading_before_an_episode_makes_it_another() -> None:
-    judged = Judged(high(), [(0, 4), (2, 6)]).take([(1, 7)])
+    judged = Judged(high(), [(0, 4), (2, 6)]).apply([(1, 7)])
     assert judged.said() == [("raised", 2), ("withdrawn", 1), ("raised", 1)]
     assert (judged.last.since, judged.last.peak, judged.last.value) == (MINUTE, 7, 6)
 
@@ -402,47 +403,47 @@ def test_a_late_reading_before_an_episode_makes_it_another() -> None:
 def test_a_duplicate_changes_nothing() -> None:
     judged = Judged(high(), each_minute(4, 6, 7))
     state = judged.state
-    assert judged.forget().take(each_minute(4, 6, 7)).changes == []
+    assert judged.forget().apply(each_minute(4, 6, 7)).changes == []
     assert judged.state == state
 
 
 def test_a_corrected_reading_is_judged_anew() -> None:
-    judged = Judged(high(), each_minute(4, 60, 4)).take([(1, 4.0)])
+    judged = Judged(high(), each_minute(4, 60, 4)).apply([(1, 4.0)])
     assert judged.said() == [("raised", 1), ("cleared", 2), ("withdrawn", 1)]
 
 
 def test_of_two_readings_of_the_same_time_the_later_row_counts() -> None:
-    state = begin(SENSOR)
+    state = initial_state(SENSOR)
     for rank, value in enumerate((1.0, 0.0, 1.0)):
-        state, changes = judge(DOOR, state, Reading(0.0, value, rank))
+        state, changes = judge(SWITCH, state, Reading(0.0, value, rank))
     assert [change.what for change in changes] == ["pending"]
-    assert judge(DOOR, state, Reading(0.0, 0.0, 1)) == (state, [])
+    assert judge(SWITCH, state, Reading(0.0, 0.0, 1)) == (state, [])
 
 
-def test_a_late_report_of_a_door_undoes_what_its_silence_had_raised() -> None:
-    judged = Judged(DOOR, [(0, 1), 6]).take([(2, 0)])
+def test_a_late_report_of_a_door_undoes_what_its_outage_had_raised() -> None:
+    judged = Judged(SWITCH, [(0, 1), 6]).apply([(2, 0)])
     assert judged.said() == [("pending", 0), ("raised", 5), ("withdrawn", 2)]
 
 
 def test_what_is_older_than_the_history_is_not_judged() -> None:
-    judged = Judged(high(), each_minute(*[4] * (3 * KEPT)))
+    judged = Judged(high(), each_minute(*[4] * (3 * HISTORY_READINGS)))
     state = judged.state
-    assert judged.take([(0.5, 6)]).changes == []
+    assert judged.apply([(0.5, 6)]).changes == []
     assert judged.state == state
 
 
 def test_at_least_so_many_readings_can_be_late() -> None:
-    judged = Judged(high(), each_minute(*[4] * (3 * KEPT))).take([(2 * KEPT + 0.5, 6)])
-    assert judged.said() == [("cleared", 2 * KEPT + 1)]
+    judged = Judged(high(), each_minute(*[4] * (3 * HISTORY_READINGS))).apply([(2 * HISTORY_READINGS + 0.5, 6)])
+    assert judged.said() == [("cleared", 2 * HISTORY_READINGS + 1)]
 
 
 def test_nor_is_what_is_very_old() -> None:
-    late = LONGEST_S / MINUTE + 1
-    assert Judged(high(), [(0, 4), (late + 1, 4)]).take([(0.5, 6)]).changes == []
+    late = MAX_LATE_S / MINUTE + 1
+    assert Judged(high(), [(0, 4), (late + 1, 4)]).apply([(0.5, 6)]).changes == []
 
 
 def test_the_history_does_not_grow_for_ever() -> None:
-    assert len(msgspec.msgpack.encode(Judged(high(), each_minute(*[4] * 1000)).state)) < 2 * KEPT * 24 + 300
+    assert len(msgspec.msgpack.encode(Judged(high(), each_minute(*[4] * 1000)).state)) < 2 * HISTORY_READINGS * 24 + 300
 
 
 # A history
@@ -451,8 +452,8 @@ def test_the_history_does_not_grow_for_ever() -> None:
 def test_the_episodes_of_a_history_are_told_as_they_are_in_the_end() -> None:
     values = [6, 4, 6, 6, 6, 7, 4, 6]
     history = [Reading(minute * MINUTE, value) for minute, value in enumerate(values)]
-    found = replay(msgspec.structs.replace(high(delay=2), no_data=silence(3)), SENSOR, history, until=60 * MINUTE)
-    assert [(each.kind, each.since / MINUTE, each.state, each.peak) for each in found] == [
+    episodes = replay(msgspec.structs.replace(high(delay=2), no_data=no_data(3)), SENSOR, history, until=60 * MINUTE)
+    assert [(each.kind, each.since / MINUTE, each.state, each.peak) for each in episodes] == [
         ("high", 2, "cleared", 7),
         ("high", 7, "pending", 6),
         ("no_data", 7, "active", None),
@@ -465,7 +466,7 @@ def test_the_episodes_of_a_history_are_told_as_they_are_in_the_end() -> None:
 def test_an_open_episode_goes_on_by_new_limits() -> None:
     judged = Judged(high(), each_minute(6)).forget()
     judged.terms = high(8)
-    judged.take([(1, 9), (2, 7)])
+    judged.apply([(1, 9), (2, 7)])
     assert judged.said() == [("cleared", 2)]
     assert (judged.last.since, judged.last.limit) == (0, 8)
 
@@ -473,47 +474,47 @@ def test_an_open_episode_goes_on_by_new_limits() -> None:
 def test_where_there_are_fewer_limits_an_open_episode_goes_on_by_the_worst_that_is_left() -> None:
     judged = Judged(TWO, each_minute(9, 9)).forget()
     judged.terms = msgspec.structs.replace(TWO, high=TWO.high[:1])
-    assert judged.take([(2, 9), (3, 4)]).said() == [("cleared", 3)]
+    assert judged.apply([(2, 9), (3, 4)]).said() == [("cleared", 3)]
     assert judged.last.severity == "warning"
 
 
 def test_new_limits_are_no_sign_of_life() -> None:
-    judged = Judged(Terms(no_data=silence(60), holds=True), [(0, 1)])
-    judged.terms = msgspec.structs.replace(DOOR, no_data=silence(60))
-    assert judged.take([50, 61]).said("no_data") == [("raised", 60)]
+    judged = Judged(Terms(no_data=no_data(60), holds=True), [(0, 1)])
+    judged.terms = msgspec.structs.replace(SWITCH, no_data=no_data(60))
+    assert judged.apply([50, 61]).said("no_data") == [("raised", 60)]
 
 
 def test_where_a_kind_has_no_limits_any_more_its_episode_is_over() -> None:
     judged = Judged(high(), each_minute(6)).forget()
     judged.terms = Terms(low=(limit(0),))
-    assert judged.take([(1, 9)]).said() == [("cleared", 1)]
+    assert judged.apply([(1, 9)]).said() == [("cleared", 1)]
     judged = Judged(NO_DATA, [(0, 1), 3]).forget()
     judged.terms = high()
-    assert judged.take([4]).said() == [("cleared", 4)]
+    assert judged.apply([4]).said() == [("cleared", 4)]
 
 
 def test_what_was_judged_is_not_judged_again_by_new_limits() -> None:
     judged = Judged(high(8), each_minute(6, 6, 4))
     judged.terms = high()
-    assert judged.take([(3, 4), (0.5, 6)]).said() == []
+    assert judged.apply([(3, 4), (0.5, 6)]).said() == []
 
 
 def test_a_value_that_holds_is_judged_by_new_limits_at_once() -> None:
     judged = Judged(Terms(holds=True), [(0, 1)])
-    judged.terms = DOOR
-    assert judged.take([10, 15]).said() == [("pending", 10), ("raised", 15)]
+    judged.terms = SWITCH
+    assert judged.apply([10, 15]).said() == [("pending", 10), ("raised", 15)]
 
 
 def test_what_was_closed_by_hand_is_quiet_until_all_is_normal() -> None:
     judged = Judged(high(hysteresis=1), each_minute(6, 7)).forget().close("high", 1.5)
-    assert judged.take([(2, 8), (3, 4.5), (4, 8)]).changes == []
-    assert judged.take([(5, 4), (6, 8)]).said() == [("raised", 6)]
+    assert judged.apply([(2, 8), (3, 4.5), (4, 8)]).changes == []
+    assert judged.apply([(5, 4), (6, 8)]).said() == [("raised", 6)]
 
 
 def test_no_data_that_was_closed_by_hand_is_quiet_until_the_sensor_is_heard() -> None:
     judged = Judged(NO_DATA, [(0, 1), 3]).forget().close("no_data", 4)
-    assert judged.take([5, 600]).changes == []
-    assert judged.take([(601, 1), 604]).said() == [("raised", 604)]
+    assert judged.apply([5, 600]).changes == []
+    assert judged.apply([(601, 1), 604]).said() == [("raised", 604)]
 
 
 @pytest.mark.parametrize("values", [(6, 7, 4), (6, 7, 4, 8)])
@@ -521,36 +522,36 @@ def test_a_breach_after_what_was_closed_by_hand_is_another_though_its_closing_is
     values: tuple[float, ...],
 ) -> None:
     judged = Judged(high(reopen=10), each_minute(*values)).forget().close("high", 1.5)
-    judged.take(each_minute(*(6, 7, 4, 8)[len(values) :], start=len(values)))
+    judged.apply(each_minute(*(6, 7, 4, 8)[len(values) :], start=len(values)))
     assert judged.said() == [("raised", 3)]
     assert judged.last.since == 3 * MINUTE
-    assert judged.take([(4, 4), (5, 8)]).said() == [("raised", 3), ("cleared", 4), ("reopened", 5)]
+    assert judged.apply([(4, 4), (5, 8)]).said() == [("raised", 3), ("cleared", 4), ("reopened", 5)]
 
 
 def test_a_late_reading_does_not_bring_back_what_was_closed_by_hand() -> None:
     judged = Judged(high(reopen=10), each_minute(6, 7, 4, 8)).forget().close("high", 1.5).forget()
-    assert judged.take([(0.5, 9), (1.2, 9)]).said() == []
-    assert judged.take([(3.5, 9)]).said() == []
+    assert judged.apply([(0.5, 9), (1.2, 9)]).said() == []
+    assert judged.apply([(3.5, 9)]).said() == []
 
 
-def test_silence_after_that_which_was_closed_by_hand_is_another_though_its_closing_is_learned_later() -> None:
-    judged = Judged(Terms(no_data=silence(3, reopen=60)), [(0, 1), 3, (4, 1)]).forget().close("no_data", 3.5)
-    assert judged.take([7]).said() == [("raised", 7)]
+def test_no_data_after_one_closed_by_hand_is_another_though_its_closing_is_learned_later() -> None:
+    judged = Judged(Terms(no_data=no_data(3, reopen=60)), [(0, 1), 3, (4, 1)]).forget().close("no_data", 3.5)
+    assert judged.apply([7]).said() == [("raised", 7)]
     assert judged.last.since == 4 * MINUTE
 
 
 @pytest.mark.parametrize("levels", [1, 2])
 def test_an_episode_found_open_goes_on(levels: int) -> None:
     terms = msgspec.structs.replace(TWO, high=TWO.high[:levels])
-    found = Judged(terms, each_minute(6, 6, 6)).last
-    judged = Judged(terms, state=adopt(begin(SENSOR), found)).take([(0, 4), (3, 6), (4, 4)])
+    open_episode = Judged(terms, each_minute(6, 6, 6)).last
+    judged = Judged(terms, state=adopt(initial_state(SENSOR), open_episode)).apply([(0, 4), (3, 6), (4, 4)])
     assert judged.said() == [("cleared", 4)]
-    assert judged.last.since == found.since
+    assert judged.last.since == open_episode.since
 
 
 def test_no_data_found_open_goes_on() -> None:
-    found = Judged(NO_DATA, [(0, 1), 3]).last
-    judged = Judged(NO_DATA, [5, (6, 1)], adopt(begin(SENSOR), found))
+    open_episode = Judged(NO_DATA, [(0, 1), 3]).last
+    judged = Judged(NO_DATA, [5, (6, 1)], adopt(initial_state(SENSOR), open_episode))
     assert judged.said() == [("cleared", 6)]
 
 
@@ -559,7 +560,7 @@ EVENTS: Sequence[Event] = [*each_minute(4, 6, 6, 9, 9, 6), 6, (8, 6), (7, 4), 14
 
 @pytest.mark.parametrize("at", range(len(EVENTS) + 1))
 def test_a_snapshot_goes_on_as_if_nothing_had_happened(at: int) -> None:
-    terms = msgspec.structs.replace(TWO, no_data=silence(4), rate=RATE.rate)
+    terms = msgspec.structs.replace(TWO, no_data=no_data(4), rate=RATE.rate)
     whole = Judged(terms, EVENTS)
     before = Judged(terms, EVENTS[:at])
     state: Any = msgspec.msgpack.decode(msgspec.msgpack.encode(before.state), type=State)

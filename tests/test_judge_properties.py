@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alarms.judge import State, begin, close, judge
+from alarms.judge import State, close, initial_state, judge
 from alarms.model import (
     ACTIVE,
     CLEARED,
@@ -38,8 +38,8 @@ VALUES = st.one_of(st.none(), *[st.sampled_from([n / 2]) for n in range(-2, 20)]
 
 
 def limits(*at: float, rate: bool = False) -> st.SearchStrategy[tuple[Limit, ...]]:
-    one = st.tuples(SPANS, SPANS, st.sampled_from([0.0, 0.5, 2.0]), st.sampled_from([0.0, 5 * MINUTE]))
-    return st.tuples(*[one for _ in at]).map(
+    terms_of_limit = st.tuples(SPANS, SPANS, st.sampled_from([0.0, 0.5, 2.0]), st.sampled_from([0.0, 5 * MINUTE]))
+    return st.tuples(*[terms_of_limit for _ in at]).map(
         lambda terms: tuple(
             Limit(limit, "warning", delay, clear_delay, hysteresis, reopen, 5 * MINUTE if rate else 0.0)
             for limit, (delay, clear_delay, hysteresis, reopen) in zip(at, terms, strict=True)
@@ -48,7 +48,7 @@ def limits(*at: float, rate: bool = False) -> st.SearchStrategy[tuple[Limit, ...
 
 
 @st.composite
-def terms(draw: st.DrawFn, *, silence: bool = True) -> Terms:
+def terms(draw: st.DrawFn, *, no_data: bool = True) -> Terms:
     """Limits around 0 and 6; a switch is on above 0."""
     holds = draw(st.booleans())
     return Terms(
@@ -56,7 +56,7 @@ def terms(draw: st.DrawFn, *, silence: bool = True) -> Terms:
         low=draw(st.one_of(st.just(()), limits(0.0))),
         rate=() if holds else draw(st.one_of(st.just(()), limits(4.0, rate=True))),
         switch=draw(st.one_of(st.just(()), limits(1.0))),
-        no_data=draw(st.one_of(st.just(()), st.just((Limit(4 * MINUTE, "warning"),)))) if silence else (),
+        no_data=draw(st.one_of(st.just(()), st.just((Limit(4 * MINUTE, "warning"),)))) if no_data else (),
         holds=holds,
     )
 
@@ -65,11 +65,11 @@ def terms(draw: st.DrawFn, *, silence: bool = True) -> Terms:
 def histories(draw: st.DrawFn) -> list[Reading]:
     """Readings in order, mostly a minute apart, with gaps; some at the same time, told apart by their rank."""
     steps = draw(st.lists(st.tuples(st.sampled_from([0, 1, 1, 1, 1, 1, 2, 9]), VALUES), max_size=40))
-    time, found = 1000 * MINUTE, []
+    time, readings = 1000 * MINUTE, []
     for rank, (minutes, value) in enumerate(steps):
         time += minutes * MINUTE
-        found.append(Reading(time, value, rank))
-    return found
+        readings.append(Reading(time, value, rank))
+    return readings
 
 
 SENSOR = Sensor(1, 7, "T", "temperature", "", MINUTE, (1, None))
@@ -132,26 +132,26 @@ def test_any_order_of_late_and_duplicate_readings_comes_to_the_same(
     terms: Terms, history: list[Reading], random: Any
 ) -> None:
     in_order: Told = {}
-    run(terms, begin(SENSOR), history, in_order)
+    run(terms, initial_state(SENSOR), history, in_order)
     shuffled = history + random.choices(history, k=5) if history else []
     random.shuffle(shuffled)
     as_they_came: Told = {}
-    run(terms, begin(SENSOR), shuffled, as_they_came)
+    run(terms, initial_state(SENSOR), shuffled, as_they_came)
     assert by_values(as_they_came) == by_values(in_order)
 
 
 @QUICK
-@given(terms(silence=False), histories(), st.lists(st.integers(0, 40)), st.randoms(use_true_random=False))
+@given(terms(no_data=False), histories(), st.lists(st.integers(0, 40)), st.randoms(use_true_random=False))
 def test_so_it_does_where_time_passes_in_between(
     terms: Terms, history: list[Reading], ticks: list[int], random: Any
 ) -> None:
     end = history[-1].time + 60 * MINUTE if history else 0.0
     in_order: Told = {}
-    run(terms, begin(SENSOR), [*history, end], in_order)
+    run(terms, initial_state(SENSOR), [*history, end], in_order)
     events: list[Reading | float] = [*history, *(1000 * MINUTE + tick * MINUTE for tick in ticks if history)]
     random.shuffle(events)
     as_they_came: Told = {}
-    run(terms, begin(SENSOR), [*events, end], as_they_came)
+    run(terms, initial_state(SENSOR), [*events, end], as_they_came)
     assert as_they_came == in_order
 
 
@@ -161,7 +161,7 @@ def test_judging_again_from_a_snapshot_says_the_same_again(
     terms: Terms, history: list[Reading], data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(0, len(history)))
-    early, _ = run(terms, begin(SENSOR), history[:at], {})
+    early, _ = run(terms, initial_state(SENSOR), history[:at], {})
     state, said = early, []
     for reading in history[at:]:
         state, changes = judge(terms, state, reading)
@@ -188,9 +188,9 @@ def plain(terms: Terms) -> Terms:
 @given(terms(), histories())
 def test_hysteresis_and_delays_never_raise_what_the_plain_limit_would_not(terms: Terms, history: list[Reading]) -> None:
     end = history[-1].time + 60 * MINUTE if history else 0.0
-    _, said = run(terms, begin(SENSOR), [*history, end], {})
+    _, said = run(terms, initial_state(SENSOR), [*history, end], {})
     bare: Told = {}
-    run(plain(terms), begin(SENSOR), [*history, end], bare)
+    run(plain(terms), initial_state(SENSOR), [*history, end], bare)
     for what, time, episode in said:
         if what in (RAISED, WORSENED, REOPENED) and episode.kind != NO_DATA:
             assert any(
@@ -201,13 +201,13 @@ def test_hysteresis_and_delays_never_raise_what_the_plain_limit_would_not(terms:
 
 @QUICK
 @given(terms(), histories(), st.lists(st.tuples(st.integers(0, 500), st.booleans())))
-def test_silence_never_clears(terms: Terms, history: list[Reading], silence: list[tuple[int, bool]]) -> None:
+def test_a_gap_never_clears(terms: Terms, history: list[Reading], gap: list[tuple[int, bool]]) -> None:
     told: Told = {}
-    state, _ = run(terms, begin(SENSOR), history, told)
+    state, _ = run(terms, initial_state(SENSOR), history, told)
     before = by_values(told)
     start = history[-1].time if history else 0.0
     last = next((each.value for each in reversed(history) if each.value is not None), None)
-    times = sorted((start + minutes * MINUTE, fault) for minutes, fault in silence)
+    times = sorted((start + minutes * MINUTE, fault) for minutes, fault in gap)
     events = [Reading(time, None, 100) if fault else time for time, fault in times]
     _, said = run(terms, state, events, told)
     cleared = [change for change in said if change.what == CLEARED and change.episode.kind != NO_DATA]
@@ -229,18 +229,18 @@ def out(episode: Episode, value: float | None) -> bool:
 
 
 @QUICK
-@given(terms(silence=False), histories(), st.sampled_from([HIGH, LOW, RATE, SWITCH]), st.data())
+@given(terms(no_data=False), histories(), st.sampled_from([HIGH, LOW, RATE, SWITCH]), st.data())
 def test_a_closing_that_is_learned_later_comes_to_the_same_as_one_that_is_learned_at_once(
     terms: Terms, history: list[Reading], kind: str, data: st.DataObject
 ) -> None:
     moments = sorted({reading.time for reading in history})
     time = data.draw(st.sampled_from(moments or [0.0]))
     before = [reading for reading in history if reading.time <= time]
-    state, _ = close(terms, run(terms, begin(SENSOR), before, {})[0], kind, time)
+    state, _ = close(terms, run(terms, initial_state(SENSOR), before, {})[0], kind, time)
     at_once: list[Change] = []
     for reading in history[len(before) :]:
         state, changes = judge(terms, state, reading)
         at_once += changes
-    later, said = close(terms, run(terms, begin(SENSOR), history, {})[0], kind, time)
+    later, said = close(terms, run(terms, initial_state(SENSOR), history, {})[0], kind, time)
     assert said == [change for change in at_once if change.episode.kind == kind]
     assert later.evaluation == state.evaluation

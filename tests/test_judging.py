@@ -21,13 +21,13 @@ from ask import Ask
 from ask.answers import Alarm
 from ask.readings import Reading
 from db import tables
-from record import episodes, lease
+from record import episode_actions, lease
 from tests.clients import Client, connected
 from tests.judged import RULES, Course, holder, is_done, kept, outcome, steps, without
 from tests.serving import Serve
 from tests.serving_inside import serving_inside, until
 from tests.sites import Site, site
-from tests.test_cluster import beside
+from tests.test_several_processes import beside
 
 FAST = {"poll_interval": 0.1}
 FROZEN_S = 10.0
@@ -46,16 +46,16 @@ QUICK: list[dict[str, Any]] = [
 
 @pytest.fixture
 def built(each_database: dict[str, Any]) -> Iterator[Site]:
-    with site(each_database) as found:
-        found.settings = {"database": each_database, "rules": QUICK} | FAST
-        yield found
+    with site(each_database) as site_built:
+        site_built.settings = {"database": each_database, "rules": QUICK} | FAST
+        yield site_built
 
 
 @pytest.fixture
 async def north(mariadb_database: dict[str, Any]) -> AsyncIterator[Site]:
-    with site(mariadb_database) as found:
-        found.settings = {"database": mariadb_database, "rules": QUICK} | FAST
-        yield found
+    with site(mariadb_database) as site_built:
+        site_built.settings = {"database": mariadb_database, "rules": QUICK} | FAST
+        yield site_built
 
 
 def now() -> datetime:
@@ -113,7 +113,7 @@ async def test_one_frozen_for_ten_seconds_and_resumed_writes_nothing_twice_and_n
         first.thaw()
         await until(lambda: is_done(north), LONG_S)
         await until(lambda: without(outcome(north)) == course.episodes(), LONG_S)
-    assert len(kept(north)) == len({(one.sensor_name, one.kind, one.since) for one in kept(north)})
+    assert len(kept(north)) == len({(alarm.sensor_name, alarm.kind, alarm.since) for alarm in kept(north)})
     for told in transitions(north):
         assert told[0] in ("pending", "raised")
         assert told.count("raised") <= 1
@@ -130,7 +130,7 @@ async def test_a_delay_goes_on_through_a_restart(number: signal.Signals, built: 
         built.add("temperature", 6.5, warm := ago(-1.5))
         await asyncio.to_thread(server.start)
         await become(built, [["pending", "raised"]] * 2)
-        raised = {one.metric: one.raised for one in kept(built)}
+        raised = {alarm.metric: alarm.raised for alarm in kept(built)}
         assert raised == {"door": opened + timedelta(seconds=1), "temperature": warm}
 
 
@@ -160,7 +160,7 @@ async def snapshot_taken(built: Site, other_than: Sequence[Any] = ()) -> Sequenc
 async def test_one_that_finds_out_anew_goes_on_to_take_snapshots(built: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving_inside(built.settings):
         first = await snapshot_taken(built)
-        monkeypatch.setattr("alarm_service.judge_loop.MOST_WAITING", 0)
+        monkeypatch.setattr("alarm_service.judge_input.MOST_WAITING", 0)
         built.add("temperature", 9.0)
         await stands(built, "raised")
         monkeypatch.undo()
@@ -200,7 +200,7 @@ async def test_readings_that_come_while_the_judge_begins_are_judged_in_order(
         with suppress(TimeoutError):  # the passing of time clears a door's alarm a little later
             await until(lambda: outcome(built) == course.episodes(), LONG_S)
     assert outcome(built) == course.episodes()
-    assert last_told(built) >= {(one.sensor_name, one.kind, one.raised, one.cleared) for one in course.episodes()}
+    assert last_told(built) >= {(each.sensor_name, each.kind, each.raised, each.cleared) for each in course.episodes()}
 
 
 def last_told(built: Site) -> set[tuple[Any, ...]]:
@@ -208,8 +208,8 @@ def last_told(built: Site) -> set[tuple[Any, ...]]:
     journal = tables.alarm_journal.c
     with built.database.engine.connect() as connection:
         rows = connection.scalars(sa.select(journal.alarm).order_by(journal.transition_id)).all()
-    last = {one.alarm_id: one for one in (msgspec.json.decode(row, type=Alarm) for row in rows)}
-    return {(one.sensor_name, one.kind, one.raised, one.cleared) for one in last.values()}
+    last = {alarm.alarm_id: alarm for alarm in (msgspec.json.decode(row, type=Alarm) for row in rows)}
+    return {(alarm.sensor_name, alarm.kind, alarm.raised, alarm.cleared) for alarm in last.values()}
 
 
 async def test_a_late_reading_moves_the_end_of_what_is_over(built: Site, serve: Serve) -> None:
@@ -219,7 +219,7 @@ async def test_a_late_reading_moves_the_end_of_what_is_over(built: Site, serve: 
         built.add("temperature", 3.0, ago(1))
         await stands(built, "raised", "cleared")
         built.add("temperature", 3.0, back := ago(5))
-        await until(lambda: [one.cleared for one in kept(built)] == [back], LONG_S)
+        await until(lambda: [alarm.cleared for alarm in kept(built)] == [back], LONG_S)
         assert transitions(built) == [["raised", "cleared"]]
 
 
@@ -233,18 +233,18 @@ async def test_one_that_gets_worse_stays_so(built: Site, serve: Serve) -> None:
         built.add_all([*rows, (built.ids["door"], now(), 1.0)])
         # When the door's is raised, what was to be refreshed has been.
         await until(lambda: ["pending", "raised"] in transitions(built)[1:], LONG_S)
-        worse = next(one for one in kept(built) if one.kind == "high")
+        worse = next(alarm for alarm in kept(built) if alarm.kind == "high")
         assert (worse.severity, worse.value, worse.peak) == ("critical", 9.0, 9.0)
 
 
 async def test_one_that_came_late_and_gets_worse_as_it_comes_up_to_date_stays_so(
     built: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alarm_service.judge_loop.LOOK_S", 0.0)  # what has come up to date is looked for each time
+    monkeypatch.setattr("alarm_service.judge_loop.POLL_S", 0.0)  # late alarms that are up to date are checked each time
 
     def high() -> Alarm:
-        (found,) = (one for one in kept(built) if one.kind == "high")
-        return found
+        (alarm,) = (each for each in kept(built) if each.kind == "high")
+        return alarm
 
     built.execute("DELETE FROM reading")
     settings = built.settings | {"rules": [QUICK[0] | {"no_data": "3m"}]}
@@ -254,7 +254,7 @@ async def test_one_that_came_late_and_gets_worse_as_it_comes_up_to_date_stays_so
         await until(lambda: ["pending", "raised"] in transitions(built), LONG_S)
         assert high().late
     async with serving_inside(settings):
-        await until(lambda: ["raised"] in transitions(built), LONG_S)  # it is silent: so the judge has begun
+        await until(lambda: ["raised"] in transitions(built), LONG_S)  # it has no data: so the judge has started
         built.add("temperature", 9.0)
         await until(lambda: ["pending", "raised", "worsened"] in transitions(built), LONG_S)
         assert (high().severity, high().value, high().late) == ("critical", 9.0, False)
@@ -264,7 +264,9 @@ async def test_the_first_reading_of_a_new_sensor_is_judged(built: Site, serve: S
     async with serve(built.settings):
         await judges(built)
         with built.database.engine.begin() as connection:
-            built.ids["new"] = record.sites.sensor(connection, built.ids["south"], "new", "temperature", interval_s=60)
+            built.ids["new"] = record.sites.ensure_sensor(
+                connection, built.ids["south"], "new", "temperature", interval_s=60
+            )
         built.add("new", 9.0)
         assert (await stands(built, "raised")).sensor_name == "new"
 
@@ -272,7 +274,7 @@ async def test_the_first_reading_of_a_new_sensor_is_judged(built: Site, serve: S
 async def test_a_reading_that_came_before_its_sensor_was_known_is_judged_though_the_judge_has_begun_anew(
     built: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alarm_service.judge_loop.SNAPSHOT_S", 0.1)
+    monkeypatch.setattr("alarm_service.judge_snapshots.SNAPSHOT_S", 0.1)
     built.ids["new"] = max(built.ids[name] for name in ("temperature", "door", "far")) + 1
     async with serving_inside(built.settings):
         await judges(built)
@@ -280,7 +282,7 @@ async def test_a_reading_that_came_before_its_sensor_was_known_is_judged_though_
         await until(lambda: read_up_to(built) >= readings(built), LONG_S)
         assert kept(built) == []
     with built.database.engine.begin() as connection:
-        made = record.sites.sensor(connection, built.ids["south"], "new", "temperature", interval_s=60)
+        made = record.sites.ensure_sensor(connection, built.ids["south"], "new", "temperature", interval_s=60)
     assert made == built.ids["new"]
     async with serving_inside(built.settings):
         assert (await stands(built, "raised")).sensor_name == "new"
@@ -300,12 +302,12 @@ def readings(built: Site) -> int:
 
 
 async def test_a_rule_saved_in_one_process_holds_in_the_one_that_judges(north: Site, serve: Serve) -> None:
-    async with serve(north.settings) as one, serve(north.settings) as other:
+    async with serve(north.settings) as first, serve(north.settings) as second:
         await judges(north)
         north.add("temperature", 6.0, ago(3))
         north.add("temperature", 6.0, ago(1))
         before = await stands(north, "pending", "raised")
-        for server, limit in ((one, 7.0), (other, 6.5)):  # whichever does not judge is among them
+        for server, limit in ((first, 7.0), (second, 6.5)):  # whichever does not judge is among them
             async with connected("python", server.url) as client:
                 await save_rules(client, limit)
         async with beside(adding(north, 6.2)):
@@ -330,11 +332,11 @@ async def save_rules(client: Client, limit: float) -> None:
     assert answer["data"]["rules"] == rules
 
 
-async def test_silence_is_raised_once_and_ends_with_a_reading(built: Site, serve: Serve) -> None:
+async def test_no_data_is_raised_once_and_ends_with_a_reading(built: Site, serve: Serve) -> None:
     rules = [{"scope": {"metric": "temperature"}, "no_data": 2, "high": 5}]
     async with serve(built.settings | {"rules": rules}):
         await judges(built)
-        # One that was never read: where the judge meets an old reading first, the silence since that one goes on.
+        # One that was never read: if the judge meets an old reading first, the alarm that began with it goes on.
         built.add("far", 9.0, last := now())
         await until(
             lambda: of_kinds(built, "Far") == {("no_data", last): ["raised"], ("high", last): ["raised"]}, LONG_S
@@ -346,9 +348,9 @@ async def test_silence_is_raised_once_and_ends_with_a_reading(built: Site, serve
 
 def of_kinds(built: Site, sensor_name: str) -> dict[tuple[str, Any], list[str]]:
     """The transitions of each alarm of a sensor, by its kind and beginning."""
-    found = [one for one in kept(built) if one.sensor_name == sensor_name]
+    alarms = [alarm for alarm in kept(built) if alarm.sensor_name == sensor_name]
     told = steps(built)
-    return {(one.kind, one.since): told[one.alarm_id] for one in found}
+    return {(alarm.kind, alarm.since): told[alarm.alarm_id] for alarm in alarms}
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -364,7 +366,7 @@ async def test_a_breach_that_begins_anew_while_an_alarm_is_closed_by_hand_is_ano
         if number == 1:
             built.add("temperature", 9.5, again := now())
         await become(built, [["raised", "closed"], ["raised"]])
-        assert [one.since for one in kept(built)] == [alarm.since, again]
+        assert [alarm.since for alarm in kept(built)] == [alarm.since, again]
 
 
 def close_and_go_on(built: Site, alarm: Alarm, readings: Sequence[tuple[float, datetime]]) -> None:
@@ -372,25 +374,25 @@ def close_and_go_on(built: Site, alarm: Alarm, readings: Sequence[tuple[float, d
     number = ask.episodes.episode_id(alarm.alarm_id)
     assert number is not None
     with built.database.engine.begin() as connection:
-        episodes.close(connection, number, "Li", "repaired", lease.lock(connection, LEASE))
+        episode_actions.close(connection, number, "Li", "repaired", lease.lock(connection, LEASE))
         record.readings.add(connection, [(built.ids["temperature"], time, value) for value, time in readings])
 
 
-async def test_a_storehouse_that_falls_silent_as_a_whole_is_one_alarm_with_the_single_ones_as_its_parts(
+async def test_a_storehouse_without_data_is_one_alarm_with_those_of_its_sensors_as_parts(
     north: Site, serve: Serve
 ) -> None:
     names = [f"rack {number}" for number in range(5)]
     with north.database.engine.begin() as connection:
         for name in names:
-            sensor_id = record.sites.sensor(connection, north.ids["south"], name, "temperature", interval_s=60)
+            sensor_id = record.sites.ensure_sensor(connection, north.ids["south"], name, "temperature", interval_s=60)
             north.ids[name] = sensor_id
     async with serve(north.settings | {"rules": [{"no_data": 3}]}):
         await judges(north)
         for name in names:
             north.add(name, 4.0)
-        await until(lambda: len(silent(north)) == 6, LONG_S)
-        cause = next(one for one in silent(north) if one.sensor_id is None)
-        await until(lambda: sum(one.cause == cause.alarm_id for one in silent(north)) == 5, LONG_S)
+        await until(lambda: len(alarms_of_south(north)) == 6, LONG_S)
+        cause = next(alarm for alarm in alarms_of_south(north) if alarm.sensor_id is None)
+        await until(lambda: sum(alarm.cause == cause.alarm_id for alarm in alarms_of_south(north)) == 5, LONG_S)
         assert (cause.kind, cause.severity, cause.state) == ("no_data", "critical", "active")
         async with beside(keeping_on(north, names[:4])):
             await until(lambda: cause_of(north).state == "cleared", LONG_S)
@@ -400,19 +402,19 @@ async def test_a_storehouse_that_falls_silent_as_a_whole_is_one_alarm_with_the_s
 async def test_a_database_that_does_not_answer_for_long_is_one_alarm_of_all_storehouses(
     taken_over: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alarms.outages.LOST_S", 2.0)
+    monkeypatch.setattr("alarms.outages.DATABASE_OUTAGE_AFTER_S", 2.0)
     path, where = tmp_path / "site.db", {"path": str(tmp_path / "state.db")}
     with site({"path": str(path)}) as built:
-        place = {"store_house_id": built.ids["north"]}
+        north = {"store_house_id": built.ids["north"]}
     settings = {"database": {"path": str(path), "map": {}}, "state": where} | FAST
     with site(where) as state, closing(sqlite3.connect(path, isolation_level=None)) as writer:
         # In WAL mode, which our own files are in, nobody can keep readers out; a site's own may be in the older one.
         writer.execute("PRAGMA journal_mode=DELETE")
         if taken_over:
             with state.database.engine.begin() as connection:
-                lease.hold(connection, LEASE, "another", timedelta(days=1))
+                lease.acquire(connection, LEASE, "another", timedelta(days=1))
         async with serving_inside(settings) as inside, connected("python", inside.url) as client:
-            await client.call("register", place)
+            await client.call("register", north)
             if not taken_over:
                 await snapshot_taken(state)
             writer.execute("BEGIN EXCLUSIVE")
@@ -432,12 +434,12 @@ def duration(start: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
-def silent(built: Site) -> list[Alarm]:
-    return [one for one in kept(built) if one.store_house_id == built.ids["south"]]
+def alarms_of_south(built: Site) -> list[Alarm]:
+    return [alarm for alarm in kept(built) if alarm.store_house_id == built.ids["south"]]
 
 
 def cause_of(built: Site) -> Alarm:
-    return next(one for one in silent(built) if one.sensor_id is None)
+    return next(alarm for alarm in alarms_of_south(built) if alarm.sensor_id is None)
 
 
 async def keeping_on(built: Site, names: list[str]) -> None:

@@ -21,10 +21,10 @@ def sites(mariadb: MariaDB) -> Iterator[list[Site]]:
     names = [f"kills_{random.randrange(10**9)}_{number}" for number in range(2)]
     for name in names:
         mariadb.create_database(name)
-    with site(mariadb.settings(names[0])) as one, site(mariadb.settings(names[1])) as other:
-        for built, name in ((one, names[0]), (other, names[1])):
+    with site(mariadb.settings(names[0])) as first, site(mariadb.settings(names[1])) as second:
+        for built, name in ((first, names[0]), (second, names[1])):
             built.settings = {"database": mariadb.settings(name), "poll_interval": 0.1, "rules": RULES}
-        yield [one, other]
+        yield [first, second]
 
 
 @in_both_sizes
@@ -43,7 +43,7 @@ async def test_a_server_killed_at_random_moments_comes_to_the_same_alarms_and_ac
     say(f"killed {size.kills} times: {len(outcome(disturbed))} of {len(outcome(undisturbed))} alarms")
     assert outcome(disturbed) == outcome(undisturbed)
     assert without(outcome(undisturbed)) == course.episodes()
-    assert any(one.acknowledged_by == PERSON for one in outcome(disturbed))
+    assert any(episode.acknowledged_by == PERSON for episode in outcome(disturbed))
     for told in (steps(built) for built in sites):
         assert all(transitions[0] in ("pending", "raised") for transitions in told.values())
     assert told_of(disturbed) == told_of(undisturbed)
@@ -53,15 +53,15 @@ def told_of(built: Site) -> set[tuple[str, str, Any, tuple[str, ...]]]:
     """What those who watch were told of each alarm of the sensor whose readings come in time."""
     told = steps(built)
     return {
-        (str(one.sensor_name), one.kind, one.since, tuple(told[one.alarm_id]))
-        for one in kept(built)
-        if one.sensor_name == "rack"
+        (str(alarm.sensor_name), alarm.kind, alarm.since, tuple(told[alarm.alarm_id]))
+        for alarm in kept(built)
+        if alarm.sensor_name == "rack"
     }
 
 
 async def play(course: Course, built: Site, server: StorewatchServer, pace_s: float) -> None:
     """Commit the course step by step; some of the alarms are acknowledged as soon as they are raised."""
-    seen = {course.step_of(one.raised): one for one in some(course.episodes(), "rack", 3)}
+    seen = {course.step_of(episode.raised): episode for episode in some(course.episodes(), "rack", 3)}
     for step in range(course.length):
         await asyncio.to_thread(built.add_all, course.rows(built, step))
         if step in seen:

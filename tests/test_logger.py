@@ -13,7 +13,7 @@ from tests.clients import connected
 from tests.serving import ROOT, Serve, StorewatchServer
 from tests.sites import site
 
-LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR) \w+: ")
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR) [\w.]+: ")
 FORGED = "2026-01-01 00:00:00,000 ERROR main: forged"
 ENDS = ("\n", "\r\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x1b[2K", "\u202e", "\ud800")
 # As the server configures it; what is logged came from outside.
@@ -63,16 +63,16 @@ def test_a_trace_for_people_is_indented_below_its_line() -> None:
 def test_for_machines_each_record_is_one_object_on_a_line_of_its_own() -> None:
     text = logged("json")
     assert text.isascii()
-    found = [json.loads(line) for line in text.splitlines()]
-    assert len(found) == len(ENDS) + 2
-    assert found[0] == {
-        "time": found[0]["time"],
+    objects = [json.loads(line) for line in text.splitlines()]
+    assert len(objects) == len(ENDS) + 2
+    assert objects[0] == {
+        "time": objects[0]["time"],
         "level": "WARNING",
         "logger": "test",
         "message": f"an event named\n{FORGED}",
     }
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", found[0]["time"])
-    failed, last = found[-2:]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", objects[0]["time"])
+    failed, last = objects[-2:]
     assert (failed["message"], failed["connection"]) == ("failed", "abc")
     assert failed["trace"].startswith("Traceback (most recent call last):\n")
     assert FORGED in failed["trace"]
@@ -86,20 +86,20 @@ async def test_a_record_says_for_which_connection_it_was_done(serve: Serve, mari
     with site(mariadb_database) as built:
         settings = {"database": mariadb_database, "log_level": "DEBUG", "log_format": "json"}
         async with serve(settings, traceback_allowed=True) as server:
-            async with connected("python", server.url) as one, connected("python", server.url) as other:
+            async with connected("python", server.url) as client, connected("python", server.url) as other_client:
                 built.execute("ALTER TABLE organisation RENAME TO away")
-                assert (await other.call("orgs"))["error"]["code"] == "internal"
-                assert (await one.call("unregister"))["ok"]
+                assert (await other_client.call("orgs"))["error"]["code"] == "internal"
+                assert (await client.call("unregister"))["ok"]
             await server.terminate()
-            found = records(server)
-    came = [one["connection"] for one in found if one["message"].startswith("connected from")]
+            logged_records = records(server)
+    came = [record["connection"] for record in logged_records if record["message"].startswith("connected from")]
     assert len(set(came)) == 2
-    (failed,) = (one for one in found if one["message"] == "orgs failed")
+    (failed,) = (record for record in logged_records if record["message"] == "orgs failed")
     assert (failed["connection"], failed["level"], failed["logger"]) == (came[1], "ERROR", "server")
     assert "doesn't exist" in failed["trace"]
-    went = [one["connection"] for one in found if one["message"].startswith("disconnected")]
+    went = [record["connection"] for record in logged_records if record["message"].startswith("disconnected")]
     assert sorted(went) == sorted(came)
-    (stopping,) = (one for one in found if one["message"] == "stopping")
+    (stopping,) = (record for record in logged_records if record["message"] == "stopping")
     assert "connection" not in stopping
 
 
@@ -113,7 +113,7 @@ async def test_so_does_one_of_a_worker_thread(serve: Serve, tmp_path: Path) -> N
             (sid,) = re.findall(r" server: (\S+) connected from", server.log())
             lines = server.log().splitlines()
     (lost,) = (line for line in lines if "no such table: organisation" in line)
-    assert re.search(rf" DEBUG database: {sid} sqlite .*\\n\[SQL: SELECT .*\\nFROM ", lost)
+    assert re.search(rf" DEBUG db.database: {sid} sqlite .*\\n\[SQL: SELECT .*\\nFROM ", lost)
     assert all(LINE.match(line) for line in lines)
 
 

@@ -18,14 +18,14 @@ from tornado.httpclient import AsyncHTTPClient
 
 from live.storehouse_feed import room
 from tests import credentials
-from tests.clients import AccessDenied, connected
+from tests.clients import ConnectRefused, connected
 from tests.serving import ROOT, Serve, StorewatchServer, served
 from tests.serving_inside import serving_inside, until
 from tests.sites import Site, site
 from transport.recipients import Recipients
 
 HANG = 60.0  # seconds; only what hangs takes so long
-LOOK_S = 0.05
+POLL_S = 0.05
 NOBODY = 10**9  # an id that nothing has
 DEPLOY = ROOT / "deploy"
 DOCUMENTATION = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ Figures = dict[str, float]
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Site]:
+def our_site(tmp_path: Path) -> Iterator[Site]:
     where = {"path": str(tmp_path / "site.db")}
     with site(where) as built:
         built.settings = {"database": where, "poll_interval": 0.05}
@@ -49,26 +49,28 @@ async def page(url: str, accept: str = "text/plain") -> str:
 
 
 def figures(text: str) -> Figures:
-    return {_written(sample.name, sample.labels): sample.value for one in families(text) for sample in one.samples}
+    return {
+        _written(sample.name, sample.labels): sample.value for family in families(text) for sample in family.samples
+    }
 
 
 def _written(name: str, labels: dict[str, str]) -> str:
-    told = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
-    return f"{name}{{{told}}}" if told else name
+    label_text = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+    return f"{name}{{{label_text}}}" if label_text else name
 
 
 async def become(url: str, condition: Callable[[Figures], bool]) -> Figures:
     """Wait until the figures are so; return them."""
     async with asyncio.timeout(HANG):
-        while not condition(found := figures(await page(url))):  # noqa: ASYNC110 - it is asked, and tells nobody
-            await asyncio.sleep(LOOK_S)
-    return found
+        while not condition(metrics := figures(await page(url))):  # noqa: ASYNC110 - it is asked, and tells nobody
+            await asyncio.sleep(POLL_S)
+    return metrics
 
 
-async def test_the_figures_move_with_what_happens(own: Site, serve: Serve) -> None:
+async def test_the_figures_move_with_what_happens(our_site: Site, serve: Serve) -> None:
     answered = 'storewatch_query_seconds_count{outcome="answered",question="organisations.organisations"}'
-    refused = 'storewatch_query_seconds_count{outcome="refused",question="storehouses.storehouses"}'
-    async with serve(own.settings) as server:
+    refused = 'storewatch_query_seconds_count{outcome="refused",question="organisations.organisation"}'
+    async with serve(our_site.settings) as server:
         before = figures(await page(server.url))
         assert before["storewatch_connections"] == before["storewatch_connects_total"] == 0
         assert before["storewatch_pushes_total"] == 0
@@ -85,14 +87,14 @@ async def test_the_figures_move_with_what_happens(own: Site, serve: Serve) -> No
                 assert asked[f'storewatch_refusals_total{{code="{code}"}}'] == 1
             assert asked['storewatch_refusals_total{code="internal"}'] == 0
 
-            await client.call("register", own.ids["north"])
-            await client.call("register", {"store_house_id": own.ids["north"]})
-            own.add("temperature", 5.5)
+            await client.call("register", our_site.ids["north"])
+            await client.call("register", {"store_house_id": our_site.ids["north"]})
+            our_site.add("temperature", 5.5)
             pushed = await become(server.url, lambda now: now["storewatch_pushes_total"] >= 1)
             assert pushed["storewatch_tick_seconds_count"] > before["storewatch_tick_seconds_count"]
             assert pushed["storewatch_data_age_seconds"] < HANG
 
-            own.raise_alarm("temperature", datetime.now(UTC))
+            our_site.raise_alarm("temperature", datetime.now(UTC))
             alarmed = await become(server.url, lambda now: now['storewatch_alarms_open{severity="warning"}'] == 1)
             assert alarmed['storewatch_alarm_transitions_total{transition="site"}'] == 1
             assert alarmed['storewatch_alarm_transitions_total{transition="raised"}'] == 0
@@ -101,78 +103,78 @@ async def test_the_figures_move_with_what_happens(own: Site, serve: Serve) -> No
         assert left["storewatch_connects_total"] == 1
 
 
-async def test_our_own_alarms_are_counted_by_what_happens_to_them(own: Site, serve: Serve) -> None:
+async def test_our_own_alarms_are_counted_by_what_happens_to_them(our_site: Site, serve: Serve) -> None:
     rules = [{"scope": {"metric": "temperature"}, "high": {"limit": 8, "severity": "critical", "reopen": 0}}]
-    async with serve(own.settings | {"rules": rules}) as server:
+    async with serve(our_site.settings | {"rules": rules}) as server:
         await become(server.url, lambda now: now["storewatch_judging"] == 1)
-        own.add("temperature", 9.0)
-        found = await become(server.url, lambda now: now['storewatch_alarms_open{severity="critical"}'] == 1)
-        assert found['storewatch_alarm_transitions_total{transition="raised"}'] == 1
-        own.add("temperature", 4.0)
-        found = await become(server.url, lambda now: now['storewatch_alarms_open{severity="critical"}'] == 0)
-        assert found['storewatch_alarm_transitions_total{transition="cleared"}'] == 1
-        assert found['storewatch_alarm_transitions_total{transition="site"}'] == 0
+        our_site.add("temperature", 9.0)
+        values = await become(server.url, lambda now: now['storewatch_alarms_open{severity="critical"}'] == 1)
+        assert values['storewatch_alarm_transitions_total{transition="raised"}'] == 1
+        our_site.add("temperature", 4.0)
+        values = await become(server.url, lambda now: now['storewatch_alarms_open{severity="critical"}'] == 0)
+        assert values['storewatch_alarm_transitions_total{transition="cleared"}'] == 1
+        assert values['storewatch_alarm_transitions_total{transition="site"}'] == 0
 
 
-async def test_a_browser_that_reads_too_slowly_is_counted_and_one_that_is_cut_off(own: Site) -> None:
-    async with serving_inside(own.settings) as inside, connected("python", inside.url) as client:
-        await until(lambda: inside.house.browsers.connects)
-        manager = inside.house.sio.manager
+async def test_a_browser_that_reads_too_slowly_is_counted_and_one_that_is_cut_off(our_site: Site) -> None:
+    async with serving_inside(our_site.settings) as inside, connected("python", inside.url) as client:
+        await until(lambda: inside.server.namespace.connects)
+        manager = inside.server.sio.manager
         (sid,) = manager.rooms["/"][None]
         recipients = Recipients([room(sid)])
         # The client lives in this very loop, and pushing never waits: it reads nothing meanwhile.
         for _ in range(200):
             await manager.push("picture", "x" * 100_000, recipients, "picture")
-        assert manager.conflated > 0
+        assert manager.coalesced > 0
         await manager.push("picture", "x" * 1_000_000, recipients)
         assert manager.pushed == 201
-        assert manager.closed == {"unsent": 1}
+        assert manager.closed_slow_clients == {"unsent": 1}
         await client.disconnected.wait()
-        found = figures(await page(inside.url))
-        assert found["storewatch_pushes_total"] == 201
-        assert found["storewatch_conflations_total"] == manager.conflated
-        assert found['storewatch_cutoffs_total{reason="unsent"}'] == 1
-        assert found['storewatch_cutoffs_total{reason="stuck"}'] == 0
+        values = figures(await page(inside.url))
+        assert values["storewatch_pushes_total"] == 201
+        assert values["storewatch_coalesced_messages_total"] == manager.coalesced
+        assert values['storewatch_closed_clients_total{reason="unsent"}'] == 1
+        assert values['storewatch_closed_clients_total{reason="stuck"}'] == 0
 
 
-async def test_who_is_not_let_in_is_counted(own: Site, serve: Serve) -> None:
-    async with serve(own.settings | {"access": credentials.access(credentials.user())}) as server:
+async def test_who_is_not_let_in_is_counted(our_site: Site, serve: Serve) -> None:
+    async with serve(our_site.settings | {"access": credentials.access(credentials.user())}) as server:
         for _ in range(2):
             await credentials.post(f"{server.url}login", "name=li&password=wrong")
-        with pytest.raises(AccessDenied):
+        with pytest.raises(ConnectRefused):
             async with connected("python", server.url):
                 pass
         shown = {"Authorization": f"Bearer {credentials.token()}"}
-        found = figures((await credentials.fetch(f"{server.url}metrics", headers=shown)).body.decode())
-    assert found['storewatch_access_refusals_total{action="login_refused"}'] == 2
-    assert found['storewatch_access_refusals_total{action="connect_refused"}'] == 1
+        values = figures((await credentials.fetch(f"{server.url}metrics", headers=shown)).body.decode())
+    assert values['storewatch_access_refusals_total{action="login_refused"}'] == 2
+    assert values['storewatch_access_refusals_total{action="connect_refused"}'] == 1
 
 
-async def test_the_figures_are_in_no_registry_but_their_own(own: Site) -> None:
-    async with serving_inside(own.settings) as inside:
+async def test_the_figures_are_in_no_registry_but_their_own(our_site: Site) -> None:
+    async with serving_inside(our_site.settings) as inside:
         assert "storewatch_connections" in await page(inside.url)
         assert b"storewatch" not in generate_latest(REGISTRY)
-    async with serving_inside(own.settings) as another:
+    async with serving_inside(our_site.settings) as another:
         assert figures(await page(another.url))["storewatch_tick_seconds_count"] < NOBODY
 
 
-async def test_what_comes_from_outside_is_in_no_label(own: Site, serve: Serve) -> None:
+async def test_what_comes_from_outside_is_in_no_label(our_site: Site, serve: Serve) -> None:
     planted = 'planted"} 1\nplanted'
-    async with serve(own.settings) as server:
+    async with serve(our_site.settings) as server:
         async with connected("python", server.url, query={"tab": planted}) as client:
             for event in (planted, "orgs", "register", "storehouses", "queryAlarms"):
                 await client.call(event, planted)
                 await client.call(event, {planted: planted, "store_house_id": planted, "org_id": planted})
-        own.raise_alarm("temperature", datetime.now(UTC), severity="planted", kind="planted")
+        our_site.raise_alarm("temperature", datetime.now(UTC), severity="planted", kind="planted")
         await become(server.url, lambda now: now['storewatch_alarms_open{severity="warning"}'] == 1)
         assert "planted" not in await page(server.url)
 
 
-async def test_who_prefers_it_gets_openmetrics(own: Site, serve: Serve) -> None:
-    async with serve(own.settings) as server:
+async def test_who_prefers_it_gets_openmetrics(our_site: Site, serve: Serve) -> None:
+    async with serve(our_site.settings) as server:
         text = await page(server.url, "application/openmetrics-text; version=1.0.0")
     assert text.endswith("# EOF\n")
-    assert "storewatch_connects" in {one.name for one in openmetrics(text)}  # type: ignore[no-untyped-call]
+    assert "storewatch_connects" in {family.name for family in openmetrics(text)}  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +184,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Metric]:
     where = {"path": str(folder / "site.db")}
     with site(where), served(StorewatchServer(folder, {"database": where})) as server:
         text = asyncio.run(come_and_go(server.url))
-    return [one for one in families(text) if not one.name.endswith("_created")]
+    return [family for family in families(text) if not family.name.endswith("_created")]
 
 
 async def come_and_go(url: str) -> str:
@@ -192,33 +194,33 @@ async def come_and_go(url: str) -> str:
     return await page(url)
 
 
-def name_of(one: Metric) -> str:
-    return f"{one.name}_total" if one.type == "counter" else one.name
+def name_of(metric: Metric) -> str:
+    return f"{metric.name}_total" if metric.type == "counter" else metric.name
 
 
-def labels_of(one: Metric) -> dict[str, set[str]]:
+def labels_of(metric: Metric) -> dict[str, set[str]]:
     """Each label's values."""
-    found: dict[str, set[str]] = {}
-    for sample in one.samples:
+    labels: dict[str, set[str]] = {}
+    for sample in metric.samples:
         for label, value in sample.labels.items():
-            found.setdefault(label, set()).add(value)
-    found.pop("le", None)  # of a histogram's buckets
-    return found
+            labels.setdefault(label, set()).add(value)
+    labels.pop("le", None)  # of a histogram's buckets
+    return labels
 
 
 def test_the_documentation_tells_of_each_figure_and_of_no_other(everything: list[Metric]) -> None:
-    told = {
+    documented = {
         (name, kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in ROW.findall(DOCUMENTATION)
     }
-    assert told == {(name_of(one), one.type, frozenset(labels_of(one))) for one in everything}
+    assert documented == {(name_of(metric), metric.type, frozenset(labels_of(metric))) for metric in everything}
 
 
 def test_it_tells_of_each_value_of_a_label_too(everything: list[Metric]) -> None:
-    told = {name: set(re.findall(r"`([^`]+)`", meaning)) for name, _, _, meaning in ROW.findall(DOCUMENTATION)}
-    for one in everything:
-        for label, values in labels_of(one).items():
+    documented = {name: set(re.findall(r"`([^`]+)`", meaning)) for name, _, _, meaning in ROW.findall(DOCUMENTATION)}
+    for metric in everything:
+        for label, values in labels_of(metric).items():
             if label != "question":
-                assert values <= told[name_of(one)]
+                assert values <= documented[name_of(metric)]
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -241,16 +243,16 @@ def expressions() -> list[str]:
 
 def selectors(expression: str) -> list[promql_parser.VectorSelector]:
     """Where a PromQL expression names a figure; raises ValueError where it is none."""
-    found: list[promql_parser.VectorSelector] = []
+    vector_selectors: list[promql_parser.VectorSelector] = []
 
     def visit(node: promql_parser.Expr) -> None:
         if isinstance(node, promql_parser.MatrixSelector):
-            found.append(node.vector_selector)
+            vector_selectors.append(node.vector_selector)
         elif isinstance(node, promql_parser.VectorSelector):
-            found.append(node)
+            vector_selectors.append(node)
 
     promql_parser.walk(promql_parser.parse(expression), visit)
-    return found
+    return vector_selectors
 
 
 def grouped_by(expression: str) -> set[str]:
@@ -259,8 +261,8 @@ def grouped_by(expression: str) -> set[str]:
 
 def test_alerts_and_dashboard_ask_for_figures_and_labels_that_there_are(everything: list[Metric]) -> None:
     labels: dict[str, set[str]] = {"up": {"job", "instance"}}
-    for one in everything:
-        for sample in one.samples:
+    for metric in everything:
+        for sample in metric.samples:
             # Prometheus adds the two to whatever it asks.
             labels.setdefault(sample.name, {"job", "instance"}).update(sample.labels)
     for expression in expressions():
@@ -274,12 +276,12 @@ def test_alerts_and_dashboard_ask_for_figures_and_labels_that_there_are(everythi
 
 def test_alerts_and_dashboard_ask_for_values_that_there_are(everything: list[Metric]) -> None:
     """Those of `redis`, which this server has none of, and of what has not happened, are told in the documentation."""
-    told = set(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", DOCUMENTATION))
+    documented = set(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", DOCUMENTATION))
     for expression in expressions():
         for selector in selectors(expression):
             for matcher in selector.matchers.matchers:
                 if matcher.name not in ("job", "instance"):
-                    assert set(matcher.value.split("|")) <= told, expression
+                    assert set(matcher.value.split("|")) <= documented, expression
 
 
 def test_each_alert_is_complete_and_told_of_in_the_documentation() -> None:
@@ -299,8 +301,11 @@ def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     assert len({panel["id"] for panel in panels()}) == len(panels())
     for panel in panels():
-        place = panel["gridPos"]
-        columns, rows = range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
+        position = panel["gridPos"]
+        columns, rows = (
+            range(position["x"], position["x"] + position["w"]),
+            range(position["y"], position["y"] + position["h"]),
+        )
         cells = {(x, y) for x in columns for y in rows}
         assert not cells & taken
         assert columns.stop <= 24

@@ -34,119 +34,119 @@ def reading(value: float | None, time: datetime = NOW, sensor_id: int = 1, rank:
 @pytest.fixture
 def newest() -> Newest:
     """One storehouse with one sensor that reports each minute, and one that reports changes only."""
-    one = Newest()
-    one.learn([storehouse(1)], [sensor(1), sensor(2, None)], NOW)
-    return one
+    newest = Newest()
+    newest.set_directory([storehouse(1)], [sensor(1), sensor(2, None)], NOW)
+    return newest
 
 
 def env(newest: Newest, now: datetime = NOW, sensor_id: int = 1) -> Env:
     told = newest.envs(1, now)
-    assert [msgspec.json.decode(one, type=Env) for one in newest.encoded(1, now)] == told
-    return next(one for one in told if one.sensor_id == sensor_id)
+    assert [msgspec.json.decode(encoded, type=Env) for encoded in newest.encoded(1, now)] == told
+    return next(env for env in told if env.sensor_id == sensor_id)
 
 
 def test_the_newest_by_time_counts_and_a_late_reading_does_not_replace_it(newest: Newest) -> None:
-    assert newest.take([reading(1.0)], NOW) == {1}
-    assert newest.take([reading(2.0, NOW - SECOND)], NOW) == set()
-    assert newest.take([reading(4.0, NOW + SECOND), reading(3.0, NOW)], NOW) == {1}
+    assert newest.add_readings([reading(1.0)], NOW) == {1}
+    assert newest.add_readings([reading(2.0, NOW - SECOND)], NOW) == set()
+    assert newest.add_readings([reading(4.0, NOW + SECOND), reading(3.0, NOW)], NOW) == {1}
     assert (env(newest).value, env(newest).time) == (4.0, NOW + SECOND)
 
 
 def test_of_equally_new_readings_the_one_with_the_highest_rank_counts(newest: Newest) -> None:
-    newest.take([reading(2.0, rank=2), reading(1.0, rank=1)], NOW)
-    assert newest.take([reading(0.0, rank=0)], NOW) == set()
+    newest.add_readings([reading(2.0, rank=2), reading(1.0, rank=1)], NOW)
+    assert newest.add_readings([reading(0.0, rank=0)], NOW) == set()
     assert env(newest).value == 2.0
-    newest.take([reading(3.0, rank=3)], NOW)
+    newest.add_readings([reading(3.0, rank=3)], NOW)
     assert env(newest).value == 3.0
 
 
 def test_of_equally_new_readings_without_a_rank_the_last_counts(newest: Newest) -> None:
-    newest.take([reading(1.0), reading(2.0)], NOW)
-    newest.take([reading(3.0)], NOW)
+    newest.add_readings([reading(1.0), reading(2.0)], NOW)
+    newest.add_readings([reading(3.0)], NOW)
     assert env(newest).value == 3.0
 
 
 def test_the_same_reading_again_changes_nothing(newest: Newest) -> None:
-    newest.take([reading(1.0)], NOW)
-    assert newest.take([reading(1.0)], NOW) == set()
+    newest.add_readings([reading(1.0)], NOW)
+    assert newest.add_readings([reading(1.0)], NOW) == set()
 
 
 def test_a_reading_too_far_ahead_is_never_the_newest(newest: Newest) -> None:
-    newest.take([reading(1.0)], NOW)
-    assert newest.take([reading(2.0, NOW + AHEAD + INSTANT)], NOW) == set()
+    newest.add_readings([reading(1.0)], NOW)
+    assert newest.add_readings([reading(2.0, NOW + AHEAD + INSTANT)], NOW) == set()
     assert env(newest, NOW + 2 * AHEAD).value == 1.0
-    assert newest.take([reading(2.0, NOW + AHEAD)], NOW) == {1}
+    assert newest.add_readings([reading(2.0, NOW + AHEAD)], NOW) == {1}
     assert env(newest).value == 2.0
 
 
 def test_what_came_before_the_clock_was_set_back_does_not_hide_what_comes_after(newest: Newest) -> None:
-    newest.take([reading(1.0)], NOW)
+    newest.add_readings([reading(1.0)], NOW)
     back = NOW - timedelta(hours=1)
-    assert newest.take([reading(2.0, back)], back) == {1}
+    assert newest.add_readings([reading(2.0, back)], back) == {1}
     assert newest.envs(1, back)[0].value == 2.0
 
 
 def test_a_reading_goes_stale_when_it_is_older_than_three_intervals(newest: Newest) -> None:
-    newest.take([reading(1.0)], NOW)
+    newest.add_readings([reading(1.0)], NOW)
     assert env(newest, NOW + AGE).quality == "good"
     assert env(newest, NOW + AGE + INSTANT).quality == "stale"
 
 
 def test_a_sensor_without_an_interval_never_goes_stale(newest: Newest) -> None:
-    newest.take([reading(1.0, sensor_id=2)], NOW)
+    newest.add_readings([reading(1.0, sensor_id=2)], NOW)
     later = NOW + timedelta(days=1_000)
     assert env(newest, later, sensor_id=2).quality == "good"
-    assert newest.age(later) == set()
+    assert newest.gone_stale(later) == set()
 
 
 def test_a_fault_is_bad_however_old_it_is_and_so_is_no_reading_at_all(newest: Newest) -> None:
     assert (env(newest).quality, env(newest).value, env(newest).time) == ("bad", None, None)
-    newest.take([reading(None)], NOW)
+    newest.add_readings([reading(None)], NOW)
     for now in (NOW, NOW + 2 * AGE):
         assert (env(newest, now).quality, env(newest, now).value, env(newest, now).time) == ("bad", None, NOW)
 
 
 def test_a_reading_that_goes_stale_is_reported_once(newest: Newest) -> None:
-    newest.take([reading(1.0)], NOW)
-    assert newest.age(NOW + AGE) == set()
-    assert newest.age(NOW + AGE + INSTANT) == {1}
-    assert newest.age(NOW + AGE + SECOND) == set()
+    newest.add_readings([reading(1.0)], NOW)
+    assert newest.gone_stale(NOW + AGE) == set()
+    assert newest.gone_stale(NOW + AGE + INSTANT) == {1}
+    assert newest.gone_stale(NOW + AGE + SECOND) == set()
 
 
 def test_a_reading_that_was_replaced_in_time_is_not_reported_as_stale(newest: Newest) -> None:
-    newest.take([reading(1.0)], NOW)
-    newest.take([reading(1.0, NOW + SECOND)], NOW)
-    assert newest.age(NOW + AGE + SECOND) == set()
-    assert newest.age(NOW + AGE + 2 * SECOND) == {1}
+    newest.add_readings([reading(1.0)], NOW)
+    newest.add_readings([reading(1.0, NOW + SECOND)], NOW)
+    assert newest.gone_stale(NOW + AGE + SECOND) == set()
+    assert newest.gone_stale(NOW + AGE + 2 * SECOND) == {1}
 
 
 def test_readings_that_come_before_their_sensor_is_known_are_kept(newest: Newest) -> None:
-    assert newest.take([reading(1.0, sensor_id=3)], NOW) == set()
+    assert newest.add_readings([reading(1.0, sensor_id=3)], NOW) == set()
     assert not newest.knows((3, None))
-    assert newest.learn([storehouse(1)], [sensor(1), sensor(2, None), sensor(3)], NOW) == {1}
+    assert newest.set_directory([storehouse(1)], [sensor(1), sensor(2, None), sensor(3)], NOW) == {1}
     assert env(newest, sensor_id=3).value == 1.0
-    assert newest.age(NOW + AGE + SECOND) == {1}
+    assert newest.gone_stale(NOW + AGE + SECOND) == {1}
 
 
 def test_a_sensor_that_is_added_renamed_or_removed_changes_its_storehouse(newest: Newest) -> None:
     both = [storehouse(1), storehouse(2)]
-    assert newest.learn(both, [sensor(1), sensor(2, None)], NOW) == {2}
-    assert newest.learn(both, [sensor(1), sensor(2, None)], NOW) == set()
-    assert newest.learn(both, [sensor(1, name="New"), sensor(2, None)], NOW) == {1}
+    assert newest.set_directory(both, [sensor(1), sensor(2, None)], NOW) == {2}
+    assert newest.set_directory(both, [sensor(1), sensor(2, None)], NOW) == set()
+    assert newest.set_directory(both, [sensor(1, name="New"), sensor(2, None)], NOW) == {1}
     assert env(newest).sensor_name == "New"
-    assert newest.learn(both, [sensor(1, name="New")], NOW) == {1}
-    assert newest.learn(both, [sensor(1, name="New", store_house_id=2)], NOW) == {1, 2}
+    assert newest.set_directory(both, [sensor(1, name="New")], NOW) == {1}
+    assert newest.set_directory(both, [sensor(1, name="New", store_house_id=2)], NOW) == {1, 2}
 
 
 def test_a_sensor_whose_interval_changes_goes_stale_by_the_new_one(newest: Newest) -> None:
-    newest.take([reading(1.0)], NOW)
-    newest.learn([storehouse(1)], [sensor(1, 2 * INTERVAL_S), sensor(2, None)], NOW)
-    assert newest.age(NOW + AGE + SECOND) == set()
-    assert newest.age(NOW + 2 * AGE + SECOND) == {1}
+    newest.add_readings([reading(1.0)], NOW)
+    newest.set_directory([storehouse(1)], [sensor(1, 2 * INTERVAL_S), sensor(2, None)], NOW)
+    assert newest.gone_stale(NOW + AGE + SECOND) == set()
+    assert newest.gone_stale(NOW + 2 * AGE + SECOND) == {1}
 
 
 def test_a_storehouse_that_vanishes_has_changed_and_is_not_found(newest: Newest) -> None:
-    assert newest.learn([], [], NOW) == {1}
+    assert newest.set_directory([], [], NOW) == {1}
     assert newest.storehouse(1) is None
     assert newest.envs(1, NOW) == []
 

@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 
 from alarms import notices
-from alarms.notices import Case, Notice, Terms, Told
+from alarms.notices import Case, EscalationPolicy, Notice, NoticeContent
 from ask.answers import Alarm, Id
 from settings import Notify, Target
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DUTY, DESK, BOSS = Target(name="duty", url="x"), Target(name="desk", url="x"), Target(name="boss", url="x")
-TERMS = notices.terms(Notify(tiers=[[DUTY], [BOSS]]))
+POLICY = notices.escalation_policy(Notify(tiers=[[DUTY], [BOSS]]))
 ALARM = Alarm(
     alarm_id="sw-1",
     store_house_id=1,
@@ -44,10 +44,10 @@ CLEARED = but(state="cleared", cleared=START + timedelta(hours=1), transition="c
 class Story:
     """What happens to alarms, minute by minute, and what each target is told of it; all arrives at once."""
 
-    def __init__(self, terms: Terms = TERMS) -> None:
-        self.terms = terms
+    def __init__(self, policy: EscalationPolicy = POLICY) -> None:
+        self.policy = policy
         self.alarms: dict[Id, Alarm] = {}
-        self.told: dict[Id, dict[str, Told]] = {}
+        self.told: dict[Id, dict[str, NoticeContent]] = {}
         self.said: list[tuple[float, str, str]] = []
         """Minute, target, what."""
         self.minute = 0.0
@@ -60,24 +60,26 @@ class Story:
         """Alarms change."""
         for alarm in alarms:
             self.alarms[alarm.alarm_id] = alarm
-            self._tell(notices.news([self._case(alarm)], self.terms, self.now))
+            self._tell(notices.change_notices([self._case(alarm)], self.policy, self.now))
         return self
 
     def until(self, minute: float, step: float = 1.0) -> "Story":
         """Time passes."""
         while self.minute < minute:
             self.minute += step
-            self._tell(notices.due([self._case(alarm) for alarm in self.alarms.values()], self.terms, self.now))
+            self._tell(
+                notices.due_notices([self._case(alarm) for alarm in self.alarms.values()], self.policy, self.now)
+            )
         return self
 
     def _case(self, alarm: Alarm) -> Case:
         return Case(alarm, self.told.get(alarm.alarm_id, {}))
 
-    def _tell(self, found: list[Notice]) -> None:
-        for target, alarm, told in found:
-            self.told.setdefault(alarm.alarm_id, {})[target] = told._replace(time=self.now)
-            if told.what != notices.SILENT:
-                self.said.append((self.minute, target, told.what))
+    def _tell(self, due: list[Notice]) -> None:
+        for target, alarm, content in due:
+            self.told.setdefault(alarm.alarm_id, {})[target] = content._replace(time=self.now)
+            if content.what != notices.RECORD_ONLY:
+                self.said.append((self.minute, target, content.what))
 
 
 def test_the_first_tier_is_told_that_an_alarm_was_raised_and_that_it_is_over() -> None:
@@ -98,7 +100,9 @@ def test_an_alarm_is_told_again_every_ten_minutes_and_the_next_tier_after_twenty
 
 
 def test_the_third_tier_is_told_after_twice_the_time() -> None:
-    story = Story(notices.terms(Notify(tiers=[[DUTY], [DESK], [BOSS]], repeat="1d"))).happens(ALARM).until(60)
+    story = (
+        Story(notices.escalation_policy(Notify(tiers=[[DUTY], [DESK], [BOSS]], repeat="1d"))).happens(ALARM).until(60)
+    )
     assert story.said == [(0, "duty", "raised"), (20, "desk", "escalated"), (40, "boss", "escalated")]
 
 
@@ -120,9 +124,9 @@ def test_getting_worse_is_told_at_once_voids_the_acknowledgement_and_begins_the_
 
 
 def test_the_time_before_an_acknowledgement_that_is_void_does_not_count_for_the_next_tier() -> None:
-    told = {"duty": Told(2, notices.SILENT, "warning", 8.0, START, START)}
-    found = notices.due([Case(but(severity="critical"), told)], TERMS, START + timedelta(hours=1))
-    assert [(one.target, one.told.what) for one in found] == [("duty", "worsened")]
+    told = {"duty": NoticeContent(2, notices.RECORD_ONLY, "warning", 8.0, START, START)}
+    due = notices.due_notices([Case(but(severity="critical"), told)], POLICY, START + timedelta(hours=1))
+    assert [(notice.target, notice.content.what) for notice in due] == [("duty", "worsened")]
 
 
 def test_getting_worse_does_not_put_off_the_next_tier() -> None:
@@ -158,7 +162,7 @@ def test_one_that_was_raised_and_cleared_in_one_go_is_told_both() -> None:
     assert [what for _, _, what in Story().happens(ALARM, CLEARED).said] == ["raised", "cleared"]
 
 
-def test_what_is_pending_refreshed_silenced_late_or_part_of_another_calls_nobody() -> None:
+def test_what_is_pending_refreshed_muted_late_or_part_of_another_calls_nobody() -> None:
     quiet = [
         but(state="pending"),
         but(silenced=True),
@@ -170,7 +174,7 @@ def test_what_is_pending_refreshed_silenced_late_or_part_of_another_calls_nobody
     assert Story().happens(but(silenced=True), but(CLEARED, silenced=True)).until(60).said == []
 
 
-def test_what_was_silenced_or_late_and_still_is_an_alarm_afterwards_is_told_then() -> None:
+def test_what_was_muted_or_late_and_is_an_alarm_afterwards_is_told_then() -> None:
     for quiet in (but(silenced=True), but(late=True)):
         story = Story().happens(quiet).until(30)
         story.alarms["sw-1"] = ALARM
@@ -183,15 +187,17 @@ def test_an_alarm_that_falls_into_maintenance_is_not_told_again_until_it_is_over
 
 
 def test_nobody_is_reminded_of_what_has_not_even_reached_him() -> None:
-    told = {"duty": Told(1, "raised", "warning", 8.0, START)}
+    told = {"duty": NoticeContent(1, "raised", "warning", 8.0, START)}
     later = START + timedelta(minutes=15)
-    assert notices.due([Case(ALARM, told)], TERMS, later) == []
+    assert notices.due_notices([Case(ALARM, told)], POLICY, later) == []
     arrived = {"duty": told["duty"]._replace(time=START)}
-    assert [one.told.what for one in notices.due([Case(ALARM, arrived)], TERMS, later)] == ["reminded"]
+    assert [notice.content.what for notice in notices.due_notices([Case(ALARM, arrived)], POLICY, later)] == [
+        "reminded"
+    ]
 
 
 def test_alarms_of_a_storehouse_that_begin_one_by_one_are_told_again_together() -> None:
-    story = Story(notices.terms(Notify(tiers=[[DUTY]])))
+    story = Story(notices.escalation_policy(Notify(tiers=[[DUTY]])))
     for minute in range(8):
         story.until(minute).happens(but(alarm_id=f"sw-{minute}"))
     story.happens(but(alarm_id="sw-99", store_house_id=2)).until(30)
@@ -202,19 +208,19 @@ def test_alarms_of_a_storehouse_that_begin_one_by_one_are_told_again_together() 
 def test_when_one_is_escalated_all_that_nobody_has_acknowledged_there_goes_along() -> None:
     story = Story().happens(ALARM).until(15).happens(but(alarm_id="sw-2"), but(alarm_id="sw-3", acknowledged=True))
     story.until(20)
-    assert [one for one in story.said if one[1] == "boss"] == [(20, "boss", "escalated")] * 2
+    assert [line for line in story.said if line[1] == "boss"] == [(20, "boss", "escalated")] * 2
 
 
 def test_a_target_is_told_of_its_storehouses_and_severities_only() -> None:
     tiers = [[Target(name="south", store_house_ids=[2]), Target(name="night", severity="critical"), DUTY]]
-    story = Story(notices.terms(Notify(tiers=tiers)))
+    story = Story(notices.escalation_policy(Notify(tiers=tiers)))
     story.happens(ALARM).happens(but(alarm_id="sw-2", store_house_id=2, severity="critical"))
     assert [target for _, target, _ in story.said] == ["duty", "south", "night", "duty"]
 
 
 def test_where_nobody_of_the_first_tier_wants_to_know_the_next_is_told_at_once() -> None:
     tiers = [[Target(name="night", severity="critical")], [DUTY], [BOSS]]
-    story = Story(notices.terms(Notify(tiers=tiers, repeat="1d"))).happens(ALARM).until(20)
+    story = Story(notices.escalation_policy(Notify(tiers=tiers, repeat="1d"))).happens(ALARM).until(20)
     assert story.said == [(0, "duty", "raised"), (20, "boss", "escalated")]
 
 
@@ -224,8 +230,8 @@ def test_who_cannot_be_reached_is_not_told_that_he_cannot() -> None:
 
 
 def test_a_target_that_is_gone_from_the_settings_is_told_nothing() -> None:
-    told = {"gone": Told(1, "raised", "warning", 8.0, START, START)}
-    assert notices.news([Case(CLEARED, told)], TERMS, START) == []
+    told = {"gone": NoticeContent(1, "raised", "warning", 8.0, START, START)}
+    assert notices.change_notices([Case(CLEARED, told)], POLICY, START) == []
 
 
 def test_what_each_target_was_told_is_counted() -> None:

@@ -16,12 +16,13 @@ from ask.answers import Alarm, Storehouse
 from ask.episodes import open_alarms
 from ask.sensors import Sensor
 from db import tables
-from db.database import KEEPING, Database
+from db.database import Database
+from db.limits import LEASE_LIMITS
 from live.newest import Newest
-from notify.notifier import KEPT, Notifier
+from notify.notifier import RETENTION, Notifier
 from notify.sender import MOST_STUCK, Sender
-from record import episodes, lease, notices
-from record.episodes import JudgedChange
+from record import episode_actions, episodes, lease, notices
+from record.episode_rows import JudgedChange
 from settings import Notify, Target
 from tests.serving_inside import until
 from tests.sites import ZONE, Site, site
@@ -29,7 +30,7 @@ from tests.webhook import PATIENCE, Webhook, webhook
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LEASE = "alarm journal"
-HANGING_S = 0.3  # how long a target that hangs is waited for; the others answer at once
+HANGING_S = 0.3  # time limit of a target that hangs; the others answer at once
 WARNING = (Limit(8.0, "warning"),)
 
 
@@ -43,34 +44,36 @@ class Scene:
     now: datetime = START
     holder: str = "here"
     notifiers: list[Notifier] = field(default_factory=list)
-    limit_s: float = 30.0
+    timeout_s: float = 30.0
 
     def notifier(self, holder: str = "here") -> Notifier:
         newest = Newest()
         ids = self.site.ids
-        places = [
+        storehouses = [
             Storehouse(ids["north"], "一号库", ids["owner"], ZONE),
             Storehouse(ids["south"], "South", ids["owner"], "America/Chicago"),
         ]
         sensor = Sensor(ids["far"], ids["south"], "Far", "temperature", "°F", 60.0, (ids["far"], None))
-        newest.learn(places, [sensor], self.now)
-        return Notifier(self.notify, self.state, newest, Sender(self.limit_s), lambda: self.now, LEASE, holder)
+        newest.set_directory(storehouses, [sensor], self.now)
+        return Notifier(self.notify, self.state, newest, Sender(self.timeout_s), lambda: self.now, LEASE, holder)
 
-    def change(self, notifier: Notifier, *changes: Change, drill: bool = False) -> list[Alarm]:
-        """What the judge does: write changes, and have them told, in one transaction."""
-        said = [JudgedChange(change, f"温度 {change.episode.key}", "temperature", drill=drill) for change in changes]
+    def change(self, notifier: Notifier, *changes: Change, test_alarm: bool = False) -> list[Alarm]:
+        """Do as the judge does: write changes and their notices in one transaction."""
+        judged = [
+            JudgedChange(change, f"温度 {change.episode.key}", "temperature", is_test=test_alarm) for change in changes
+        ]
         with self.state.engine.begin() as connection:
             lease.lock(connection, LEASE)
-            written = episodes.write(connection, said, self.now)
-            notifier.follow(connection, written.alarms)
+            written = episodes.write(connection, judged, self.now)
+            notifier.write_notices(connection, written.alarms)
             return written.alarms
 
-    def episode(self, number: int = 1, place: str = "north", **other: Any) -> Episode:
+    def episode(self, number: int = 1, storehouse: str = "north", **other: Any) -> Episode:
         since = self.now.timestamp() - 60
-        found = Episode(
-            self.site.ids[place], (number, None), "high", since, WARNING, 0, 9.0, 9.0, raised=self.now.timestamp()
+        episode = Episode(
+            self.site.ids[storehouse], (number, None), "high", since, WARNING, 0, 9.0, 9.0, raised=self.now.timestamp()
         )
-        return msgspec.structs.replace(found, **other)
+        return msgspec.structs.replace(episode, **other)
 
     def raised(self, episode: Episode) -> Change:
         return Change(RAISED, self.now.timestamp(), episode)
@@ -80,13 +83,13 @@ class Scene:
         return Change(CLEARED, time, msgspec.structs.replace(episode, cleared=time))
 
     async def passes(self, notifier: Notifier, seconds: float, step: float = 5.0) -> None:
-        """Time passes, and the notifier looks again and again; each time all that it sends comes to an end."""
+        """Let time pass, and have the notifier poll in each step until it sends nothing more."""
         end = self.now + timedelta(seconds=seconds)
         while True:
             before = None
             while before != (before := self.attempts()):
-                await notifier.look()
-                await notifier.settle()
+                await notifier.poll()
+                await notifier.wait_until_sent()
             if self.now >= end:
                 return
             self.now = min(self.now + timedelta(seconds=step), end)
@@ -99,7 +102,7 @@ class Scene:
     def acknowledge(self, alarm: Alarm) -> None:
         with self.state.engine.begin() as connection:
             lease.lock(connection, LEASE)
-            episodes.acknowledge(connection, int(str(alarm.alarm_id).removeprefix("sw-")), "Li", None, self.now)
+            episode_actions.acknowledge(connection, int(str(alarm.alarm_id).removeprefix("sw-")), "Li", None, self.now)
 
     def open(self) -> list[Alarm]:
         with self.state.engine.connect() as connection:
@@ -114,14 +117,14 @@ def hooks() -> Iterator[tuple[Webhook, Webhook]]:
 
 @pytest.fixture
 def built(each_database: dict[str, Any]) -> Iterator[Site]:
-    with site(each_database) as found:
-        yield found
+    with site(each_database) as built:
+        yield built
 
 
 @pytest.fixture
 def scene(built: Site, hooks: tuple[Webhook, Webhook]) -> Iterator[Scene]:
     duty, boss = hooks
-    state = Database(built.database.settings, KEEPING, 1, writes=True)
+    state = Database(built.database.settings, LEASE_LIMITS, 1, writes=True)
     tiers = [[Target(name="duty", url=duty.url)], [Target(name="boss", url=boss.url, language="en")]]
     yield Scene(built, state, Notify(tiers=tiers))
     state.close()
@@ -136,18 +139,18 @@ async def test_what_was_sent_is_forgotten_after_a_year_but_not_that_of_an_alarm_
     scene.acknowledge(alarm)
     scene.change(notifier, scene.cleared(over))
     await scene.passes(notifier, 120)
-    assert set(kept(scene)) == {1, 2}
-    scene.now += KEPT - timedelta(minutes=5)
+    assert set(alarms_with_notices(scene)) == {1, 2}
+    scene.now += RETENTION - timedelta(minutes=5)
     await scene.passes(notifier, 60, step=60)
-    assert set(kept(scene)) == {1, 2}
+    assert set(alarms_with_notices(scene)) == {1, 2}
     count = len(hooks[0].messages)
     await scene.passes(notifier, 600, step=60)
-    assert set(kept(scene)) == {2}
+    assert set(alarms_with_notices(scene)) == {2}
     assert len(hooks[0].messages) == count
 
 
-def kept(scene: Scene) -> list[int]:
-    """The alarms of which is still written down what was told."""
+def alarms_with_notices(scene: Scene) -> list[int]:
+    """The episodes whose notices are still in the database."""
     with scene.state.engine.connect() as connection:
         return list(connection.scalars(sa.select(tables.notice.c.episode_id)))
 
@@ -184,8 +187,8 @@ async def test_a_storm_makes_one_message_for_each_storehouse(scene: Scene, hooks
     duty, _ = hooks
     notifier = scene.notifier()
     for number in range(150):
-        place = "north" if number % 2 else "south"
-        scene.change(notifier, scene.raised(scene.episode(number, place)))
+        storehouse = "north" if number % 2 else "south"
+        scene.change(notifier, scene.raised(scene.episode(number, storehouse)))
         scene.now += timedelta(milliseconds=25)
     await scene.passes(notifier, 540)
     assert sorted(title.partition("】")[2] for title in duty.titles) == ["South：75 条报警", "一号库：75 条报警"]
@@ -212,18 +215,18 @@ async def test_a_target_that_is_away_gets_all_when_it_is_back_and_holds_up_no_ot
     how: str, scene: Scene, hooks: tuple[Webhook, Webhook]
 ) -> None:
     duty, desk = hooks
-    scene.limit_s = HANGING_S
+    scene.timeout_s = HANGING_S
     scene.notify = Notify(
         tiers=[[Target(name="duty", url=duty.url), Target(name="desk", url=desk.url)]], repeat="1d", language="en"
     )
     notifier = scene.notifier()
     setattr(duty, how, True)
-    one, other = scene.episode(1), scene.episode(2, "south")
-    scene.change(notifier, scene.raised(one))
+    first, second = scene.episode(1), scene.episode(2, "south")
+    scene.change(notifier, scene.raised(first))
     await scene.passes(notifier, 10)
     assert len(desk.messages) == 1
-    scene.change(notifier, scene.raised(other))
-    scene.change(notifier, scene.cleared(one))
+    scene.change(notifier, scene.raised(second))
+    scene.change(notifier, scene.cleared(first))
     await scene.passes(notifier, 120, step=20)
     assert duty.messages == []
     duty.recover()
@@ -277,18 +280,18 @@ async def test_only_the_holder_of_the_lease_sends_and_another_goes_on(
 ) -> None:
     duty, _ = hooks
     here, there = scene.notifier("here"), scene.notifier("there")
-    await here.look()
+    await here.poll()
     scene.change(here, scene.raised(scene.episode()))
     scene.now += timedelta(seconds=10)
-    await there.look()
-    await there.settle()
+    await there.poll()
+    await there.wait_until_sent()
     assert duty.messages == []
     with scene.state.engine.begin() as connection:
         lease.release(connection, LEASE, "here")
-    await there.look()
-    await there.settle()
-    await here.look()
-    await here.settle()
+    await there.poll()
+    await there.wait_until_sent()
+    await here.poll()
+    await here.wait_until_sent()
     assert len(duty.messages) == 1
 
 
@@ -300,10 +303,10 @@ async def test_what_another_was_sending_when_it_died_is_sent_again_and_says_so(
     scene.change(dead, scene.raised(scene.episode()))
     scene.now += timedelta(seconds=5)
     with scene.state.engine.begin() as connection:
-        [waiting] = notices.waiting(connection, ["duty"])
-        notices.begin(connection, waiting)
-    await heir.look()
-    await heir.settle()
+        [pending] = notices.pending_messages(connection, ["duty"])
+        notices.start_attempt(connection, pending)
+    await heir.poll()
+    await heir.wait_until_sent()
     assert duty.titles[0].endswith("（重复）")
     assert duty.texts[0].splitlines()[-1] == "此消息曾发送过，您可能已经收到。"
 
@@ -323,10 +326,10 @@ def test_what_is_not_committed_is_not_told(scene: Scene) -> None:
     with scene.state.engine.connect() as connection:
         connection.begin()
         written = episodes.write(connection, [JudgedChange(scene.raised(scene.episode()), "a", None)], scene.now)
-        notifier.follow(connection, written.alarms)
-        assert len(notices.waiting(connection, ["duty"])) == 1
+        notifier.write_notices(connection, written.alarms)
+        assert len(notices.pending_messages(connection, ["duty"])) == 1
         connection.rollback()
-        assert notices.waiting(connection, ["duty"]) == []
+        assert notices.pending_messages(connection, ["duty"]) == []
 
 
 async def test_a_target_that_hangs_for_ever_is_given_up_and_only_so_often(hooks: tuple[Webhook, Webhook]) -> None:

@@ -29,9 +29,9 @@ MAY_HAVE_COME = "This was sent before; it may have reached you already."
 @pytest.fixture
 def sites(tmp_path: Path) -> Iterator[list[Site]]:
     undisturbed, disturbed = ({"path": str(tmp_path / f"{name}.db")} for name in ("undisturbed", "disturbed"))
-    with site(undisturbed) as one, site(disturbed) as other:
-        one.settings, other.settings = undisturbed, disturbed
-        yield [one, other]
+    with site(undisturbed) as quiet_site, site(disturbed) as disturbed_site:
+        quiet_site.settings, disturbed_site.settings = undisturbed, disturbed
+        yield [quiet_site, disturbed_site]
 
 
 @in_both_sizes
@@ -53,7 +53,7 @@ async def test_a_server_killed_at_random_moments_tells_what_it_would_have_told_a
         f" messages begun again: {repeats(disturbed)}"
     )
     assert outcome(disturbed) == outcome(undisturbed)
-    assert sum(one.acknowledged_by == PERSON for one in outcome(disturbed)) == len(names[::SEEN])
+    assert sum(episode.acknowledged_by == PERSON for episode in outcome(disturbed)) == len(names[::SEEN])
     assert written(disturbed) == written(undisturbed)
     assert set(told(quiet).values()) == {1}
     assert repeats(undisturbed) == 0
@@ -78,15 +78,17 @@ async def play(names: list[str], began: datetime, built: Site, server: Storewatc
     """Have an alarm at one sensor after the other; some are acknowledged before they are over."""
     with built.database.engine.begin() as connection:
         for name in names:
-            built.ids[name] = record.sites.sensor(connection, built.ids["south"], name, "temperature", interval_s=60)
-    for place, name in enumerate(names):
-        since = began + place * APART
+            built.ids[name] = record.sites.ensure_sensor(
+                connection, built.ids["south"], name, "temperature", interval_s=60
+            )
+    for index, name in enumerate(names):
+        since = began + index * APART
         await asyncio.to_thread(built.add, name, 9.5, since)
-        if place % SEEN == 0:
+        if index % SEEN == 0:
             await acknowledge(built, server, (name, "high", since))
         await asyncio.to_thread(built.add, name, 5.0, since + FOR)
-        if place >= AHEAD:
-            await until(lambda: is_told(built, names[place - AHEAD]), LONG_S)  # noqa: B023 - it is awaited here
+        if index >= AHEAD:
+            await until(lambda: is_told(built, names[index - AHEAD]), LONG_S)  # noqa: B023 - it is awaited here
         await asyncio.sleep(PACE_S)
     await until(lambda: all(is_told(built, name) for name in names[-AHEAD:]), LONG_S)
 
@@ -94,43 +96,43 @@ async def play(names: list[str], began: datetime, built: Site, server: Storewatc
 def notices(built: Site) -> list[sa.Row[Any]]:
     """What is written down to be told, with the alarm's sensor and beginning."""
     notice, episode = tables.notice.c, tables.episode.c
-    both = tables.notice.join(tables.episode, notice.episode_id == episode.episode_id)
-    wanted = sa.select(tables.notice, episode.sensor_name, episode.since.label("began")).select_from(both)
+    joined = tables.notice.join(tables.episode, notice.episode_id == episode.episode_id)
+    wanted = sa.select(tables.notice, episode.sensor_name, episode.since.label("began")).select_from(joined)
     with built.database.engine.connect() as connection:
         return list(connection.execute(wanted))
 
 
 def is_told(built: Site, name: str) -> bool:
     """Whether it has arrived that a sensor's alarm is over."""
-    return any(one.sensor_name == name and one.what == "cleared" and one.sent for one in notices(built))
+    return any(row.sensor_name == name and row.what == "cleared" and row.sent for row in notices(built))
 
 
 def unsent(built: Site) -> int:
-    return sum(one.sent is None for one in notices(built))
+    return sum(row.sent is None for row in notices(built))
 
 
 def written(built: Site) -> set[tuple[Any, ...]]:
     """All that was written down to be told, but for the times of writing and sending."""
-    found = [
-        (one.target, one.sensor_name, one.began, one.number, one.what, one.severity, one.limit)
-        for one in notices(built)
+    rows = [
+        (row.target, row.sensor_name, row.began, row.number, row.what, row.severity, row.limit)
+        for row in notices(built)
     ]
-    assert len(found) == len(set(found))
-    return set(found)
+    assert len(rows) == len(set(rows))
+    return set(rows)
 
 
 def repeats(built: Site) -> int:
     """How many messages were begun again."""
-    return sum(tries - 1 for tries in {one.message_id: one.tries for one in notices(built) if one.message_id}.values())
+    return sum(tries - 1 for tries in {row.message_id: row.tries for row in notices(built) if row.message_id}.values())
 
 
 def told(hook: Webhook, *, marked: bool = True) -> Counter[str]:
     """How often each line came; without `marked`, only in messages that do not say that they may have come before."""
-    found: Counter[str] = Counter()
+    lines_told: Counter[str] = Counter()
     for message in list(hook.messages):
         _, *lines = str(message["message"]).splitlines()
         repeated = MAY_HAVE_COME in lines
         assert repeated == str(message["title"]).endswith("(repeat)")
         if marked or not repeated:
-            found.update(line for line in lines if line != MAY_HAVE_COME)
-    return found
+            lines_told.update(line for line in lines if line != MAY_HAVE_COME)
+    return lines_told

@@ -6,18 +6,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from alarms.model import KINDS, SEVERITIES
-from alarms.notices import DELIVERY, WHATS
-from alarms.test_alarm import DRILL
+from alarms.alarm_test_reading import TEST_ALARM
+from alarms.model import KINDS
+from alarms.notices import DELIVERY, NOTICE_EVENTS
 from ask.answers import Alarm, Storehouse
-from ask.sensors import UNITS
+from common.metric_registry import METRICS
+from common.severity import SEVERITIES
 from notify import text
 from notify.words import LANGUAGES, WORDS
 from record.notices import Item, Message
 from settings import Notify
 from tests.test_notices import ALARM, CLEARED, START
 
-PLACE = Storehouse(1, "一号库", 1, "Asia/Shanghai")
+STOREHOUSE = Storehouse(1, "一号库", 1, "Asia/Shanghai")
 CELSIUS: text.Units = {(7, "temperature"): "°C"}
 
 
@@ -25,9 +26,11 @@ def message(*items: tuple[str, Alarm], tries: int = 1) -> Message:
     return Message(5, "duty", 1, tuple(Item(*item) for item in items), tries)
 
 
-def both(found: Message, language: str = "en", place: Storehouse = PLACE) -> tuple[str, list[str]]:
+def both(message: Message, language: str = "en", storehouse: Storehouse = STOREHOUSE) -> tuple[str, list[str]]:
     """The subject, and the lines of the text."""
-    return text.subject(found, place, CELSIUS, language), text.text(found, place, CELSIUS, language).split("\n")
+    return text.subject(message, storehouse, CELSIUS, language), text.text(
+        message, storehouse, CELSIUS, language
+    ).split("\n")
 
 
 def but(**changes: Any) -> Alarm:
@@ -64,10 +67,10 @@ def test_one_that_was_closed_by_hand_says_who_did_and_why() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("what", WHATS)
-@pytest.mark.parametrize("kind", [*KINDS, DELIVERY, DRILL, "the site's own"])
+@pytest.mark.parametrize("what", NOTICE_EVENTS)
+@pytest.mark.parametrize("kind", [*KINDS, DELIVERY, TEST_ALARM, "the site's own"])
 def test_there_are_words_for_everything_that_can_be_told(language: str, what: str, kind: str) -> None:
-    for metric in (*UNITS, "smoke", "door", "water", "power", "their own", None):
+    for metric in (*METRICS, "their own", None):
         for value in (0.0, 1.0, None):
             alarm = but(kind=kind, metric=metric, value=value, peak=value)
             subject, lines = both(message((what, alarm), tries=2), language)
@@ -78,7 +81,7 @@ def test_there_are_words_for_everything_that_can_be_told(language: str, what: st
 def test_no_catalogue_lacks_a_word_that_another_has() -> None:
     assert WORDS.keys() == set(LANGUAGES)
     assert WORDS["en"].keys() == WORDS["zh"].keys()
-    assert set(SEVERITIES) | set(WHATS) | set(KINDS) | set(UNITS) <= WORDS["en"].keys()
+    assert set(SEVERITIES) | set(NOTICE_EVENTS) | set(KINDS) | set(METRICS) <= WORDS["en"].keys()
     fields = {word: {part.partition("}")[0] for part in form.split("{")[1:]} for word, form in WORDS["en"].items()}
     assert fields == {
         word: {part.partition("}")[0] for part in form.split("{")[1:]} for word, form in WORDS["zh"].items()
@@ -88,10 +91,10 @@ def test_no_catalogue_lacks_a_word_that_another_has() -> None:
 def test_a_name_cannot_pass_for_a_line_a_direction_or_anything_but_a_name() -> None:
     evil = "A\r\nBack to normal:\u2028all\u0085is\u202ewell\x07\t{limit}" + "x" * 500
     alarm = but(sensor_name=evil, kind=evil, metric=evil, severity="info")
-    place = Storehouse(1, evil, 1, "Asia/Shanghai")
-    subject, lines = both(message(("raised", alarm)), place=place)
+    storehouse = Storehouse(1, evil, 1, "Asia/Shanghai")
+    subject, lines = both(message(("raised", alarm)), storehouse=storehouse)
     assert len(lines) == 2
-    assert all(each.isprintable() and len(each) < 500 for each in (subject, *lines))
+    assert all(line.isprintable() and len(line) < 500 for line in (subject, *lines))
     assert "A Back to normal: all is well {limit}xxx" in subject
 
 
@@ -99,7 +102,7 @@ def test_times_are_those_of_the_storehouse_also_when_its_clocks_have_changed() -
     chicago = Storehouse(1, "South", 1, "America/Chicago")
     for month, local in ((1, "06:00"), (7, "07:00")):
         alarm = but(since=datetime(2026, month, 1, 12, tzinfo=UTC))
-        assert f"since 2026-0{month}-01 {local}." in both(message(("raised", alarm)), place=chicago)[1][1]
+        assert f"since 2026-0{month}-01 {local}." in both(message(("raised", alarm)), storehouse=chicago)[1][1]
 
 
 def test_many_alarms_are_counted_and_the_worst_come_first() -> None:
@@ -124,8 +127,8 @@ def test_a_message_that_may_have_come_before_says_so() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_drill_says_so_in_both_languages(language: str) -> None:
-    subject, lines = both(message(("raised", but(kind=DRILL, drill=True, severity="critical"))), language)
+def test_a_test_alarm_says_so_in_both_languages(language: str) -> None:
+    subject, lines = both(message(("raised", but(kind=TEST_ALARM, drill=True, severity="critical"))), language)
     assert "演练 DRILL" in subject
     assert "演练 DRILL" in lines[1]
 
@@ -141,5 +144,5 @@ def test_what_a_message_tells_of_as_open_decides_how_loud_it_is() -> None:
 
 
 def test_the_urls_of_targets_are_in_no_repr() -> None:
-    found = msgspec.convert({"tiers": [[{"name": "duty", "url": "json://user:secret@host/"}]]}, Notify)
-    assert "secret" not in f"{found!r} {found} {found.tiers} {timedelta()}"
+    notify = msgspec.convert({"tiers": [[{"name": "duty", "url": "json://user:secret@host/"}]]}, Notify)
+    assert "secret" not in f"{notify!r} {notify} {notify.tiers} {timedelta()}"

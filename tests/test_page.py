@@ -14,6 +14,7 @@ from playwright.async_api import Browser, Page, Response, expect
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from dashboard import pages
+from lint.script_tokens import tokens
 from tests.browser import in_browser, in_one_loop, visit
 from tests.scripted_site import ScriptedSite, curve, own_alarm
 from tests.serving import ROOT
@@ -36,8 +37,8 @@ async def test_every_answer_has_the_security_headers_and_an_etag(site: ScriptedS
     assert answer.headers["X-Frame-Options"] == "DENY"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["Cache-Control"] == "no-cache"
-    known = await fetch(site, path, headers={"If-None-Match": answer.headers["Etag"]})
-    assert known.code == HTTPStatus.NOT_MODIFIED
+    unchanged = await fetch(site, path, headers={"If-None-Match": answer.headers["Etag"]})
+    assert unchanged.code == HTTPStatus.NOT_MODIFIED
 
 
 async def test_who_can_unpack_is_sent_less_and_the_same(site: ScriptedSite) -> None:
@@ -65,6 +66,7 @@ async def test_a_head_is_answered_like_a_get_without_the_body(site: ScriptedSite
         "static/tsconfig.json",
         "static/index.html",
         "static/contract.d.ts",
+        "static/types.d.ts",
         "static/node_modules/preact/dist/preact.mjs",
         "static/../package.json",
         "static/%2e%2e/main.py",
@@ -98,6 +100,24 @@ async def test_every_address_that_the_page_and_its_manifest_name_is_served(site:
     assert len(icons) >= 2
     for path in named:
         assert (await fetch(site, path)).code == HTTPStatus.OK, path
+
+
+async def test_leaving_out_comments_changes_no_code() -> None:
+    served = pages.assets()
+    for path in sorted((ROOT / "dashboard").rglob("*.js")):
+        if "node_modules" in path.parts:
+            continue
+        source = path.read_text(encoding="utf-8")
+        content = served[f"static/{path.relative_to(ROOT / 'dashboard').as_posix()}"].content.decode()
+        assert code(content) == code(source), path
+        assert [
+            line for line in source.splitlines() if line.partition(" // ")[0].count("`") % 2 and " // " in line
+        ] == []
+
+
+def code(text: str) -> list[str]:
+    """The tokens of a script without its comments."""
+    return [token.text for token in tokens(text) if token.kind != "comment"]
 
 
 async def test_the_lock_file_names_no_place_to_download_from() -> None:

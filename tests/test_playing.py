@@ -31,8 +31,8 @@ async def test_every_sample_of_a_played_file_arrives_once_and_in_order(
 ) -> None:
     where = {"path": str(tmp_path / "site.db")}
     with site(where) as built, built.database.engine.begin() as connection:
-        org_id = sites.organisation(connection, "Coldstore")
-        store_house_id = sites.storehouse(connection, org_id, "OCO", "America/Chicago")
+        org_id = sites.ensure_organisation(connection, "Coldstore")
+        store_house_id = sites.ensure_storehouse(connection, org_id, "OCO", "America/Chicago")
     async with (
         serve({"database": where, "poll_interval": TICK_S}) as server,
         connected("node4", server.url) as client,

@@ -14,17 +14,17 @@ class Behind:
     def __init__(self) -> None:
         self.free = asyncio.Event()
 
-    async def begin(self) -> None:
+    async def start_at_end(self) -> None:
         """See `Source`."""
 
-    async def resume(self, position: Position) -> None:
+    async def resume_at(self, position: Position) -> None:
         """See `Source`."""
 
     def position(self) -> Position:
         """See `Source`."""
         return Position()
 
-    async def read(self) -> tuple[list[Reading], bool]:
+    async def read_new(self) -> tuple[list[Reading], bool]:
         """See `Source`."""
         await self.free.wait()
         return [], False

@@ -1,4 +1,4 @@
-"""Would it have rung? What rules would have raised equals what the judge has raised by them."""
+"""Preview: the alarms that rules would have raised are those that the judge raises by them."""
 
 import asyncio
 import math
@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from alarms import rules
 from alarms.__main__ import main
 from alarms.model import Reading
-from alarms.preview import HOUR_S, LEAD_S, Compared, Trial, preview, slot
+from alarms.preview import HOUR_S, WARM_UP_S, Comparison, Trial, preview, slot_length_s
 from alarms.replay import replay
 from ask.readings import Key
 from ask.replay_readings import Hour, Measured, ReplayReadings, Span
 from ask.sensors import Sensor, sensors
-from ask.subjects import subjects
+from ask.site_mapping import subjects_of
 from settings import Source
 from tests.clients import Client, connected
 from tests.judged import MARK, RULES, Course, kept, outcome
@@ -39,8 +39,8 @@ DAY = timedelta(days=1)
 LONG_S = 60.0  # only what never happens takes so long
 STRICT: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 4.5, "low": {"limit": 2, "delay": "2m"}}]
 SENSOR = Sensor(1, 1, "T", "temperature", "°C", MINUTE, (1, None))
-DOOR = Sensor(2, 1, "D", "door", "", None, (2, None))
-START = float(2 * LEAD_S)
+SWITCH = Sensor(2, 1, "D", "door", "", None, (2, None))
+START = float(2 * WARM_UP_S)
 
 
 class Written:
@@ -51,12 +51,13 @@ class Written:
         self.read: list[Measured] = []
 
     def hours(self, wanted: Sequence[Sensor], slot_s: int, start: int, end: float) -> dict[Key, dict[int, Hour]]:
-        return {one.key: dict(self._hours(one.key, slot_s, start, end)) for one in wanted}
+        return {sensor.key: dict(self._hours(sensor.key, slot_s, start, end)) for sensor in wanted}
 
     def readings(self, sensor: Sensor, spans: Sequence[Span]) -> Iterable[Measured]:
-        found = [one for one in self._readings[sensor.key] if any(start <= one[0] < end for start, end in spans)]
-        self.read += found
-        return found
+        readings = self._readings[sensor.key]
+        in_spans = [reading for reading in readings if any(start <= reading[0] < end for start, end in spans)]
+        self.read += in_spans
+        return in_spans
 
     def _hours(self, key: Key, slot_s: int, start: int, end: float) -> Iterable[tuple[int, Hour]]:
         for second in range(start, int(end) - HOUR_S + 1, HOUR_S):
@@ -76,9 +77,9 @@ def ranked(readings: Iterable[tuple[float, float | None]]) -> list[Measured]:
 
 def compared(
     sensor: Sensor, readings: Sequence[Measured], proposed: Any, in_force: Any = (), hours: float = 30
-) -> tuple[list[Compared], Written]:
+) -> tuple[list[Comparison], Written]:
     written = Written({sensor.key: readings})
-    trial = Trial(rules.read(list(proposed)), rules.read(list(in_force)), True, START, START + hours * HOUR_S)
+    trial = Trial(rules.parse(list(proposed)), rules.parse(list(in_force)), True, START, START + hours * HOUR_S)
     return list(preview(trial, [sensor], written)), written
 
 
@@ -110,7 +111,7 @@ STRETCH = st.tuples(
 
 
 @examples(deadline=None, max_examples=200)
-@given(st.lists(STRETCH, max_size=20), RULE, RULE, st.sampled_from([SENSOR, DOOR]), st.integers(0, 3599))
+@given(st.lists(STRETCH, max_size=20), RULE, RULE, st.sampled_from([SENSOR, SWITCH]), st.integers(0, 3599))
 def test_hours_judged_at_once_give_the_same_alarms_as_every_reading(
     stretches: list[tuple[float | None, int, float, float]],
     proposed: dict[str, Any],
@@ -118,36 +119,36 @@ def test_hours_judged_at_once_give_the_same_alarms_as_every_reading(
     sensor: Sensor,
     offset: int,
 ) -> None:
-    found, time = [], START - 2 * HOUR_S + offset
+    values, time = [], START - 2 * HOUR_S + offset
     for value, count, step, gap in stretches:
         for number in range(count):
-            found.append((time, None if value is None else value + 0.1 * (number % 3)))
+            values.append((time, None if value is None else value + 0.1 * (number % 3)))
             time += step
         time += gap
-    readings, end = ranked(found), START + 30 * HOUR_S
+    readings, end = ranked(values), START + 30 * HOUR_S
     told, _ = compared(sensor, readings, [proposed], [in_force])
     for which, rule in (("proposed", proposed), ("in_force", in_force)):
-        terms = rules.terms(rules.read([rule]), sensor)
+        terms = rules.terms(rules.parse([rule]), sensor)
         expected = [
-            one
-            for one in replay(terms, sensor, [Reading(*each) for each in readings if each[0] < end], end)
-            if one.raised is not None and START <= one.raised < end
+            episode
+            for episode in replay(terms, sensor, [Reading(*each) for each in readings if each[0] < end], end)
+            if episode.raised is not None and START <= episode.raised < end
         ]
-        raised = [one for kind in told for one in getattr(kind, which)]
+        raised = [episode for comparison in told for episode in getattr(comparison, which)]
         assert sorted(raised, key=repr) == sorted(expected, key=repr)
 
 
 def test_a_quiet_day_is_not_read_one_by_one() -> None:
-    readings = ranked((START - LEAD_S + MINUTE * minute, 3.0) for minute in range(54 * 60))
-    (high, silence), written = compared(SENSOR, readings, [{"high": 5}])
-    assert (high.proposed, silence.proposed) == ([], [])
+    readings = ranked((START - WARM_UP_S + MINUTE * minute, 3.0) for minute in range(54 * 60))
+    (high, no_data), written = compared(SENSOR, readings, [{"high": 5}])
+    assert (high.proposed, no_data.proposed) == ([], [])
     assert len(written.read) <= 120  # the first hour, and the next
 
 
-def test_a_silence_that_ends_where_a_quiet_hour_begins_is_not_overlooked() -> None:
+def test_a_gap_that_ends_where_a_quiet_hour_begins_is_not_overlooked() -> None:
     minutes = [*range(-180, 30), *range(60, 300)]
-    (silence,), _ = compared(SENSOR, ranked((START + MINUTE * minute, 3.0) for minute in minutes), [{}], hours=5)
-    assert [one.raised for one in silence.proposed] == [START + 32 * MINUTE]
+    (no_data,), _ = compared(SENSOR, ranked((START + MINUTE * minute, 3.0) for minute in minutes), [{}], hours=5)
+    assert [episode.raised for episode in no_data.proposed] == [START + 32 * MINUTE]
 
 
 def test_each_alarm_is_counted_for_the_rule_that_gave_its_limit() -> None:
@@ -158,25 +159,26 @@ def test_each_alarm_is_counted_for_the_rule_that_gave_its_limit() -> None:
         {"scope": {"sensor_id": 1}, "high": {"limit": 5, "reopen": 0}},
         {"scope": {"metric": "temperature"}, "high_high": 8},
     ]
-    found, _ = compared(SENSOR, readings, proposed)
-    assert {one.kind: one.givers for one in found} == {"high": [1, 2], "low": [0], "no_data": [None]}
+    comparisons, _ = compared(SENSOR, readings, proposed)
+    rule_numbers = {comparison.kind: comparison.rule_numbers for comparison in comparisons}
+    assert rule_numbers == {"high": [1, 2], "low": [0], "no_data": [None]}
 
 
-def test_two_slots_without_a_reading_between_are_never_silence() -> None:
+def test_two_slots_without_a_reading_between_are_no_missing_data() -> None:
     for no_data_after_s in (1.0, 120.0, 180.0, 200.0, 2700.0, 100_000.0):
-        terms = rules.terms(rules.read([{"no_data": no_data_after_s}]), SENSOR)
-        width = slot([terms])
+        terms = rules.terms(rules.parse([{"no_data": no_data_after_s}]), SENSOR)
+        width = slot_length_s([terms])
         assert HOUR_S % max(width, 1) == 0
         assert 2 * width <= no_data_after_s
-    assert slot([rules.terms([], SENSOR)]) == 90
-    assert slot([rules.terms(rules.read([{"no_data": None}]), SENSOR)]) == HOUR_S
+    assert slot_length_s([rules.terms([], SENSOR)]) == 90
+    assert slot_length_s([rules.terms(rules.parse([{"no_data": None}]), SENSOR)]) == HOUR_S
 
 
 @pytest.fixture
 async def built(each_database: dict[str, Any]) -> AsyncIterator[Site]:
-    with site(each_database) as found:
-        found.settings = {"database": each_database, "rules": RULES, "poll_interval": 0.1}
-        yield found
+    with site(each_database) as built:
+        built.settings = {"database": each_database, "rules": RULES, "poll_interval": 0.1}
+        yield built
 
 
 async def ask(
@@ -190,9 +192,9 @@ async def ask(
 def alarms(answer: Any, which: str) -> set[tuple[Any, ...]]:
     assert answer["ok"], answer
     return {
-        (kind["sensor_name"], kind["kind"], one["severity"], one["raised"], one["cleared"])
+        (kind["sensor_name"], kind["kind"], alarm["severity"], alarm["raised"], alarm["cleared"])
         for kind in answer["data"]["sensors"]
-        for one in kind[which]["alarms"]
+        for alarm in kind[which]["alarms"]
         if kind["sensor_name"] != MARK
     }
 
@@ -211,7 +213,8 @@ async def test_its_alarms_are_those_that_a_running_server_has_raised(built: Site
             built.add_all(course.rows(built, step))
         await until(lambda: outcome(built) >= course.episodes(), LONG_S)
         live = {
-            (one.sensor_name, one.kind, one.severity, told(one.raised), told(one.cleared)) for one in outcome(built)
+            (episode.sensor_name, episode.kind, episode.severity, told(episode.raised), told(episode.cleared))
+            for episode in outcome(built)
         }
         assert len(live) > 20
         async with connected("python", server.url) as client:
@@ -239,13 +242,13 @@ async def test_a_database_tells_the_hours_and_the_readings_as_they_are(built: Si
     chance.shuffle(rows)
     built.add_all([*rows, rows[0]])
     with built.database.engine.connect() as connection:
-        found = subjects(built.database.settings, Source(None), connection)
-        sensor = sensors(connection, found, built.ids["north"])[0]
-        past = ReplayReadings(connection, found, datetime.now(UTC))
+        of_site = subjects_of(built.database.settings, Source(None), connection)
+        sensor = sensors(connection, of_site, built.ids["north"])[0]
+        history = ReplayReadings(connection, of_site, datetime.now(UTC))
         first = math.floor((end - 2 * DAY).timestamp()) // HOUR_S * HOUR_S
         whole = [(float(first), end.timestamp())]
-        readings = list(past.readings(sensor, whole))
-        hours = past.hours([sensor], 90, first, end.timestamp())[sensor.key]
+        readings = list(history.readings(sensor, whole))
+        hours = history.hours([sensor], 90, first, end.timestamp())[sensor.key]
     written = Written({sensor.key: [(time, value, 0) for time, value, _ in readings]})
     assert hours == written.hours([sensor], 90, first, end.timestamp())[sensor.key]
     assert 10 < len(hours) < 48
@@ -283,10 +286,10 @@ async def test_of_many_at_once_some_are_told_to_come_again(built: Site, serve: S
 
 def previewing(server: int) -> list[int]:
     """The processes in which this server has previews made."""
-    found = subprocess.run(
+    processes = subprocess.run(
         ["pgrep", "-P", str(server), "-f", "alarm_service.preview_worker"], capture_output=True, check=False
     )
-    return [int(pid) for pid in found.stdout.split()]
+    return [int(pid) for pid in processes.stdout.split()]
 
 
 async def test_the_process_that_previews_ends_with_the_server_and_is_replaced_when_it_is_killed(

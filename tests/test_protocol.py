@@ -1,6 +1,7 @@
-"""What is written of the protocol is what the server speaks."""
+"""The documents of the protocol fit the types that the server uses."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -8,7 +9,8 @@ import msgspec
 import pytest
 
 from ask.answers import Envs
-from contract import asyncapi
+from contract import asyncapi, typescript
+from contract.generated import GENERATED
 from errors import StorewatchError
 from server import EVENTS
 from tests.serving import ROOT
@@ -17,17 +19,23 @@ PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_asyncapi_yaml_is_made_from_the_types_as_they_are_now() -> None:
-    assert asyncapi.PATH.read_text(encoding="utf-8") == asyncapi.text(), "run: python asyncapi.py"
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
+def test_a_generated_file_is_up_to_date(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == GENERATED[path](), "run: python -m contract"
+
+
+def test_the_typescript_names_every_struct_of_the_schemas() -> None:
+    interfaces = set(re.findall(r"export interface (\w+)", typescript.text()))
+    assert set(asyncapi.document()["components"]["schemas"]) - {"Nothing"} <= interfaces
 
 
 def test_every_reference_of_the_document_leads_somewhere() -> None:
     document = asyncapi.document()
     for reference in re.findall(r"\$ref: '?(#\S+?)'?\n", asyncapi.text()):
-        found: Any = document
+        target: Any = document
         for part in reference.removeprefix("#/").split("/"):
-            found = found[part.replace("~1", "/")]
-        assert found
+            target = target[part.replace("~1", "/")]
+        assert target
 
 
 def test_a_real_message_fits_its_schema() -> None:

@@ -48,9 +48,9 @@ def north(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture
 async def pair(north: Site, own_redis: Redis, serve: Serve) -> AsyncIterator[list[StorewatchServer]]:
     settings = north.settings | {"redis": own_redis.settings()}
-    async with serve(settings) as one, serve(settings) as other:
+    async with serve(settings) as first, serve(settings) as other:
         await until(lambda: listeners(own_redis) == 2)
-        yield [one, other]
+        yield [first, other]
 
 
 def listeners(redis: Redis) -> int:
@@ -74,7 +74,7 @@ def publish(redis: Redis, sid: str, number: int) -> None:
 
 def said(server: StorewatchServer, words: str) -> int:
     """How often the log has said so of Redis."""
-    return len(re.findall(f" live: redis .* {words}", server.log()))
+    return len(re.findall(f" transport.redis_manager: redis .* {words}", server.log()))
 
 
 async def register(client: Client, built: Site) -> None:
@@ -102,9 +102,9 @@ async def test_a_process_reaches_the_browsers_of_another_and_can_disconnect_them
     async with serving_inside(settings) as inside, serve(settings) as other:
         await until(lambda: listeners(own_redis) == 2)
         async with connected("python", inside.url) as ours, connected("node4", other.url) as theirs:
-            await inside.house.sio.emit("notice", {"to": "all"})
+            await inside.server.sio.emit("notice", {"to": "all"})
             assert await ours.next("notice") == await theirs.next("notice") == {"to": "all"}
-            await inside.house.sio.disconnect(newest_sid(other))
+            await inside.server.sio.disconnect(newest_sid(other))
             await asyncio.wait_for(theirs.disconnected.wait(), SOON)
             assert theirs.reason == "server disconnect"
             assert len(ours.received("notice")) == len(theirs.received("notice")) == 1
@@ -185,8 +185,8 @@ async def test_redis_whose_disk_is_full_is_not_lost(
 
 
 def pings_refused(redis: Redis) -> int:
-    found = re.search(r"cmdstat_ping:.*rejected_calls=(\d+)", redis.execute("INFO commandstats"))
-    return int(found[1]) if found else 0
+    match = re.search(r"cmdstat_ping:.*rejected_calls=(\d+)", redis.execute("INFO commandstats"))
+    return int(match[1]) if match else 0
 
 
 async def test_what_is_said_while_redis_hangs_is_told_here_at_once_and_there_at_most_once(
@@ -199,7 +199,7 @@ async def test_what_is_said_while_redis_hangs_is_told_here_at_once_and_there_at_
             own_redis.freeze()
             for number in range(8):
                 async with asyncio.timeout(10):  # Redis is waited for, once; eight times would be 16 s
-                    await inside.house.sio.emit("notice", number)
+                    await inside.server.sio.emit("notice", number)
                 assert await ours.next("notice") == number
             own_redis.thaw()
             await until(lambda: said(other, BACK) == 2)
@@ -222,7 +222,7 @@ async def test_redis_that_hangs_keeps_no_process_from_ending(north: Site, own_re
 
 
 async def test_who_listens_to_redis_stops_whenever_it_is_told_to(own_redis: Redis) -> None:
-    manager = redis_manager.manager(msgspec.convert(own_redis.settings(), RedisSettings), 1000, 10.0)
+    manager = redis_manager.create_manager(msgspec.convert(own_redis.settings(), RedisSettings), 1000, 10.0)
     socketio.AsyncServer(async_mode="tornado", client_manager=manager)
     for step in range(STEPS):
         listening = asyncio.create_task(manager.listen())

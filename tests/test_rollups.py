@@ -13,7 +13,8 @@ from ask import history
 from ask.buckets import HOUR_S, ROLLED_UP_S, Frame
 from ask.readings import Reading
 from ask.sensors import Sensor
-from ask.subjects import Subjects, subjects
+from ask.site_mapping import subjects_of
+from ask.subjects import Subjects
 from db import tables
 from live.rollups import Rollups
 from record import rollups
@@ -24,7 +25,7 @@ from tests.sites import Site, site
 START = datetime(2024, 3, 1, tzinfo=UTC)
 END = START + timedelta(days=2)
 NOW = END + timedelta(days=1)
-SENSORS = [Sensor(one, 1, "", "temperature", "", 60, (one, None)) for one in (1, 2)]
+SENSORS = [Sensor(sensor_id, 1, "", "temperature", "", 60, (sensor_id, None)) for sensor_id in (1, 2)]
 
 Row = tuple[int, int, datetime, float | None]
 """`reading_id`, `sensor_id`, time, value."""
@@ -51,37 +52,37 @@ class Table:
             values = [dict(zip(("reading_id", "sensor_id", "time", "value"), row, strict=True)) for row in rows]
             connection.execute(sa.insert(tables.reading), values)
         if handed_out:
-            await self.keeper.take([Reading(row[1], None, row[2], row[3], row[0]) for row in rows])
+            await self.keeper.consume([Reading(row[1], None, row[2], row[3], row[0]) for row in rows])
 
     async def keep(self) -> None:
-        """Take two turns: what was handed out before the first is due at the second."""
-        await self.keeper.keep()
-        await self.keeper.keep()
+        """Update twice: what was handed out before the first update is due at the second."""
+        await self.keeper.update()
+        await self.keeper.update()
 
     def rolled_up(self, bucket_s: int) -> Values:
-        """What stands in the rollups of this width."""
+        """The rollups of this width."""
         rollup = tables.rollup.c
-        found = self._rows(sa.select(tables.rollup).where(rollup.bucket_s == bucket_s))
-        return {(row.sensor_id, row.start): _values(*row[3:]) for row in found}
+        rows = self._rows(sa.select(tables.rollup).where(rollup.bucket_s == bucket_s))
+        return {(row.sensor_id, row.start): _values(*row[3:]) for row in rows}
 
     def counted(self, bucket_s: int) -> Values:
-        """What should stand there."""
-        found: dict[tuple[int, int], list[float]] = {}
+        """The expected rollups of this width."""
+        values: dict[tuple[int, int], list[float]] = {}
         for row in self._rows(sa.select(tables.reading).where(tables.reading.c.value.is_not(None))):
             second = int(row.time.timestamp())
-            found.setdefault((row.sensor_id, second - second % bucket_s), []).append(row.value)
-        return {key: _values(min(all_), max(all_), sum(all_), len(all_)) for key, all_ in found.items()}
+            values.setdefault((row.sensor_id, second - second % bucket_s), []).append(row.value)
+        return {key: _values(min(all_), max(all_), sum(all_), len(all_)) for key, all_ in values.items()}
 
     def told(self, bucket_s: int) -> Values:
         """What a question is told, of the rollups and of what is not in them."""
         span = Frame(int(START.timestamp()), int(END.timestamp()), bucket_s)
         with self.site.database.engine.connect() as connection:
-            ours: Subjects = subjects(self.site.database.settings, Source(None), connection)
-            found = history.buckets(connection, ours, SENSORS, span, NOW)
+            ours: Subjects = subjects_of(self.site.database.settings, Source(None), connection)
+            buckets = history.buckets(connection, ours, SENSORS, span, NOW)
         return {
-            (int(key[0]), second): _values(one.min, one.max, one.sum, one.count)
-            for key, of_key in found.items()
-            for second, one in of_key.items()
+            (int(key[0]), second): _values(bucket.min, bucket.max, bucket.sum, bucket.count)
+            for key, of_key in buckets.items()
+            for second, bucket in of_key.items()
         }
 
     def is_right(self) -> bool:
@@ -97,23 +98,23 @@ def _values(low: float, high: float, total: float, count: int) -> tuple[float, .
 
 
 @pytest.fixture(scope="module", params=["sqlite", "mariadb"])
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def built_site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if request.param == "sqlite":
         where: dict[str, Any] = {"path": str(tmp_path_factory.mktemp("rollups") / "own.db")}
     else:
         mariadb: MariaDB = request.getfixturevalue("mariadb")
         mariadb.create_database("rollups")
         where = mariadb.settings("rollups")
-    with site(where) as found:
-        yield found
+    with site(where) as built:
+        yield built
 
 
 @pytest.fixture
-def table(built: Site, monkeypatch: pytest.MonkeyPatch) -> Table:
-    monkeypatch.setattr("live.rollups.BREATH_S", 0)
+def table(built_site: Site, monkeypatch: pytest.MonkeyPatch) -> Table:
+    monkeypatch.setattr("live.rollups.PAUSE_S", 0)
     for name in ("reading", "rollup", "rollup_position", "lease"):
-        built.execute(f"DELETE FROM {name}")
-    return Table(built)
+        built_site.execute(f"DELETE FROM {name}")
+    return Table(built_site)
 
 
 def row(reading_id: int, minute: float, value: float | None, sensor_id: int = 1) -> Row:
@@ -167,7 +168,7 @@ async def test_a_value_that_was_corrected_counts_as_it_is_now(table: Table) -> N
     await table.commit(row(1, 1, 5.0), row(2, 2, 500.0))
     await table.keep()
     table.site.execute("UPDATE reading SET value = 6.0 WHERE reading_id = 2")
-    await table.keeper.take([Reading(1, None, START + timedelta(minutes=2), 6.0, 2)])
+    await table.keeper.consume([Reading(1, None, START + timedelta(minutes=2), 6.0, 2)])
     await table.keep()
     assert table.is_right()
 
@@ -181,18 +182,18 @@ async def test_what_was_committed_while_nobody_kept_them_is_caught_up(
     missed = [row(i, i * 30, float(i)) for i in (2, 3, *range(6, 60))]
     await table.commit(*missed, handed_out=False)
     table.restart()
-    await table.keeper.keep()
+    await table.keeper.update()
     assert table.is_right()
 
 
 async def test_thinned_out_readings_stay_in_them_also_when_one_comes_late(table: Table) -> None:
     await table.commit(*(row(i, i / 6, 20.0 if i == 10 else 4.0) for i in range(1, 30)))
     await table.keep()
-    known = table.rolled_up(HOUR_S)
+    before = table.rolled_up(HOUR_S)
     table.site.execute("DELETE FROM reading WHERE reading_id % 29 <> 0 OR reading_id = 10")
     table.restart()
     await table.keep()
-    assert table.rolled_up(HOUR_S) == table.told(HOUR_S) == known
+    assert table.rolled_up(HOUR_S) == table.told(HOUR_S) == before
     await table.commit(row(10, 0.1, -20.0))
     await table.keep()
     low, high, _, count = table.rolled_up(HOUR_S)[1, int(START.timestamp())]
@@ -222,7 +223,7 @@ async def test_one_process_keeps_them_and_the_next_makes_good_what_it_missed(tab
     await first._release()
     await table.keep()
     assert table.is_right()
-    await first.keep()
+    await first.update()
     assert table.is_right()
 
 
@@ -274,7 +275,7 @@ async def test_in_whatever_order_rows_are_committed(table: Table, seed: int) -> 
             if away:
                 table.restart()
         if dice.random() < 0.4:
-            await table.keeper.keep()
+            await table.keeper.update()
     await table.keep()
     assert table.is_right()
     for bucket_s in (300, 1800, HOUR_S, 12 * HOUR_S):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from alarms.model import Limit
-from alarms.rules import DEFAULTS, PROFILES, Rule, check, read, terms
+from alarms.rules import DEFAULTS, PROFILES, Rule, check, parse, terms
 from ask.sensors import Sensor
 
 
@@ -25,9 +25,9 @@ SCOPES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("most", range(len(SCOPES)))
 def test_the_most_specific_rule_holds_whatever_the_order(most: int) -> None:
-    rules = [{"scope": scope, "high": place} for place, scope in enumerate(SCOPES[: most + 1])]
+    rules = [{"scope": scope, "high": index} for index, scope in enumerate(SCOPES[: most + 1])]
     for order in (rules, rules[::-1]):
-        assert [limit.limit for limit in terms(read(order), sensor()).high] == [most]
+        assert [limit.limit for limit in terms(parse(order), sensor()).high] == [most]
 
 
 @pytest.mark.parametrize(
@@ -35,58 +35,58 @@ def test_the_most_specific_rule_holds_whatever_the_order(most: int) -> None:
     [{"sensor_id": 4}, {"sensor_name": "other"}, {"store_house_id": 8}, {"metric": "humidity"}, {"sensor_id": "x3"}],
 )
 def test_a_rule_for_others_does_not_hold(scope: dict[str, Any]) -> None:
-    assert terms(read([{"scope": scope, "high": 5}]), sensor()).high == ()
+    assert terms(parse([{"scope": scope, "high": 5}]), sensor()).high == ()
 
 
 def test_an_id_in_digits_finds_a_number() -> None:
-    rules = read([{"scope": {"store_house_id": "7", "sensor_id": "3"}, "high": 5}])
+    rules = parse([{"scope": {"store_house_id": "7", "sensor_id": "3"}, "high": 5}])
     assert terms(rules, sensor()).high == (Limit(5.0, "warning"),)
 
 
 def test_each_kind_is_found_on_its_own() -> None:
-    rules = read([{"high": 8, "low": 2}, {"scope": {"sensor_id": 3}, "high": 9}])
-    found = terms(rules, sensor())
-    assert (found.high, found.low) == ((Limit(9.0, "warning"),), (Limit(2.0, "warning"),))
+    rules = parse([{"high": 8, "low": 2}, {"scope": {"sensor_id": 3}, "high": 9}])
+    limits = terms(rules, sensor())
+    assert (limits.high, limits.low) == ((Limit(9.0, "warning"),), (Limit(2.0, "warning"),))
 
 
 def test_null_switches_a_kind_off_whatever_a_more_general_rule_says() -> None:
-    rules = read([{"high": 8, "no_data": "5m"}, {"scope": {"sensor_id": 3}, "high": None, "no_data": None}])
-    found = terms(rules, sensor())
-    assert (found.high, found.no_data) == ((), ())
+    rules = parse([{"high": 8, "no_data": "5m"}, {"scope": {"sensor_id": 3}, "high": None, "no_data": None}])
+    limits = terms(rules, sensor())
+    assert (limits.high, limits.no_data) == ((), ())
 
 
 def test_a_site_rule_goes_before_the_defaults() -> None:
-    found = terms(read([{"high_high": None}]), sensor("co2"))
-    assert [limit.limit for limit in found.high] == [5_000.0]
+    limits = terms(parse([{"high_high": None}]), sensor("co2"))
+    assert [limit.limit for limit in limits.high] == [5_000.0]
 
 
 def test_the_defaults_can_be_left_out() -> None:
-    found = terms([], sensor("smoke"), defaults=False)
-    assert all(found.of(kind) == () for kind in ("high", "low", "rate", "switch", "no_data"))
+    limits = terms([], sensor("smoke"), defaults=False)
+    assert all(limits.of(kind) == () for kind in ("high", "low", "rate", "switch", "no_data"))
 
 
 def test_a_profile_holds_for_the_sensors_of_its_metrics_only() -> None:
-    rules = read([{"scope": {"store_house_id": 7}, "profile": "pharma_2_8"}])
-    found = terms(rules, sensor())
-    assert [limit.limit for limit in found.low] == [2.0, 0.0]
-    assert [limit.limit for limit in found.high] == [8.0, 15.0]
+    rules = parse([{"scope": {"store_house_id": 7}, "profile": "pharma_2_8"}])
+    limits = terms(rules, sensor())
+    assert [limit.limit for limit in limits.low] == [2.0, 0.0]
+    assert [limit.limit for limit in limits.high] == [8.0, 15.0]
     assert [limit.limit for limit in terms(rules, sensor("humidity")).high] == [75.0]
     assert terms(rules, sensor("light")).high == ()
 
 
 def test_what_a_rule_says_itself_goes_before_its_profile() -> None:
-    found = terms(read([{"profile": "chilled", "high": 6, "low": None}]), sensor())
-    assert ([limit.limit for limit in found.high], found.low) == ([6.0, 8.0], ())
+    limits = terms(parse([{"profile": "chilled", "high": 6, "low": None}]), sensor())
+    assert ([limit.limit for limit in limits.high], limits.low) == ([6.0, 8.0], ())
 
 
 def test_a_cold_store_may_be_damp() -> None:
-    assert terms(read([{"profile": "frozen"}]), sensor("humidity")).high == ()
+    assert terms(parse([{"profile": "frozen"}]), sensor("humidity")).high == ()
     assert terms([], sensor("humidity")).high != ()
 
 
 def test_temperature_has_no_limits_before_somebody_says_what_is_stored() -> None:
-    found = terms([], sensor())
-    assert (found.high, found.low, found.rate) == ((), (), ())
+    limits = terms([], sensor())
+    assert (limits.high, limits.low, limits.rate) == ((), (), ())
 
 
 @pytest.mark.parametrize(("interval_s", "limit_s"), [(1.0, 180.0), (60.0, 180.0), (900.0, 2700.0)])
@@ -94,16 +94,16 @@ def test_no_data_is_three_intervals_and_at_least_three_minutes(interval_s: float
     assert terms([], sensor(interval_s=interval_s)).no_data_after_s == limit_s
 
 
-def test_a_sensor_that_reports_changes_only_is_never_silent_unless_a_rule_says_how_long() -> None:
-    door = sensor("door", None)
-    assert terms([], door).no_data == ()
-    assert terms(read([{"no_data": {"severity": "info"}}]), door).no_data == ()
-    assert terms(read([{"no_data": "1d"}]), door).no_data_after_s == 86_400.0
+def test_a_sensor_that_reports_changes_only_has_no_data_limit_by_rule_only() -> None:
+    reporting_changes = sensor("door", None)
+    assert terms([], reporting_changes).no_data == ()
+    assert terms(parse([{"no_data": {"severity": "info"}}]), reporting_changes).no_data == ()
+    assert terms(parse([{"no_data": "1d"}]), reporting_changes).no_data_after_s == 86_400.0
 
 
 def test_no_data_may_change_its_severity_and_keep_the_usual_span() -> None:
-    found = terms(read([{"no_data": {"severity": "critical"}}]), sensor())
-    assert found.no_data == (Limit(180.0, "critical"),)
+    limits = terms(parse([{"no_data": {"severity": "critical"}}]), sensor())
+    assert limits.no_data == (Limit(180.0, "critical"),)
 
 
 @pytest.mark.parametrize(("metric", "state"), [("smoke", 1.0), ("water", 1.0), ("door", 1.0), ("power", 0.0)])
@@ -116,33 +116,33 @@ def test_power_in_kilowatts_is_no_switch() -> None:
 
 
 def test_a_rate_needs_readings_at_an_interval() -> None:
-    rules = read([{"rate": {"limit": 4, "within": "10m"}}])
+    rules = parse([{"rate": {"limit": 4, "within": "10m"}}])
     assert [(limit.limit, limit.within) for limit in terms(rules, sensor()).rate] == [(4.0, 600.0)]
     assert terms(rules, sensor(interval_s=None)).rate == ()
 
 
 def test_limits_of_several_rules_stand_the_mildest_first() -> None:
-    rules = read([{"high_high": 4, "low_low": 1}, {"scope": {"sensor_id": 3}, "high": 8, "low": 0}])
-    found = terms(rules, sensor())
-    assert [limit.limit for limit in found.high] == [4.0, 8.0]
-    assert [limit.limit for limit in found.low] == [1.0, 0.0]
+    rules = parse([{"high_high": 4, "low_low": 1}, {"scope": {"sensor_id": 3}, "high": 8, "low": 0}])
+    limits = terms(rules, sensor())
+    assert [limit.limit for limit in limits.high] == [4.0, 8.0]
+    assert [limit.limit for limit in limits.low] == [1.0, 0.0]
 
 
 def test_spans_are_written_in_seconds_or_with_a_unit() -> None:
-    rules = read([{"high": {"limit": 5, "delay": "45m", "clear_delay": 30, "reopen": "1.5h"}}])
+    rules = parse([{"high": {"limit": 5, "delay": "45m", "clear_delay": 30, "reopen": "1.5h"}}])
     (limit,) = terms(rules, sensor()).high
     assert (limit.delay, limit.clear_delay, limit.reopen) == (2700.0, 30.0, 5400.0)
 
 
 def test_a_rule_goes_through_json_and_back_unchanged() -> None:
     data = [{"scope": {"sensor_id": 3}, "profile": "frozen", "high": {"limit": -17.0, "delay": "45m"}, "low": None}]
-    assert msgspec.json.decode(msgspec.json.encode(read(data))) == data
+    assert msgspec.json.decode(msgspec.json.encode(parse(data))) == data
 
 
-def test_terms_that_differ_have_different_marks_in_every_process() -> None:
-    one, other = (terms(read([{"high": limit}]), sensor()) for limit in (5, 6))
-    assert one.mark != other.mark
-    assert one.mark == terms(read([{"high": 5}]), sensor()).mark
+def test_different_terms_have_different_fingerprints_in_every_process() -> None:
+    first, second = (terms(parse([{"high": limit}]), sensor()) for limit in (5, 6))
+    assert first.fingerprint != second.fingerprint
+    assert first.fingerprint == terms(parse([{"high": 5}]), sensor()).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_terms_that_differ_have_different_marks_in_every_process() -> None:
 )
 def test_a_rule_that_is_none_is_refused_with_the_reason(rule: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match="rule 1") as refused:
-        read([rule])
+        parse([rule])
     assert why in str(refused.value)
 
 
@@ -180,7 +180,7 @@ def test_two_rules_for_the_same_scope_are_refused() -> None:
 
 def test_rules_are_a_list() -> None:
     with pytest.raises(ValueError, match="must be a list"):
-        read({"high": 5})
+        parse({"high": 5})
 
 
 def test_the_defaults_and_the_profiles_are_rules_themselves() -> None:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alarms.__main__ import main
-from alarms.agreement import Days, Span, match, score
+from alarms.agreement import AlarmSpan, Days, match, score
 from alarms.commands import event_log
 from tests.serving import ROOT
 
@@ -114,8 +114,8 @@ def test_a_log_without_limits_and_values_will_do(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text(
         "time,sensor,event\n2021-09-06 00:45,a,exceed\n2021-09-06 01:15,a,recovery\n", encoding="utf-8"
     )
-    found = scored(tmp_path)
-    assert (found["f1"], found["ends_within_15_min"]) == (1.0, 1.0)
+    result = scored(tmp_path)
+    assert (result["f1"], result["ends_within_15_min"]) == (1.0, 1.0)
 
 
 def test_days_are_local_and_both_count(tmp_path: Path) -> None:
@@ -138,15 +138,15 @@ def test_what_began_before_the_first_day_is_judged_and_not_counted(tmp_path: Pat
 
 
 def test_a_pair_that_midnight_parts_is_a_pair() -> None:
-    theirs, ours = [Span("high", 9.9 * HOUR, None)], [Span("high", 10.0 * HOUR, None)]
+    theirs, ours = [AlarmSpan("high", 9.9 * HOUR, None)], [AlarmSpan("high", 10.0 * HOUR, None)]
     assert score({"a": theirs}, {"a": ours}, Days(0, 10 * HOUR)).sensors["a"].matched == 1
     after = score({"a": theirs}, {"a": ours}, Days(10 * HOUR, 20 * HOUR)).sensors["a"]
     assert (after.theirs, after.ours, after.matched) == (0, 0, 0)
 
 
 def test_each_alarm_has_one_like_the_nearest() -> None:
-    theirs = [Span("high", 100, None), Span("high", 400, None)]
-    ours = [Span("high", 390, None), Span("high", 800, None)]
+    theirs = [AlarmSpan("high", 100, None), AlarmSpan("high", 400, None)]
+    ours = [AlarmSpan("high", 390, None), AlarmSpan("high", 800, None)]
     assert match(theirs, ours) == [(theirs[1], ours[0]), (theirs[0], ours[1])]
 
 
@@ -157,28 +157,29 @@ def test_the_repeated_hour_is_read_in_the_order_of_the_file(tmp_path: Path) -> N
     readings = ["time,a", *(f"2021-11-07 {wall},{value}" for wall, value in zip(walls, values, strict=True))]
     log = ["2021-11-07 01:30,x,exceed,6,5.0", "2021-11-07 01:15,a,exceed,6,5.0", "2021-11-07 01:30,a,recovery,5,5.0"]
     write(tmp_path, readings, log)
-    found = scored(tmp_path, *arguments("2021-11-07", "2021-11-07"))
-    assert (found["f1"], found["ends_within_15_min"]) == (1.0, 1.0)
+    result = scored(tmp_path, *arguments("2021-11-07", "2021-11-07"))
+    assert (result["f1"], result["ends_within_15_min"]) == (1.0, 1.0)
 
 
-def log(*lines: str) -> list[Span]:
+def log(*lines: str) -> list[AlarmSpan]:
     spans = event_log.alarms([HEAD, *(f"2021-09-06 {line}" for line in lines)], CHICAGO).get("a", [])
     start = 1630904400  # midnight
     return [
-        Span(kind, (raised - start) / HOUR, cleared and (cleared - start) / HOUR) for kind, raised, cleared in spans
+        AlarmSpan(kind, (raised - start) / HOUR, cleared and (cleared - start) / HOUR)
+        for kind, raised, cleared in spans
     ]
 
 
 def test_an_end_goes_to_the_alarm_of_its_limit() -> None:
     assert log("01:00,a,exceed,6,5", "02:00,a,deficit,-1,0", "03:00,a,recovery,4,5") == [
-        Span("high", 1, 3),
-        Span("low", 2, None),
+        AlarmSpan("high", 1, 3),
+        AlarmSpan("low", 2, None),
     ]
 
 
 def test_an_end_without_its_limit_goes_to_the_last_alarm() -> None:
-    assert log("01:00,a,exceed,6,5", "03:00,a,recovery,4,") == [Span("high", 1, 3)]
-    assert log("01:00,a,exceed,6,5", "03:00,a,recovery,4,99") == [Span("high", 1, 3)]
+    assert log("01:00,a,exceed,6,5", "03:00,a,recovery,4,") == [AlarmSpan("high", 1, 3)]
+    assert log("01:00,a,exceed,6,5", "03:00,a,recovery,4,99") == [AlarmSpan("high", 1, 3)]
 
 
 def test_an_end_without_an_alarm_is_nothing_and_so_are_other_events() -> None:
@@ -187,8 +188,8 @@ def test_an_end_without_an_alarm_is_nothing_and_so_are_other_events() -> None:
 
 def test_two_events_of_the_same_minute_in_a_repeated_hour_are_of_the_same_pass() -> None:
     lines = ["2021-11-07 01:30,a,exceed,6,5", "2021-11-07 01:30,b,exceed,6,5"]
-    found = event_log.alarms([HEAD, *lines], CHICAGO)
-    assert found["a"] == found["b"]
+    alarms = event_log.alarms([HEAD, *lines], CHICAGO)
+    assert alarms["a"] == alarms["b"]
 
 
 @pytest.mark.parametrize(
@@ -230,10 +231,10 @@ def test_the_rules_of_the_cold_store_agree_with_its_own_system(coldstore: Path) 
     line = subprocess.run(
         [*command, *files, *rules, *days], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    found = json.loads(line)
-    assert found["f1"] >= 0.98
-    assert found["ends_within_15_min"] >= 0.95
-    often = {name: agreement["f1"] for name, agreement in found["sensors"].items() if agreement["theirs"] >= 20}
+    result = json.loads(line)
+    assert result["f1"] >= 0.98
+    assert result["ends_within_15_min"] >= 0.95
+    often = {name: agreement["f1"] for name, agreement in result["sensors"].items() if agreement["theirs"] >= 20}
     assert often.keys() == {"platform_1", "platform_2", "deepfreezer_1", "deepfreezer_2", "freezer_2"}
     assert min(often.values()) >= 0.95
-    assert found["sensors"].keys() == often.keys() | {"cooler_1", "cooler_2"}
+    assert result["sensors"].keys() == often.keys() | {"cooler_1", "cooler_2"}

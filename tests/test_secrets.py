@@ -12,7 +12,7 @@ from tornado.web import Application, RequestHandler
 
 from settings import Settings
 from tests import credentials, planted
-from tests.clients import AccessDenied, connected
+from tests.clients import ConnectRefused, connected
 from tests.services.mariadb import PASSWORD
 from tests.services.private import free_port
 from tests.services.redis import Redis
@@ -42,15 +42,23 @@ def everything(database: dict[str, Any], redis: dict[str, Any]) -> dict[str, Any
 def test_the_settings_show_none_however_they_are_shown() -> None:
     database = {"kind": "mysql", "name": "site", "user": "reader", "password": PASSWORD}
     redis = {"password": planted.secret("redis")}
-    found = msgspec.convert(everything(database, redis), Settings)
-    parts: list[Any] = [found, found.access, found.database, found.redis, found.notify, [found], {"all": found}]
+    settings = msgspec.convert(everything(database, redis), Settings)
+    parts: list[Any] = [
+        settings,
+        settings.access,
+        settings.database,
+        settings.redis,
+        settings.notify,
+        [settings],
+        {"all": settings},
+    ]
     for part in parts:
         assert planted.shown(f"{part!r} {part} {part!s:.99999}") == []
-    assert planted.MARK in msgspec.json.encode(found).decode()
+    assert planted.MARK in msgspec.json.encode(settings).decode()
 
 
 async def test_a_server_that_says_all_it_can_tells_none(mariadb_database: dict[str, Any], serve: Serve) -> None:
-    with Redis() as redis, site(mariadb_database) as own:
+    with Redis() as redis, site(mariadb_database) as built:
         settings = everything(mariadb_database, redis.settings())
         async with serve(settings | {"log_level": "DEBUG"}) as server:
             cookie = await credentials.log_in(server.url)
@@ -59,9 +67,9 @@ async def test_a_server_that_says_all_it_can_tells_none(mariadb_database: dict[s
                 for headers in ({}, {"Cookie": cookie}, {"Authorization": f"Bearer {WRONG}"}):
                     answer = await credentials.fetch(f"{server.url}{page}", headers=headers)
                     shown.append(answer.body.decode())
-            shown.append(await refusal(server.url, WRONG))
-            await use(server.url, own)
-            own.add("temperature", 9.0)
+            shown.append(await denial_of(server.url, WRONG))
+            await use(server.url, built)
+            built.add("temperature", 9.0)
             await until(lambda: "duty" in server.log())
             await rejected(mariadb_database | {"password": WRONG}, serve)
             redis.stop()
@@ -69,18 +77,18 @@ async def test_a_server_that_says_all_it_can_tells_none(mariadb_database: dict[s
         assert planted.shown("\n".join([*shown, server.log(), server.output()])) == []
 
 
-async def refusal(url: str, token: str) -> str:
+async def denial_of(url: str, token: str) -> str:
     """What is said to who comes with this token."""
-    with pytest.raises(AccessDenied) as refused:
+    with pytest.raises(ConnectRefused) as refused:
         async with connected("python", url, auth={"token": token}):
             pass
     return f"{refused.value} {refused.value.data}"
 
 
-async def use(url: str, own: Site) -> None:
+async def use(url: str, built: Site) -> None:
     """Ask rightly and wrongly; the clients themselves look at the answers."""
     async with connected("python", url, auth={"token": credentials.token("gateway", role="configure")}) as client:
-        for payload in (own.ids["north"], None, {"store_house_id": WRONG.replace(planted.MARK, "")}):
+        for payload in (built.ids["north"], None, {"store_house_id": WRONG.replace(planted.MARK, "")}):
             for event in ("orgs", "register", "queryRules", "whoami", "no such event"):
                 await client.call(event, payload)
 
@@ -99,8 +107,8 @@ def test_the_search_finds_a_secret_in_a_log_and_in_what_clients_are_told(monkeyp
         (Path(folder) / "server").mkdir()
         (Path(folder) / "server" / "stderr.log").write_text(f"all is well\nTraceback: {PASSWORD}\n", encoding="utf-8")
         (Path(folder) / "stdout.log").write_text("eyJhbGciOiJIUzI1NiJ9.x.y", encoding="utf-8")
-        assert [found.split(":")[0] for found in planted.in_logs(Path(folder))] == ["server/stderr.log", "stdout.log"]
-    planted.look(f"{{'user': 'li', 'password_hash': '{credentials.HASH}'}}", "the event x")
+        assert [line.split(":")[0] for line in planted.in_logs(Path(folder))] == ["server/stderr.log", "stdout.log"]
+    planted.record_leaks(f"{{'user': 'li', 'password_hash': '{credentials.HASH}'}}", "the event x")
     assert len(planted.told) == 1
 
 

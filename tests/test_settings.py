@@ -60,7 +60,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def refusal(path: Path | str | None, text: str | None = None, **environ: str) -> str:
+def load_error(path: Path | str | None, text: str | None = None, **environ: str) -> str:
     """What is said of a file with this text, its path left out."""
     if text is not None:
         Path(str(path)).write_text(text, encoding="utf-8")
@@ -71,18 +71,18 @@ def refusal(path: Path | str | None, text: str | None = None, **environ: str) ->
 
 
 def test_a_file_is_read(config: Path) -> None:
-    found, _ = load(str(config), {})
-    assert found.database is not None
-    assert found.database.map is not None
-    assert found.database.map.reading is not None
-    assert found.database.map.reading.wide == {"pm2.5": "细颗粒物"}
-    assert (found.poll_interval, found.rate_limit, found.is_demo) == (2.0, 20.0, False)
+    loaded, _ = load(str(config), {})
+    assert loaded.database is not None
+    assert loaded.database.map is not None
+    assert loaded.database.map.reading is not None
+    assert loaded.database.map.reading.wide == {"pm2.5": "细颗粒物"}
+    assert (loaded.poll_interval, loaded.rate_limit, loaded.is_demo) == (2.0, 20.0, False)
 
 
 def test_without_a_file_it_is_the_demo() -> None:
-    found, _ = load(None, {})
-    assert found == Settings()
-    assert found.is_demo
+    loaded, _ = load(None, {})
+    assert loaded == Settings()
+    assert loaded.is_demo
 
 
 def test_the_environment_overrides_single_keys_and_its_strings_stay_what_they_are(config: Path) -> None:
@@ -95,16 +95,16 @@ def test_the_environment_overrides_single_keys_and_its_strings_stay_what_they_ar
         "STOREWATCH_CONFIG": "elsewhere.yaml",
         "OTHER": "1",
     }
-    found, _ = load(str(config), environ)
-    assert found.database is not None
-    assert (found.database.password, found.database.user, found.database.port) == ("012", "null", 3307)
-    assert (found.database.name, found.poll_interval) == ("site", 0.5)
-    assert found.allowed_origins == ["http://a:1", "https://b"]
+    loaded, _ = load(str(config), environ)
+    assert loaded.database is not None
+    assert (loaded.database.password, loaded.database.user, loaded.database.port) == ("012", "null", 3307)
+    assert (loaded.database.name, loaded.poll_interval) == ("site", 0.5)
+    assert loaded.allowed_origins == ["http://a:1", "https://b"]
 
 
 def test_the_environment_alone_names_a_database() -> None:
-    found, _ = load(None, {"STOREWATCH_DATABASE__PATH": "own.db", "STOREWATCH_ACCESS": "open"})
-    assert found.database == Database(path="own.db")
+    loaded, _ = load(None, {"STOREWATCH_DATABASE__PATH": "own.db", "STOREWATCH_ACCESS": "open"})
+    assert loaded.database == Database(path="own.db")
 
 
 USER = "{name: a, password_hash: $argon2id$}"
@@ -156,8 +156,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_a_file_that_is_wrong_is_refused_with_line_and_key(text: str, tmp_path: Path) -> None:
-    said = refusal(tmp_path / "settings.yaml", text)
-    assert said.startswith(REFUSED[text])
+    message = load_error(tmp_path / "settings.yaml", text)
+    assert message.startswith(REFUSED[text])
 
 
 MAP = "access: open\ndatabase:\n  path: x\n  map:\n    reading:\n"
@@ -182,7 +182,7 @@ MAP = "access: open\ndatabase:\n  path: x\n  map:\n    reading:\n"
     ],
 )
 def test_a_map_that_contradicts_itself_is_refused(text: str, message: str, tmp_path: Path) -> None:
-    assert refusal(tmp_path / "settings.yaml", MAP + text).startswith(message)
+    assert load_error(tmp_path / "settings.yaml", MAP + text).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -195,19 +195,19 @@ def test_a_map_that_contradicts_itself_is_refused(text: str, message: str, tmp_p
     ],
 )
 def test_a_variable_that_is_wrong_is_named(variable: str, value: str, message: str, config: Path) -> None:
-    assert refusal(config, **{variable: value}).startswith(message)
+    assert load_error(config, **{variable: value}).startswith(message)
 
 
 def test_a_variable_cannot_be_both_a_value_and_the_parent_of_others() -> None:
-    said = refusal(None, STOREWATCH_DATABASE="x", STOREWATCH_DATABASE__KIND="mysql")
-    assert said == "STOREWATCH_DATABASE__KIND: database is set as a single value too"
+    message = load_error(None, STOREWATCH_DATABASE="x", STOREWATCH_DATABASE__KIND="mysql")
+    assert message == "STOREWATCH_DATABASE__KIND: database is set as a single value too"
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "none.yaml") == "cannot read the settings FILE: No such file or directory"
-    assert refusal(tmp_path) == "cannot read the settings FILE: Is a directory"
+    assert load_error(tmp_path / "none.yaml") == "cannot read the settings FILE: No such file or directory"
+    assert load_error(tmp_path) == "cannot read the settings FILE: Is a directory"
     (tmp_path / "gbk.yaml").write_bytes("host: 仓库".encode("gbk"))
-    assert refusal(tmp_path / "gbk.yaml").startswith("cannot read the settings FILE: 'utf-8' codec can't decode")
+    assert load_error(tmp_path / "gbk.yaml").startswith("cannot read the settings FILE: 'utf-8' codec can't decode")
 
 
 def test_an_empty_file_is_the_demo(tmp_path: Path) -> None:
@@ -216,8 +216,8 @@ def test_an_empty_file_is_the_demo(tmp_path: Path) -> None:
 
 
 def test_a_password_is_in_no_repr(config: Path) -> None:
-    found, _ = load(str(config), {f"STOREWATCH_{kind}__PASSWORD": "secret" for kind in ("DATABASE", "REDIS")})
-    assert "secret" not in f"{found!r} {found.database!r} {found.redis!r} {found} {found.database} {found.redis}"
+    loaded, _ = load(str(config), {f"STOREWATCH_{kind}__PASSWORD": "secret" for kind in ("DATABASE", "REDIS")})
+    assert "secret" not in f"{loaded!r} {loaded.database!r} {loaded.redis!r} {loaded} {loaded.database} {loaded.redis}"
 
 
 def test_secrets_may_stand_in_files_of_their_own(config: Path, tmp_path: Path) -> None:
@@ -226,11 +226,11 @@ def test_secrets_may_stand_in_files_of_their_own(config: Path, tmp_path: Path) -
     notify = f"notify: {{tiers: [[{{name: a, url_file: {where}}}]]}}\n"
     config.write_text(f"redis: {{password_file: {where}}}\n{notify}", encoding="utf-8")
     named = {"STOREWATCH_DATABASE__PASSWORD_FILE": where, "STOREWATCH_ACCESS": "open"}
-    found, _ = load(str(config), named)
-    assert found.redis is not None
-    assert found.database is not None
-    assert found.notify is not None
-    assert {found.redis.password, found.database.password, found.notify.targets[0].url} == {"p@ss 词"}
+    loaded, _ = load(str(config), named)
+    assert loaded.redis is not None
+    assert loaded.database is not None
+    assert loaded.notify is not None
+    assert {loaded.redis.password, loaded.database.password, loaded.notify.targets[0].url} == {"p@ss 词"}
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_secrets_may_stand_in_files_of_their_own(config: Path, tmp_path: Path) -
     ],
 )
 def test_a_secret_or_a_certificate_that_is_not_there_is_refused(text: str, message: str, tmp_path: Path) -> None:
-    assert refusal(tmp_path / "settings.yaml", text).startswith(message)
+    assert load_error(tmp_path / "settings.yaml", text).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_a_secret_or_a_certificate_that_is_not_there_is_refused(text: str, messa
      "password: @planted", "redis: {password: planted", "redis: {password: 1, passwd: planted}", "access: [planted]"],
 )  # fmt: skip
 def test_what_is_said_of_a_file_that_is_wrong_tells_nothing_of_what_stands_in_it(text: str, tmp_path: Path) -> None:
-    assert "planted" not in refusal(tmp_path / "settings.yaml", text)
+    assert "planted" not in load_error(tmp_path / "settings.yaml", text)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         settings.duration(text)
 
 
-def told(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
+def error_line_of(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
     """The one line on stderr of a command that cannot begin."""
     done = run(cwd, *arguments, env=env)
     assert (done.returncode, done.stdout) == (2, "")
@@ -293,24 +293,30 @@ def told(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
     ],
 )
 def test_wrong_usage_is_told_in_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
-    assert told(tmp_path, *arguments, env={"COLUMNS": "20"}).startswith(message)
+    assert error_line_of(tmp_path, *arguments, env={"COLUMNS": "20"}).startswith(message)
 
 
 def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
-        said = told(tmp_path, str(port), env={"STOREWATCH_HOST": HOST})
-    assert said == f"cannot listen on 127.0.0.1 port {port}: Address already in use; choose another port"
+        error_line = error_line_of(tmp_path, str(port), env={"STOREWATCH_HOST": HOST})
+    assert error_line == f"cannot listen on 127.0.0.1 port {port}: Address already in use; choose another port"
 
 
 def test_an_address_that_is_not_ours_is_told_in_one_line(tmp_path: Path) -> None:
-    assert told(tmp_path, "0", env={"STOREWATCH_HOST": "192.0.2.1"}).startswith("cannot listen on 192.0.2.1 port 0: ")
-    assert told(tmp_path, "0", env={"STOREWATCH_HOST": "no.such.invalid"}).startswith("cannot listen on no.such.inv")
+    assert error_line_of(tmp_path, "0", env={"STOREWATCH_HOST": "192.0.2.1"}).startswith(
+        "cannot listen on 192.0.2.1 port 0: "
+    )
+    assert error_line_of(tmp_path, "0", env={"STOREWATCH_HOST": "no.such.invalid"}).startswith(
+        "cannot listen on no.such.inv"
+    )
 
 
 def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("a: 1")
-    assert told(tmp_path, "0", env={"STOREWATCH_CONFIG": "other.yaml"}).startswith("other.yaml:1 a: unknown key")
+    assert error_line_of(tmp_path, "0", env={"STOREWATCH_CONFIG": "other.yaml"}).startswith(
+        "other.yaml:1 a: unknown key"
+    )
 
 
 @pytest.fixture(scope="module", params=["", "map: {}"], ids=["our own tables", "a site's tables"])
@@ -324,8 +330,8 @@ def database(mariadb: MariaDB, tmp_path: Path, mapped: str) -> Iterator[dict[str
     name = f"refusing_{free_port()}"
     mariadb.create_database(name)
     (tmp_path / "settings.yaml").write_text(f"access: open\ndatabase:\n  kind: mysql\n  {mapped}\n")
-    found = {f"STOREWATCH_DATABASE__{key.upper()}": str(value) for key, value in mariadb.settings(name).items()}
-    yield found
+    environment = {f"STOREWATCH_DATABASE__{key.upper()}": str(value) for key, value in mariadb.settings(name).items()}
+    yield environment
     mariadb.execute(f"DROP DATABASE {name}")
 
 
@@ -343,23 +349,27 @@ def database(mariadb: MariaDB, tmp_path: Path, mapped: str) -> Iterator[dict[str
 def test_a_database_that_refuses_us_is_told_in_one_line(
     how: str, key: str, value: str, message: str, database: dict[str, str], tmp_path: Path
 ) -> None:
-    said = told(tmp_path, how, "--config", "settings.yaml", env=database | {f"STOREWATCH_DATABASE__{key}": value})
-    assert said.startswith("database: cannot ")
-    assert message in said
-    assert database["STOREWATCH_DATABASE__PASSWORD"] not in said
+    error_line = error_line_of(
+        tmp_path, how, "--config", "settings.yaml", env=database | {f"STOREWATCH_DATABASE__{key}": value}
+    )
+    assert error_line.startswith("database: cannot ")
+    assert message in error_line
+    assert database["STOREWATCH_DATABASE__PASSWORD"] not in error_line
 
 
 def test_a_sites_sqlite_file_that_is_not_there_is_told_in_one_line_and_not_made(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text("access: open\ndatabase: {path: none.db, map: {}}")
-    said = told(tmp_path, "0", "--config", "settings.yaml")
-    assert said == "database: cannot open sqlite none.db: unable to open database file"
+    error_line = error_line_of(tmp_path, "0", "--config", "settings.yaml")
+    assert error_line == "database: cannot open sqlite none.db: unable to open database file"
     assert not (tmp_path / "none.db").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    said = told(tmp_path, "0", env={"STOREWATCH_DATABASE__PATH": "file/own.db", "STOREWATCH_ACCESS": "open"})
-    assert said == "database.path: cannot make the folder file: File exists"
+    error_line = error_line_of(
+        tmp_path, "0", env={"STOREWATCH_DATABASE__PATH": "file/own.db", "STOREWATCH_ACCESS": "open"}
+    )
+    assert error_line == "database.path: cannot make the folder file: File exists"
 
 
 async def test_the_ready_line_is_all_that_stands_on_stdout(serve: Serve) -> None:

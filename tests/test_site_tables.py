@@ -141,14 +141,14 @@ async def test_a_chinese_site_with_wide_rows_and_local_times_answers_every_event
     settings = {"database": chinese.settings(**CHINESE_MAP)} | POLL
     async with serve(settings) as server, connected("python", server.url) as client:
         assert await asks(client, "orgs") == [{"org_id": 1, "org_name": "东方冷链"}, {"org_id": 2, "org_name": "空"}]
-        places = await asks(client, "storehouses", "1")
-        assert places[0] == {
+        storehouses = await asks(client, "storehouses", "1")
+        assert storehouses[0] == {
             "store_house_id": 10,
             "store_house_name": "一号库",
             "org_id": 1,
             "time_zone": "Asia/Shanghai",
         }
-        assert [place["store_house_id"] for place in places] == [10, 11]
+        assert [storehouse["store_house_id"] for storehouse in storehouses] == [10, 11]
         assert await asks(client, "storehouses", {"org_id": 2}) == []
 
         envs = await asks(client, "register", {"store_house_id": 10})
@@ -380,7 +380,7 @@ async def test_a_sensor_that_falls_silent_goes_stale_by_its_interval(serve: Serv
 async def test_garbage_rows_do_not_stop_the_others(serve: Serve, site: SiteTables) -> None:
     shape = SHAPES["a metric to each row, and numbers kept as text"]
     site.execute(*shape.tables)
-    garbage: Sequence[str] = (
+    malformed: Sequence[str] = (
         "(100, 'temperature', '0000-00-00 00:00:00', '1')",
         "(100, 'temperature', NULL, '2')",
         "(NULL, 'temperature', NOW(), '3')",
@@ -389,7 +389,7 @@ async def test_garbage_rows_do_not_stop_the_others(serve: Serve, site: SiteTable
         "(100, 'temperature', '0001-01-01 00:00:00', '6')",
         "(77, 'temperature', NOW(), '7')",
     )
-    insert = "INSERT INTO log (probe, what, t, v) VALUES " + ", ".join(garbage)
+    insert = "INSERT INTO log (probe, what, t, v) VALUES " + ", ".join(malformed)
     site.execute(f"SET STATEMENT sql_mode='' FOR {insert}")
     site.insert_by(shape.insert, "4.5", in_shanghai(ago(seconds=60)))
     reading = shape.reading | {"time_zone": "Asia/Shanghai"}
@@ -416,9 +416,10 @@ async def test_what_has_no_id_is_left_out_and_what_has_no_name_is_shown_without(
         "INSERT INTO sensor VALUES (101, 11, NULL, NULL), (NULL, 11, 'Nothing', 'co2'), (102, NULL, 'Lost', 'co2')",
     )
     async with serve({"database": site.settings()}) as server, connected("python", server.url) as client:
-        assert [(one["org_id"], one["org_name"]) for one in await asks(client, "orgs")] == [(1, "Owner"), (2, "")]
-        places = await asks(client, "storehouses", 1)
-        assert [(one["store_house_id"], one["store_house_name"]) for one in places] == [(10, "North"), (11, "")]
+        organisations = [(each["org_id"], each["org_name"]) for each in await asks(client, "orgs")]
+        assert organisations == [(1, "Owner"), (2, "")]
+        storehouses = await asks(client, "storehouses", 1)
+        assert [(each["store_house_id"], each["store_house_name"]) for each in storehouses] == [(10, "North"), (11, "")]
         (seen,) = (await asks(client, "register", {"store_house_id": 11}))["envs"]
         assert (seen["sensor_id"], seen["sensor_name"], seen["metric"]) == (101, "", "")
 
@@ -439,7 +440,8 @@ async def test_ids_that_are_text_are_found_exactly(serve: Serve, site: SiteTable
     site.execute("INSERT INTO alarm VALUES (1, 'n-1', UTC_TIMESTAMP()), (2, 'N-1', UTC_TIMESTAMP())")
     settings = {"database": site.settings(reading=shape.reading, alarm={})}
     async with serve(settings) as server, connected("python", server.url) as client:
-        assert [place["store_house_id"] for place in await asks(client, "storehouses", "A1")] == ["7", "N-1"]
+        storehouses = await asks(client, "storehouses", "A1")
+        assert [storehouse["store_house_id"] for storehouse in storehouses] == ["7", "N-1"]
         for org_id in ("a1", "A1 ", "Ａ1", 0, "0", "' OR 1=1 -- "):
             assert (org_id, await code(client, "storehouses", org_id)) == (org_id, "not_found")
         for store_house_id in ("n-1", "N-1 ", 0, "0", "N-2", "n-2"):
@@ -473,8 +475,8 @@ async def test_the_site_names_the_zone_of_each_storehouse_and_nonsense_counts_fo
     mapping = CHINESE_MAP | {"storehouse": {"table": "仓库", "columns": columns}}
     settings = {"database": chinese.settings(**mapping)}
     async with serve(settings) as server, connected("python", server.url) as client:
-        places = await asks(client, "storehouses", 1)
-        assert [place["time_zone"] for place in places] == ["Asia/Urumqi", "Asia/Shanghai"]
+        storehouses = await asks(client, "storehouses", 1)
+        assert [storehouse["time_zone"] for storehouse in storehouses] == ["Asia/Urumqi", "Asia/Shanghai"]
 
 
 async def test_nothing_of_the_site_is_written_and_an_account_that_may_read_suffices(

@@ -21,11 +21,12 @@ from engineio.packet import Packet as EnginePacket
 import transport
 from tests.bare_server import CLOSE, HANG, TEXT, UPGRADE, Answer, Bare, bare, frame
 from tests.serving_inside import until
+from transport import library_internals
 from transport.deadlines import Deadlines
 from transport.handler import Handler
-from transport.http_server import PAGE_BODY
+from transport.http_server import MAX_PAGE_BODY_BYTES
 
-WAYS = pytest.mark.parametrize("door", [False, True], ids=["application", "door"])
+BOTH_SERVERS = pytest.mark.parametrize("fast_accept", [False, True], ids=["application", "fast accept"])
 POLLING, WEBSOCKET = "EIO=4&transport=polling", "EIO=4&transport=websocket"
 TIMES = 1000
 
@@ -39,10 +40,10 @@ async def server() -> AsyncIterator[Bare]:
 # The handshake
 
 
-@WAYS
-async def test_a_session_opens_by_polling_and_by_websocket(door: bool) -> None:
+@BOTH_SERVERS
+async def test_a_session_opens_by_polling_and_by_websocket(fast_accept: bool) -> None:
     told = {"pingInterval": 25500, "pingTimeout": 20000, "maxPayload": 1_000_000}
-    async with bare(door, ping_interval=25.5, ping_timeout=20) as server:
+    async with bare(fast_accept, ping_interval=25.5, ping_timeout=20) as server:
         answer = await server.ask("GET", POLLING)
         assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=UTF-8")
         opened = json.loads(answer.body.removeprefix("0"))
@@ -85,12 +86,12 @@ REFUSED_UPGRADES: list[tuple[str, dict[str, str], int, int]] = [
 ]
 
 
-@WAYS
+@BOTH_SERVERS
 @pytest.mark.parametrize(("method", "query", "status", "code"), REFUSED)
 async def test_a_request_that_cannot_be_served_is_refused_and_its_connection_closed(
-    door: bool, method: str, query: str, status: int, code: int
+    fast_accept: bool, method: str, query: str, status: int, code: int
 ) -> None:
-    async with bare(door) as server:
+    async with bare(fast_accept) as server:
         raw = await server.connect()
         answer = await raw.ask(method, query)
         assert (answer.status, json.loads(answer.body)["code"]) == (status, code)
@@ -98,12 +99,12 @@ async def test_a_request_that_cannot_be_served_is_refused_and_its_connection_clo
         assert not server.sio.eio.sockets
 
 
-@WAYS
+@BOTH_SERVERS
 @pytest.mark.parametrize(("query", "headers", "status", "code"), REFUSED_UPGRADES)
 async def test_an_upgrade_that_cannot_be_served_is_refused_before_it_happens(
-    door: bool, query: str, headers: dict[str, str], status: int, code: int
+    fast_accept: bool, query: str, headers: dict[str, str], status: int, code: int
 ) -> None:
-    async with bare(door) as server:
+    async with bare(fast_accept) as server:
         raw = await server.connect()
         await raw.send_request("GET", query, b"", UPGRADE | headers)
         answer = await raw.answer()
@@ -112,10 +113,10 @@ async def test_an_upgrade_that_cannot_be_served_is_refused_before_it_happens(
         assert not server.sio.eio.sockets
 
 
-@WAYS
-async def test_of_two_hundred_refused_upgrades_none_stays_open(door: bool) -> None:
-    async with bare(door) as server:
-        before = server.kept()
+@BOTH_SERVERS
+async def test_of_two_hundred_refused_upgrades_none_stays_open(fast_accept: bool) -> None:
+    async with bare(fast_accept) as server:
+        before = server.resources()
 
         async def refused(number: int) -> int:
             query, headers, *_ = REFUSED_UPGRADES[number % len(REFUSED_UPGRADES)]
@@ -130,13 +131,13 @@ async def test_of_two_hundred_refused_upgrades_none_stays_open(door: bool) -> No
         await server.settled(before)
 
 
-@WAYS
+@BOTH_SERVERS
 @pytest.mark.parametrize("origin", ["http://[", "http://x]", "//["])
 async def test_of_pages_whose_origin_cannot_be_read_no_connection_stays_open_and_nothing_is_logged(
-    door: bool, origin: str, caplog: pytest.LogCaptureFixture
+    fast_accept: bool, origin: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with bare(door) as server:
-        before = server.kept()
+    async with bare(fast_accept) as server:
+        before = server.resources()
         for headers in [UPGRADE, {}] * 10:
             raw = await server.connect()
             query = WEBSOCKET if headers else POLLING
@@ -146,17 +147,19 @@ async def test_of_pages_whose_origin_cannot_be_read_no_connection_stays_open_and
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-@WAYS
-async def test_a_page_that_does_not_say_whence_it_is_is_not_ours_because_we_have_no_name_either(door: bool) -> None:
-    async with bare(door) as server:
+@BOTH_SERVERS
+async def test_a_page_that_does_not_say_whence_it_is_is_not_ours_because_we_have_no_name_either(
+    fast_accept: bool,
+) -> None:
+    async with bare(fast_accept) as server:
         for query, headers in ((POLLING, {}), (WEBSOCKET, UPGRADE)):
             answer = await server.ask("GET", query, **headers, Host="", Origin="null")
             assert 400 <= answer.status < 500
 
 
-@WAYS
-async def test_without_a_host_nobody_is_let_in(door: bool) -> None:
-    async with bare(door) as server:
+@BOTH_SERVERS
+async def test_without_a_host_nobody_is_let_in(fast_accept: bool) -> None:
+    async with bare(fast_accept) as server:
         raw = await server.connect()
         headers = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
         await raw.send(f"GET /socket.io/?{WEBSOCKET} HTTP/1.1\r\n{headers}\r\n".encode())
@@ -171,9 +174,9 @@ async def test_transports_that_are_not_allowed_do_not_exist() -> None:
 
 
 async def test_a_handler_of_connections_may_refuse_and_may_fail() -> None:
-    for door in (False, True):
-        async with bare(door) as server:
-            before = server.kept()
+    for fast_accept in (False, True):
+        async with bare(fast_accept) as server:
+            before = server.resources()
 
             def refuse(_sid: str, environ: Mapping[str, Any]) -> bool:
                 raise KeyError(environ["REMOTE_ADDR"])
@@ -190,7 +193,7 @@ async def test_a_handler_of_connections_may_refuse_and_may_fail() -> None:
 # Origins
 
 
-@WAYS
+@BOTH_SERVERS
 @pytest.mark.parametrize(
     ("allowed", "origin", "status"),
     [
@@ -206,9 +209,9 @@ async def test_a_handler_of_connections_may_refuse_and_may_fail() -> None:
     ],
 )
 async def test_pages_of_our_own_origin_and_of_those_allowed_may_connect(
-    door: bool, allowed: Any, origin: str, status: int
+    fast_accept: bool, allowed: Any, origin: str, status: int
 ) -> None:
-    async with bare(door, cors_allowed_origins=allowed) as server:
+    async with bare(fast_accept, cors_allowed_origins=allowed) as server:
         answer = await server.ask("GET", POLLING, Origin=origin)
         assert answer.status == status
         assert answer.headers.get("access-control-allow-origin") == (
@@ -302,7 +305,7 @@ async def test_a_goodbye_that_comes_after_the_poll_was_broken_off_is_no_malforme
     await post.send(b"\x1e1")
     answer = await post.answer()
     assert (answer.status, json.loads(answer.body)["code"]) == (400, 1)
-    assert server.sio.refusals == {"session": 1}
+    assert server.sio.rejections == {"session": 1}
     assert "malformed" not in caplog.text
 
 
@@ -314,7 +317,7 @@ async def test_a_client_that_says_goodbye_by_polling_is_gone(server: Bare) -> No
     assert (await waiting).body == "6"
     assert (await session.get()).status == 400
     overtaken = await server.open()
-    server.sio.eio.goodbyes.patience_s = HANG
+    server.sio.eio.closing_sessions.timeout_s = HANG
     assert (await overtaken.post("1")).body == "ok"
     assert (await overtaken.get()).body == "6"
     assert (await overtaken.get()).status == 400
@@ -324,7 +327,7 @@ async def test_a_polling_client_hears_the_servers_goodbye_whether_it_polls_just_
     now, soon = await server.open(), await server.open()
     waiting = asyncio.create_task(now.get())
     await polls(server, now.sid)
-    server.sio.eio.goodbyes.patience_s = HANG
+    server.sio.eio.closing_sessions.timeout_s = HANG
     await server.sio.eio.disconnect()
     assert (await waiting).body == "1"
     assert (await soon.post("40")).status == 400
@@ -380,10 +383,10 @@ async def test_messages_go_and_come_by_websocket(server: Bare, message: str | by
     assert (await raw.hear())[1] == (message.encode() if isinstance(message, str) else message)
 
 
-@WAYS
+@BOTH_SERVERS
 @pytest.mark.parametrize("message", ["", "abc", "0", "2", "2probe", "5", "7", "9", "²"])
-async def test_who_sends_an_unknown_packet_is_closed(door: bool, message: str) -> None:
-    async with bare(door) as server:
+async def test_who_sends_an_unknown_packet_is_closed(fast_accept: bool, message: str) -> None:
+    async with bare(fast_accept) as server:
         raw = await server.websocket()
         await raw.text()
         await raw.say(message)
@@ -404,9 +407,9 @@ async def test_a_websocket_is_told_goodbye_and_closed(server: Bare) -> None:
     assert await raw.told_until_closed() == ["1"]
 
 
-@WAYS
-async def test_a_message_over_the_limit_closes_the_websocket_as_too_big(door: bool) -> None:
-    async with bare(door, max_http_buffer_size=1000) as server:
+@BOTH_SERVERS
+async def test_a_message_over_the_limit_closes_the_websocket_as_too_big(fast_accept: bool) -> None:
+    async with bare(fast_accept, max_http_buffer_size=1000) as server:
         raw = await server.joined()
         await raw.say("4" * 1001)
         kind, content = await raw.hear()
@@ -414,9 +417,9 @@ async def test_a_message_over_the_limit_closes_the_websocket_as_too_big(door: bo
         assert await raw.is_closed()
 
 
-@WAYS
-async def test_compression_is_never_offered(door: bool) -> None:
-    async with bare(door) as server:
+@BOTH_SERVERS
+async def test_compression_is_never_offered(fast_accept: bool) -> None:
+    async with bare(fast_accept) as server:
         raw = await server.connect()
         await raw.send_request(
             "GET", WEBSOCKET, b"", UPGRADE | {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
@@ -466,10 +469,10 @@ def test_a_time_limit_counts_from_when_it_was_due_and_one_timer_serves_all() -> 
         assert len([handle for handle in loop._scheduled if not handle.cancelled()]) == 1  # type: ignore[attr-defined]
         await until(lambda: len(late) == 2, HANG)
         assert late == ["second", "first"]
-        deadlines.add("past", start=0.0)
-        assert deadlines.is_late("past")
+        deadlines.add("overdue", start=0.0)
+        assert deadlines.is_expired("overdue")
         deadlines.stop()
-        assert not deadlines.is_late("past")
+        assert not deadlines.is_expired("overdue")
 
     asyncio.run(rings())
 
@@ -507,13 +510,13 @@ async def test_what_others_put_into_the_queue_arrives_after_an_upgrade(server: B
     assert [await raw.text(), await raw.text()] == ["4one", "4two"]
 
 
-@WAYS
+@BOTH_SERVERS
 async def test_a_second_websocket_of_a_session_is_closed_and_the_first_stays(
-    door: bool, caplog: pytest.LogCaptureFixture
+    fast_accept: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with bare(door) as server:
+    async with bare(fast_accept) as server:
         server.sio.eio.on("message", server.sio.eio.send)
-        before = server.kept()
+        before = server.resources()
         session = await server.open()
         raw = await session.probe()
         assert await (await session.probe()).told_until_closed() == []
@@ -558,7 +561,7 @@ async def test_what_comes_after_it_was_closed_is_nothing_to_anybody(
 
 async def test_an_upgrade_that_is_never_finished_is_broken_off(server: Bare) -> None:
     session = await server.open()
-    server.sio.eio.upgrades.patience_s = 0.05
+    server.sio.eio.upgrades.timeout_s = 0.05
     raw = await session.probe()
     await raw.say("2probe")
     assert await raw.told_until_closed() == ["3probe"]
@@ -575,7 +578,7 @@ async def test_with_its_session_a_probing_websocket_ends(server: Bare) -> None:
 # Socket.IO
 
 
-@WAYS
+@BOTH_SERVERS
 @pytest.mark.parametrize(
     ("packet", "prefix", "told"),
     [
@@ -586,9 +589,9 @@ async def test_with_its_session_a_probing_websocket_ends(server: Bare) -> None:
     ],
 )
 async def test_a_client_hears_that_it_is_in_a_namespace_before_anything_else(
-    door: bool, packet: str, prefix: str, told: str
+    fast_accept: bool, packet: str, prefix: str, told: str
 ) -> None:
-    async with bare(door) as server:
+    async with bare(fast_accept) as server:
         raw = await server.websocket()
         await raw.text()
         await raw.say(packet)
@@ -614,7 +617,7 @@ async def test_who_is_refused_hears_why_and_nothing_else() -> None:
         raise KeyError("secret")
 
     async with bare(on_connect=refuse) as server:
-        before = server.kept()
+        before = server.resources()
         raw = await server.websocket()
         await raw.text()
         await raw.say("40")
@@ -651,25 +654,25 @@ async def test_events_and_acknowledgements_go_and_come(server: Bare, namespace: 
     ("event", "answer"), [("452-", '452-["message-back",'), ("452-789", "462-789[")], ids=["event", "acknowledgement"]
 )
 async def test_binary_goes_and_comes(server: Bare, event: str, answer: str) -> None:
-    places = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
+    placeholders = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
     name = "message-with-ack" if "789" in event else "message"
     raw = await server.joined()
-    await raw.say(f'{event}["{name}",{places}')
+    await raw.say(f'{event}["{name}",{placeholders}')
     await raw.say(b"\x01\x02\x03")
     await raw.say(b"\x04\x05\x06")
-    assert await raw.text() == answer + places
+    assert await raw.text() == answer + placeholders
     assert [(await raw.hear())[1], (await raw.hear())[1]] == [b"\x01\x02\x03", b"\x04\x05\x06"]
 
 
 async def test_binary_goes_and_comes_by_polling(server: Bare) -> None:
     session = await server.open()
     await session.post("40")
-    place = '{"_placeholder":true,"num":0}'
+    placeholder = '{"_placeholder":true,"num":0}'
     told = (await session.get()).body.split("\x1e")
-    await session.post(f'451-["message",{place}]\x1ebAQIDBA==')
+    await session.post(f'451-["message",{placeholder}]\x1ebAQIDBA==')
     while len(told) < 4:
         told += (await session.get()).body.split("\x1e")
-    assert told[2:] == [f'451-["message-back",{place}]', "bAQIDBA=="]
+    assert told[2:] == [f'451-["message-back",{placeholder}]', "bAQIDBA=="]
 
 
 async def test_the_server_may_ask_for_an_acknowledgement(server: Bare) -> None:
@@ -746,7 +749,7 @@ async def test_what_was_on_its_way_from_who_is_in_no_namespace_any_more_closes_a
         await raw.say("41")
     await raw.say(packet)
     assert await raw.told_until_closed() == (["41"] if sent_away else [])
-    assert not server.sio.refusals
+    assert not server.sio.rejections
     assert "malformed" not in caplog.text
 
 
@@ -757,7 +760,7 @@ async def test_who_has_left_may_join_again(server: Bare) -> None:
     assert [(await raw.text())[:2], (await raw.text())[:2]] == ["40", "42"]
     await raw.say("42")
     assert await raw.told_until_closed() == []
-    assert server.sio.refusals == {"malformed": 1}
+    assert server.sio.rejections == {"malformed": 1}
 
 
 async def test_by_polling_too_a_malformed_packet_closes(server: Bare) -> None:
@@ -784,9 +787,9 @@ async def test_names_of_the_library_are_for_a_namespace_that_takes_every_event_i
     assert heard == [(str, "connect"), (transport.EventName, "disconnect")]
 
 
-@WAYS
-async def test_who_joins_no_namespace_in_time_is_closed(door: bool) -> None:
-    async with bare(door, connect_timeout=0.05) as server:
+@BOTH_SERVERS
+async def test_who_joins_no_namespace_in_time_is_closed(fast_accept: bool) -> None:
+    async with bare(fast_accept, connect_timeout=0.05) as server:
         raw = await server.websocket()
         assert (await raw.told_until_closed())[1:] == []
         session = await server.open()
@@ -807,10 +810,10 @@ def seen_from(headers: dict[str, str], trusted: list[str]) -> Any:
     async def see() -> tuple[str, str]:
         seen: list[tuple[str, str]] = []
 
-        async def look(_sid: str, environ: Mapping[str, Any], _auth: object) -> None:
+        async def record(_sid: str, environ: Mapping[str, Any], _auth: object) -> None:
             seen.append((transport.remote_address(environ), environ["wsgi.url_scheme"]))
 
-        async with bare(door=True, on_connect=look, trusted_proxies=trusted) as server:
+        async with bare(fast_accept=True, on_connect=record, trusted_proxies=trusted) as server:
             raw = await server.websocket(**headers)
             await raw.text()
             await raw.say("40")
@@ -852,7 +855,7 @@ async def test_what_trusted_proxies_say_of_the_client_is_believed_and_of_others_
 
 
 async def test_a_proxys_connection_serves_many_clients_and_mixes_none_up() -> None:
-    async with bare(door=True, trusted_proxies=["127.0.0.1"]) as server:
+    async with bare(fast_accept=True, trusted_proxies=["127.0.0.1"]) as server:
         raw = await server.connect()
         for address in ("198.51.100.7", "198.51.100.8"):
             assert (await raw.ask("GET", POLLING, X_Forwarded_For=address)).status == 200
@@ -860,9 +863,9 @@ async def test_a_proxys_connection_serves_many_clients_and_mixes_none_up() -> No
         assert server.sio.eio.addresses == {"198.51.100.7": 1, "198.51.100.8": 1, "127.0.0.1": 1}
 
 
-@WAYS
-async def test_one_address_may_have_so_many_connections(door: bool) -> None:
-    async with bare(door, per_address=2) as server:
+@BOTH_SERVERS
+async def test_one_address_may_have_so_many_connections(fast_accept: bool) -> None:
+    async with bare(fast_accept, per_address=2) as server:
         first, second = await server.joined(), await server.open()
         assert (await server.ask("GET", POLLING)).status == 429
         raw = await server.connect()
@@ -873,22 +876,26 @@ async def test_one_address_may_have_so_many_connections(door: bool) -> None:
         first.close()
 
 
-async def test_slow_headers_silence_and_slow_bodies_are_closed() -> None:
-    async with bare(door=True, slow_s=0.1) as server:
+async def test_slow_headers_slow_bodies_and_idle_connections_are_closed() -> None:
+    async with bare(fast_accept=True, request_timeout_s=0.1) as server:
         session = await server.open()
-        silent, slow, body = await server.connect(), await server.connect(), await server.connect()
+        idle, slow, body = await server.connect(), await server.connect(), await server.connect()
         await slow.send(b"GET /socket.io/ HTTP/1.1\r\nHost: h\r\n")
         await body.send(f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n4".encode())
-        for raw in (silent, slow, body):
+        for raw in (idle, slow, body):
             assert await raw.is_closed()
-        assert server.sio.refusals["slow"] == 3
+        assert server.sio.rejections["slow"] == 3
 
 
 @pytest.mark.parametrize(
-    "rest", [f"Content-Length: {PAGE_BODY + 1}\r\n\r\n", f"Transfer-Encoding: chunked\r\n\r\n{PAGE_BODY + 1:x}\r\n"]
+    "rest",
+    [
+        f"Content-Length: {MAX_PAGE_BODY_BYTES + 1}\r\n\r\n",
+        f"Transfer-Encoding: chunked\r\n\r\n{MAX_PAGE_BODY_BYTES + 1:x}\r\n",
+    ],
 )
 async def test_a_body_that_is_too_large_for_a_page_is_refused_before_it_comes(rest: str) -> None:
-    async with bare(door=True) as server:
+    async with bare(fast_accept=True) as server:
         for path in ("/login", "/socket.io", "/socket.io/more?EIO=4"):
             raw = await server.connect()
             await raw.send(f"POST {path} HTTP/1.1\r\nHost: h\r\n{rest}".encode())
@@ -897,29 +904,29 @@ async def test_a_body_that_is_too_large_for_a_page_is_refused_before_it_comes(re
 
 
 async def test_a_page_may_be_sent_a_body_and_the_connection_stays_for_larger_ones_of_a_session() -> None:
-    async with bare(door=True) as server:
+    async with bare(fast_accept=True) as server:
         session = await server.open()
         await session.post("40")
         raw = await server.connect()
-        await raw.send(f"POST /login HTTP/1.1\r\nHost: h\r\nContent-Length: {PAGE_BODY}\r\n\r\n".encode())
-        await raw.send(b"x" * PAGE_BODY)
+        await raw.send(f"POST /login HTTP/1.1\r\nHost: h\r\nContent-Length: {MAX_PAGE_BODY_BYTES}\r\n\r\n".encode())
+        await raw.send(b"x" * MAX_PAGE_BODY_BYTES)
         assert (await raw.answer()).status == 404
-        assert (await raw.ask("POST", session.query, f'42["message","{"x" * PAGE_BODY}"]')).status == 200
+        assert (await raw.ask("POST", session.query, f'42["message","{"x" * MAX_PAGE_BODY_BYTES}"]')).status == 200
 
 
-async def test_a_connection_with_nothing_more_to_ask_is_closed_and_that_is_no_refusal() -> None:
-    async with bare(door=True, slow_s=0.1) as server:
+async def test_an_idle_connection_is_closed_and_that_is_no_rejection() -> None:
+    async with bare(fast_accept=True, request_timeout_s=0.1) as server:
         raw, gone = await server.connect(), await server.connect()
         assert (await raw.ask("OPTIONS", POLLING)).status == 200
         gone.close()
         assert await raw.is_closed()
-        assert not server.sio.refusals
+        assert not server.sio.rejections
 
 
-@WAYS
-async def test_what_is_refused_is_counted_by_why(door: bool) -> None:
-    async with bare(door, max_http_buffer_size=1000, per_address=1, connect_timeout=0.05) as server:
-        seen = server.sio.refusals
+@BOTH_SERVERS
+async def test_what_is_refused_is_counted_by_why(fast_accept: bool) -> None:
+    async with bare(fast_accept, max_http_buffer_size=1000, per_address=1, connect_timeout=0.05) as server:
+        seen = server.sio.rejections
         for query, headers, *_ in REFUSED_UPGRADES:
             await server.ask("GET", query, **(UPGRADE | headers))
         assert seen == {"transport": 2, "version": 2, "request": 3, "session": 1, "origin": 3}
@@ -950,26 +957,26 @@ async def test_what_is_refused_is_counted_by_why(door: bool) -> None:
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can do that")
 async def test_who_does_not_read_what_it_has_asked_for_is_closed() -> None:
-    async with bare(door=True, stuck_s=0.1) as server:
-        before = server.kept()["files"]
+    async with bare(fast_accept=True, send_timeout_s=0.1) as server:
+        before = server.resources()["files"]
         session = await server.open()
         await server.sio.eio.send(session.sid, "x" * 20_000_000)
         with socket.create_connection(("127.0.0.1", server.port)) as deaf:
             deaf.send(f"GET /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
             await until(lambda: server.sio.eio.sockets[session.sid].queue.empty(), HANG)
-            await until(lambda: server.kept()["files"] == before + 1, HANG)  # its own end
+            await until(lambda: server.resources()["files"] == before + 1, HANG)  # its own end
 
 
-@WAYS
-async def test_handlers_see_the_request_that_a_session_began_with(door: bool) -> None:
+@BOTH_SERVERS
+async def test_handlers_see_the_request_that_a_session_began_with(fast_accept: bool) -> None:
     seen: list[Mapping[str, Any]] = []
 
-    async def look(_sid: str, environ: Mapping[str, Any], _auth: object) -> None:
+    async def record(_sid: str, environ: Mapping[str, Any], _auth: object) -> None:
         seen.append(dict(environ))
         transport.forget_handshake(environ)
         seen.append(dict(environ))
 
-    async with bare(door, on_connect=look) as server:
+    async with bare(fast_accept, on_connect=record) as server:
         raw = await server.websocket(Cookie="session=1")
         await raw.text()
         await raw.say("40")
@@ -993,7 +1000,7 @@ async def test_the_cookie_that_was_asked_for_is_set() -> None:
 
 
 OTHERWISE = [(False, False), (False, True), (True, False)]
-"""Without a door, or with handlers that do not fail: `make faults` does it as often."""
+"""Without fast acceptance, or with handlers that do not fail: `make faults` does it as often."""
 
 
 async def come_and_go(server: Bare, number: int) -> None:
@@ -1042,24 +1049,29 @@ async def come_and_go(server: Bare, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("door", "failing", "times"),
+    ("fast_accept", "failing", "times"),
     [
         (True, True, 10 * TIMES),
-        *[(door, failing, TIMES // 5) for door, failing in OTHERWISE],
-        *[pytest.param(door, failing, 10 * TIMES, marks=pytest.mark.faults) for door, failing in OTHERWISE],
+        *[(fast_accept, failing, TIMES // 5) for fast_accept, failing in OTHERWISE],
+        *[
+            pytest.param(fast_accept, failing, 10 * TIMES, marks=pytest.mark.faults)
+            for fast_accept, failing in OTHERWISE
+        ],
     ],
 )
-async def test_after_many_connects_and_disconnects_nothing_is_left(door: bool, failing: bool, times: int) -> None:
-    async with bare(door) as server:
+async def test_after_many_connects_and_disconnects_nothing_is_left(
+    fast_accept: bool, failing: bool, times: int
+) -> None:
+    async with bare(fast_accept) as server:
         if failing:
             _let_handlers_fail(server.sio)
-        before = server.kept()
+        before = server.resources()
         for start in range(0, times, 50):
             await asyncio.gather(*(come_and_go(server, number) for number in range(start, start + 50)))
         await server.settled(before)
         assert not server.sio.manager.pending_connect
         assert not server.sio.manager.pending_disconnect
-        assert not server.sio._held
+        assert not server.sio._held_packets
 
 
 def _let_handlers_fail(sio: transport.AsyncServer) -> None:
@@ -1072,7 +1084,7 @@ def _let_handlers_fail(sio: transport.AsyncServer) -> None:
 
 @pytest.mark.parametrize("packet", ["1", "41", "42", "4" * 2000], ids=["goodbye", "leaves", "malformed", "too large"])
 async def test_a_closed_connection_takes_no_memory_until_garbage_is_collected(packet: str) -> None:
-    async with bare(door=True, max_http_buffer_size=1000, connect_timeout=0.05) as server:
+    async with bare(fast_accept=True, max_http_buffer_size=1000, connect_timeout=0.05) as server:
         raw = await server.joined()
         (session,) = server.sio.eio.sockets.values()
         left = [weakref.ref(session), weakref.ref(session.websocket)]
@@ -1082,7 +1094,7 @@ async def test_a_closed_connection_takes_no_memory_until_garbage_is_collected(pa
             await raw.say(packet)
             await raw.hear()
             raw.close()
-            await until(lambda: not any(one() for one in left), HANG)
+            await until(lambda: not any(reference() for reference in left), HANG)
         finally:
             gc.enable()
 
@@ -1095,7 +1107,7 @@ async def test_who_leaves_while_being_let_in_leaves_nothing() -> None:
         await leave.wait()
 
     async with bare(on_connect=wait) as server:
-        before = server.kept()
+        before = server.resources()
         raw = await server.websocket()
         await raw.text()
         await raw.say("40")
@@ -1145,18 +1157,18 @@ async def test_bombs_and_giants_are_refused_at_once_and_cost_no_memory(within_s:
         assert max(took) < within_s
 
 
-@WAYS
-async def test_what_may_be_large_may_also_be_posted(door: bool) -> None:
-    async with bare(door, max_http_buffer_size=3_000_000) as server:
+@BOTH_SERVERS
+async def test_what_may_be_large_may_also_be_posted(fast_accept: bool) -> None:
+    async with bare(fast_accept, max_http_buffer_size=3_000_000) as server:
         session = await server.open()
         assert (await session.post("40")).status == 200
         assert (await session.post('42["message","' + "x" * 2_000_000 + '"]')).status == 200
         assert (await session.post("4" * 3_000_001)).status == 413
 
 
-@WAYS
-async def test_a_giant_in_chunks_is_refused_before_it_has_come(door: bool) -> None:
-    async with bare(door, max_http_buffer_size=65_536) as server:
+@BOTH_SERVERS
+async def test_a_giant_in_chunks_is_refused_before_it_has_come(fast_accept: bool) -> None:
+    async with bare(fast_accept, max_http_buffer_size=65_536) as server:
         session, raw = await server.open(), await server.connect()
         await raw.send(f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\n".encode())
         await raw.send(b"Transfer-Encoding: chunked\r\n\r\n")
@@ -1171,7 +1183,7 @@ async def test_a_giant_in_chunks_is_refused_before_it_has_come(door: bool) -> No
             assert (await refused).status == 413
         assert await raw.is_closed()
         assert sent < 30_000_000  # most of which lies in buffers
-        assert server.sio.refusals == {"payload_size": 1}
+        assert server.sio.rejections == {"payload_size": 1}
         assert (await session.post("40")).status == 200
 
 
@@ -1184,13 +1196,13 @@ def memory_bytes() -> int:
 
 
 def test_all_private_names_are_those_of_the_installed_libraries() -> None:
-    assert transport.missing() == []
+    assert library_internals.missing_names(library_internals.HARDENED_SERVER) == []
 
 
 async def test_without_them_the_librarys_own_way_is_taken_and_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(transport, "PRIVATE", {asyncio.Queue.empty: {"_nothing_like_it"}})
+    monkeypatch.setattr(library_internals, "HARDENED_SERVER", {asyncio.Queue.empty: {"_nothing_like_it"}})
     sio = transport.AsyncServer(async_mode="tornado")
     assert "_nothing_like_it" in caplog.text
     handler = transport.get_tornado_handler(sio)

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+import app.serve
 import globals
 import main
 from ask.readings import Reading
@@ -79,6 +80,6 @@ def _set_clock() -> None:
 
 
 if __name__ == "__main__":
-    vars(main)["Poller"] = WatchedPoller
+    vars(app.serve)["Poller"] = WatchedPoller
     _set_clock()
     main.leave(main.main())

@@ -1,4 +1,4 @@
-"""A target to tell of alarms: a JSON webhook in the test's own process, which can fail and hang."""
+"""A target for notices: a JSON webhook in the test's own process, which can fail and hang."""
 
 import json
 import threading
@@ -14,11 +14,11 @@ PATIENCE = 60.0  # seconds; only what never happens takes so long
 
 
 class Webhook:
-    """Takes messages, or does with them what it is told to."""
+    """Accepts messages, or fails or hangs as told."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
-        """Those it has taken."""
+        """The accepted ones."""
         self.attempts = 0
         self.fails = False
         self.hangs = False
@@ -29,7 +29,7 @@ class Webhook:
 
     @property
     def url(self) -> str:
-        """As Apprise wants it."""
+        """In the form that Apprise reads."""
         return f"json://{HOST}:{self._server.server_port}/{planted.MARK}-of-the-webhook"
 
     @property
@@ -41,7 +41,7 @@ class Webhook:
         return [str(message["title"]) for message in self.messages]
 
     def recover(self) -> None:
-        """Take messages again; those that hang now are refused."""
+        """Accept messages again; requests that hang now are refused."""
         self.fails = self.hangs = False
         self._released.set()
 
@@ -59,7 +59,7 @@ class Webhook:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(webhook.take(json.loads(body)))
+                self.send_response(webhook.receive(json.loads(body)))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -68,7 +68,7 @@ class Webhook:
 
         return Handler
 
-    def take(self, message: dict[str, Any]) -> int:
+    def receive(self, message: dict[str, Any]) -> int:
         """Return the status to answer with."""
         self.attempts += 1
         if self.hangs:
@@ -83,12 +83,12 @@ class Webhook:
 
 @contextmanager
 def webhook() -> Iterator[Webhook]:
-    """Run one for the length of a block."""
-    found = Webhook()
-    thread = threading.Thread(target=found.run, daemon=True)
+    """Run a webhook within a block."""
+    hook = Webhook()
+    thread = threading.Thread(target=hook.run, daemon=True)
     thread.start()
     try:
-        yield found
+        yield hook
     finally:
-        found.stop()
+        hook.stop()
         thread.join()

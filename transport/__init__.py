@@ -3,26 +3,13 @@
 `AsyncServer` and `get_tornado_handler` take the place of python-socketio's own, one for one.
 """
 
-from transport.server import (
-    MAX_DRAINED_BYTES,
-    REASONS,
-    UNREADABLE,
-    AsyncServer,
-    Certificate,
-    ConnectionDelegate,
-    EventName,
-    ForgivingJson,
-    HardenedPacket,
-    Json,
-    RateLimit,
-    TextPacket,
-    close_all,
-    forget_handshake,
-    get_tornado_handler,
-    missing,
-    remote_address,
-    set_send_timeout,
-)
+from transport.certificates import Certificate
+from transport.handler import MAX_DRAINED_BYTES
+from transport.http_server import ConnectionDelegate, set_send_timeout
+from transport.rate_limit import RateLimit
+from transport.requests import REASONS
+from transport.server import AsyncServer, close_all, forget_handshake, get_tornado_handler, remote_address
+from transport.socketio_packets import UNREADABLE, EventName, ForgivingJson, HardenedPacket, Json, TextPacket
 
 __all__ = [
     "MAX_DRAINED_BYTES",
@@ -40,7 +27,6 @@ __all__ = [
     "close_all",
     "forget_handshake",
     "get_tornado_handler",
-    "missing",
     "remote_address",
     "set_send_timeout",
 ]

@@ -1,41 +1,46 @@
 """TLS with a certificate that may be replaced while connections are open."""
 
-import asyncio
 import logging
 import ssl
 
 from tornado.tcpserver import TCPServer
 
 from common.file_watch import FileWatch
+from common.periodic import run_periodically
 
-log = logging.getLogger("transport")
+log = logging.getLogger(__name__)
 
-LOOK_S = 1.0
-"""Between two looks at the files."""
+CHECK_INTERVAL_S = 1.0
+"""Between two checks whether the files have changed."""
 
 
 class Certificate:
-    """A certificate and its key, in files of PEM; raises OSError where they cannot be used."""
+    """A certificate and its key, in PEM files; raises OSError where they cannot be used."""
 
-    def __init__(self, certificate: str, key: str, look_s: float = LOOK_S) -> None:
+    def __init__(self, certificate: str, key: str, check_interval_s: float = CHECK_INTERVAL_S) -> None:
         self._certificate = certificate
         self._key = key
-        self._look_s = look_s
-        self._files = FileWatch(certificate, key)
-        self._files.were_read()
+        self._check_interval_s = check_interval_s
+        self._file_watch = FileWatch(certificate, key)
+        self._file_watch.mark_read()
         self.context = _context(certificate, key)
-        """What new connections are shown."""
+        """The TLS context for new connections."""
 
-    async def follow(self, server: TCPServer) -> None:
-        """Show new connections of `server` what the files hold, also once they have changed, until cancelled."""
-        while True:
+    async def keep_current(self, server: TCPServer) -> None:
+        """Use the certificate for new connections of `server`, and reload it when the files change, until cancelled."""
+
+        async def reload() -> None:
+            self.reload_if_changed()
             server.ssl_options = self.context
-            await asyncio.sleep(self._look_s)
-            self.look()
 
-    def look(self) -> None:
-        """Take what the files hold, if they have changed and do so no more."""
-        if not self._files.look():
+        server.ssl_options = self.context
+        await run_periodically(
+            reload, self._check_interval_s, log=log, purpose="reload the certificate", wait_first=True
+        )
+
+    def reload_if_changed(self) -> None:
+        """Load the files if they have changed since they were loaded, and not since the last check."""
+        if not self._file_watch.check():
             return
         try:
             self.context = _context(self._certificate, self._key)

@@ -1,4 +1,4 @@
-"""Time limits of many, with one timer."""
+"""Time limits of many keys, with one timer."""
 
 import asyncio
 import math
@@ -7,61 +7,61 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
-GRAIN = 0.01
-"""Of the patience: how late the timer may be, so that it rings for many at once."""
+TIMER_SLACK = 0.01
+"""How late the timer may be, as a share of the time limit, so that it fires once for many keys."""
 
 
 class Deadlines(Generic[Key]):
-    """Whose time is up. All have the same patience, in seconds, so that one timer serves them all.
+    """Deadlines of keys. All have the same time limit, in seconds, so that one timer serves them all.
 
-    `late` is called with each that was not discarded in time, and with when its time was up, by the monotonic clock.
+    `on_expired` is called with each key that was not discarded in time, and with its deadline by the monotonic clock.
     """
 
-    def __init__(self, patience_s: float, late: Callable[[Key, float], object]) -> None:
-        self.patience_s = patience_s
-        self._late = late
-        self._ends: dict[Key, float] = {}
+    def __init__(self, timeout_s: float, on_expired: Callable[[Key, float], object]) -> None:
+        self.timeout_s = timeout_s
+        self._on_expired = on_expired
+        self._deadlines: dict[Key, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, key: Key, start: float | None = None) -> None:
-        """Let its time begin, now or at `start`."""
+        """Start the time limit of a key, now or at `start`; one that runs is replaced."""
         now = time.monotonic()
-        self._ends.pop(key, None)
-        self._ends[key] = end = (now if start is None else start) + self.patience_s
+        self._deadlines.pop(key, None)
+        self._deadlines[key] = deadline = (now if start is None else start) + self.timeout_s
         if self._timer is None:
-            self._wind(end - now)
+            self._schedule(deadline - now)
 
     def discard(self, key: Key) -> None:
-        """Stop its time."""
-        self._ends.pop(key, None)
+        """Remove a key, if it is there."""
+        self._deadlines.pop(key, None)
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._ends)
+        return iter(self._deadlines)
 
-    def is_late(self, key: Key) -> bool:
-        """Return whether its time is up, though the timer may not have rung."""
-        return self._ends.get(key, math.inf) <= time.monotonic()
+    def is_expired(self, key: Key) -> bool:
+        """Return whether a key's deadline has passed, though the timer may not have fired."""
+        return self._deadlines.get(key, math.inf) <= time.monotonic()
 
     def stop(self) -> None:
-        """Stop all."""
-        self._ends.clear()
+        """Remove all keys and stop the timer."""
+        self._deadlines.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _wind(self, wait_s: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(max(wait_s, GRAIN * self.patience_s), self._ring)
+    def _schedule(self, wait_s: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(max(wait_s, TIMER_SLACK * self.timeout_s), self._expire)
 
-    def _ring(self) -> None:
+    def _expire(self) -> None:
         now = time.monotonic()
         self._timer = None
-        late = []
-        for key, end in self._ends.items():
-            if end > now:
-                self._wind(end - now)
+        expired = []
+        for key, deadline in self._deadlines.items():
+            if deadline > now:
+                self._schedule(deadline - now)
                 break
-            late.append((key, end))
-        for key, end in late:
-            if self._ends.get(key) == end:
-                del self._ends[key]
-                self._late(key, end)
+            expired.append((key, deadline))
+        for key, deadline in expired:
+            if self._deadlines.get(key) == deadline:
+                del self._deadlines[key]
+                self._on_expired(key, deadline)

@@ -1,4 +1,4 @@
-"""Engine.IO's packets: one to a message of a websocket, several to the body of a request."""
+"""Engine.IO's packets: one in each message of a websocket, several in the body of a request."""
 
 import base64
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from engineio.packet import MESSAGE, Packet
 
 
-def read(message: str | bytes) -> Packet:
-    """Return the Engine.IO packet that a message of a websocket is; raises ValueError."""
+def decode_packet(message: str | bytes) -> Packet:
+    """Return the Engine.IO packet in a websocket's message; raises ValueError."""
     # Not by the library's own decoder, which takes any text for JSON.
     if isinstance(message, bytes):
         return Packet(MESSAGE, message)
@@ -16,16 +16,16 @@ def read(message: str | bytes) -> Packet:
     return Packet(int(message[0]), message[1:])
 
 
-def read_payload(body: bytes | bytearray) -> list[Packet]:
-    """Return the packets that the body of a POST holds; raises ValueError."""
+def decode_payload(body: bytes | bytearray) -> list[Packet]:
+    """Return the packets in the body of a POST; raises ValueError."""
     return [
-        Packet(MESSAGE, base64.b64decode(part[1:], validate=True)) if part[:1] == "b" else read(part)
+        Packet(MESSAGE, base64.b64decode(part[1:], validate=True)) if part[:1] == "b" else decode_packet(part)
         for part in body.decode().split("\x1e")
     ]
 
 
-def payload(packets: Sequence[Packet]) -> bytes:
-    """Return the body that holds these packets."""
+def encode_payload(packets: Sequence[Packet]) -> bytes:
+    """Return the body of a response that holds these packets."""
     # A packet keeps what it was encoded to first, and the same may go to a websocket too: binary is encoded here.
     return "\x1e".join(
         f"b{base64.b64encode(packet.data).decode()}" if packet.binary else packet.encode() for packet in packets

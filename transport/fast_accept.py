@@ -1,8 +1,8 @@
-"""Connections that have just come: a websocket is let in before an HTTP connection is made of it.
+"""New connections: a websocket request is accepted before Tornado makes an HTTP connection of it.
 
-What Tornado makes to read requests from a connection, one after the other, cost a fifth of what a websocket did to
-come. So the first request is looked at where it lies, and taken only if it asks for a websocket that we let in: all
-others, and all that is not as nearly all send it, Tornado finds untouched.
+What Tornado sets up to read requests one after the other was a fifth of the cost of a new websocket. So the first
+request is peeked at in the socket's buffer, and read only if it asks for a websocket that we accept. All others, and
+all that is not in the usual form, Tornado finds unread.
 """
 
 import asyncio
@@ -21,146 +21,146 @@ from transport.handler import Handler
 from transport.header_parser import parse_headers
 from transport.requests import SLOW
 
-log = logging.getLogger("transport")
+log = logging.getLogger(__name__)
 
-LOOK = socket.MSG_PEEK | socket.MSG_DONTWAIT
-MOST = 16_384
-"""Bytes of a head that are looked at."""
+PEEK_FLAGS = socket.MSG_PEEK | socket.MSG_DONTWAIT
+MAX_PEEKED_BYTES = 16_384
+"""Of a request's head."""
 
-_LINE = re.compile(r"GET [!-~]+ HTTP/1\.1")
+_REQUEST_LINE = re.compile(r"GET [!-~]+ HTTP/1\.1")
 
 
 class Admission(Protocol):
-    """What decides who is let in."""
+    """Decides which websocket requests are accepted."""
 
     handler: type[Handler] | None
-    slow: Deadlines[Any]
-    refusals: Counter[str]
-    beginning: bytes
+    request_deadlines: Deadlines[Any]
+    rejections: Counter[str]
+    websocket_prefix: bytes
 
-    def admit(self, connection: Any, line: RequestStartLine, headers: HTTPHeaders) -> Handler | None:
-        """Return the handler of a request for a websocket; None for all others, and where it is refused."""
+    def websocket_handler(self, connection: Any, line: RequestStartLine, headers: HTTPHeaders) -> Handler | None:
+        """Return the handler of a websocket request; None for all others, and where it is rejected."""
 
-    async def let_in(self, handler: Handler, connection: Any) -> Any:
-        """Make a websocket of a connection, and return what is received by; None where it is refused after all."""
+    async def upgrade(self, handler: Handler, connection: Any) -> Any:
+        """Make a websocket of a connection and return its protocol; None where the connect handler rejects it."""
 
 
-class Server(HTTPServer):
-    """Tornado's HTTP server with a `door` before it."""
+class FastAcceptServer(HTTPServer):
+    """Tornado's HTTP server, which accepts websockets the fast way."""
 
-    door: Admission
-    silent: "Deadlines[Arrival]"
-    """Who has not said anything yet."""
+    admission: Admission
+    unread: "Deadlines[AcceptedConnection]"
+    """Connections that have sent nothing yet."""
 
-    def begin(self, door: Admission) -> None:
-        """Put the door before it."""
-        self.door = door
-        self.silent = Deadlines(door.slow.patience_s, self._turn_away)
-        # It would make a timer and three futures for each request.
+    def set_admission(self, admission: Admission) -> None:
+        """Set what decides on websocket requests."""
+        self.admission = admission
+        self.unread = Deadlines(admission.request_deadlines.timeout_s, self._close_slow)
+        # Tornado's own timeout would make a timer and three futures for each request.
         self.conn_params.header_timeout = None
 
-    def _turn_away(self, arrival: "Arrival", _: float) -> None:
-        self.door.refusals[SLOW] += 1
-        arrival.close()
+    def _close_slow(self, accepted: "AcceptedConnection", _: float) -> None:
+        self.admission.rejections[SLOW] += 1
+        accepted.close()
 
     def _handle_connection(self, connection: socket.socket, address: Any) -> None:
-        if self.ssl_options is not None or self.door.handler is None or not isinstance(address, tuple):
-            self.take(connection, address)
+        if self.ssl_options is not None or self.admission.handler is None or not isinstance(address, tuple):
+            self.hand_to_tornado(connection, address)
         else:
-            Arrival(self, connection, address).look()
+            AcceptedConnection(self, connection, address).check()
 
-    def take(self, connection: socket.socket, address: Any) -> None:
-        """Read requests from a connection, Tornado's way."""
+    def hand_to_tornado(self, connection: socket.socket, address: Any) -> None:
+        """Have Tornado read requests from a connection."""
         super()._handle_connection(connection, address)
 
     def stop(self) -> None:
-        """Let nobody in any more."""
+        """Accept no more connections, and close those that have sent nothing yet."""
         super().stop()
-        for arrival in list(self.silent):
-            arrival.close()
-        self.silent.stop()
+        for accepted in list(self.unread):
+            accepted.close()
+        self.unread.stop()
 
 
-class Arrival:
+class AcceptedConnection:
     """A connection of which nothing has been read."""
 
-    __slots__ = ("_is_awaited", "_server", "_socket", "address", "protocol", "remote_ip")
+    __slots__ = ("_is_waiting", "_server", "_socket", "address", "protocol", "remote_ip")
 
-    def __init__(self, server: Server, connection: socket.socket, address: tuple[Any, ...]) -> None:
+    def __init__(self, server: FastAcceptServer, connection: socket.socket, address: tuple[Any, ...]) -> None:
         self.address = address
         self.remote_ip = address[0]
         self.protocol = "http"
         self._server = server
         self._socket = connection
-        self._is_awaited = False
+        self._is_waiting = False
 
     @property
-    def context(self) -> "Arrival":
-        """Who asks, and how: what Tornado keeps in an object of its own."""
+    def context(self) -> "AcceptedConnection":
+        """The client's address and protocol, which Tornado holds in an object of its own."""
         return self
 
-    def look(self) -> None:
-        """See what is asked; if nothing has come yet, when it has. Where that fails, the connection is closed."""
+    def check(self) -> None:
+        """Handle the request, now or as soon as it arrives. If that fails, the connection is closed."""
         try:
-            self._look()
+            self._check()
         except Exception:
-            log.exception("a connection was closed: what it asked could not be looked at")
+            log.exception("a connection was closed: its request could not be handled")
             self.close()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         try:
-            head = self._socket.recv(MOST, LOOK)
+            head = self._socket.recv(MAX_PEEKED_BYTES, PEEK_FLAGS)
         except BlockingIOError:
             self._wait()
             return
         except OSError:
             head = b""
         self._stop_waiting()
-        handler = self._admit(head)
+        handler = self._websocket_handler(head)
         if handler is None:
-            self._server.take(self._socket, self.address)
+            self._server.hand_to_tornado(self._socket, self.address)
         else:
-            handler.engine.start(self._let_in(handler))
+            handler.engine.run_in_background(self._serve(handler))
 
-    def _admit(self, head: bytes) -> Handler | None:
-        door = self._server.door
+    def _websocket_handler(self, head: bytes) -> Handler | None:
+        admission = self._server.admission
         end = head.find(b"\r\n\r\n") + 4
-        if end < 4 or not head.startswith(door.beginning):
+        if end < 4 or not head.startswith(admission.websocket_prefix):
             return None
         try:
             line, headers = parse_headers(head[:end])
         except HTTPInputError:
             return None
-        if not _LINE.fullmatch(line):
+        if not _REQUEST_LINE.fullmatch(line):
             return None
-        handler = door.admit(self, RequestStartLine(*line.split(" ")), headers)
+        handler = admission.websocket_handler(self, RequestStartLine(*line.split(" ")), headers)
         if handler is not None:
             self._socket.recv(end)
         return handler
 
-    async def _let_in(self, handler: Handler) -> None:
+    async def _serve(self, handler: Handler) -> None:
         # Both in one task: another for what the client sends cost as much as reading its first message.
-        protocol = await self._server.door.let_in(handler, self)
+        protocol = await self._server.admission.upgrade(handler, self)
         if protocol is not None:
             await handler.receive(protocol)
 
     def detach(self) -> IOStream:
-        """Return the stream of the connection, whose first request has been taken."""
+        """Return the stream of the connection, whose first request has been read."""
         return IOStream(self._socket)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._stop_waiting()
         self._socket.close()
 
     def _wait(self) -> None:
-        if not self._is_awaited:
-            self._is_awaited = True
-            self._server.silent.add(self)
-            asyncio.get_running_loop().add_reader(self._socket, self.look)
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._server.unread.add(self)
+            asyncio.get_running_loop().add_reader(self._socket, self.check)
 
     def _stop_waiting(self) -> None:
-        if self._is_awaited:
-            self._is_awaited = False
-            self._server.silent.discard(self)
+        if self._is_waiting:
+            self._is_waiting = False
+            self._server.unread.discard(self)
             asyncio.get_running_loop().remove_reader(self._socket)

@@ -1,4 +1,4 @@
-"""What a client sends over its websocket: the frames of RFC 6455, 5, and the messages that they make.
+"""The frames that a client sends over its websocket (RFC 6455, 5), and the messages they make up.
 
 Tornado's own reading makes three futures for each frame, and a task for each message.
 """
@@ -10,7 +10,7 @@ from tornado.util import _websocket_mask as unmask
 
 CONTINUATION, TEXT, BINARY, CLOSE = 0x0, 0x1, 0x2, 0x8
 PIECE = CONTINUATION, b""
-"""What stands for a frame after which a message goes on."""
+"""Stands for a frame after which its message goes on."""
 CONTROL = 0x8
 """Set in the kinds that are no part of a message: close, ping, pong."""
 FINAL, RESERVED, KIND = 0x80, 0x70, 0x0F
@@ -19,55 +19,55 @@ SMALL = 125
 """The most bytes of a control frame; a larger size has a field of its own, of 2 or 8 bytes."""
 
 
-class Broken(Exception):
-    """The protocol does not allow this."""
+class ProtocolError(Exception):
+    """The WebSocket protocol does not allow this."""
 
 
-class TooLarge(Broken):
-    """A message is larger than it may be."""
+class MessageTooLarge(ProtocolError):
+    """A message is larger than the limit."""
 
 
-class Frames:
-    """The frames of one client, whose messages may have `limit` bytes."""
+class FrameReader:
+    """Reads the frames of one client, whose messages may have `limit` bytes."""
 
-    __slots__ = ("_begun", "_kind", "_limit", "_rest")
+    __slots__ = ("_fragments", "_kind", "_limit", "_unread")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._rest = bytearray()
-        self._begun: bytearray | None = None
-        """What has come of a message in several frames, which is of this `_kind`."""
+        self._unread = bytearray()
+        self._fragments: bytearray | None = None
+        """The first part of a message in several frames, whose kind is `_kind`."""
         self._kind = CONTINUATION
 
     def read(self, data: bytes) -> Iterator[tuple[int, str | bytes]]:
-        """Give kind and content of each message and control frame that `data` completes; raises `Broken`.
+        """Yield kind and content of each message and control frame that `data` completes; raises `ProtocolError`.
 
-        For a frame that completes none there is `PIECE`: it takes time too.
+        For a frame that completes none it yields `PIECE`, because each frame takes time.
         """
         whole: bytes | bytearray = data
-        if self._rest:
-            self._rest += data
-            whole = self._rest
+        if self._unread:
+            self._unread += data
+            whole = self._unread
         end = 0
-        while (frame := self._frame(whole, end)) is not None:
+        while (frame := self._next_frame(whole, end)) is not None:
             head, content, end = frame
             yield self._message(head, content)
-        if whole is self._rest:
-            del self._rest[:end]
+        if whole is self._unread:
+            del self._unread[:end]
         else:
-            self._rest += whole[end:]
+            self._unread += whole[end:]
 
-    def _frame(self, data: bytes | bytearray, start: int) -> tuple[int, bytes, int] | None:
+    def _next_frame(self, data: bytes | bytearray, start: int) -> tuple[int, bytes, int] | None:
         """Return a frame's first byte, its content, and where it ends; None where it is not all there."""
         if len(data) < start + 2:
             return None
         head, size = data[start], data[start + 1]
         if head & RESERVED or not size & MASKED:
-            raise Broken("a frame of an extension, or one that is not masked")
+            raise ProtocolError("a frame of an extension, or one that is not masked")
         size &= SIZE
         start += 2
         if head & CONTROL and (size > SMALL or not head & FINAL):
-            raise Broken("a control frame too large, or in pieces")
+            raise ProtocolError("a control frame too large, or in pieces")
         if size > SMALL:
             form = "!H" if size == SMALL + 1 else "!Q"
             wide = struct.calcsize(form)
@@ -75,8 +75,8 @@ class Frames:
                 return None
             (size,) = struct.unpack_from(form, data, start)
             start += wide
-        if not head & CONTROL and size + len(self._begun or b"") > self._limit:
-            raise TooLarge("a message too large")
+        if not head & CONTROL and size + len(self._fragments or b"") > self._limit:
+            raise MessageTooLarge("a message too large")
         body = start + 4
         end = body + size
         if len(data) < end:
@@ -90,16 +90,16 @@ class Frames:
             if kind == CLOSE:
                 _text(content[2:])
             return kind, content
-        if (kind == CONTINUATION) != (self._begun is not None):
-            raise Broken("a message within another, or the end of none")
-        if self._begun is not None:
-            self._begun += content
+        if (kind == CONTINUATION) != (self._fragments is not None):
+            raise ProtocolError("a message within another, or the end of none")
+        if self._fragments is not None:
+            self._fragments += content
         elif not head & FINAL:
-            self._kind, self._begun = kind, bytearray(content)
+            self._kind, self._fragments = kind, bytearray(content)
         if not head & FINAL:
             return PIECE
-        if self._begun is not None:
-            kind, content, self._begun = self._kind, bytes(self._begun), None
+        if self._fragments is not None:
+            kind, content, self._fragments = self._kind, bytes(self._fragments), None
         return kind, _text(content) if kind == TEXT else content
 
 
@@ -107,4 +107,4 @@ def _text(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        raise Broken("text that is not UTF-8") from None
+        raise ProtocolError("text that is not UTF-8") from None

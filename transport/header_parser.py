@@ -1,4 +1,4 @@
-"""The headers of a request."""
+"""A fast parser for the request line and headers of nearly all requests."""
 
 import re
 
@@ -8,10 +8,10 @@ _PLAIN = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [ -~]*\r\n)*\r\n")
 
 
 def parse_headers(data: bytes) -> tuple[str, HTTPHeaders]:
-    """Return the first line of a request, and its headers; raises `HTTPInputError`.
+    """Return the request line and the headers; raises `HTTPInputError`.
 
-    Tornado's own way takes four times the CPU. It is left to judge whatever is not as nearly all send it: ASCII, a
-    space after each colon, no name twice.
+    Tornado's parser takes four times the CPU. It is used only for headers that are not plain: ASCII, one space after
+    each colon, no name twice.
     """
     text = data.decode("latin1").lstrip("\r\n")
     line, _, rest = text.partition("\n")

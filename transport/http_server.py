@@ -1,4 +1,4 @@
-"""Before the application: who asks, and the short way for websockets."""
+"""The HTTP server in front of the application: client addresses, time limits, and fast acceptance of websockets."""
 
 import ipaddress
 import re
@@ -13,16 +13,16 @@ from tornado import httputil
 from tornado.iostream import StreamClosedError
 
 from transport.deadlines import Deadlines
-from transport.fast_accept import Server
+from transport.fast_accept import FastAcceptServer
 from transport.handler import Handler
 from transport.header_parser import parse_headers
 from transport.requests import SLOW, UNAUTHORIZED, Request, is_upgrade
 
-SLOW_S = 10.0
-"""How long the headers of a request may take to arrive, and its body."""
+REQUEST_TIMEOUT_S = 10.0
+"""How long the headers of a request may take to arrive, and then its body."""
 
-PAGE_BODY = 65_536
-"""Bytes of a body that are taken for a page: they are kept until all of it has come, whoever sends it."""
+MAX_PAGE_BODY_BYTES = 65_536
+"""Limit for the body of a request for a page: it is held in memory until all of it has arrived, whoever sends it."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
@@ -31,10 +31,10 @@ _WITH_PORT = re.compile(r"\[(.+)\](?::\d+)?|([\d.]+):\d+")
 
 
 class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
-    """Stands before an application, whose `path` is served by `handler`.
+    """Serves an application, whose `path` is served by `handler`.
 
-    Websockets are let in without the application, whose way with a request costs as much again. What a request says
-    of where it came from is believed of the `trusted_proxies`, addresses or networks, alone.
+    Websockets are accepted without the application, which would double the cost. The headers in which a proxy names the
+    client are believed only from `trusted_proxies`, which are addresses or networks.
     """
 
     def __init__(
@@ -43,42 +43,46 @@ class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
         path: str,
         handler: type[Any],
         trusted_proxies: Collection[str] = (),
-        slow_s: float = SLOW_S,
+        request_timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> None:
         self.application = application
         self.path = path
-        self.slow: Deadlines[Any] = Deadlines(slow_s, lambda connection, _: self._turn_away(connection))
+        self.request_deadlines: Deadlines[Any] = Deadlines(
+            request_timeout_s, lambda connection, _: self._close_slow(connection)
+        )
         """Connections that we wait for: first for the headers of a request, then for its body."""
-        self.beginning = f"GET {path}?".encode()
-        """Of a request that may ask for a websocket."""
+        self.websocket_prefix = f"GET {path}?".encode()
+        """The first bytes of every websocket request."""
         self._prefix = f"{path}?"
         self.handler: type[Handler] | None = handler if issubclass(handler, Handler) else None
-        self.refusals: Counter[str] = self.handler.engine.refusals if self.handler else Counter()
-        self.trusted = networks(trusted_proxies)
+        self.rejections: Counter[str] = self.handler.engine.rejections if self.handler else Counter()
+        self.trusted_proxies = parse_networks(trusted_proxies)
 
-    def server(self, **options: Any) -> Server:
-        """Return an HTTP server before which the door stands; takes what Tornado's does."""
-        server = Server(self, **options)
-        server.begin(self)
+    def create_server(self, **options: Any) -> FastAcceptServer:
+        """Return an HTTP server for the application; `options` are those of Tornado's `HTTPServer`."""
+        server = FastAcceptServer(self, **options)
+        server.set_admission(self)
         return server
 
-    def admit(self, connection: Any, line: httputil.RequestStartLine, headers: httputil.HTTPHeaders) -> Handler | None:
-        """Return the handler of a request for a websocket; None for all others, and where it is refused."""
+    def websocket_handler(
+        self, connection: Any, line: httputil.RequestStartLine, headers: httputil.HTTPHeaders
+    ) -> Handler | None:
+        """Return the handler of a websocket request; None for all others, and where it is rejected."""
         if self.handler is None or not line.path.startswith(self._prefix) or not is_upgrade(headers):
             return None
-        if self.trusted:
-            identify(connection.context, headers, self.trusted)
+        if self.trusted_proxies:
+            identify_client(connection.context, headers, self.trusted_proxies)
         request = Request(connection, line, headers)
-        if not request.host or self.handler.refusal(request) is not None:
+        if not request.host or self.handler.rejection(request) is not None:
             return None
         return self.handler(self.application, request)
 
-    async def let_in(self, handler: Handler, connection: Any) -> Any:
-        """Make a websocket of a connection, and return what is received by; None, and closed, where it is refused."""
+    async def upgrade(self, handler: Handler, connection: Any) -> Any:
+        """Make a websocket of a connection and return its protocol; None, and closed, where it is rejected."""
         protocol = await handler.accept()
         if protocol is not None:
             return protocol
-        self.refusals[UNAUTHORIZED.reason] += 1
+        self.rejections[UNAUTHORIZED.reason] += 1
         body = UNAUTHORIZED.body()
         head = f"HTTP/1.1 {UNAUTHORIZED.status} Unauthorized\r\nContent-Type: application/json\r\n"
         stream = connection.detach()
@@ -87,96 +91,98 @@ class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
         stream.close()
         return None
 
-    def _turn_away(self, connection: Any) -> None:
+    def _close_slow(self, connection: Any) -> None:
         if not (connection.stream.closed() or getattr(connection.context, "is_idle", False)):
-            self.refusals[SLOW] += 1
+            self.rejections[SLOW] += 1
         connection.close()
 
     def start_request(self, server_conn: object, request_conn: Any) -> httputil.HTTPMessageDelegate:
         """See Tornado."""
-        self.slow.add(request_conn)
+        self.request_deadlines.add(request_conn)
         request_conn._parse_headers = parse_headers
-        return _Visitor(self, server_conn, request_conn)
+        return _RequestDelegate(self, server_conn, request_conn)
 
 
-class _Visitor(httputil.HTTPMessageDelegate):
-    def __init__(self, door: ConnectionDelegate, server_connection: object, connection: Any) -> None:
-        self._door = door
+class _RequestDelegate(httputil.HTTPMessageDelegate):
+    def __init__(self, connection_delegate: ConnectionDelegate, server_connection: object, connection: Any) -> None:
+        self._connection_delegate = connection_delegate
         self._server_connection = server_connection
         self._connection = connection
-        self._delegate: httputil.HTTPMessageDelegate | None = None
+        self._application_delegate: httputil.HTTPMessageDelegate | None = None
 
     def headers_received(
         self, start_line: httputil.RequestStartLine | httputil.ResponseStartLine, headers: httputil.HTTPHeaders
     ) -> Awaitable[None] | None:
-        door = self._door
-        door.slow.discard(self._connection)
+        connection_delegate = self._connection_delegate
+        connection_delegate.request_deadlines.discard(self._connection)
         self._connection.context.is_idle = False
         if isinstance(start_line, httputil.RequestStartLine):
-            handler = door.admit(self._connection, start_line, headers)
+            handler = connection_delegate.websocket_handler(self._connection, start_line, headers)
             if handler is not None:
-                return self._let_in(handler)
-            if start_line.path.partition("?")[0] != door.path:
-                self._connection.set_max_body_size(PAGE_BODY)
-        if door.trusted:
-            identify(self._connection.context, headers, door.trusted)
-        door.slow.add(self._connection)
-        self._delegate = door.application.start_request(self._server_connection, self._connection)
-        return self._delegate.headers_received(start_line, headers)
+                return self._serve_websocket(handler)
+            if start_line.path.partition("?")[0] != connection_delegate.path:
+                self._connection.set_max_body_size(MAX_PAGE_BODY_BYTES)
+        if connection_delegate.trusted_proxies:
+            identify_client(self._connection.context, headers, connection_delegate.trusted_proxies)
+        connection_delegate.request_deadlines.add(self._connection)
+        self._application_delegate = connection_delegate.application.start_request(
+            self._server_connection, self._connection
+        )
+        return self._application_delegate.headers_received(start_line, headers)
 
-    async def _let_in(self, handler: Handler) -> None:
-        protocol = await self._door.let_in(handler, self._connection)
+    async def _serve_websocket(self, handler: Handler) -> None:
+        protocol = await self._connection_delegate.upgrade(handler, self._connection)
         if protocol is not None:
-            # In a task of its own: this one would hold on to all that was read with.
-            handler.engine.start(handler.receive(protocol))
+            # In a task of its own: this one would keep everything alive that the request was read with.
+            handler.engine.run_in_background(handler.receive(protocol))
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        return self._delegate.data_received(chunk) if self._delegate is not None else None
+        return self._application_delegate.data_received(chunk) if self._application_delegate is not None else None
 
     def finish(self) -> None:
-        self._door.slow.discard(self._connection)
-        self._connection.context.is_idle = True  # to let a browser's spare connection go is no refusal
-        if self._delegate is not None:
-            self._delegate.finish()
+        self._connection_delegate.request_deadlines.discard(self._connection)
+        self._connection.context.is_idle = True  # closing a browser's spare connection is no rejection
+        if self._application_delegate is not None:
+            self._application_delegate.finish()
 
     def on_connection_close(self) -> None:
-        self._door.slow.discard(self._connection)
-        if self._delegate is not None:
-            self._delegate.on_connection_close()
+        self._connection_delegate.request_deadlines.discard(self._connection)
+        if self._application_delegate is not None:
+            self._application_delegate.on_connection_close()
 
 
-def set_send_timeout(listening: Collection[socket.socket], stuck_s: float) -> None:
-    """Have the system end connections that take nothing of what is sent to them for so long, whoever sends it.
+def set_send_timeout(sockets: Collection[socket.socket], timeout_s: float) -> None:
+    """Have the kernel close connections that accept no data for so long, whoever sends it.
 
-    Nothing of ours waits for one who asked for a page and does not read it. Only Linux can do that.
+    It covers clients that request a page and do not read it, for which no code of ours waits. Only Linux supports it.
     """
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        for one in listening:  # what comes in by them inherits it
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(stuck_s * 1000))
+        for listening_socket in sockets:  # the connections that they accept inherit it
+            listening_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_s * 1000))
 
 
-def networks(addresses: Collection[str]) -> Networks:
-    """Return the networks that these addresses or networks are; raises ValueError."""
+def parse_networks(addresses: Collection[str]) -> Networks:
+    """Return networks from texts that hold an address or a network each; raises ValueError."""
     return [ipaddress.ip_network(address) for address in addresses]
 
 
-def identify(context: Any, headers: Mapping[str, str], trusted: Networks) -> None:
-    """Take from the headers of a request who sent it and how, as far as the connection is that of a trusted proxy.
+def identify_client(context: Any, headers: Mapping[str, str], trusted_proxies: Networks) -> None:
+    """Set the client's address and protocol from the headers of a request, if a trusted proxy sent it.
 
-    A proxy uses one connection for many clients, each of whom may say anything: of the addresses in X-Forwarded-For,
-    the last that is not a proxy's counts. What stands before something that is no address is only a client's word: then
-    it is the proxy's own that counts.
+    A proxy uses one connection for many clients, and each of them may send any header: of the addresses in
+    X-Forwarded-For, the last that is not a proxy's counts. If an entry after it is no address, nothing before that
+    entry can be believed, and the address of the proxy that added it counts.
     """
     peer = _address(context.address[0]) if isinstance(context.address, tuple) else None
-    if peer is None or not _is_among(peer, trusted):
+    if peer is None or not _is_among(peer, trusted_proxies):
         return
     sender = peer
     for entry in reversed(headers.get("X-Forwarded-For", "").split(",")):
-        passed = _address(entry.strip())
-        if passed is None:
+        forwarded = _address(entry.strip())
+        if forwarded is None:
             break
-        sender = passed
-        if not _is_among(sender, trusted):
+        sender = forwarded
+        if not _is_among(sender, trusted_proxies):
             break
     context.remote_ip = str(sender)
     scheme = headers.get("X-Forwarded-Proto", "").split(",")[-1].strip()
@@ -184,15 +190,15 @@ def identify(context: Any, headers: Mapping[str, str], trusted: Networks) -> Non
 
 
 def _address(text: str) -> Address | None:
-    """Return the address, which may have a port: `192.0.2.7:5555`, `[2001:db8::7]:5555`; None where it is none."""
-    found = _WITH_PORT.fullmatch(text)
+    """Return the address, which may have a port: `192.0.2.7:5555`, `[2001:db8::7]:5555`; None otherwise."""
+    with_port = _WITH_PORT.fullmatch(text)
     try:
-        address = ipaddress.ip_address((found[1] or found[2]) if found else text)
+        address = ipaddress.ip_address((with_port[1] or with_port[2]) if with_port else text)
     except ValueError:
         return None
-    # One client is not to have two names, also where a proxy listens for both kinds at once.
+    # A client must not have two addresses, not even where a proxy listens on IPv4 and IPv6 at once.
     return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address
 
 
-def _is_among(address: Address, trusted: Networks) -> bool:
-    return any(address in network for network in trusted)
+def _is_among(address: Address, networks: Networks) -> bool:
+    return any(address in network for network in networks)

@@ -1,4 +1,4 @@
-"""One websocket, written to directly: what is unsent waits here, and a newer picture takes an older one's place.
+"""One websocket, written to directly: unsent messages wait here, and a newer one may replace an older one.
 
 The library queues each message, wakes a task for it, and hands it to a stream that never says how much is unsent: 84 us
 of CPU a message where the system call takes 5, and memory without end for a browser that stops reading.
@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from tornado.iostream import IOStream, StreamClosedError
 
 TEXT, BINARY = 0x81, 0x82
-MOST_ASKED = 16_777_216
-"""Bytes of answers that may wait for one browser: the largest twice, as an event and as an acknowledgement."""
+MAX_ANSWER_BYTES = 16_777_216
+"""Answers that may wait for one browser: the largest twice, as an event and as an acknowledgement."""
 UNSENT, STUCK = "unsent", "stuck"
-"""Why a connection is closed: too much waits for it, or it has taken nothing for too long."""
+"""Why a connection is closed: too much waits for it, or it has accepted nothing for too long."""
 
 
 def frame(payload: bytes, kind: int = TEXT) -> bytes:
@@ -30,18 +30,18 @@ def frame(payload: bytes, kind: int = TEXT) -> bytes:
 
 
 class SendQueue(asyncio.Queue[Any]):
-    """The library's queue of one connection, with a count of what is not yet handed to the transport.
+    """The library's queue of one connection, with a count of the packets not yet handed to the transport.
 
-    An empty queue does not say that everything before has been written: what was taken out may still be on its way.
-    Packets with a `key` replace the one before with the same.
+    An empty queue does not mean that everything has been written: a packet that was removed may still be on its way.
+    A packet with a `key` replaces an earlier one with the same key.
     """
 
-    def __init__(self, conflated: Callable[[], None]) -> None:
+    def __init__(self, on_coalesced: Callable[[], None]) -> None:
         self.pending = 0
         self.changed: Callable[[], None] = _nothing
-        """Called when something is pending, and when nothing is any more."""
-        self.conflated = conflated
-        """Called when something has taken the place of what is not sent."""
+        """Called when something becomes pending, and when nothing is pending any more."""
+        self.on_coalesced = on_coalesced
+        """Called when a message has replaced an unsent one."""
         super().__init__()
 
     # asyncio.Queue says that these three may be overridden; qsize() and empty() look at `_queue`.
@@ -55,7 +55,7 @@ class SendQueue(asyncio.Queue[Any]):
             key = object()
         elif self._queue.pop(key, None) is not None:
             self.task_done()
-            self.conflated()
+            self.on_coalesced()
         self._queue[key] = item
         self.pending += 1
         if self.pending == 1:
@@ -65,7 +65,7 @@ class SendQueue(asyncio.Queue[Any]):
         return self._queue.pop(next(iter(self._queue)))
 
     def task_done(self) -> None:
-        """Say that a packet which was taken out has been handed to the transport."""
+        """Count a removed packet as handed to the transport."""
         super().task_done()
         self.pending -= 1
         if self.pending == 0:
@@ -77,29 +77,29 @@ def _nothing() -> None:
 
 
 class Sender(Protocol):
-    """Something that takes bytes, such as a socket."""
+    """Something that bytes can be sent through, such as a socket."""
 
     def send(self, message: bytes, /) -> int:
-        """Return how many bytes it took; raises OSError, BlockingIOError where it takes none now."""
+        """Return how many bytes were accepted; raises OSError, and BlockingIOError if none can be accepted now."""
 
 
 class Outbox:
-    """The way to one browser. `cut` is called with `UNSENT` and what to log once more than `limit` bytes are unsent.
+    """Sends frames to one browser. `close_slow` is called with `UNSENT` and a log text above `limit` unsent bytes.
 
-    What the browser itself has asked for does not count towards the limit, but for what exceeds `MOST_ASKED`.
-    It keeps itself among the `busy` while bytes are unsent, and among those `behind` while anything at all must leave
-    before the next frame.
+    Answers to the browser's own requests do not count towards the limit, up to `MAX_ANSWER_BYTES`.
+    An outbox is in the set `busy` while bytes are unsent, and in `behind` while anything must be written before the
+    next frame.
     """
 
     __slots__ = (
-        "_asked",
+        "_answer_bytes",
         "_behind",
         "_busy",
+        "_close_slow",
         "_closed",
-        "_cut",
         "_limit",
-        "_rest",
         "_stream",
+        "_stream_bytes",
         "_waiting",
         "queue",
         "socket",
@@ -114,85 +114,85 @@ class Outbox:
         limit: int,
         busy: set["Outbox"],
         behind: set["Outbox"],
-        cut: Callable[["Outbox", str, str], None],
+        close_slow: Callable[["Outbox", str, str], None],
     ) -> None:
         self.queue = queue
         # A TLS stream has a state of its own between us and the socket.
         self.socket: Sender = stream.socket if type(stream) is IOStream else self
-        """What frames are sent through. Others may, while the wire is not `behind`, and tell it what was not taken."""
+        """Sends frames. Others may use it while the outbox is not `behind`, and report what was not accepted."""
         self.unsent = 0
-        """Bytes that the kernel has not taken."""
+        """Bytes that the kernel has not accepted."""
         self.stuck_since = 0.0
         """While there are any: when a frame last left, by `time.monotonic`."""
         self._stream = stream
         self._limit = limit
-        self._asked = 0  # bytes that it has asked for since nothing was unsent
+        self._answer_bytes = 0  # of answers, since nothing was unsent
         self._busy = busy
         self._behind = behind
-        self._cut = cut
+        self._close_slow = close_slow
         self._closed = False
-        self._rest = 0  # of `unsent`, what the stream has; the remainder is in `_waiting`
+        self._stream_bytes = 0  # the part of `unsent` that the stream holds; the rest is in `_waiting`
         self._waiting: dict[Hashable, bytes] = {}
-        queue.changed = self.settle
+        queue.changed = self.update_behind
         self.yield_to_stream()
 
-    def settle(self) -> None:
-        """Find out whether the next frame may leave at once."""
+    def update_behind(self) -> None:
+        """Enter or leave `behind`: may the next frame be sent at once?"""
         if self._closed:
             return
-        if self.queue.pending or self._waiting or self._rest:
+        if self.queue.pending or self._waiting or self._stream_bytes:
             self._behind.add(self)
         else:
             self._behind.discard(self)
 
     def put(self, message: bytes, key: Hashable = None) -> None:
-        """Send a frame after all that was put before; with a `key`, instead of one with the same that still waits."""
+        """Send a frame after all earlier ones; with a `key`, it replaces one with the same key that still waits."""
         if self._closed:
             return
-        if self._waiting or self._rest:
-            self._wait(message, key)
+        if self._waiting or self._stream_bytes:
+            self._enqueue(message, key)
         else:
-            self._try(message)
+            self._send_now(message)
 
-    def answer(self, message: bytes) -> None:
-        """Send a frame that the browser has asked for."""
-        self._asked = min(self._asked + len(message), MOST_ASKED)
+    def put_answer(self, message: bytes) -> None:
+        """Send a frame that answers the browser's own request."""
+        self._answer_bytes = min(self._answer_bytes + len(message), MAX_ANSWER_BYTES)
         self.put(message)
         if not self.unsent:
-            self._asked = 0
+            self._answer_bytes = 0
 
-    def fail(self, message: bytes, error: OSError) -> None:
-        """Take note that sending a frame raised `error`."""
+    def handle_error(self, message: bytes, error: OSError) -> None:
+        """React to `error`, which sending a frame through `socket` raised."""
         if isinstance(error, BlockingIOError):
-            self.leave(message, 0)
+            self.write_rest(message, 0)
         else:
-            self.cut()
+            self.abort()
 
-    def leave(self, message: bytes, sent: int) -> None:
-        """Let the stream write what of a frame the kernel did not take."""
-        self._rest = len(message) - sent
-        self._count(self._rest)
+    def write_rest(self, message: bytes, sent: int) -> None:
+        """Have the stream write the bytes of a frame after the first `sent`, which the kernel accepted."""
+        self._stream_bytes = len(message) - sent
+        self._count(self._stream_bytes)
         try:
-            self._stream.write(memoryview(message)[sent:]).add_done_callback(self._written)
+            self._stream.write(memoryview(message)[sent:]).add_done_callback(self._on_written)
         except StreamClosedError:
             self.end()
-        self.settle()
+        self.update_behind()
 
     def yield_to_stream(self) -> None:
-        """Let something go first that the stream was given by others: the handshake, the answer to a ping."""
-        if self._stream.writing() and not self._rest:
-            self._rest = 1
-            self._count(self._rest)
-            self._stream.write(b"").add_done_callback(self._written)
-        self.settle()
+        """Wait for what others have written to the stream: the handshake, or the answer to a ping."""
+        if self._stream.writing() and not self._stream_bytes:
+            self._stream_bytes = 1
+            self._count(self._stream_bytes)
+            self._stream.write(b"").add_done_callback(self._on_written)
+        self.update_behind()
 
-    def cut(self) -> None:
-        """Close the connection at once, unsent bytes or not."""
+    def abort(self) -> None:
+        """Close the connection at once, and drop unsent bytes."""
         self.end()
         self._stream.close()
 
     def end(self) -> None:
-        """Send nothing more: the connection is closed, or about to be. It stays among those behind until let go of."""
+        """Send nothing more: the connection is closed, or about to be. The owner removes the outbox from `behind`."""
         if self._closed:
             return
         self._closed = True
@@ -208,26 +208,26 @@ class Outbox:
         self.yield_to_stream()
         return len(message)
 
-    def _try(self, message: bytes) -> None:
+    def _send_now(self, message: bytes) -> None:
         try:
             sent = self.socket.send(message)
         except OSError as error:
-            self.fail(message, error)
+            self.handle_error(message, error)
         else:
             if sent != len(message):
-                self.leave(message, sent)
+                self.write_rest(message, sent)
 
-    def _wait(self, message: bytes, key: Hashable) -> None:
+    def _enqueue(self, message: bytes, key: Hashable) -> None:
         if key is None:
             key = object()
         elif (older := self._waiting.pop(key, None)) is not None:
             self.unsent -= len(older)
-            self.queue.conflated()
+            self.queue.on_coalesced()
         self._waiting[key] = message
         self._count(len(message))
-        self.settle()
-        if self.unsent > self._limit + self._asked:
-            self._cut(self, UNSENT, f"{self.unsent} bytes are unsent")
+        self.update_behind()
+        if self.unsent > self._limit + self._answer_bytes:
+            self._close_slow(self, UNSENT, f"{self.unsent} bytes are unsent")
 
     def _count(self, size: int) -> None:
         if self not in self._busy:
@@ -235,17 +235,17 @@ class Outbox:
             self.stuck_since = time.monotonic()
         self.unsent += size
 
-    def _written(self, written: "asyncio.Future[None]") -> None:
+    def _on_written(self, written: "asyncio.Future[None]") -> None:
         if written.cancelled() or written.exception() is not None or self._closed:
             return
-        self.unsent -= self._rest
-        self._rest = 0
+        self.unsent -= self._stream_bytes
+        self._stream_bytes = 0
         self.stuck_since = time.monotonic()
-        while self._waiting and not self._rest:
+        while self._waiting and not self._stream_bytes:
             message = self._waiting.pop(next(iter(self._waiting)))
             self.unsent -= len(message)
-            self._try(message)
+            self._send_now(message)
         if not self.unsent:
-            self._asked = 0
+            self._answer_bytes = 0
             self._busy.discard(self)
-        self.settle()
+        self.update_behind()

@@ -1,28 +1,96 @@
-"""How much a client may send: so much a second, and so much at once."""
+"""Token buckets: how much somebody may do in the long run, and how much at once."""
 
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
+
+IPV6_PREFIX_BITS = 64
+"""Providers hand out IPv6 in networks of this size: one client may use every address in it."""
 
 
 class RateLimit(NamedTuple):
-    """So many packets a second in the long run, and so many at once."""
+    """The limit of a token bucket: it gains `per_second` tokens a second and holds at most `burst`."""
 
-    a_second: float
-    at_once: float
+    per_second: float
+    burst: float
 
 
 class TokenBucket:
-    """What is left of a pace (a token bucket); `now` is in seconds of the caller's clock."""
+    """A full bucket at first. `now` is always in seconds of the caller's monotonic clock."""
 
-    __slots__ = ("_at", "_left", "_rate_limit")
+    __slots__ = ("_rate_limit", "_tokens", "_updated")
 
     def __init__(self, rate_limit: RateLimit, now: float) -> None:
         self._rate_limit = rate_limit
-        self._left = rate_limit.at_once
-        self._at = now
+        self._tokens = rate_limit.burst
+        self._updated = now
 
-    def take(self, now: float) -> float:
-        """Take one more, and return what is left; below 0 there was none."""
-        earned = (now - self._at) * self._rate_limit.a_second
-        self._left = min(self._left + earned, self._rate_limit.at_once) - 1
-        self._at = now
-        return self._left
+    def consume(self, now: float) -> float:
+        """Remove a token and return how many are left; below 0 the limit is exceeded, and by how much."""
+        self._refill(now)
+        self._tokens -= 1
+        return self._tokens
+
+    def try_consume(self, now: float) -> bool:
+        """Remove a token if there is one; return whether there was."""
+        self._refill(now)
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def give_back(self, now: float) -> None:
+        """Return a consumed token."""
+        self._refill(now)
+        self._tokens = min(self._tokens + 1, self._rate_limit.burst)
+
+    def _refill(self, now: float) -> None:
+        gained = (now - self._updated) * self._rate_limit.per_second
+        self._tokens = min(self._tokens + gained, self._rate_limit.burst)
+        self._updated = now
+
+
+class KeyedTokenBuckets:
+    """A token bucket for each key, such as an address; the `max_keys` used last are remembered."""
+
+    def __init__(self, rate_limit: RateLimit, clock: Callable[[], float], max_keys: int = 10_000) -> None:
+        self._rate_limit = rate_limit
+        self._clock = clock
+        self._max_keys = max_keys
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        """The key used last is at the end."""
+
+    def try_consume(self, key: str) -> bool:
+        """Remove a token of `key` if there is one; return whether there was."""
+        now = self._clock()
+        return self._bucket(key, now).try_consume(now)
+
+    def give_back(self, key: str) -> None:
+        """Return a consumed token of `key`."""
+        now = self._clock()
+        self._bucket(key, now).give_back(now)
+
+    def _bucket(self, key: str, now: float) -> TokenBucket:
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = TokenBucket(self._rate_limit, now)
+            if len(self._buckets) > self._max_keys:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
+        return bucket
+
+
+def address_block(address: str) -> str:
+    """Return what all addresses of one client share: an IPv4 address itself, an IPv6 address's network."""
+    try:
+        ip_address = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip_address, ipaddress.IPv4Address):
+        return address
+    if ip_address.ipv4_mapped is not None:
+        return str(ip_address.ipv4_mapped)
+    suffix_bits = ip_address.max_prefixlen - IPV6_PREFIX_BITS
+    return str(ipaddress.IPv6Address(int(ip_address) >> suffix_bits << suffix_bits))

@@ -1,6 +1,6 @@
-"""To whom a message goes: those in some rooms, found once and kept for as long as nobody comes or goes.
+"""The connections in some rooms, looked up once and kept for as long as nobody connects or leaves.
 
-To look each of them up by room, session and wire was a third of what a message cost.
+Looking up each of them by room, session and outbox was a third of the cost of a message.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -9,44 +9,45 @@ from transport.outbox import Outbox, Sender
 
 
 class Recipients:
-    """Those in `rooms`. Who pushes to the same ones again hands over the same audience."""
+    """The connections in `rooms`. Pass the same object to every push to the same rooms."""
 
-    __slots__ = ("__weakref__", "_late", "_others", "_outboxes", "is_found", "ready", "rest", "rooms")
+    __slots__ = ("__weakref__", "_behind", "_others", "_outboxes", "is_resolved", "ready", "rest", "rooms")
 
     def __init__(self, rooms: Iterable[str]) -> None:
         self.rooms = list(rooms)
-        self.is_found = False
+        self.is_resolved = False
+        """Whether the connections have been looked up."""
         self.ready: dict[Sender, Outbox] = {}
-        """What a frame may be sent through at once, and whose that is."""
+        """Outboxes that can send at once, by what a frame is sent through."""
         self.rest: list[str] = []
-        """Engine.IO's sessions of all others."""
+        """The Engine.IO sessions of all others."""
         self._outboxes: Mapping[Outbox, str] = {}
         self._others: Sequence[str] = ()
-        self._late: Set[Outbox] = frozenset()  # those of our wires that are not in `ready`
+        self._behind: Set[Outbox] = frozenset()  # those of `_outboxes` that are not in `ready`
 
     def forget(self) -> None:
-        """Have those in the rooms found anew."""
-        self._keep({}, ())
-        self.is_found = False
+        """Have the connections looked up again."""
+        self._set_members({}, ())
+        self.is_resolved = False
 
-    def fill(self, outboxes: Mapping[Outbox, str], others: Sequence[str]) -> None:
-        """Take over who is in the rooms: sessions by their wires, and those that have none."""
-        self._keep(outboxes, others)
-        self.is_found = True
+    def resolve(self, outboxes: Mapping[Outbox, str], others: Sequence[str]) -> None:
+        """Set the connections in the rooms: sessions by their outboxes, and the sessions that have none."""
+        self._set_members(outboxes, others)
+        self.is_resolved = True
 
-    def part(self, behind: Set[Outbox]) -> None:
-        """Tell those who are ready from the rest: those without a wire, and those whose wire is `behind`."""
-        late = self._outboxes.keys() & behind
-        # Mostly the same few as before: who stalls must not cost the others anything.
-        if late != self._late:
-            self._part(late)
+    def split(self, behind: Set[Outbox]) -> None:
+        """Divide the connections into `ready` and `rest`: those without an outbox, or whose outbox is `behind`."""
+        not_ready = self._outboxes.keys() & behind
+        # Mostly the same few as before: a slow client must not cost the others anything.
+        if not_ready != self._behind:
+            self._split(not_ready)
 
-    def _keep(self, outboxes: Mapping[Outbox, str], others: Sequence[str]) -> None:
+    def _set_members(self, outboxes: Mapping[Outbox, str], others: Sequence[str]) -> None:
         self._outboxes = outboxes
         self._others = others
-        self._part(frozenset())
+        self._split(frozenset())
 
-    def _part(self, late: Set[Outbox]) -> None:
-        self._late = late
-        self.ready = {outbox.socket: outbox for outbox in self._outboxes if outbox not in late}
-        self.rest = [*self._others, *(self._outboxes[outbox] for outbox in late)]
+    def _split(self, behind: Set[Outbox]) -> None:
+        self._behind = behind
+        self.ready = {outbox.socket: outbox for outbox in self._outboxes if outbox not in behind}
+        self.rest = [*self._others, *(self._outboxes[outbox] for outbox in behind)]

@@ -1,7 +1,7 @@
-"""The client manager of one process among many: what its own browsers get never leaves it, and Redis carries the rest.
+"""The client manager of one process among several: messages to its own browsers bypass Redis, all others use it.
 
-Other programs emit through Redis, and a connection of another process is disconnected, or put into a room, through it.
-What must not be lost does not go this way: without Redis it is dropped, and said so.
+Through Redis other programs emit, and a process disconnects a connection of another or puts it into a room. Without
+Redis such messages are dropped, which is logged: nothing that must not be lost may use them.
 """
 
 import logging
@@ -20,19 +20,19 @@ from settings import Redis as RedisSettings
 from transport import fanout
 from transport.fanout import Fanout, LibraryManager
 
-log = logging.getLogger("live")
+log = logging.getLogger(__name__)
 
-PATIENCE_S = 2.0
-"""For each answer of Redis. One that has been silent for as long is asked whether it is there."""
+ANSWER_TIMEOUT_S = 2.0
+"""For each answer of Redis. If it has sent nothing for as long, it gets a ping."""
 RETRY_S = 1.0
 """Between two attempts to connect."""
 
 
 class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
-    """The library's manager over Redis, in its own messages; below it stands the one for this process's connections.
+    """The library's manager over Redis, with the library's messages; the base class after it serves this process.
 
-    The library's `AsyncRedisManager` waits up to a minute before it looks for Redis again, never notices one that
-    hangs, and sends a second time what was not acknowledged, so that it may arrive twice.
+    The library's `AsyncRedisManager` waits up to a minute before it connects to Redis again, never notices one
+    that hangs, and sends unacknowledged messages a second time, so that they may arrive twice.
     """
 
     def __init__(self, settings: RedisSettings) -> None:
@@ -40,18 +40,18 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
         self._settings = settings
         self._redis: Redis | None = None
         """While Redis answers."""
-        self._was_there: bool | None = None
+        self._was_reachable: bool | None = None
 
     def initialize(self) -> None:
-        """Do nothing: the library would listen from the first browser's coming on, and never stop."""
+        """Do nothing: the library would listen from the first connection on, and never stop."""
 
     @property
-    def is_there(self) -> bool:
+    def is_redis_reachable(self) -> bool:
         """Whether Redis answers."""
         return self._redis is not None
 
     async def listen(self) -> None:
-        """Do what others tell through Redis, until cancelled."""
+        """Carry out what other processes and programs send through Redis, until cancelled."""
         await self._thread()
 
     async def _publish(self, data: Any) -> None:
@@ -68,42 +68,42 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
                 async for message in self._messages():
                     yield message
             except (RedisError, OSError) as error:
-                self._turn(None, error)
+                self._set_redis(None, error)
             await sleep(RETRY_S)
 
     async def _messages(self) -> AsyncIterator[bytes]:
-        """Return what is said until Redis is lost; raises `RedisError` or `OSError` then."""
+        """Yield messages until Redis is lost; raises `RedisError` or `OSError` then."""
         async with _connected(self._settings) as redis, redis.pubsub() as channel:
             await channel.subscribe(self.channel)
-            asked = False
+            is_pinged = False
             while True:
                 # redis-py sends by wait_for, in which Python 3.11 loses a cancellation: the server would never stop.
                 if _is_cancelled():
                     raise CancelledError
                 try:
-                    message = await channel.get_message(timeout=PATIENCE_S)
+                    message = await channel.get_message(timeout=ANSWER_TIMEOUT_S)
                 except ResponseError:
-                    if not asked:
+                    if not is_pinged:
                         raise
-                    # With its disk full it refuses to say that it is there, and carries messages all the same.
-                    asked = False
+                    # With its disk full Redis rejects the ping, but still carries messages.
+                    is_pinged = False
                     continue
-                if message is None and asked:
+                if message is None and is_pinged:
                     raise TimeoutError("it does not answer")
-                asked = message is None
+                is_pinged = message is None
                 if message is None:
                     await channel.ping()
                 elif message["type"] == "subscribe":
-                    self._turn(redis)
+                    self._set_redis(redis)
                 elif message["type"] == "message":
                     yield message["data"]
 
-    def _turn(self, redis: Redis | None, error: Exception | None = None) -> None:
+    def _set_redis(self, redis: Redis | None, error: Exception | None = None) -> None:
         self._redis = redis
-        there = redis is not None
-        if there != self._was_there:
-            self._was_there = there
-            if there:
+        is_reachable = redis is not None
+        if is_reachable != self._was_reachable:
+            self._was_reachable = is_reachable
+            if is_reachable:
                 log.info("%r answers", self._settings)
             else:
                 log.error("%r is lost, and with it what crosses processes: %s", self._settings, error)
@@ -120,42 +120,42 @@ async def _connected(settings: RedisSettings) -> AsyncIterator[Redis]:
         host=settings.host,
         port=settings.port,
         password=settings.password or None,
-        socket_connect_timeout=PATIENCE_S,
-        socket_timeout=PATIENCE_S,
+        socket_connect_timeout=ANSWER_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
-        protocol=2,  # of any Redis there is
+        protocol=2,  # every version of Redis speaks it
     )
     try:
         yield redis
     finally:
-        # What goes wrong here may not take the place of a cancellation.
+        # An error here may not replace a cancellation.
         with suppress(RedisError, OSError):
             await redis.aclose()
 
 
-class _Local(Fanout):
-    """The fan-out, made as the library makes what stands below its own: without arguments."""
+class _LocalFanout(Fanout):
+    """A fan-out constructed without arguments, as the library's manager constructs its base class."""
 
-    _bounds: tuple[int, float]
+    _limits: tuple[int, float]
 
     def __init__(self) -> None:
-        super().__init__(*self._bounds)
+        super().__init__(*self._limits)
 
 
-class RedisManager(_RedisBroadcast, _Local):
-    """A fan-out over which other processes can be heard."""
+class RedisManager(_RedisBroadcast, _LocalFanout):
+    """A fan-out that is connected to those of other processes."""
 
     def __init__(self, settings: RedisSettings, limit: int, drain_s: float) -> None:
-        self._bounds = limit, drain_s
+        self._limits = limit, drain_s
         super().__init__(settings)
 
 
 class LibraryRedisManager(_RedisBroadcast, LibraryManager):
-    """The same in the library's own way, for libraries that are not those we know."""
+    """The same without direct writes, for installed libraries whose internals differ."""
 
 
-def manager(settings: RedisSettings, limit: int, drain_s: float) -> RedisManager | LibraryRedisManager:
+def create_manager(settings: RedisSettings, limit: int, drain_s: float) -> RedisManager | LibraryRedisManager:
     """Return the fastest client manager that the installed libraries allow."""
-    if fanout.are_libraries_known():
+    if fanout.can_write_directly():
         return RedisManager(settings, limit, drain_s)
     return LibraryRedisManager(settings)

@@ -1,4 +1,4 @@
-"""Requests, as far as they can be judged by their headers, and what they are refused with."""
+"""Requests judged by their headers, and the answers to those that are rejected."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +9,8 @@ from tornado import httputil
 from tornado.escape import parse_qs_bytes
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """What is answered to a request that cannot be served, spelled as Engine.IO does; `reason` is what it counts as."""
+class Rejection(msgspec.Struct, frozen=True):
+    """The answer to a request that cannot be served, in Engine.IO's words; `reason` is its label in the counters."""
 
     status: int
     code: int
@@ -18,25 +18,25 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
 
     def body(self) -> bytes:
-        """Return it as JSON, as the client is told."""
+        """Return the body of the answer, in JSON."""
         return msgspec.json.encode({"code": self.code, "message": self.message})
 
 
 NO_HANDSHAKE, SLOW = "no_handshake", "slow"
-"""What else is refused: clients that join no namespace in time, and requests that do not arrive in time."""
+"""Other reasons: clients that join no namespace in time, and requests that do not arrive in time."""
 
-UNKNOWN_TRANSPORT = Refusal(400, 0, "Transport unknown", "transport")
-UNKNOWN_SESSION = Refusal(400, 1, "Session ID unknown", "session")
-BAD_METHOD = Refusal(400, 2, "Bad handshake method", "method")
-BAD_REQUEST = Refusal(400, 3, "Bad request", "request")
-MALFORMED = Refusal(400, 3, "Bad request", "malformed")
-FORBIDDEN = Refusal(403, 4, "Forbidden", "origin")
-BAD_VERSION = Refusal(400, 5, "Unsupported protocol version", "version")
-UNAUTHORIZED = Refusal(401, 4, "Unauthorized", "unauthorized")
-TOO_LARGE = Refusal(413, 3, "Payload too large", "payload_size")
-TOO_MANY = Refusal(429, 4, "Too many connections from this address", "per_address")
-FLOODING = Refusal(429, 3, "Too many packets", "flood")
-STOPPING = Refusal(503, 3, "The server is stopping", "stopping")
+UNKNOWN_TRANSPORT = Rejection(400, 0, "Transport unknown", "transport")
+UNKNOWN_SESSION = Rejection(400, 1, "Session ID unknown", "session")
+BAD_METHOD = Rejection(400, 2, "Bad handshake method", "method")
+BAD_REQUEST = Rejection(400, 3, "Bad request", "request")
+MALFORMED = Rejection(400, 3, "Bad request", "malformed")
+FORBIDDEN = Rejection(403, 4, "Forbidden", "origin")
+BAD_VERSION = Rejection(400, 5, "Unsupported protocol version", "version")
+UNAUTHORIZED = Rejection(401, 4, "Unauthorized", "unauthorized")
+TOO_LARGE = Rejection(413, 3, "Payload too large", "payload_size")
+TOO_MANY = Rejection(429, 4, "Too many connections from this address", "per_address")
+FLOODING = Rejection(429, 3, "Too many packets", "flood")
+STOPPING = Rejection(503, 3, "The server is stopping", "stopping")
 
 REASONS = (
     UNKNOWN_TRANSPORT.reason,
@@ -57,7 +57,7 @@ REASONS = (
 
 
 class Request:
-    """A request to become a websocket: what `tornado.httputil.HTTPServerRequest` has, for a fifth of the CPU."""
+    """A websocket request, with what `tornado.httputil.HTTPServerRequest` has, for a fifth of the CPU."""
 
     __slots__ = (
         "__weakref__",
@@ -85,16 +85,16 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The address without the query."""
+        """The path, without the query."""
         return self.uri.partition("?")[0]
 
     @property
     def host(self) -> str:
-        """By what name we were called."""
+        """The Host header."""
         return self.headers.get("Host", "")
 
     def forget(self) -> None:
-        """Keep only what may still be asked for while the websocket is open: the headers alone are 3 kB."""
+        """Release what nobody needs while the websocket is open: the headers alone are 3 kB."""
         self.connection = None
         self.headers = NO_HEADERS
 
@@ -103,16 +103,16 @@ NO_HEADERS = httputil.HTTPHeaders()
 
 
 def is_upgrade(headers: Mapping[str, str]) -> bool:
-    """Return whether these are the headers of a request to become a websocket."""
+    """Return whether these are the headers of a websocket request."""
     return headers.get("Upgrade", "").lower() == "websocket" and "upgrade" in {
         token.strip() for token in headers.get("Connection", "").lower().split(",")
     }
 
 
 def is_same_origin(origin: str, host: str | None) -> bool:
-    """Return whether a page of `origin` came from us, who were called by `host`; one that cannot be read did not."""
+    """Return whether `origin` is that of our own pages; `host` is the request's. False if `origin` cannot be parsed."""
     try:
-        place = urlsplit(origin).netloc
-    except ValueError:  # as of http://[
+        netloc = urlsplit(origin).netloc
+    except ValueError:  # such as http://[
         return False
-    return place != "" and place.lower() == (host or "").lower()
+    return netloc != "" and netloc.lower() == (host or "").lower()

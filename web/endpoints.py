@@ -1,4 +1,4 @@
-"""The pages for who watches over the server: `/healthz`, `/readyz`, `/metrics`."""
+"""The endpoints for monitoring the server: `/healthz`, `/readyz`, `/metrics`."""
 
 import msgspec
 from tornado.routing import Rule, URLSpec
@@ -9,37 +9,37 @@ from web.health import Health
 from web.prometheus import Metrics
 
 
-class Probe(RequestHandler):
-    """What the pages have in common."""
+class EndpointHandler(RequestHandler):
+    """Shared by the endpoints."""
 
     def set_default_headers(self) -> None:
-        """Every answer is for now only, and no page."""
+        """Forbid caching; answers are plain text."""
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Type", "text/plain; charset=utf-8")
 
     def compute_etag(self) -> None:
-        """Never answer that nothing has changed."""
+        """Never answer 304."""
 
 
-class Alive(Probe):
-    """Answers for as long as the event loop turns."""
+class HealthzHandler(EndpointHandler):
+    """Liveness: answers as long as the event loop runs."""
 
     def get(self) -> None:
-        """Say so."""
+        """Answer 200."""
         self.write("ok\n")
 
     head = get
 
 
-class Ready(Probe):
-    """Tells whether all parts do what they should: 200, or 503."""
+class ReadyzHandler(EndpointHandler):
+    """Readiness: 200 if every part works, else 503."""
 
     def initialize(self, health: Health) -> None:
-        """Take whom to ask."""
+        """Take the health to report."""
         self._health = health
 
     def get(self) -> None:
-        """Say how each part does."""
+        """Report the state of each part as JSON."""
         readiness = self._health.readiness()
         self.set_status(200 if readiness.ready else 503)
         self.set_header("Content-Type", "application/json")
@@ -48,17 +48,17 @@ class Ready(Probe):
     head = get
 
 
-class Figures(Probe):
-    """Tells Prometheus the figures, which are of everything: so they are for who may see that."""
+class MetricsHandler(EndpointHandler):
+    """The Prometheus metrics. They cover all storehouses, so only users who see everything may read them."""
 
     def initialize(self, metrics: Metrics, authenticator: Authenticator) -> None:
-        """Take whom to ask."""
+        """Take the metrics to report, and who authenticates their readers."""
         self._metrics = metrics
         self._authenticator = authenticator
 
     def prepare(self) -> None:
-        """Look who asks."""
-        user = self._authenticator.of_request(self)
+        """Refuse users without access."""
+        user = self._authenticator.authenticate_request(self)
         if user is None:
             self.set_header("WWW-Authenticate", "Bearer")
             self._refuse(401, "say who you are, by a bearer token or a session\n")
@@ -70,18 +70,18 @@ class Figures(Probe):
         self.finish(message)
 
     def get(self) -> None:
-        """Send them all."""
-        page, media_type = self._metrics.page(self.request.headers.get("Accept", ""))
+        """Send all metrics."""
+        body, media_type = self._metrics.exposition(self.request.headers.get("Accept", ""))
         self.set_header("Content-Type", media_type)
-        self.write(page)
+        self.write(body)
 
     head = get
 
 
 def routes(health: Health, metrics: Metrics, authenticator: Authenticator) -> list[Rule]:
-    """Return the rules of the three pages, ready for a Tornado application."""
+    """Return the rules of the three endpoints, for a Tornado application."""
     return [
-        URLSpec(r"/healthz", Alive),
-        URLSpec(r"/readyz", Ready, {"health": health}),
-        URLSpec(r"/metrics", Figures, {"metrics": metrics, "authenticator": authenticator}),
+        URLSpec(r"/healthz", HealthzHandler),
+        URLSpec(r"/readyz", ReadyzHandler, {"health": health}),
+        URLSpec(r"/metrics", MetricsHandler, {"metrics": metrics, "authenticator": authenticator}),
     ]

@@ -1,4 +1,4 @@
-"""Whether this process does all that its settings ask for: each part is asked for what it knows already."""
+"""Health of this process: whether each part that the settings ask for works. Nothing is queried for it."""
 
 import time
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from live.poller import Poller
 from transport.redis_manager import LibraryRedisManager, RedisManager
 
 POLLER_LATE_S = 10.0
-"""Besides the poll interval: so long may a tick take."""
+"""Seconds that a tick may take, besides the poll interval."""
 JUDGE_LATE_S = 10.0
-"""It looks each second."""
+"""Seconds since the judge last reached the database; it does each second."""
 
 REASONS = {
     "database": "the database does not answer: what the pages show is the last that was known",
@@ -24,7 +24,7 @@ REASONS = {
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """How the parts do; null where the settings ask for none. `reasons` say what is wrong."""
+    """Whether each part works, null if the settings ask for none. `reasons` explain what does not."""
 
     ready: bool
     database: bool
@@ -32,12 +32,12 @@ class Readiness(msgspec.Struct, frozen=True):
     """Seconds since the database last answered the poller."""
     redis: bool | None
     judge: bool | None
-    """The judge, here or in another process, is known to be about its work."""
+    """Whether the judge, in this or another process, is known to be working."""
     reasons: list[str]
 
 
 class Health:
-    """Knows how the parts do. `database` is one that the heartbeat speaks for; there may be no Redis and no judge."""
+    """Reports whether the parts work. The heartbeat must check `database`; Redis and judge may be absent."""
 
     def __init__(
         self,
@@ -54,22 +54,22 @@ class Health:
     @property
     def poller_age_s(self) -> float:
         """Seconds since the database last answered the poller."""
-        return time.monotonic() - self._poller.answered
+        return time.monotonic() - self._poller.answered_at
 
     def parts(self) -> Mapping[str, bool]:
-        """Return whether each part that there is does what it should."""
-        found = {
+        """Return whether each part works, of those that there are."""
+        parts = {
             "database": self._database.answering,
             "poller": self.poller_age_s <= self._poller.interval_s + POLLER_LATE_S,
         }
         if self._redis is not None:
-            found["redis"] = self._redis.is_there
+            parts["redis"] = self._redis.is_redis_reachable
         if self._judge_loop is not None:
-            found["judge"] = time.monotonic() - self._judge_loop.looked <= JUDGE_LATE_S
-        return found
+            parts["judge"] = time.monotonic() - self._judge_loop.last_contact <= JUDGE_LATE_S
+        return parts
 
     def readiness(self) -> Readiness:
-        """Return how the parts do."""
+        """Return the answer of /readyz."""
         parts = self.parts()
         return Readiness(
             ready=all(parts.values()),
@@ -77,5 +77,5 @@ class Health:
             poller_age_s=round(self.poller_age_s, 3),
             redis=parts.get("redis"),
             judge=parts.get("judge"),
-            reasons=[REASONS[part] for part, is_well in parts.items() if not is_well],
+            reasons=[REASONS[part] for part, works in parts.items() if not works],
         )

@@ -1,46 +1,54 @@
-"""The pages `/login` and `/logout`: a form without a script, in both languages."""
+"""The pages `/login` and `/logout`: a form without a script, in both languages.
+
+The English texts stand here and in login.html; translations/zh.csv has the Chinese ones. Tornado picks the language.
+"""
 
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import parse_qsl, urlencode
 
+import tornado.locale
+from tornado.locale import Locale
 from tornado.routing import Rule, URLSpec
 from tornado.template import Template
 from tornado.web import RequestHandler
 
 from access.access_denied import AccessDenied
-from access.authenticator import AGAIN_S, Authenticator
+from access.audit_writer import AuditWriter
+from access.authenticator import ATTEMPT_REFILL_S, Authenticator
 from access.sessions import COOKIE
 from errors import RateLimited
 from record.audit import Entry
 from transport.requests import is_same_origin
-from web.login_words import LANGUAGES, WORDS, preferred
 
-FORM = Template((Path(__file__).parent / "login.html").read_text(encoding="utf-8"), whitespace="oneline")
+HERE = Path(__file__).parent
+FORM = Template((HERE / "login.html").read_text(encoding="utf-8"), whitespace="oneline")
 WHY, LANGUAGE = "why", "lang"
-"""Keys of the address that are the login page's own; the others are those of the page that was wanted."""
+"""Query parameters of the login page itself; all others belong to the page that was requested."""
+
+TAGS = {"en": "en-GB", "zh": "zh-CN"}
+"""Our languages, and the tag of each for browsers."""
+REASONS = {
+    "wrong": "This name and this password do not belong together.",
+    "rate_limited": "Too many attempts. Wait a minute, then try again.",
+    "expired": "Your session has ended. Log in again.",
+    "revoked": "Your access has been changed or withdrawn. Log in again, or ask who looks after Storewatch.",
+}
+"""Why the form is shown, by the value of `why`."""
+
+tornado.locale.set_default_locale("en")
+tornado.locale.load_translations(str(HERE / "translations"), encoding="utf-8")
 
 
-class Trail(Protocol):
-    """Where it is written down who came; see `live.audit.Audit`."""
+class PageHandler(RequestHandler):
+    """Shared by both pages."""
 
-    def note(self, entry: Entry) -> None:
-        """Write it down."""
-
-    def count(self, entry: Entry) -> None:
-        """Write it down, as one of many."""
-
-
-class Page(RequestHandler):
-    """What both pages have in common."""
-
-    def initialize(self, authenticator: Authenticator, trail: Trail) -> None:
-        """Take whom to ask, and whom to tell."""
+    def initialize(self, authenticator: Authenticator, audit: AuditWriter) -> None:
+        """Take who authenticates users, and where logins are audited."""
         self._authenticator = authenticator
-        self._trail = trail
+        self._audit = audit
 
     def set_default_headers(self) -> None:
-        """Every answer carries the security headers."""
+        """Set the security headers of both pages."""
         self.clear_header("Server")
         self.set_header(
             "Content-Security-Policy",
@@ -49,12 +57,12 @@ class Page(RequestHandler):
         )
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("X-Frame-Options", "DENY")
-        # With no-referrer a browser does not say either from which origin a form comes.
+        # With no-referrer, browsers would omit the Origin of a form, too.
         self.set_header("Referrer-Policy", "same-origin")
         self.set_header("Cache-Control", "no-store")
 
     def prepare(self) -> None:
-        """Send away who has nothing to do here, and forms of other sites."""
+        """Redirect if no login is needed; refuse forms of other sites."""
         if not self._authenticator.restricted:
             self.redirect("/", status=303)
         elif self.request.method == "POST" and not self._is_our_form():
@@ -69,92 +77,98 @@ class Page(RequestHandler):
         return self.request.remote_ip or ""
 
 
-class Login(Page):
-    """Asks for a name and a password."""
+class LoginHandler(PageHandler):
+    """The form that asks for a name and a password."""
 
     def get(self) -> None:
-        """Show the form, and why it is there."""
+        """Show the form, with the reason for it."""
         self._show(self.get_query_argument(WHY, ""))
 
     head = get
 
     async def post(self) -> None:
-        """Let somebody in, or show the form again."""
+        """Log the user in, or show the form again."""
         name = self.get_body_argument("name", "")
-        known = name if self._authenticator.knows(name) else ""  # or else it may be a password, in the wrong field
+        # An unknown name may be a password, in the wrong field: it is not audited.
+        user_name = name if self._authenticator.has_user(name) else ""
         try:
             user, cookie = await self._authenticator.log_in(
                 name, self.get_body_argument("password", "", strip=False), self._address
             )
         except (AccessDenied, RateLimited) as refused:
-            self._trail.count(Entry("login_refused", known, self._address, after={"code": refused.code}))
+            self._audit.enqueue_counted(Entry("login_refused", user_name, self._address, after={"code": refused.code}))
             self._refuse(name, refused)
             return
-        self._trail.note(Entry("login", user.name, self._address, subject=user.session))
-        self._keep(cookie)
-        self.redirect(_address("/", self.request.query), status=303)
+        self._audit.enqueue(Entry("login", user.name, self._address, subject=user.session))
+        self._set_session_cookie(cookie)
+        self.redirect(_url("/", self.request.query), status=303)
 
     def _refuse(self, name: str, refused: AccessDenied | RateLimited) -> None:
         if isinstance(refused, RateLimited):
-            self.set_header("Retry-After", f"{AGAIN_S:.0f}")
+            self.set_header("Retry-After", f"{ATTEMPT_REFILL_S:.0f}")
         self.set_status(429 if isinstance(refused, RateLimited) else 403)
         self._show("wrong" if refused.code == "unauthorized" else refused.code, name)
 
-    def _keep(self, cookie: str) -> None:
+    def _set_session_cookie(self, cookie: str) -> None:
         secure = self.request.protocol == "https"
-        lasts = round(self._authenticator.lasts.total_seconds())
-        # Not Strict: who follows a link to a view, in a mail say, is logged in there too. A GET changes nothing, and
-        # forms and websockets of other sites are refused.
-        self.set_cookie(COOKIE, cookie, max_age=lasts, httponly=True, samesite="Lax", secure=secure)
+        max_age_s = round(self._authenticator.session_lifetime.total_seconds())
+        # Not Strict: a user who follows a link to a view, such as one in a mail, stays logged in. A GET changes
+        # nothing, and forms and websockets of other sites are refused.
+        self.set_cookie(COOKIE, cookie, max_age=max_age_s, httponly=True, samesite="Lax", secure=secure)
+
+    def get_user_locale(self) -> Locale | None:
+        """Return the language chosen on the page; without one, Tornado asks the browser's Accept-Language."""
+        chosen = self.get_query_argument(LANGUAGE, "")
+        return tornado.locale.get(chosen) if chosen in TAGS else None
 
     def _show(self, why: str, name: str = "") -> None:
-        chosen = self.get_query_argument(LANGUAGE, "")
-        language = chosen if chosen in WORDS else preferred(self.request.headers.get("Accept-Language", ""))
-        other = next(one for one in WORDS if one != language)
-        wanted = _wanted(self.request.query)
+        other = next(code for code in TAGS if code != self.locale.code)
+        page_parameters = _page_parameters(self.request.query)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Vary", "Accept-Language")
         self.write(
             FORM.generate(
-                words=WORDS[language],
-                tag=LANGUAGES[language],
-                why=why,
+                _=self.locale.translate,
+                tag=TAGS[self.locale.code],
+                reason=REASONS.get(why, ""),
                 name=name,
-                other=urlencode([*wanted, (LANGUAGE, other)]),
-                other_tag=LANGUAGES[other],
+                other=urlencode([*page_parameters, (LANGUAGE, other)]),
+                other_tag=TAGS[other],
             )
         )
 
 
-class Logout(Page):
+class LogoutHandler(PageHandler):
     """Ends a session."""
 
     def post(self) -> None:
-        """End it, and show the form."""
-        user = self._authenticator.of_request(self)
-        if user is not None and user.means == "password":  # a token is nothing to log out of
+        """End the session, and show the login form."""
+        user = self._authenticator.authenticate_request(self)
+        if user is not None and user.means == "password":  # tokens have no session
             self._authenticator.log_out(user)
-            self._trail.note(Entry("logout", user.name, self._address, subject=user.session))
+            self._audit.enqueue(Entry("logout", user.name, self._address, subject=user.session))
         self.clear_cookie(COOKIE)
         self.redirect("/login", status=303)
 
 
-def routes(authenticator: Authenticator, trail: Trail) -> list[Rule]:
-    """Return the rules of the pages, ready for a Tornado application."""
-    parts = {"authenticator": authenticator, "trail": trail}
-    return [URLSpec(r"/login", Login, parts), URLSpec(r"/logout", Logout, parts)]
+def routes(authenticator: Authenticator, audit: AuditWriter) -> list[Rule]:
+    """Return the rules of both pages, for a Tornado application."""
+    services = {"authenticator": authenticator, "audit": audit}
+    return [URLSpec(r"/login", LoginHandler, services), URLSpec(r"/logout", LogoutHandler, services)]
 
 
-def elsewhere(authenticator: Authenticator, request: RequestHandler) -> str | None:
-    """Return where somebody must go first who asks for the dashboard; None: they may have it."""
-    return _address("/login", request.request.query) if authenticator.of_request(request) is None else None
+def redirect_to_login(authenticator: Authenticator, handler: RequestHandler) -> str | None:
+    """Return the address of the login page, for a request without access to the dashboard; None with access."""
+    if authenticator.authenticate_request(handler) is not None:
+        return None
+    return _url("/login", handler.request.query)
 
 
-def _address(path: str, query: str) -> str:
-    wanted = urlencode(_wanted(query))
-    return f"{path}?{wanted}" if wanted else path
+def _url(path: str, query: str) -> str:
+    parameters = urlencode(_page_parameters(query))
+    return f"{path}?{parameters}" if parameters else path
 
 
-def _wanted(query: str) -> list[tuple[str, str]]:
-    """What of a query is the page's that was wanted, such as `wall`."""
+def _page_parameters(query: str) -> list[tuple[str, str]]:
+    """Return the query parameters of the requested page, such as `wall`."""
     return [(key, value) for key, value in parse_qsl(query, keep_blank_values=True) if key not in (WHY, LANGUAGE)]

@@ -1,6 +1,6 @@
-"""What Prometheus is told of this process; docs/operating.md says what each figure means.
+"""The Prometheus metrics of this process; docs/operating.md explains each.
 
-What a part keeps anyway is read from it when somebody asks. Only how long something took is noted when it happens.
+What the parts count anyway is read from them at each scrape. Only durations are observed when they happen.
 """
 
 import time
@@ -17,22 +17,23 @@ import transport
 from alarm_service.judge_loop import JudgeLoop
 from alarms import model
 from ask.journal import Transition
+from common.severity import SEVERITIES
 from errors import StorewatchError, Unavailable
-from live.overview_feed import Overview
+from live.overview_feed import OverviewFeed
 from live.poller import Poller
-from server import Browsers
+from server import BrowserNamespace
 from transport.fanout import Fanout, LibraryManager
 from transport.outbox import STUCK, UNSENT
 from web.health import Health
 
 FLOOD = "flood"
-"""Why a connection is closed that goes on asking too much."""
+"""Why a connection is closed: it went on sending too many events."""
 ANSWERED, REFUSED, UNAVAILABLE, FAILED = "answered", "refused", "unavailable", "failed"
-"""How a question to the database ends; refused: what it asked for is not there, or too much."""
-KEPT_OUT = ("connect_refused", "login_refused")
-"""Actions of the audit trail: somebody was not let in."""
+"""Outcomes of a database query; refused: it asked for what does not exist, or for too much."""
+ACCESS_REFUSALS = ("connect_refused", "login_refused")
+"""Actions of the audit trail: a connection or a login was denied."""
 SITE = "site"
-"""The transition of an alarm of the site's own system."""
+"""The transition of every alarm of the site's own system."""
 TRANSITIONS = (
     model.PENDING,
     model.RAISED,
@@ -47,41 +48,41 @@ TRANSITIONS = (
 )
 CODES = (StorewatchError.code, *(error.code for error in StorewatchError.__subclasses__()))
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
-"""Seconds: from a look that finds nothing to the longest that any question may take."""
+"""Seconds: from a poll without new readings to the longest that any query may take."""
 
 
-class Parts(NamedTuple):
-    """What is read when somebody asks; `door`: how many it refused; `judging` is None where nothing is judged.
+class MetricSources(NamedTuple):
+    """What each scrape reads.
 
-    `audited`: how often it was, of what the audit trail only counts, by its word for it.
+    `rejected_requests` are counted by reason, `audit_counts` by action; `judge_loop` is None if judging is off.
     """
 
     clients: Sized
-    browsers: Browsers
-    door: Mapping[str, int]
-    audited: Mapping[str, int]
+    namespace: BrowserNamespace
+    rejected_requests: Mapping[str, int]
+    audit_counts: Mapping[str, int]
     fanout: Fanout | LibraryManager
     poller: Poller
-    overview: Overview
+    overview: OverviewFeed
     judge_loop: JudgeLoop | None
     health: Health
 
 
 class Metrics:
-    """The figures, in a registry of their own."""
+    """The metrics, in a registry of their own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self.ticks = Histogram(
             "storewatch_tick_seconds",
-            "Time to look for new readings, hand them out and push them.",
+            "Time to poll for new readings, hand them out and push them.",
             buckets=BUCKETS,
             registry=self._registry,
         )
         self._queries = Histogram(
             "storewatch_query_seconds",
-            "Time that questions to the database took, the wait for a connection included.",
+            "Time of database queries, including the wait for a connection.",
             ["question", "outcome"],
             buckets=BUCKETS,
             registry=self._registry,
@@ -96,9 +97,9 @@ class Metrics:
             self._transitions.labels(name)
 
     @contextmanager
-    def query(self, question: str) -> Iterator[None]:
-        """Note how long the question takes that is put in this block, and how it ends."""
-        begun, outcome = time.perf_counter(), FAILED
+    def time_query(self, question: str) -> Iterator[None]:
+        """Observe the duration and the outcome of the query in this block."""
+        started, outcome = time.perf_counter(), FAILED
         try:
             yield
             outcome = ANSWERED
@@ -109,82 +110,83 @@ class Metrics:
             outcome = REFUSED
             raise
         finally:
-            self._queries.labels(question, outcome).observe(time.perf_counter() - begun)
+            self._queries.labels(question, outcome).observe(time.perf_counter() - started)
 
-    def follow(self, transitions: Sequence[Transition]) -> None:
-        """Take note of what is new in the journal."""
-        for one in transitions:
-            name = one.alarm.transition
+    def count_transitions(self, transitions: Sequence[Transition]) -> None:
+        """Count new transitions in the journal."""
+        for transition in transitions:
+            name = transition.alarm.transition
             self._transitions.labels(name if name in TRANSITIONS else SITE).inc()
 
-    def read(self, parts: Parts) -> None:
-        """Read these from now on when somebody asks."""
-        self._registry.register(_Read(parts))
+    def collect_from(self, sources: MetricSources) -> None:
+        """Read these at each scrape from now on."""
+        self._registry.register(_SourcesCollector(sources))
 
-    def page(self, accept: str) -> tuple[bytes, str]:
-        """Return all figures in the form that suits who accepts this, and the form's media type."""
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Return all metrics in the format for this Accept header, and its media type."""
         encode, media_type = choose_encoder(accept)
         return encode(self._registry), media_type
 
 
-class _Read(Collector):
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+class _SourcesCollector(Collector):
+    def __init__(self, sources: MetricSources) -> None:
+        self._sources = sources
 
     def collect(self) -> Iterable[Metric]:
-        """Return what the parts say now."""
+        """Return the present values."""
         yield from self._connections()
         yield from self._pushes()
         yield from self._data()
         yield from self._alarms()
 
     def _connections(self) -> Iterable[Metric]:
-        browsers = self._parts.browsers
-        yield _gauge("connections", "Connections now.", len(self._parts.clients))
-        yield CounterMetricFamily("storewatch_connects", "Connections let in.", browsers.connects)
-        yield _counters("disconnects", "Connections that ended, by why.", "reason", browsers.disconnects)
+        browsers = self._sources.namespace
+        yield _gauge("connections", "Connections now.", len(self._sources.clients))
+        yield CounterMetricFamily("storewatch_connects", "Connections accepted.", browsers.connects)
+        yield _counters("disconnects", "Connections that ended, by reason.", "reason", browsers.disconnects)
         refusals = _from_zero(CODES, browsers.refusals)
-        yield _counters("refusals", "Questions that were refused, by what was said.", "code", refusals)
-        told = "Requests and clients refused or closed at the door, by why."
-        yield _counters("door_refusals", told, "reason", _from_zero(transport.REASONS, self._parts.door))
-        kept_out = {action: self._parts.audited.get(action, 0) for action in KEPT_OUT}
-        yield _counters("access_refusals", "Connections and logins not let in, by which.", "action", kept_out)
+        yield _counters("refusals", "Requests of clients that were answered with an error.", "code", refusals)
+        help_text = "HTTP requests and clients rejected before they were connected, by reason."
+        rejected = _from_zero(transport.REASONS, self._sources.rejected_requests)
+        yield _counters("rejected_requests", help_text, "reason", rejected)
+        denied = {action: self._sources.audit_counts.get(action, 0) for action in ACCESS_REFUSALS}
+        yield _counters("access_refusals", "Connections and logins denied, by which.", "action", denied)
 
     def _pushes(self) -> Iterable[Metric]:
-        fanout = self._parts.fanout
+        fanout = self._sources.fanout
         yield CounterMetricFamily("storewatch_pushes", "Messages pushed, once for each connection.", fanout.pushed)
-        told = "Pushed messages not sent, because a newer one took their place."
-        yield CounterMetricFamily("storewatch_conflations", told, fanout.conflated)
-        closed = {UNSENT: 0.0, STUCK: 0.0, **fanout.closed, FLOOD: self._parts.browsers.floods}
-        yield _counters("cutoffs", "Connections closed for how they behaved, by what they did.", "reason", closed)
+        help_text = "Pushed messages not sent to slow clients, because a newer one replaced them."
+        yield CounterMetricFamily("storewatch_coalesced_messages", help_text, fanout.coalesced)
+        closed = {UNSENT: 0.0, STUCK: 0.0, **fanout.closed_slow_clients, FLOOD: self._sources.namespace.floods}
+        yield _counters("closed_clients", "Clients disconnected for their behaviour, by reason.", "reason", closed)
 
     def _data(self) -> Iterable[Metric]:
-        age_s = time.monotonic() - self._parts.poller.arrived
-        yield _gauge("data_age_seconds", "Time since readings last arrived, whichever sensor's.", age_s)
-        age_s = self._parts.health.poller_age_s
+        age_s = time.monotonic() - self._sources.poller.new_readings_at
+        yield _gauge("data_age_seconds", "Time since readings of any sensor last arrived.", age_s)
+        age_s = self._sources.health.poller_age_s
         yield _gauge("poller_age_seconds", "Time since the database last answered the poller.", age_s)
-        parts = self._parts.health.parts()
-        yield _gauges("ready", "Whether each part does what it should, 1 or 0.", "part", parts)
+        parts = self._sources.health.parts()
+        yield _gauges("ready", "Whether each part works, 1 or 0.", "part", parts)
 
     def _alarms(self) -> Iterable[Metric]:
-        severities = _from_zero(model.SEVERITIES, self._parts.overview.open_alarms)
-        told = "Alarms that are open, the same in every process."
-        yield _gauges("alarms_open", told, "severity", severities)
-        judge_loop = self._parts.judge_loop
+        severities = _from_zero(SEVERITIES, self._sources.overview.open_alarms)
+        help_text = "Open alarms, the same in every process."
+        yield _gauges("alarms_open", help_text, "severity", severities)
+        judge_loop = self._sources.judge_loop
         if judge_loop is not None:
-            yield _gauge("judging", "Whether this process is the one that judges, 1 or 0.", judge_loop.is_ours)
+            yield _gauge("judging", "Whether this process is the one that judges, 1 or 0.", judge_loop.is_judging)
 
 
-def _gauge(name: str, told: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"storewatch_{name}", told, value)
+def _gauge(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"storewatch_{name}", help_text, value)
 
 
-def _gauges(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
-    return _labelled(GaugeMetricFamily(f"storewatch_{name}", told, labels=[label]), values)
+def _gauges(name: str, help_text: str, label: str, values: Mapping[str, float]) -> Metric:
+    return _labelled(GaugeMetricFamily(f"storewatch_{name}", help_text, labels=[label]), values)
 
 
-def _counters(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
-    return _labelled(CounterMetricFamily(f"storewatch_{name}", told, labels=[label]), values)
+def _counters(name: str, help_text: str, label: str, values: Mapping[str, float]) -> Metric:
+    return _labelled(CounterMetricFamily(f"storewatch_{name}", help_text, labels=[label]), values)
 
 
 def _labelled(family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[str, float]) -> Metric:
@@ -194,5 +196,5 @@ def _labelled(family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[s
 
 
 def _from_zero(names: Iterable[str], values: Mapping[str, float]) -> Mapping[str, float]:
-    """What has not happened is 0, not nothing: of a figure that begins at 1 no rate can be told."""
+    """Return the values with 0 for each missing name: Prometheus computes no rate of a counter that starts at 1."""
     return dict.fromkeys(names, 0.0) | dict(values)

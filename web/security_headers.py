@@ -1,10 +1,10 @@
-"""The security headers of every answer, whoever wrote it: pages, their errors, probes, and Engine.IO's."""
+"""The security headers of every HTTP answer: pages, errors, endpoints, and Engine.IO's."""
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import OutputTransform
 
 POLICY = "default-src 'none'; frame-ancestors 'none'"
-"""Of an answer that has none of its own: nothing but what it is."""
+"""The default policy, for answers that load nothing else."""
 YEAR_S = 31_536_000
 
 ALWAYS = {
@@ -17,11 +17,11 @@ HTTPS = {
     "Strict-Transport-Security": f"max-age={YEAR_S}",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-"""Without TLS, browsers ignore these, and complain."""
+"""Only with TLS: without it browsers ignore them, with a warning."""
 
 
-class Secured(OutputTransform):
-    """Gives an answer its headers."""
+class SecurityHeaders(OutputTransform):
+    """Adds the security headers that an answer does not set itself."""
 
     def __init__(self, request: HTTPServerRequest) -> None:
         super().__init__(request)

@@ -1,4 +1,4 @@
-"""`python -m access audit`: whether the audit trail is what was written, and what stands in it."""
+"""`python -m access audit`: verifies or exports the audit trail."""
 
 import argparse
 import csv
@@ -15,14 +15,14 @@ import settings as settings_module
 from access import audit_chain
 from access.audit_chain import Tampered
 from ask.audit import BEGINNING, ChainHead, Sealed
-from cli import add_config, readable
+from cli import add_config, open_for_reading
 from db import database
 from errors import UsageError
 
-PAGE = 1_000
-"""Entries in one question."""
-FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-"""What a spreadsheet takes for the beginning of a formula; some take wide characters too."""
+PAGE_SIZE = 1_000
+"""Entries in one query."""
+FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""Characters that start a formula in a spreadsheet; some accept the wide ones too."""
 
 
 def add(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -34,9 +34,9 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
         "written, or write the trail to stdout. The exit status is 1 where it is not what was written.",
     )
     add_config(parser)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--verify", action="store_true", help="check every entry, and name the first that is wrong")
-    what.add_argument("--export", choices=sorted(EXPORTS), help="write all entries to stdout")
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--verify", action="store_true", help="check every entry, and name the first that is wrong")
+    action.add_argument("--export", choices=sorted(EXPORTS), help="write all entries to stdout")
     parser.add_argument("--head", metavar="HASH", help="with --verify: a hash that it printed before, kept elsewhere")
     parser.set_defaults(run=run)
 
@@ -47,10 +47,10 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("audit: --head is something to --verify")
     settings, _ = settings_module.load(options.config)
     try:
-        with closing(readable(settings.state_database)) as state, state.engine.connect() as connection:
+        with closing(open_for_reading(settings.state_database)) as state, state.engine.connect() as connection:
             if options.verify:
                 return _verify(connection, options.head)
-            # Elsewhere than here a spreadsheet or a program reads it, whatever the language of this terminal.
+            # UTF-8 whatever the language of this terminal: a spreadsheet or a program reads the export.
             sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
             EXPORTS[options.export](_entries(connection, None))
     except sa.exc.DBAPIError as error:
@@ -58,9 +58,9 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(connection: sa.Connection, known: str | None) -> int:
+def _verify(connection: sa.Connection, expected: str | None) -> int:
     try:
-        last = verify(connection, known)
+        last = verify(connection, expected)
     except Tampered as error:
         print(f"NOT what was written: {error}")
         return 1
@@ -68,29 +68,29 @@ def _verify(connection: sa.Connection, known: str | None) -> int:
     return 0
 
 
-def verify(connection: sa.Connection, known: str | None = None) -> ChainHead:
-    """Return the last entry's id and hash; raises `Tampered`. `known` is the hash of one that was there before."""
+def verify(connection: sa.Connection, expected: str | None = None) -> ChainHead:
+    """Return the last entry's id and hash; raises `Tampered`. One entry must have the hash `expected`."""
     last, start = BEGINNING, None
-    seen = known in (None, BEGINNING.hash)
+    is_met = expected in (None, BEGINNING.hash)
     while True:
         for entry in _entries(connection, start):
-            last = audit_chain.follow(last, entry)
-            seen = seen or last.hash == known
-        # An entry is committed together with the head, which is read after the entries: it is never behind them, and
-        # where it is ahead, what was written meanwhile is there to be read.
+            last = audit_chain.verify_entry(last, entry)
+            is_met = is_met or last.hash == expected
+        # The head is committed together with an entry, and read here after the entries. So it is never behind them;
+        # if it is ahead, entries were written meanwhile, and can be read now.
         head = ask.audit.head(connection)
         if head is None or head.entry_id <= last.entry_id or start == last.entry_id:
             break
         start = last.entry_id
-    audit_chain.end(last, head)
-    if not seen:
-        raise Tampered(f"no entry has the hash {known}: what came up to it was cut off, or written anew")
+    audit_chain.verify_head(last, head)
+    if not is_met:
+        raise Tampered(f"no entry has the hash {expected}: what came up to it was cut off, or written anew")
     return last
 
 
 def _entries(connection: sa.Connection, entry_id: int | None) -> Iterator[Sealed]:
-    """Give all entries after this one."""
-    while page := ask.audit.after(connection, entry_id, PAGE):
+    """Yield all entries after this one."""
+    while page := ask.audit.after(connection, entry_id, PAGE_SIZE):
         yield from page
         entry_id = page[-1].entry_id
 
@@ -99,20 +99,20 @@ def _csv(entries: Iterable[Sealed]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(Sealed._fields)
     for entry in entries:
-        writer.writerow(_harmless(value) for value in entry)
+        writer.writerow(_without_formula(value) for value in entry)
 
 
-def _harmless(value: object) -> object:
-    """Return what a spreadsheet shows and does not run: anybody may try to sign in as `=HYPERLINK(...)`."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+def _without_formula(value: object) -> object:
+    """Return a value that no spreadsheet runs as a formula: anybody may try to log in as `=HYPERLINK(...)`."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def _json(entries: Iterable[Sealed]) -> None:
-    mark = "["
+    separator = "["
     for entry in entries:
-        print(mark, json.dumps(entry._asdict(), ensure_ascii=False), sep="\n", end="")
-        mark = ","
-    print("[]" if mark == "[" else "\n]")
+        print(separator, json.dumps(entry._asdict(), ensure_ascii=False), sep="\n", end="")
+        separator = ","
+    print("[]" if separator == "[" else "\n]")
 
 
 EXPORTS = {"csv": _csv, "json": _json}

@@ -1,15 +1,15 @@
-"""`python -m access password`: what stands in the settings for a password."""
+"""`python -m access password`: hashes a password for the settings."""
 
 import argparse
 import getpass
 import sys
 from typing import Any
 
-from access.passwords import hashed
+from access.passwords import hash_password
 from errors import UsageError
 
-LEAST = 8
-"""Characters."""
+MIN_LENGTH = 8
+"""Characters of a password."""
 
 
 def add(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -25,14 +25,14 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def run(_options: argparse.Namespace) -> int:
     """Print the hash; raises `UsageError`."""
-    password = _asked() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    if len(password) < LEAST:
-        raise UsageError(f"a password has at least {LEAST} characters")
-    print(hashed(password))
+    password = _ask() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    if len(password) < MIN_LENGTH:
+        raise UsageError(f"a password has at least {MIN_LENGTH} characters")
+    print(hash_password(password))
     return 0
 
 
-def _asked() -> str:
+def _ask() -> str:
     password = getpass.getpass("Password: ")
     if getpass.getpass("Again: ") != password:
         raise UsageError("these are two different passwords")

@@ -1,4 +1,4 @@
-"""`python -m access token`: a token for a program, signed with the secret of the settings."""
+"""`python -m access token`: issues a token for a program, signed with the secret of the settings."""
 
 import argparse
 from datetime import timedelta
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the token; raises `UsageError`."""
     key = _key(options.config)
     now = clock.now()
-    said = {
+    claims = {
         "sub": options.name,
         "iat": int(now.timestamp()),
         "exp": int((now + options.span).timestamp()),
@@ -49,8 +49,8 @@ def run(options: argparse.Namespace) -> int:
         "iss": key.issuer,
         "aud": key.audience,
     }
-    claims = {name: value for name, value in said.items() if value is not None}
-    print(jwt.encode(claims, key.secret, key.algorithm))
+    given = {name: value for name, value in claims.items() if value is not None}
+    print(jwt.encode(given, key.secret, key.algorithm))
     return 0
 
 

@@ -1,10 +1,14 @@
-"""What the commands' arguments have in common."""
+"""Arguments that several commands share, and the rules that one names."""
 
 import argparse
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import yaml
+
+from alarms import rules
+from alarms.rules import Rule
 from common import time_zones
 from errors import UsageError
 
@@ -18,21 +22,34 @@ def zone(text: str) -> ZoneInfo:
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:
-    """Let the rules be named that are tried."""
+    """Add the argument that names the rules to try."""
     parser.add_argument("--rules", metavar="RULES.yaml", type=Path, required=True, help="`rules:` as in the settings")
 
 
 def add_days(parser: argparse.ArgumentParser) -> None:
-    """Let the days be named, `first` to `last`."""
+    """Add the arguments that name the days, `first` to `last`."""
     parser.add_argument("--from", metavar="DAY", dest="first", type=_day, required=True, help="such as 2021-09-06")
     parser.add_argument("--to", metavar="DAY", dest="last", type=_day, required=True, help="this day is the last")
 
 
 def span(first: date, last: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Return when the first day begins and when the last one is over; raises `UsageError`."""
+    """Return the start of the first day and the end of the last one; raises `UsageError`."""
     if last < first:
         raise UsageError("--to: lies before --from")
     return datetime.combine(first, time.min, zone), datetime.combine(last + timedelta(days=1), time.min, zone)
+
+
+def read_rules(path: Path) -> list[Rule]:
+    """Return the rules in a file; raises `UsageError`."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or "rules" not in content:
+            raise UsageError(f"{path}: must hold a list of rules under the key `rules`")
+        return rules.parse(content["rules"])
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"{path}: {' '.join(str(error).split())}") from None
 
 
 def _day(text: str) -> date:

@@ -1,22 +1,32 @@
-"""The databases that a command looks back in."""
+"""Opens the databases whose past a command reads."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from ask.subjects import Subjects, subjects
-from cli import readable
+from ask.site_mapping import subjects_of
+from ask.subjects import Subjects
+from cli import open_for_reading
 from settings import Settings, Source
 
 
+class Databases(NamedTuple):
+    """A connection to our own tables, one to the readings, and the subjects that the latter holds."""
+
+    state: sa.Connection
+    readings: sa.Connection
+    subjects: Subjects
+
+
 @contextmanager
-def reading(settings: Settings, origin: Source) -> Iterator[tuple[sa.Connection, sa.Connection, Subjects]]:
-    """Connect to our own tables and to the readings, and find what there is to read; raises `UsageError`."""
+def open_databases(settings: Settings, origin: Source) -> Iterator[Databases]:
+    """Connect to our own tables and to the readings; raises `UsageError`."""
     with (
-        closing(readable(settings.state_database)) as state,
-        closing(readable(settings.sensor_database)) as asked,
-        state.engine.connect() as kept,
-        asked.engine.connect() as connection,
+        closing(open_for_reading(settings.state_database)) as state_database,
+        closing(open_for_reading(settings.sensor_database)) as sensor_database,
+        state_database.engine.connect() as state,
+        sensor_database.engine.connect() as readings,
     ):
-        yield kept, connection, subjects(settings.sensor_database, origin, connection)
+        yield Databases(state, readings, subjects_of(settings.sensor_database, origin, readings))

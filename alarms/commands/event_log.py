@@ -1,11 +1,11 @@
-"""The alarm log of another system: a table with the columns time, sensor, event and, where it has them, limit."""
+"""Reads the alarm log of another system: a table with the columns time, sensor, event and, if it has it, limit."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from alarms.agreement import Span
+from alarms.agreement import AlarmSpan
 from alarms.model import HIGH, LOW
 from errors import UsageError
 from ingest import cells
@@ -16,8 +16,8 @@ ENDS = "recovery"
 COLUMNS = {"time", "sensor", "event"}
 
 
-class _Open:
-    """An alarm that may still end."""
+class _Alarm:
+    """An alarm of the log; its end may still come."""
 
     def __init__(self, kind: str, raised: float, limit: float | None) -> None:
         self.kind = kind
@@ -26,28 +26,32 @@ class _Open:
         self.cleared: float | None = None
 
 
-def alarms(lines: Iterable[str], zone: ZoneInfo) -> dict[str, list[Span]]:
-    """Return the alarms by sensor; raises `UsageError` where this is no such log.
+def alarms(lines: Iterable[str], zone: ZoneInfo) -> dict[str, list[AlarmSpan]]:
+    """Return the alarms by sensor; raises `UsageError` if this is no such log.
 
-    An end goes to the sensor's open alarm of the same limit, or to its last one; an end without an alarm is nothing.
+    An end belongs to the sensor's open alarm of the same limit, or else to its last one; an end without an alarm is
+    ignored.
     """
-    found: dict[str, list[_Open]] = {}
+    by_sensor: dict[str, list[_Alarm]] = {}
     for time, row in _timed(lines, zone):
-        of_sensor = found.setdefault(row["sensor"], [])
+        of_sensor = by_sensor.setdefault(row["sensor"], [])
         if row["event"] in RAISES:
-            of_sensor.append(_Open(RAISES[row["event"]], time, _limit(row)))
+            of_sensor.append(_Alarm(RAISES[row["event"]], time, _limit(row)))
         elif row["event"] == ENDS:
             _end(of_sensor, _limit(row), time)
-    return {sensor: [Span(one.kind, one.raised, one.cleared) for one in all_] for sensor, all_ in found.items()}
+    return {
+        sensor: [AlarmSpan(alarm.kind, alarm.raised, alarm.cleared) for alarm in of_sensor]
+        for sensor, of_sensor in by_sensor.items()
+    }
 
 
-def _end(of_sensor: list[_Open], limit: float | None, time: float) -> None:
-    # An alarm whose end is missing must not take the end of one long after it.
-    last = {one.kind: one for one in of_sensor}
-    opened = [one for one in of_sensor if one.cleared is None and last[one.kind] is one]
-    same = [one for one in opened if limit is not None and one.limit == limit]
-    for one in (same or opened)[-1:]:
-        one.cleared = time
+def _end(of_sensor: list[_Alarm], limit: float | None, time: float) -> None:
+    # An alarm whose end is missing must not get the end of one long after it.
+    last = {alarm.kind: alarm for alarm in of_sensor}
+    open_alarms = [alarm for alarm in of_sensor if alarm.cleared is None and last[alarm.kind] is alarm]
+    same_limit = [alarm for alarm in open_alarms if limit is not None and alarm.limit == limit]
+    for alarm in (same_limit or open_alarms)[-1:]:
+        alarm.cleared = time
 
 
 def _timed(lines: Iterable[str], zone: ZoneInfo) -> Iterator[tuple[float, Mapping[str, str]]]:
@@ -58,8 +62,8 @@ def _timed(lines: Iterable[str], zone: ZoneInfo) -> Iterator[tuple[float, Mappin
     wall, instant = None, None
     for row in rows:
         try:
-            time = cells.time(row["time"])
-            # What stands there twice in a row is one time; in a repeated hour it would else be the hour after.
+            time = cells.parse_time(row["time"])
+            # A time that is written twice in a row is the same; in a repeated hour it would else be an hour later.
             if time != wall or instant is None:
                 instant = _instant(time, zone, instant)
         except ValueError as error:
@@ -74,6 +78,6 @@ def _instant(time: datetime, zone: ZoneInfo, last: datetime | None) -> datetime:
 
 def _limit(row: Mapping[str, str]) -> float | None:
     try:
-        return cells.number(row.get("limit") or "")
+        return cells.parse_number(row.get("limit") or "")
     except ValueError:
         return None

@@ -1,4 +1,4 @@
-"""`python -m alarms preview`: which alarms rules would have raised, against those in force."""
+"""`python -m alarms preview`: which alarms proposed rules would have raised, against the rules in force."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -11,12 +11,11 @@ import sqlalchemy as sa
 import ask.rules
 import settings as settings_module
 from alarms import rules
-from alarms.commands.arguments import add_days, add_rules, span
-from alarms.commands.databases import reading
-from alarms.commands.places import place
-from alarms.commands.score import read_rules
+from alarms.commands.arguments import add_days, add_rules, read_rules, span
+from alarms.commands.databases import open_databases
+from alarms.commands.storehouses import storehouse_named
 from alarms.model import Episode
-from alarms.preview import Compared, Trial, preview
+from alarms.preview import Comparison, Trial, preview
 from alarms.rules import Rule
 from ask import sensors
 from ask.history import check_span
@@ -44,56 +43,61 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what would have rung; raises `UsageError`."""
+    """Print the alarms that the rules would have raised; raises `UsageError`."""
     proposed = read_rules(options.rules)
     settings, origin = settings_module.load(options.config)
     try:
-        with reading(settings, origin) as (kept, connection, found):
-            here = place(connection, found, options.store_house)
-            zone, now = time_zones.zone(here.time_zone), clock.now()
+        with open_databases(settings, origin) as databases:
+            storehouse = storehouse_named(databases.readings, databases.subjects, options.store_house)
+            zone, now = time_zones.zone(storehouse.time_zone), clock.now()
             start, end = span(options.first, options.last, zone)
             check_span(start, end)
             trial = Trial(
                 proposed,
-                _in_force(kept, settings, origin),
+                _in_force(databases.state, settings, origin),
                 settings.own_alarms.default_rules,
                 start.timestamp(),
                 min(end, now).timestamp(),
             )
-            judged = sensors.sensors(connection, found, here.store_house_id)
-            rang = list(preview(trial, judged, ReplayReadings(connection, found, now)))
+            judged = sensors.sensors(databases.readings, databases.subjects, storehouse.store_house_id)
+            history = ReplayReadings(databases.readings, databases.subjects, now)
+            comparisons = list(preview(trial, judged, history))
     except (BadRequest, Unavailable) as error:
         raise UsageError(f"preview: {error.message}") from None
-    print("\n".join(report(rang, trial, zone, alarms=options.alarms)))
+    print("\n".join(report(comparisons, trial, zone, alarms=options.alarms)))
     return 0
 
 
-def _in_force(kept: sa.Connection, settings: Settings, origin: Source) -> Sequence[Rule]:
-    saved = ask.rules.saved(kept)
+def _in_force(state: sa.Connection, settings: Settings, origin: Source) -> Sequence[Rule]:
+    saved = ask.rules.saved(state)
     try:
-        return rules.read(settings.rules if saved is None else saved)
+        return rules.parse(settings.rules if saved is None else saved)
     except ValueError as error:
         raise UsageError(f"{origin.where('rules')}: {error}") from None
 
 
-def report(rang: Sequence[Compared], trial: Trial, zone: ZoneInfo, *, alarms: bool) -> Iterator[str]:
-    """Return the lines that say it, those that ring most first."""
+def report(comparisons: Sequence[Comparison], trial: Trial, zone: ZoneInfo, *, alarms: bool) -> Iterator[str]:
+    """Yield the lines of the report, the most alarms first; `alarms`: with a line for each alarm."""
     for number, _ in enumerate(trial.proposed):
         of_rule = [
-            episode for one in rang for episode, giver in zip(one.proposed, one.givers, strict=True) if giver == number
+            episode
+            for comparison in comparisons
+            for episode, rule_number in zip(comparison.proposed, comparison.rule_numbers, strict=True)
+            if rule_number == number
         ]
         yield f"rule {number + 1}: {_sum(of_rule, trial.end)}"
-    for one in sorted(rang, key=lambda one: -len(one.proposed)):
-        if not one.proposed and not one.in_force:
+    for comparison in sorted(comparisons, key=lambda comparison: -len(comparison.proposed)):
+        if not comparison.proposed and not comparison.in_force:
             continue
-        sums = (_sum(episodes, trial.end) for episodes in (one.proposed, one.in_force))
-        yield "{}, {}: {}; by the rules in force {}".format(one.sensor.sensor_name, one.kind, *sums)
-        for episode in one.proposed if alarms else ():
+        sums = (_sum(episodes, trial.end) for episodes in (comparison.proposed, comparison.in_force))
+        yield "{}, {}: {}; by the rules in force {}".format(comparison.sensor.sensor_name, comparison.kind, *sums)
+        for episode in comparison.proposed if alarms else ():
             yield f"  {_time(episode.raised, zone)} to {_time(episode.cleared, zone)}  {episode.severity}"
 
 
 def _sum(episodes: Sequence[Episode], end: float) -> str:
-    seconds = sum((end if one.cleared is None else one.cleared) - (one.raised or end) for one in episodes)
+    ends = (end if episode.cleared is None else episode.cleared for episode in episodes)
+    seconds = sum(cleared - (episode.raised or end) for episode, cleared in zip(episodes, ends, strict=True))
     return f"{len(episodes):,} alarms, {seconds / 3600:,.1f} h"
 
 

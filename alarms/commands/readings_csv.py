@@ -1,32 +1,33 @@
-"""Sensors and their readings out of a table in a file, as `python -m ingest csv` takes it."""
+"""Reads sensors and their readings from a table in a file, in the formats of `python -m ingest csv`."""
 
 from collections.abc import Callable
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from alarms.model import Reading
-from ask.sensors import UNITS, Sensor
-from ingest.import_stats import Tally
+from ask.sensors import Sensor
+from common.metric_registry import unit_of
+from ingest.import_stats import ImportStats
 from ingest.series import moments
-from ingest.table import opened
+from ingest.table import open_table
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
-def readings(path: Path, zone: ZoneInfo, metric: str, say: Say) -> dict[Sensor, list[Reading]]:
-    """Return the readings of each sensor by time; `say` is told what cannot be read.
+def readings(path: Path, zone: ZoneInfo, metric: str, report: Report) -> dict[Sensor, list[Reading]]:
+    """Return the readings of each sensor by time; what cannot be read is passed to `report`, line by line.
 
-    Times without an offset are of `zone`. Raises `UsageError` where there is no such table.
+    Times without an offset are in `zone`. Raises `UsageError` if this is no such table.
     """
-    with opened(path) as (sheet, _):
-        interval_s = abs(sheet.step).total_seconds() if sheet.step else None
-        coming = list(moments(sheet, zone, sheet.step, Tally(zone, sheet.step, say)))
-        columns: list[list[Reading]] = [[] for _ in sheet.sensor_names]
-        for moment in sorted(coming, key=lambda each: each.time):
-            time = moment.time.timestamp()
-            for column, value in zip(columns, moment.values, strict=True):
+    with open_table(path) as (table, _):
+        interval_s = abs(table.step).total_seconds() if table.step else None
+        rows = moments(table, zone, table.step, ImportStats(zone, table.step, report))
+        columns: list[list[Reading]] = [[] for _ in table.sensor_names]
+        for row in sorted(rows, key=lambda row: row.time):
+            time = row.time.timestamp()
+            for column, value in zip(columns, row.values, strict=True):
                 if value is not None:
                     column.append(Reading(time, value))
-        unit = UNITS.get(metric, "")
-        sensors = (Sensor(name, 0, name, metric, unit, interval_s, (name, None)) for name in sheet.sensor_names)
+        unit = unit_of(metric)
+        sensors = (Sensor(name, 0, name, metric, unit, interval_s, (name, None)) for name in table.sensor_names)
         return dict(zip(sensors, columns, strict=True))

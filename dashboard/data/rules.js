@@ -3,30 +3,24 @@
 import { refreshSensors } from "./sensors.js";
 import { ask, request } from "./socket.js";
 import { now } from "./time.js";
-import { person } from "./who.js";
+import { personName } from "./user.js";
 
-/** @import { Id, Maintenance, Rule, RuleBook, RuleKind, Scope, Terms } from "../contract.js" */
+/** @import { Bound, Id, Maintenance, Rule, Rules, SaveMaintenance, Scope } from "../contract.js" */
+/** @import { RuleKind, RuleLine, Term } from "../types.js" */
 
 const SECOND = 1_000; // milliseconds
 const MINUTE = 60; // seconds
 const MONTH = 30 * 86_400_000; // milliseconds
 const PREVIEW_WITHIN = 90_000; // milliseconds; where every reading must be read, the server gives up after 60 s
-const UNITS = /** @type {Record<string, number>} */ ({ s: 1, m: MINUTE, h: 60 * MINUTE, d: 1440 * MINUTE });
-const SPANS = ["delay", "clear_delay", "reopen", "within"];
+const SECONDS = /** @type {Record<string, number>} */ ({ s: 1, m: MINUTE, h: 60 * MINUTE, d: 1440 * MINUTE });
+const SPAN_TERMS = ["delay", "clear_delay", "reopen", "within"];
 
 /** Those whose limit is a value of the sensor, from the highest. */
 export const LIMITS = /** @type {const} */ (["high_high", "high", "low", "low_low"]);
 
-/** @typedef {keyof Terms} Term */
-const TERMS = /** @type {Term[]} */ (["limit", "severity", "hysteresis", ...SPANS]);
+const TERMS = /** @type {Term[]} */ (["limit", "severity", "hysteresis", ...SPAN_TERMS]);
 
-/**
- * What a person says of one kind. `given`: terms of its own, as they are written, spans in minutes; `off`: no alarm;
- * `general`: as a more general rule has it.
- * @typedef {{mode: "general" | "off" | "given", terms: Record<Term, string>}} Line
- */
-
-/** @returns {Promise<RuleBook | undefined>} all rules, for saving some would drop the others */
+/** @returns {Promise<Rules | undefined>} all rules, for saving some would drop the others */
 export function loadRules() {
   return ask("queryRules", {});
 }
@@ -37,29 +31,28 @@ export function loadRules() {
  * @param {number | undefined} revision
  */
 export async function saveRules(rules, revision) {
-  const saved = await request("saveRules", { rules, revision, by: person.value });
+  const saved = await request("saveRules", { rules, revision, by: personName.value });
   await refreshSensors();
   return saved;
 }
 
 /**
- * Nobody is to be disturbed from `start` to `end`; with `maintenance_id`, instead of then. Throws Refused.
- * @param {Partial<Maintenance>} maintenance
+ * Notify nobody from `start` to `end`; with `maintenance_id`, change that maintenance. Throws Refused.
+ * @param {Omit<SaveMaintenance, "by">} maintenance
  */
 export function saveMaintenance(maintenance) {
-  return request("saveMaintenance", { ...maintenance, by: person.value });
+  return request("saveMaintenance", { ...maintenance, by: personName.value });
 }
 
 /**
- * End it now; one that has not begun is over, too. Throws Refused.
+ * End it now, also one that has not begun. Throws Refused.
  * @param {Maintenance} maintenance
  * @param {string} reason empty: as it was
  */
 export function endMaintenance(maintenance, reason) {
   const end = now.peek();
   const start = Math.min(Date.parse(maintenance.start), end - SECOND);
-  const [from, to] = [start, end].map((time) => new Date(time).toISOString());
-  return saveMaintenance({ ...maintenance, start: from, end: to, reason: reason || maintenance.reason });
+  return saveMaintenance({ ...maintenance, start: iso(start), end: iso(end), reason: reason || maintenance.reason });
 }
 
 /**
@@ -68,77 +61,78 @@ export function endMaintenance(maintenance, reason) {
  * @param {Rule[]} rules all of them
  */
 export async function preview(store_house_id, rules) {
-  const [start, end] = [now.peek() - MONTH, now.peek()].map((time) => new Date(time).toISOString());
-  const { sensors } = await request("previewAlarms", { store_house_id, rules, start, end }, PREVIEW_WITHIN);
-  const sum = (/** @type {"proposed" | "in_force"} */ whose) => sensors.reduce((all, one) => all + one[whose].count, 0);
+  const span = { start: iso(now.peek() - MONTH), end: iso(now.peek()) };
+  const { sensors } = await request("previewAlarms", { store_house_id, rules, ...span }, PREVIEW_WITHIN);
+  const sum = (/** @type {"proposed" | "in_force"} */ whose) =>
+    sensors.reduce((total, kind) => total + kind[whose].count, 0);
   return { proposed: sum("proposed"), inForce: sum("in_force") };
 }
 
 /**
  * @param {Rule[]} rules
  * @param {Scope} scope
- * @returns {Rule | undefined} the one that speaks of just this
+ * @returns {Rule | undefined} the one with exactly this scope
  */
 export function ruleFor(rules, scope) {
   return rules.find((rule) => sameScope(rule.scope ?? {}, scope));
 }
 
 /**
- * All rules, with this one in the place of the one it changes; one that says nothing is dropped.
+ * All rules, with this one instead of the one with its scope; one that sets nothing is dropped.
  * @param {Rule[]} rules
  * @param {Rule} rule
  */
 export function withRule(rules, rule) {
-  const says = Object.keys(rule).some((name) => name !== "scope");
-  const others = rules.filter((one) => !sameScope(one.scope ?? {}, rule.scope ?? {}));
-  return says ? [...others, rule] : others;
+  const setsAnything = Object.keys(rule).some((name) => name !== "scope");
+  const others = rules.filter((other) => !sameScope(other.scope ?? {}, rule.scope ?? {}));
+  return setsAnything ? [...others, rule] : others;
 }
 
 /**
  * @param {Rule | undefined} rule
  * @param {RuleKind} kind
- * @returns {Line}
+ * @returns {RuleLine}
  */
 export function lineOf(rule, kind) {
-  const said = rule?.[kind];
-  const mode = said === undefined ? "general" : said === null ? "off" : "given";
-  return { mode, terms: written(kind, termsOf(said ?? {})) };
+  const bound = rule?.[kind];
+  const mode = bound === undefined ? "general" : bound === null ? "off" : "given";
+  return { mode, terms: termTexts(kind, boundOf(bound ?? {})) };
 }
 
 /**
- * The rule with what a person says of its kinds; terms that nobody has touched stay as they are.
+ * The rule with what a person has entered for its kinds; terms that were not changed stay as they are.
  * @param {Rule | undefined} before
  * @param {Scope} scope
  * @param {string} profile empty: none
- * @param {Partial<Record<RuleKind, Line>>} lines
+ * @param {Partial<Record<RuleKind, RuleLine>>} lines
  * @returns {Rule}
  */
-export function drafted(before, scope, profile, lines) {
+export function draftRule(before, scope, profile, lines) {
   /** @type {Rule} */
   const rule = { ...before, scope };
-  if (profile) rule.profile = profile;
+  if (profile) rule.profile = /** @type {Rule["profile"]} */ (profile);
   else delete rule.profile;
   for (const [name, line] of Object.entries(lines)) {
     const kind = /** @type {RuleKind} */ (name);
     if (line.mode === "general") delete rule[kind];
     else if (line.mode === "off") rule[kind] = null;
-    else rule[kind] = draftedTerms(kind, termsOf(before?.[kind] ?? {}), line);
+    else rule[kind] = draftBound(kind, boundOf(before?.[kind] ?? {}), line);
   }
   return rule;
 }
 
 /**
  * @param {RuleKind} kind
- * @param {Terms} before
- * @param {Line} line
- * @returns {Terms}
+ * @param {Bound} before
+ * @param {RuleLine} line
+ * @returns {Bound}
  */
-function draftedTerms(kind, before, line) {
-  const untouched = written(kind, before);
-  const changed = TERMS.filter((term) => line.terms[term] !== untouched[term]);
-  const terms = Object.entries(before).filter(([term]) => !changed.includes(/** @type {Term} */ (term)));
-  const given = changed.filter((term) => line.terms[term] !== "");
-  return Object.fromEntries([...terms, ...given.map((term) => [term, meant(kind, term, line.terms[term])])]);
+function draftBound(kind, before, line) {
+  const textsBefore = termTexts(kind, before);
+  const changed = TERMS.filter((term) => line.terms[term] !== textsBefore[term]);
+  const unchanged = Object.entries(before).filter(([term]) => !changed.includes(/** @type {Term} */ (term)));
+  const entered = changed.filter((term) => line.terms[term] !== "");
+  return Object.fromEntries([...unchanged, ...entered.map((term) => [term, parseTerm(kind, term, line.terms[term])])]);
 }
 
 /**
@@ -146,7 +140,7 @@ function draftedTerms(kind, before, line) {
  * @param {Term} term
  * @param {string} text
  */
-function meant(kind, term, text) {
+function parseTerm(kind, term, text) {
   if (term === "severity") return text;
   return Number(text) * (isSpan(kind, term) ? MINUTE : 1);
 }
@@ -154,12 +148,12 @@ function meant(kind, term, text) {
 /**
  * The terms as a person reads and writes them.
  * @param {RuleKind} kind
- * @param {Terms} terms
+ * @param {Bound} bound
  * @returns {Record<Term, string>}
  */
-function written(kind, terms) {
+function termTexts(kind, bound) {
   const text = (/** @type {Term} */ term) => {
-    const value = terms[term];
+    const value = bound[term];
     if (value === undefined || value === null) return "";
     return String(isSpan(kind, term) ? seconds(value) / MINUTE : value);
   };
@@ -171,28 +165,33 @@ function written(kind, terms) {
  * @param {Term} term
  */
 function isSpan(kind, term) {
-  return SPANS.includes(term) || (kind === "no_data" && term === "limit");
+  return SPAN_TERMS.includes(term) || (kind === "no_data" && term === "limit");
 }
 
 /**
- * @param {Terms | number | string} said a bare limit is short for the terms that have no other
- * @returns {Terms}
+ * @param {Bound | number | string} bound a limit alone is short for a bound with no other terms
+ * @returns {Bound}
  */
-function termsOf(said) {
-  return typeof said === "object" ? said : { limit: said };
+function boundOf(bound) {
+  return typeof bound === "object" ? bound : { limit: bound };
 }
 
 /** @param {number | string} span such as 90 or "45m" */
 function seconds(span) {
-  const unit = typeof span === "string" ? UNITS[span.trim().slice(-1)] : undefined;
+  const unit = typeof span === "string" ? SECONDS[span.trim().slice(-1)] : undefined;
   return unit ? parseFloat(String(span)) * unit : Number(span);
 }
 
 /**
- * @param {Scope} one
- * @param {Scope} other
+ * @param {Scope} first
+ * @param {Scope} second
  */
-function sameScope(one, other) {
+function sameScope(first, second) {
   const names = /** @type {const} */ (["store_house_id", "sensor_id", "sensor_name", "metric"]);
-  return names.every((name) => String(one[name] ?? "") === String(other[name] ?? ""));
+  return names.every((name) => String(first[name] ?? "") === String(second[name] ?? ""));
+}
+
+/** @param {number} time milliseconds */
+function iso(time) {
+  return new Date(time).toISOString();
 }

@@ -1,15 +1,16 @@
-// What is known of the sensors of the watched storehouse besides their readings: limits, interval, place.
+// The sensors of the watched storehouse: limits, interval, position.
 
 import { computed, effect, signal, untracked } from "@preact/signals";
 import { Refused, ask, connection } from "./socket.js";
-import { watchedId } from "./watch.js";
+import { watchedId } from "./watched-storehouse.js";
 
-/** @import { Id, Sensor } from "../contract.js" */
+/** @import { Id, SensorAnswer } from "../contract.js" */
+/** @import { SensorMetric } from "../types.js" */
 
-/** @type {import("@preact/signals").Signal<Sensor[] | null>} null while they are not known, empty where nobody tells */
+/** @type {import("@preact/signals").Signal<SensorAnswer[] | null>} null until the server has answered, empty where it refuses */
 const sensors = signal(null);
 
-export const sensorsKnown = computed(() => sensors.value !== null);
+export const sensorsLoaded = computed(() => sensors.value !== null);
 
 const byKey = computed(() => new Map(sensors.value?.map((sensor) => [sensorKey(sensor), sensor])));
 
@@ -25,27 +26,27 @@ effect(() => {
 });
 
 /**
- * One sensor may measure several things: each of them is a sensor to us.
- * @param {{sensor_id: Id | null, metric: string | null}} sensor
+ * One sensor may measure several metrics: each of them is a sensor on the page.
+ * @param {SensorMetric} sensor
  */
 export function sensorKey({ sensor_id, metric }) {
   return JSON.stringify([sensor_id, metric]);
 }
 
 /**
- * @param {{sensor_id: Id | null, metric: string | null}} env
- * @returns {Sensor | undefined}
+ * @param {SensorMetric} env
+ * @returns {SensorAnswer | undefined}
  */
 export function sensorOf(env) {
   return byKey.value.get(sensorKey(env));
 }
 
 /**
- * The sensors with the limits that they have had since then; without, where the server does not tell.
+ * The sensors with the limits that they have had since then; none where the server refuses.
  * @param {Id} store_house_id
  * @param {number} since milliseconds
  * @param {() => boolean} wanted
- * @returns {Promise<Sensor[] | undefined>}
+ * @returns {Promise<SensorAnswer[] | undefined>}
  */
 export async function sensorsSince(store_house_id, since, wanted) {
   try {
@@ -56,7 +57,7 @@ export async function sensorsSince(store_house_id, since, wanted) {
   }
 }
 
-/** Ask anew: limits have changed. */
+/** Ask again: limits have changed. */
 export function refreshSensors() {
   return load(watchedId.peek());
 }

@@ -2,23 +2,23 @@
 
 import { computed, signal } from "@preact/signals";
 import { io } from "socket.io-client";
-import { recall, remember } from "../memory.js";
+import { readStored, writeStored } from "../browser-storage.js";
 
-/** @import { Answer, Answers, Pushes, Refusal } from "../contract.js" */
+/** @import { Acknowledgement, Ended, Events, Pushes, Refusal } from "../contract.js" */
 
 const ANSWER_WITHIN = 10_000; // milliseconds
 const ASK_AGAIN_AFTER = 2_000; // milliseconds
-const PASSING = ["unavailable", "rate_limited"];
-// What every server can answer while it has its database: a refusal of more than that may be too hard a question.
-const TELLING = ["overview", "register"];
-const ENDS = ["unauthorized", "expired", "revoked"];
-const BEAT = 1_000; // milliseconds
-const SLEPT = 5_000; // milliseconds; a beat so late means that the computer was asleep
-// A network that dies tells nobody: after QUIET the server is asked whether it is there, and after DEAF it is not.
-const QUIET = 900; // milliseconds
-const DEAF = 1_000; // milliseconds
+const TRANSIENT_CODES = ["unavailable", "rate_limited"];
+// Questions that every server answers while it has its database. Another question may be refused for its size.
+const DATABASE_QUESTIONS = ["overview", "register"];
+const FINAL_CODES = ["unauthorized", "expired", "revoked"];
+const TICK = 1_000; // milliseconds
+const SLEEP = 5_000; // milliseconds; a tick so late means that the computer was asleep
+// A dead network closes no socket: after IDLE the server is asked whether it is there, and after ALIVE_WITHIN it is not.
+const IDLE = 900; // milliseconds
+const ALIVE_WITHIN = 1_000; // milliseconds
 
-/** The server's no to a question. */
+/** The server refused a question. */
 export class Refused extends Error {
   /** @param {Refusal} error */
   constructor(error) {
@@ -32,17 +32,17 @@ export class Refused extends Error {
 const state = signal("connecting");
 const databaseLost = signal(false);
 const offline = signal(false);
-const deaf = signal(false);
+const aliveMissing = signal(false);
 /** @type {import("@preact/signals").Signal<ReadonlySet<string>>} */
 const unknownEvents = signal(new Set());
 
-/** Whether we hear from the server: the network's own word comes long before a silent socket's. */
+/** The computer notices a lost network long before the socket does. */
 export const connection = computed(() => (offline.value && state.value === "connected" ? "lost" : state.value));
 
-/** Whether nothing is heard through a connection that seems to be there. It may come back: nothing need be asked anew. */
-export const silent = computed(() => connection.value === "connected" && deaf.value);
+/** Whether nothing arrives through an open connection. It may come back: nothing is asked again. */
+export const unresponsive = computed(() => connection.value === "connected" && aliveMissing.value);
 
-/** Why the server does not let us in (any more), where no waiting mends that. */
+/** The code with which the server ended the connection for good; empty while it has not. */
 export const ended = signal("");
 
 /** Whether, by its last answer, the server reached its database. */
@@ -59,7 +59,7 @@ const socket = io({
 socket.on("connect", () => {
   offline.value = false; // whatever the computer thinks of its network
   unknownEvents.value = new Set(); // it may be another server than before
-  probed.clear();
+  probedEvents.clear();
   state.value = "connected";
 });
 socket.on("disconnect", (reason) => {
@@ -69,56 +69,56 @@ socket.on("disconnect", (reason) => {
 });
 socket.on("connect_error", (error) => {
   state.value = "lost";
-  if (!socket.active) refuse(/** @type {any} */ (error).data);
+  if (!socket.active) onConnectionError(/** @type {any} */ (error).data);
 });
-socket.on("ended", refuse);
-window.addEventListener("online", distrust);
+socket.on("ended", onConnectionError);
+window.addEventListener("online", reconnect);
 window.addEventListener("offline", () => {
   offline.value = true;
-  distrust();
+  reconnect();
 });
 
-socket.io.on("open", () => socket.io.engine.on("packet", hear));
-document.addEventListener("visibilitychange", inquire);
+socket.io.on("open", () => socket.io.engine.on("packet", onPacket));
+document.addEventListener("visibilitychange", checkAlive);
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
-let patience;
+let aliveTimer;
 
-function hear() {
-  deaf.value = false;
-  clearTimeout(patience);
-  patience = setTimeout(inquire, QUIET);
+function onPacket() {
+  aliveMissing.value = false;
+  clearTimeout(aliveTimer);
+  aliveTimer = setTimeout(checkAlive, IDLE);
 }
 
-/** A page that nobody sees need not know. */
-function inquire() {
-  clearTimeout(patience);
+/** A hidden page does not ask. */
+function checkAlive() {
+  clearTimeout(aliveTimer);
   if (!socket.connected || document.visibilityState === "hidden") return;
   socket.emit("alive");
-  patience = setTimeout(() => (deaf.value = true), DEAF);
+  aliveTimer = setTimeout(() => (aliveMissing.value = true), ALIVE_WITHIN);
 }
 
-let beat = Date.now();
+let lastTick = Date.now();
 setInterval(() => {
-  if (Date.now() - beat > SLEPT) distrust();
-  beat = Date.now();
-}, BEAT);
+  if (Date.now() - lastTick > SLEEP) reconnect();
+  lastTick = Date.now();
+}, TICK);
 
-/** @param {Refusal | undefined} refusal */
-function refuse(refusal) {
-  if (refusal && ENDS.includes(refusal.code)) ended.value = refusal.code;
+/** @param {Refusal | Ended | undefined} error */
+function onConnectionError(error) {
+  if (error && FINAL_CODES.includes(error.code)) ended.value = error.code;
   else setTimeout(() => socket.connect(), ASK_AGAIN_AFTER);
 }
 
-/** After sleep a socket looks open long after the server has given it up: begin again, which shows the present at once. */
-function distrust() {
+/** After sleep a socket looks open long after the server has closed it: a new one shows current data at once. */
+function reconnect() {
   if (socket.connected) socket.disconnect();
   socket.connect();
 }
 
 function tabName() {
-  const name = recall("sessionStorage", "tab") ?? randomName();
-  remember("sessionStorage", "tab", name);
+  const name = readStored("sessionStorage", "tab") ?? randomName();
+  writeStored("sessionStorage", "tab", name);
   return name;
 }
 
@@ -132,48 +132,48 @@ function randomName() {
 }
 
 /**
- * @template {keyof Pushes} Event
- * @param {Event} event
- * @param {(payload: Pushes[Event]) => void} heard
+ * @template {keyof Pushes & string} Push
+ * @param {Push} event
+ * @param {(payload: Pushes[Push]) => void} listener
  */
-export function onPush(event, heard) {
-  socket.on(/** @type {string} */ (event), heard);
+export function onPush(event, listener) {
+  socket.on(/** @type {string} */ (event), listener);
 }
 
 /**
  * Whether the server may know this event: what it does not offer is not shown.
- * @param {keyof Answers} event
+ * @param {keyof Events} event
  */
 export function offers(event) {
   return !unknownEvents.value.has(event);
 }
 
-/** @type {Set<keyof Answers>} */
-const probed = new Set();
+/** @type {Set<keyof Events>} */
+const probedEvents = new Set();
 
 /**
  * Find out whether the server knows an event that changes something: an empty question changes nothing.
- * @param {keyof Answers} event
+ * @param {keyof Events} event
  */
 export function probe(event) {
-  if (!probed.has(event)) attempt(event, {});
-  probed.add(event);
+  if (!probedEvents.has(event)) attempt(event, /** @type {any} */ ({}));
+  probedEvents.add(event);
 }
 
 /**
- * Ask, and ask again while the server cannot answer just now. Throws Refused where asking again is of no use.
- * @template {keyof Answers} Event
- * @param {Event} event
- * @param {unknown} payload
+ * Ask, and ask again while the server cannot answer for now. Throws Refused where asking again is of no use.
+ * @template {keyof Events} Name
+ * @param {Name} event
+ * @param {Events[Name]["question"]} question
  * @param {() => boolean} wanted whether anybody still waits for the answer
- * @returns {Promise<Answers[Event] | undefined>} undefined when it is no longer wanted
+ * @returns {Promise<Events[Name]["answer"] | undefined>} undefined when it is no longer wanted
  */
-export async function ask(event, payload, wanted = () => true) {
+export async function ask(event, question, wanted = () => true) {
   while (wanted() && socket.connected) {
-    const answer = await attempt(event, payload);
+    const answer = await attempt(event, question);
     if (!wanted()) return undefined;
     if (answer?.ok) return answer.data;
-    if (answer && !PASSING.includes(answer.error.code)) throw new Refused(answer.error);
+    if (answer && !TRANSIENT_CODES.includes(answer.error.code)) throw new Refused(answer.error);
     await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_AFTER));
   }
   return undefined;
@@ -181,36 +181,36 @@ export async function ask(event, payload, wanted = () => true) {
 
 /**
  * Ask for something to be done: once, for doing it twice may not be the same. Throws Refused.
- * @template {keyof Answers} Event
- * @param {Event} event
- * @param {unknown} payload
+ * @template {keyof Events} Name
+ * @param {Name} event
+ * @param {Events[Name]["question"]} question
  * @param {number} [within] milliseconds
- * @returns {Promise<Answers[Event]>}
+ * @returns {Promise<Events[Name]["answer"]>}
  */
-export async function request(event, payload, within) {
-  const answer = await attempt(event, payload, within);
+export async function request(event, question, within) {
+  const answer = await attempt(event, question, within);
   if (answer === null) throw new Refused({ code: "unavailable", message: "no answer" });
   if (!answer.ok) throw new Refused(answer.error);
   return answer.data;
 }
 
 /**
- * @template {keyof Answers} Event
- * @param {Event} event
- * @param {unknown} payload
+ * @template {keyof Events} Name
+ * @param {Name} event
+ * @param {Events[Name]["question"]} question
  * @param {number} [within] milliseconds
- * @returns {Promise<Answer<Answers[Event]> | null>} null when no answer came
+ * @returns {Promise<Acknowledgement<Events[Name]["answer"]> | null>} null when no answer came
  */
-async function attempt(event, payload, within = ANSWER_WITHIN) {
-  /** @type {Answer<Answers[Event]>} */
+async function attempt(event, question, within = ANSWER_WITHIN) {
+  /** @type {Acknowledgement<Events[Name]["answer"]>} */
   let answer;
   try {
-    answer = await socket.timeout(within).emitWithAck(event, payload);
+    answer = await socket.timeout(within).emitWithAck(event, question);
   } catch {
     return null;
   }
   if (answer.ok) databaseLost.value = false;
-  else if (TELLING.includes(event)) databaseLost.value = answer.error.code === "unavailable";
+  else if (DATABASE_QUESTIONS.includes(event)) databaseLost.value = answer.error.code === "unavailable";
   if (!answer.ok && answer.error.code === "unknown_event") {
     unknownEvents.value = new Set([...unknownEvents.value, event]);
   }

@@ -19,11 +19,11 @@ function tick() {
   if (now.value - minute.value >= 60 * SECOND || now.value < minute.value) minute.value = now.value;
 }
 
-/** @param {string} time as the server has just told it */
+/** @param {string} time of the server, just received */
 export function setClock(time) {
-  const found = Date.parse(time) - Date.now();
-  if (Math.abs(found - ahead) < SECOND / 2) return; // the way here takes a moment; ages need not tremble with it
-  ahead = found;
+  const difference = Date.parse(time) - Date.now();
+  if (Math.abs(difference - ahead) < SECOND / 2) return; // the network's delay varies; ages must not jitter with it
+  ahead = difference;
   minute.value = 0;
   tick();
 }

@@ -1,17 +1,19 @@
-// Alarms: those that are open above every view, and the list of open and past ones.
+// Alarms: the open ones above every view, and the list of open and past ones.
 
 import { computed, signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
-import { AlarmActions } from "../parts/alarm-actions.js";
-import { StateMark } from "../parts/state.js";
-import { followPast } from "../data/past-alarms.js";
+import { AlarmActions } from "../components/alarm-actions.js";
+import { SeverityMark } from "../components/state-mark.js";
+import { endOf, isActive, isOpen } from "../data/alarm-state.js";
+import { followAlarmHistory } from "../data/alarm-history.js";
 import { sensorKey } from "../data/sensors.js";
+import { SEVERITIES, compareSeverities, knownSeverity } from "../data/severity.js";
 import { minute, now } from "../data/time.js";
-import { activeAlarms, alarms, alarmsKnown, envs, watchedId, zone } from "../data/watch.js";
+import { activeAlarms, alarms, alarmsLoaded, envs, watchedId, zone } from "../data/watched-storehouse.js";
 import { route, setOptions, toAlarm, toStorehouse } from "../route.js";
-import { stateInWords, whatIsWrong } from "../words/alarms.js";
-import { named, say } from "../words/say.js";
+import { alarmStateText, describeAlarm } from "../words/alarms.js";
+import { translateCode, translate } from "../words/translate.js";
 import { clock, duration } from "../words/times.js";
 
 /** @import { Alarm } from "../contract.js" */
@@ -22,10 +24,9 @@ const SHOWN = 200;
 const FEW = 3; // alarms above a view; the others are a link away
 const DAY = 86_400_000; // milliseconds
 const SPANS = /** @type {const} */ ([1, 7, 30, 365]);
-const SEVERITIES = /** @type {const} */ (["critical", "warning", "info"]);
 const STATES = /** @type {const} */ (["open", "cleared"]);
 
-/** The units of the sensors, for alarms do not tell them. */
+/** The units of the sensors, which alarms do not have. */
 const units = computed(() => new Map((envs.value?.envs ?? []).map((env) => [sensorKey(env), env.unit])));
 
 /** @param {Alarm} alarm */
@@ -33,50 +34,52 @@ export function unitOfAlarm(alarm) {
   return units.value.get(sensorKey(alarm));
 }
 
-/** The alarms of a longer past than is watched, null while they are not known. */
-const past = /** @type {import("@preact/signals").Signal<Alarm[] | null>} */ (signal(null));
+/** The alarms of a longer past than the last day, null until the server has answered. */
+const history = /** @type {import("@preact/signals").Signal<Alarm[] | null>} */ (signal(null));
 
-/** All that are known, newest first: what is watched is newer than what was asked for. */
-const known = computed(() => {
-  const all = new Map((past.value ?? []).map((alarm) => [alarm.alarm_id, alarm]));
+/** All of them, newest first; those of the watched storehouse are newer than the answer. */
+const allAlarms = computed(() => {
+  const all = new Map((history.value ?? []).map((alarm) => [alarm.alarm_id, alarm]));
   for (const alarm of alarms.value) all.set(alarm.alarm_id, alarm);
-  return [...all.values()].sort((one, other) => Date.parse(other.raised) - Date.parse(one.raised));
+  return [...all.values()].sort((first, second) => Date.parse(second.raised) - Date.parse(first.raised));
 });
 
 /** Those that are open, the worst first. */
 export function OpenAlarms() {
   const open = activeAlarms.value
     .filter((alarm) => !alarm.cause)
-    .toSorted((one, other) => SEVERITIES.indexOf(one.severity) - SEVERITIES.indexOf(other.severity));
+    .toSorted((first, second) => compareSeverities(first.severity, second.severity));
   if (open.length === 0) return null;
-  return html`<section class="open-alarms" aria-label=${say("openAlarmsTitle")}>
+  return html`<section class="open-alarms" aria-label=${translate("openAlarmsTitle")}>
     <${List} alarms=${open.slice(0, FEW)} />
     ${open.length > FEW &&
-    html`<p class="more"><a href=${toStorehouse(route.value.storehouse, "alarms")}>${say("allOpenAlarms", { count: open.length })}</a></p>`}
+    html`<p class="more">
+      <a href=${toStorehouse(route.value.storehouse, "alarms")}>${translate("allOpenAlarms", { count: open.length })}</a>
+    </p>`}
   </section>`;
 }
 
 export function Alarms() {
   const options = route.value.options;
-  const days = SPANS.find((one) => String(one) === options.get("days")) ?? 1;
+  const days = SPANS.find((count) => String(count) === options.get("days")) ?? 1;
   const [refused, setRefused] = useState(/** @type {Refused | null} */ (null));
   useEffect(() => {
-    past.value = null;
+    history.value = null;
     setRefused(null);
     const id = watchedId.peek();
     if (days === 1 || id === null) return undefined;
-    return followPast(id, now.peek() - days * DAY, (answer) => {
-      past.value = answer.alarms;
+    return followAlarmHistory(id, now.peek() - days * DAY, (answer) => {
+      history.value = answer.alarms;
       setRefused(answer.refused);
     });
   }, [days, watchedId.value]);
-  const found = filtered(options, days);
-  const loading = !refused && (days === 1 ? !alarmsKnown.value : past.value === null);
+  const listed = filteredAlarms(options, days);
+  const loading = !refused && (days === 1 ? !alarmsLoaded.value : history.value === null);
   return html`<section class="alarms-page">
     <${Filters} options=${options} days=${days} />
-    <p id="alarms-summary" role="status">${summary(found, loading)}</p>
-    ${refused && html`<p class="error">${say("refused", { message: refused.message })}</p>`}
-    <${List} alarms=${found.slice(0, SHOWN)} />
+    <p id="alarms-summary" role="status">${summary(listed, loading)}</p>
+    ${refused && html`<p class="error">${translate("refused", { message: refused.message })}</p>`}
+    <${List} alarms=${listed.slice(0, SHOWN)} />
   </section>`;
 }
 
@@ -84,38 +87,41 @@ export function Alarms() {
  * @param {URLSearchParams} options
  * @param {number} days
  */
-function filtered(options, days) {
+function filteredAlarms(options, days) {
   const [state, severity, sensor] = ["state", "severity", "sensor"].map((name) => options.get(name));
   const since = minute.value - days * DAY;
-  return known.value.filter(
+  return allAlarms.value.filter(
     (alarm) =>
-      (alarm.cleared === null || Date.parse(alarm.cleared) >= since) &&
-      (!state || (state === "open") === (alarm.cleared === null)) &&
-      (!severity || alarm.severity === severity) &&
+      endOf(alarm, Infinity) >= since &&
+      (!state || (state === "open") === isOpen(alarm)) &&
+      (!severity || knownSeverity(alarm.severity) === severity) &&
       (!sensor || sensorKey(alarm) === sensor),
   );
 }
 
 /**
- * @param {Alarm[]} found
+ * @param {Alarm[]} listed
  * @param {boolean} loading
  */
-function summary(found, loading) {
-  if (loading) return say("loading");
-  if (found.length === 0) return say("noAlarms");
-  const open = found.filter((alarm) => alarm.state === "active").length;
-  const parts = [say("openAlarms", { count: open }), say("alarmCount", { count: found.length })];
-  if (found.length > SHOWN) parts.push(say("newestAlarms", { shown: SHOWN }));
+function summary(listed, loading) {
+  if (loading) return translate("loading");
+  if (listed.length === 0) return translate("noAlarms");
+  const active = listed.filter(isActive).length;
+  const parts = [translate("openAlarms", { count: active }), translate("alarmCount", { count: listed.length })];
+  if (listed.length > SHOWN) parts.push(translate("newestAlarms", { shown: SHOWN }));
   return parts.join(" · ");
 }
 
 /** @param {{options: URLSearchParams, days: number}} props */
 function Filters({ options, days }) {
   const sensors = (envs.value?.envs ?? []).map((env) => /** @type {const} */ ([sensorKey(env), env.sensor_name]));
+  const spans = SPANS.map((count) => [String(count), translate(`days_${count}`)]);
+  const states = STATES.map((state) => [state, translate(`only_${state}`)]);
+  const severities = SEVERITIES.map((severity) => [severity, translateCode("state", severity)]);
   return html`<div class="filters">
-    <${Choice} name="days" value=${String(days)} choices=${SPANS.map((one) => [String(one), say(`days_${one}`)])} />
-    <${Choice} name="state" value=${options.get("state")} any choices=${STATES.map((one) => [one, say(`only_${one}`)])} />
-    <${Choice} name="severity" value=${options.get("severity")} any choices=${SEVERITIES.map((one) => [one, named("state", one)])} />
+    <${Choice} name="days" value=${String(days)} choices=${spans} />
+    <${Choice} name="state" value=${options.get("state")} any choices=${states} />
+    <${Choice} name="severity" value=${options.get("severity")} any choices=${severities} />
     <${Choice} name="sensor" value=${options.get("sensor")} any choices=${sensors} />
   </div>`;
 }
@@ -126,13 +132,13 @@ function Filters({ options, days }) {
  */
 function Choice({ name, value, any, choices }) {
   return html`<label>
-    <span>${say(`filter_${name}`)}</span>
+    <span>${translate(`filter_${name}`)}</span>
     <select
       value=${value ?? ""}
       onChange=${(/** @type {any} */ event) => setOptions({ [name]: event.currentTarget.value || null })}
     >
-      ${any && html`<option value="">${say("any")}</option>`}
-      ${choices.map(([one, text]) => html`<option key=${one} value=${one}>${text}</option>`)}
+      ${any && html`<option value="">${translate("any")}</option>`}
+      ${choices.map(([choice, text]) => html`<option key=${choice} value=${choice}>${text}</option>`)}
     </select>
   </label>`;
 }
@@ -147,28 +153,27 @@ export function List({ alarms: listed }) {
 /** @param {{alarm: Alarm}} props */
 function Row({ alarm }) {
   const address = toAlarm(alarm);
-  return html`<li class="alarm" data-state=${alarm.state} data-severity=${alarm.severity}>
-    <${StateMark} state=${alarm.severity} />
-    <a class="name" href=${address}><bdi>${alarm.sensor_name ?? say("wholeStorehouse")}</bdi></a>
-    <span class="what">${whatIsWrong(alarm, unitOfAlarm(alarm))}</span>
+  return html`<li class="alarm" data-state=${alarm.state} data-severity=${knownSeverity(alarm.severity)}>
+    <${SeverityMark} severity=${alarm.severity} />
+    <a class="name" href=${address}><bdi>${alarm.sensor_name ?? translate("wholeStorehouse")}</bdi></a>
+    <span class="what">${describeAlarm(alarm, unitOfAlarm(alarm))}</span>
     <span class="alarm-state"><${Flags} alarm=${alarm} /></span>
     <${Span} alarm=${alarm} />
     <${AlarmActions} alarm=${alarm} />
   </li>`;
 }
 
-/** Its state, and what else is to be known of it. @param {{alarm: Alarm}} props */
+/** Its state and its flags. @param {{alarm: Alarm}} props */
 export function Flags({ alarm }) {
   const flags = /** @type {const} */ (["late", "silenced", "drill"]).filter((flag) => alarm[flag]);
-  return [stateInWords(alarm), ...flags.map((flag) => say(`flag_${flag}`))].join(" · ");
+  return [alarmStateText(alarm), ...flags.map((flag) => translate(`flag_${flag}`))].join(" · ");
 }
 
 /** From when to when, and how long. @param {{alarm: Alarm}} props */
 function Span({ alarm }) {
   const raised = clock(zone.value, minute.value)(alarm.raised);
-  const end = alarm.cleared === null ? minute.value : Date.parse(alarm.cleared);
-  const lasted = duration((end - Date.parse(alarm.raised)) / 1000);
-  if (alarm.cleared === null) return html`<span class="when">${say("since", { raised })} · ${lasted}</span>`;
+  const lasted = duration((endOf(alarm, minute.value) - Date.parse(alarm.raised)) / 1000);
+  if (alarm.cleared === null) return html`<span class="when">${translate("since", { raised })} · ${lasted}</span>`;
   const cleared = clock(zone.value, Date.parse(alarm.raised))(alarm.cleared); // the same day is not named twice
-  return html`<span class="when">${say("fromTo", { raised, cleared })} · ${lasted}</span>`;
+  return html`<span class="when">${translate("fromTo", { raised, cleared })} · ${lasted}</span>`;
 }

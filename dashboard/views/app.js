@@ -2,18 +2,18 @@
 
 import { html } from "htm/preact";
 import { useEffect } from "preact/hooks";
-import { trouble } from "../data/trouble.js";
-import { late } from "../parts/late.js";
+import { outage } from "../data/outage.js";
+import { lazy } from "../components/lazy.js";
 import { isWall, route } from "../route.js";
-import { languageTag, say } from "../words/say.js";
+import { languageTag, translate } from "../words/translate.js";
 import { Header } from "./header.js";
 import { Overview } from "./overview.js";
 import { StorehousePage } from "./storehouse.js";
 
-const Wall = late(async () => (await import("./wall.js")).Wall);
+const Wall = lazy(async () => (await import("./wall.js")).Wall);
 
 export function App() {
-  const current = trouble.value === null || trouble.value === "connecting";
+  const current = outage.value === null || outage.value === "connecting";
   useEffect(() => {
     document.documentElement.lang = languageTag.value;
   }, [languageTag.value]);
@@ -22,7 +22,7 @@ export function App() {
   }, [current]);
   if (isWall) return html`<${Banner} /><${Wall} />`;
   return html`
-    <a class="skip" href="#main" onClick=${skip}>${say("skip")}</a>
+    <a class="skip" href="#main" onClick=${skip}>${translate("skip")}</a>
     <${Header} />
     <${Banner} />
     <main id="main" tabindex="-1"><${Page} /></main>
@@ -33,14 +33,14 @@ function Page() {
   const { page } = route.value;
   if (page === "overview") return html`<${Overview} />`;
   if (page === "storehouse") return html`<${StorehousePage} />`;
-  return html`<p class="notice">${say("nowhere")} <a href="#/">${say("toOverview")}</a></p>`;
+  return html`<p class="notice">${translate("nowhere")} <a href="#/">${translate("toOverview")}</a></p>`;
 }
 
-/** Whether what is seen is current. It covers the page, for nobody must take the old for the new. */
+/** Says that the data is not current. It covers the page: nobody must take old data for current data. */
 export function Banner() {
-  const why = trouble.value;
-  return html`<div id="banner" role="alert" data-trouble=${why ?? "none"}>
-    ${why && html`<p><strong>${say(`trouble_${why}`)}</strong> ${say(`trouble_${why}_advice`)}</p>`}
+  const why = outage.value;
+  return html`<div id="banner" role="alert" data-outage=${why ?? "none"}>
+    ${why && html`<p><strong>${translate(`outage_${why}`)}</strong> ${translate(`outage_${why}_advice`)}</p>`}
   </div>`;
 }
 

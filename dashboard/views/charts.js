@@ -1,38 +1,38 @@
-// Curves of the past: which sensors, which span, what one sees under the cursor.
+// Curves of the past: choice of sensors and span, charts, values at the cursor.
 
 import { signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { COLOURS, Chart } from "../parts/chart.js";
-import { exportCsv, exportPicture } from "../parts/export.js";
-import { history } from "../data/history.js";
-import { alarmsSince } from "../data/past-alarms.js";
+import { COLOURS, Chart } from "../components/chart.js";
+import { exportCsv, exportPicture } from "../components/chart-export.js";
+import { alarmsSince } from "../data/alarm-history.js";
+import { readingHistory } from "../data/reading-history.js";
 import { sensorKey, sensorsSince } from "../data/sensors.js";
 import { Refused, connection } from "../data/socket.js";
 import { now } from "../data/time.js";
-import { alarms as watchedAlarms, envs, watchedId, watchedPlace, zone } from "../data/watch.js";
+import { alarms as watchedAlarms, envs, watchedId, watchedStorehouse, zone } from "../data/watched-storehouse.js";
 import { route, setOptions, toAlarm } from "../route.js";
-import { say } from "../words/say.js";
-import { clock, dateTime, duration, knownZone } from "../words/times.js";
-import { inWords, metricName, unitOf } from "../words/values.js";
-import { clockName } from "../parts/ticks.js";
+import { translate } from "../words/translate.js";
+import { clock, dateTime, duration, usableZone } from "../words/times.js";
+import { formatValue, metricName, unitOf } from "../words/values.js";
+import { clockName } from "../components/time-ticks.js";
 
-/** @import { Alarm, Env, History, Sensor } from "../contract.js" */
-/** @typedef {History["sensors"][number]} Curve */
-/** @typedef {{history: History, alarms: Alarm[], known: Sensor[], span: [number, number]}} Found */
+/** @import { Alarm, Curve, Env } from "../contract.js" */
+/** @import { ChartData } from "../types.js" */
+/** @typedef {ChartData & {alarms: Alarm[]}} Loaded */
 
 const HOUR = 3_600_000; // milliseconds
 const DAY = 24 * HOUR;
 const SPANS = /** @type {const} */ ({ hour: HOUR, six: 6 * HOUR, day: DAY, week: 7 * DAY, month: 30 * DAY, year: 365 * DAY });
-const LEAST = 60_000; // milliseconds; closer there is nothing more to see
-const MOST = 366 * DAY;
-const POINTS = 1_200; // of each sensor: as many as a wide screen has columns to tell apart
-const OFTEN = 10_000; // milliseconds
-const SELDOM = 300_000; // milliseconds
-const HEIGHTS = [0, 440, 260]; // pixels, by how many charts there are
-const MANY = 12; // curves, more than which nobody can follow
+const MIN_SPAN = 60_000; // milliseconds; a shorter span shows nothing more
+const MAX_SPAN = 366 * DAY;
+const POINTS = 1_200; // of each sensor: about one for each pixel of a wide screen
+const MIN_REFRESH = 10_000; // milliseconds
+const MAX_REFRESH = 300_000; // milliseconds
+const HEIGHTS = [0, 440, 260]; // pixels, by the number of charts
+const MAX_CURVES = 12; // more cannot be told apart
 
-/** Where the cursor is, in seconds. */
+/** The time at the cursor, in seconds. */
 const cursor = signal(/** @type {number | null} */ (null));
 
 export function Charts() {
@@ -40,52 +40,52 @@ export function Charts() {
   const options = route.value.options;
   const chosen = chosenOf(all, options);
   const fixed = fixedSpan(options);
-  const { found, refused, loading } = useHistory(chosen, fixed, spanOf(options));
-  const panels = useMemo(() => byUnit(found, chosen), [found, chosen.map(sensorKey).join()]);
-  const places = /** @type {{current: HTMLElement | null}} */ (useRef(null));
-  if (all.length === 0) return html`<p class="notice">${say("noReadings")}</p>`;
+  const { loaded, refused, loading } = useHistory(chosen, fixed, spanOf(options));
+  const panels = useMemo(() => byUnit(loaded, chosen), [loaded, chosen.map(sensorKey).join()]);
+  const container = /** @type {{current: HTMLElement | null}} */ (useRef(null));
+  if (all.length === 0) return html`<p class="notice">${translate("noReadings")}</p>`;
   const span = fixed ?? [now.peek() - spanOf(options), now.peek()];
   const colourOf = (/** @type {Curve} */ curve) => chosen.findIndex((env) => sensorKey(env) === sensorKey(curve));
   return html`<section class="charts">
     <${Controls} span=${span} live=${fixed === null} name=${options.get("span") ?? "day"} />
     <div class="chart-columns">
       <${Chooser} all=${all} chosen=${chosen} />
-      <div class="panels" ref=${places} tabindex="0" role="group" aria-label=${say("chartKeys")} onKeyDown=${keys(span)}>
-        ${refused && html`<p class="error" role="alert">${say("refused", { message: refused.message })}</p>`}
-        ${chosen.length === 0 && html`<p class="notice">${say("chooseSensors")}</p>`}
-        ${!found && !refused && chosen.length > 0 && html`<p class="notice">${say("loading")}</p>`}
-        ${found &&
+      <div class="panels" ref=${container} tabindex="0" role="group" aria-label=${translate("chartKeys")} onKeyDown=${keys(span)}>
+        ${refused && html`<p class="error" role="alert">${translate("refused", { message: refused.message })}</p>`}
+        ${chosen.length === 0 && html`<p class="notice">${translate("chooseSensors")}</p>`}
+        ${!loaded && !refused && chosen.length > 0 && html`<p class="notice">${translate("loading")}</p>`}
+        ${loaded &&
         panels.map(
           ({ key, curves }) => html`<section class="panel chart" key=${key}>
-            <${Legend} curves=${curves} bucket=${found.history.bucket_s} colourOf=${colourOf} />
+            <${Legend} curves=${curves} bucket=${loaded.history.bucket_s} colourOf=${colourOf} />
             <${Chart}
-              sensors=${curves}
-              bucket=${found.history.bucket_s}
-              span=${found.span}
-              alarms=${found.alarms}
-              known=${found.known}
+              curves=${curves}
+              bucket=${loaded.history.bucket_s}
+              span=${loaded.span}
+              alarms=${loaded.alarms}
+              sensors=${loaded.sensors}
               colourOf=${colourOf}
               height=${HEIGHTS[panels.length] ?? 180}
-              zoom=${show}
-              open=${(/** @type {Alarm} */ alarm) => (window.location.hash = toAlarm(alarm))}
-              point=${(/** @type {number | null} */ time) => (cursor.value = time)}
+              onZoom=${showSpan}
+              onAlarm=${(/** @type {Alarm} */ alarm) => (window.location.hash = toAlarm(alarm))}
+              onCursor=${(/** @type {number | null} */ time) => (cursor.value = time)}
             />
           </section>`,
         )}
-        ${found && html`<${Foot} found=${found} panels=${panels} places=${places} loading=${loading} />`}
+        ${loaded && html`<${Foot} loaded=${loaded} panels=${panels} container=${container} loading=${loading} />`}
       </div>
     </div>
   </section>`;
 }
 
 /**
- * Ask for what is to be seen, and again while its end is now.
+ * Load the span, and again every few seconds while its end is now.
  * @param {Env[]} chosen
  * @param {[number, number] | null} fixed
  * @param {number} length
  */
 function useHistory(chosen, fixed, length) {
-  const [found, setFound] = useState(/** @type {Found | null} */ (null));
+  const [loaded, setLoaded] = useState(/** @type {Loaded | null} */ (null));
   const [refused, setRefused] = useState(/** @type {Refused | null} */ (null));
   const [loading, setLoading] = useState(false);
   const keys = chosen.map(sensorKey).join();
@@ -99,14 +99,14 @@ function useHistory(chosen, fixed, length) {
       try {
         const answer = await fetchSpan(chosen, span, () => wanted);
         if (!wanted) return;
-        if (answer) setFound(answer);
+        if (answer) setLoaded(answer);
         setRefused(null);
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
         if (wanted) setRefused(error);
       }
       setLoading(false);
-      if (!fixed) timer = setTimeout(load, Math.max(OFTEN, Math.min(SELDOM, length / POINTS)));
+      if (!fixed) timer = setTimeout(load, Math.max(MIN_REFRESH, Math.min(MAX_REFRESH, length / POINTS)));
     }
     if (connection.value === "connected" && chosen.length > 0) load();
     return () => {
@@ -114,36 +114,36 @@ function useHistory(chosen, fixed, length) {
       clearTimeout(timer);
     };
   }, [keys, fixed?.[0], fixed?.[1], length, connection.value, watchedId.value]);
-  return { found, refused, loading };
+  return { loaded, refused, loading };
 }
 
 /**
  * @param {Env[]} chosen
  * @param {[number, number]} span
  * @param {() => boolean} wanted
- * @returns {Promise<Found | null>}
+ * @returns {Promise<Loaded | null>}
  */
 async function fetchSpan(chosen, span, wanted) {
   const id = watchedId.peek();
   if (id === null) return null;
   const ids = new Set(chosen.map((env) => env.sensor_id));
   const sensor_id = ids.size === 1 ? chosen[0]?.sensor_id : undefined;
-  const [curves, alarms, known] = await Promise.all([
-    history(id, ...span, POINTS, { wanted, sensor_id }),
-    // More alarms than the server tells at once: the curve shows without them.
+  const [history, alarms, sensors] = await Promise.all([
+    readingHistory(id, ...span, POINTS, { wanted, sensor_id }),
+    // Refused where there are too many alarms: the curve is shown without them.
     alarmsSince(id, span[0], wanted).catch(() => []),
     sensorsSince(id, span[0], wanted),
   ]);
-  return curves && { history: curves, alarms: alarms ?? [], known: known ?? [], span };
+  return history && { history, alarms: alarms ?? [], sensors: sensors ?? [], span };
 }
 
 /**
  * The curves that were chosen, those of one unit together.
- * @param {Found | null} found
+ * @param {Loaded | null} loaded
  * @param {Env[]} chosen
  */
-function byUnit(found, chosen) {
-  const curves = new Map(found?.history.sensors.map((curve) => [sensorKey(curve), curve]));
+function byUnit(loaded, chosen) {
+  const curves = new Map(loaded?.history.sensors.map((curve) => [sensorKey(curve), curve]));
   /** @type {Map<string, Curve[]>} */
   const panels = new Map();
   for (const env of chosen) {
@@ -152,7 +152,7 @@ function byUnit(found, chosen) {
     const key = `${curve.metric} ${curve.unit}`;
     panels.set(key, [...(panels.get(key) ?? []), curve]);
   }
-  return [...panels].map(([key, its]) => ({ key, curves: its }));
+  return [...panels].map(([key, sameUnit]) => ({ key, curves: sameUnit }));
 }
 
 /**
@@ -181,8 +181,8 @@ function fixedSpan(options) {
 }
 
 /** @param {[number, number]} span */
-function show([from, to]) {
-  const length = Math.max(LEAST, Math.min(MOST, to - from));
+function showSpan([from, to]) {
+  const length = Math.max(MIN_SPAN, Math.min(MAX_SPAN, to - from));
   const end = Math.min((from + to) / 2 + length / 2, now.peek());
   const iso = (/** @type {number} */ time) => new Date(Math.round(time)).toISOString();
   setOptions({ from: iso(end - length), to: iso(end) });
@@ -192,10 +192,10 @@ function show([from, to]) {
 function moves([from, to]) {
   const length = to - from;
   return {
-    earlier: () => show([from - length / 2, to - length / 2]),
-    later: () => show([from + length / 2, to + length / 2]),
-    closer: () => show([from + length / 4, to - length / 4]),
-    wider: () => show([from - length / 2, to + length / 2]),
+    earlier: () => showSpan([from - length / 2, to - length / 2]),
+    later: () => showSpan([from + length / 2, to + length / 2]),
+    closer: () => showSpan([from + length / 4, to - length / 4]),
+    wider: () => showSpan([from - length / 2, to + length / 2]),
     live: () => setOptions({ from: null, to: null }),
   };
 }
@@ -223,27 +223,27 @@ function keys(span) {
 function Controls({ span, live, name }) {
   const move = moves(span);
   return html`<div class="controls">
-    <div class="segments" role="group" aria-label=${say("span")}>
+    <div class="segments" role="group" aria-label=${translate("span")}>
       ${Object.keys(SPANS).map(
-        (one) =>
+        (choice) =>
           html`<button
             type="button"
-            key=${one}
-            aria-pressed=${live && one === name}
-            onClick=${() => setOptions({ span: one, from: null, to: null })}
+            key=${choice}
+            aria-pressed=${live && choice === name}
+            onClick=${() => setOptions({ span: choice, from: null, to: null })}
           >
-            ${say(/** @type {"span_day"} */ (`span_${one}`))}
+            ${translate(/** @type {"span_day"} */ (`span_${choice}`))}
           </button>`,
       )}
     </div>
-    <div class="segments" role="group" aria-label=${say("move")}>
-      <${Move} label=${say("earlier")} act=${move.earlier} path="M10 3 5 8l5 5" />
-      <${Move} label=${say("later")} act=${move.later} path="m6 3 5 5-5 5" off=${live} />
-      <${Move} label=${say("closer")} act=${move.closer} path="M8 3v10M3 8h10" />
-      <${Move} label=${say("wider")} act=${move.wider} path="M3 8h10" />
+    <div class="segments" role="group" aria-label=${translate("move")}>
+      <${Move} label=${translate("earlier")} act=${move.earlier} path="M10 3 5 8l5 5" />
+      <${Move} label=${translate("later")} act=${move.later} path="m6 3 5 5-5 5" off=${live} />
+      <${Move} label=${translate("closer")} act=${move.closer} path="M8 3v10M3 8h10" />
+      <${Move} label=${translate("wider")} act=${move.wider} path="M3 8h10" />
     </div>
-    <button type="button" aria-pressed=${live} onClick=${move.live}>${say("live")}</button>
-    <p class="span-shown">${spanInWords(span)}</p>
+    <button type="button" aria-pressed=${live} onClick=${move.live}>${translate("live")}</button>
+    <p class="span-shown">${formatSpan(span)}</p>
   </div>`;
 }
 
@@ -257,9 +257,9 @@ function Move({ label, act, path, off = false }) {
 }
 
 /** @param {[number, number]} span */
-function spanInWords(span) {
+function formatSpan(span) {
   const [from, to] = span.map((time) => dateTime(zone.value, time));
-  return `${from} – ${to} (${knownZone(zone.value)})`;
+  return `${from} – ${to} (${usableZone(zone.value)})`;
 }
 
 /** @param {{all: Env[], chosen: Env[]}} props */
@@ -267,11 +267,11 @@ function Chooser({ all, chosen }) {
   const keysChosen = chosen.map(sensorKey);
   /** @param {string} key */
   function toggle(key) {
-    const next = keysChosen.includes(key) ? keysChosen.filter((one) => one !== key) : [...keysChosen, key];
-    setOptions({ sensor: next.slice(-MANY).join(";") });
+    const next = keysChosen.includes(key) ? keysChosen.filter((other) => other !== key) : [...keysChosen, key];
+    setOptions({ sensor: next.slice(-MAX_CURVES).join(";") });
   }
   return html`<fieldset class="chooser">
-    <legend>${say("column_sensor")}</legend>
+    <legend>${translate("column_sensor")}</legend>
     ${all.map((env) => {
       const key = sensorKey(env);
       const index = keysChosen.indexOf(key);
@@ -302,7 +302,7 @@ function Legend({ curves, bucket, colourOf }) {
     <ul>
       ${curves.map(
         (curve) => html`<li key=${sensorKey(curve)}>
-          <${Line} index=${colourOf(curve)} /> <bdi>${curve.sensor_name}</bdi> <b>${at(curve, time, bucket)}</b>
+          <${Line} index=${colourOf(curve)} /> <bdi>${curve.sensor_name}</bdi> <b>${valueAt(curve, time, bucket)}</b>
         </li>`,
       )}
     </ul>
@@ -316,34 +316,39 @@ function localTime(time) {
 }
 
 /**
- * What was measured there: a single value, or the lowest to the highest.
+ * The value at that time: a single one, or the mean with the lowest and the highest.
  * @param {Curve} curve
  * @param {number | null} time seconds
  * @param {number} bucket seconds
  */
-function at(curve, time, bucket) {
+function valueAt(curve, time, bucket) {
   if (time === null) return "";
   const point = curve.points.find(([start]) => Math.abs(Date.parse(start) / 1000 - time) < bucket / 2);
   if (!point) return "—";
   const [, min, max, mean] = point;
-  const text = inWords(curve.metric, mean, curve.unit);
+  const text = formatValue(curve.metric, mean, curve.unit);
   if (min === max) return text;
-  return `${text} (${inWords(curve.metric, min, "")} … ${inWords(curve.metric, max, "")})`;
+  return `${text} (${formatValue(curve.metric, min, "")} … ${formatValue(curve.metric, max, "")})`;
 }
 
-/** @param {{found: Found, panels: {curves: Curve[]}[], places: {current: HTMLElement | null}, loading: boolean}} props */
-function Foot({ found, panels, places, loading }) {
-  const name = watchedPlace.value?.storehouse.store_house_name ?? "";
+/**
+ * @param {{loaded: Loaded, panels: {curves: Curve[]}[], container: {current: HTMLElement | null}, loading: boolean}} props
+ */
+function Foot({ loaded, panels, container, loading }) {
+  const name = watchedStorehouse.value?.storehouse.store_house_name ?? "";
   const curves = panels.flatMap((panel) => panel.curves);
-  const known = new Map([...found.alarms, ...watchedAlarms.value].map((alarm) => [alarm.alarm_id, alarm]));
-  const shown = [...known.values()].filter((alarm) => curves.some((curve) => sensorKey(curve) === sensorKey(alarm)));
+  const all = new Map([...loaded.alarms, ...watchedAlarms.value].map((alarm) => [alarm.alarm_id, alarm]));
+  const shown = [...all.values()].filter((alarm) => curves.some((curve) => sensorKey(curve) === sensorKey(alarm)));
   return html`<div class="chart-foot">
     <p class="quiet" role="status">
-      ${say("bucketIs", { count: shown.length, span: duration(found.history.bucket_s) })}${loading ? " …" : ""}
+      ${translate("bucketIs", { count: shown.length, span: duration(loaded.history.bucket_s) })}${loading ? " …" : ""}
     </p>
-    <button type="button" onClick=${() => exportCsv(name, curves, zone.peek())}>${say("exportCsv")}</button>
-    <button type="button" onClick=${() => places.current && exportPicture(name, spanInWords(found.span), places.current)}>
-      ${say("exportPicture")}
+    <button type="button" onClick=${() => exportCsv(name, curves, zone.peek())}>${translate("exportCsv")}</button>
+    <button
+      type="button"
+      onClick=${() => container.current && exportPicture(name, formatSpan(loaded.span), container.current)}
+    >
+      ${translate("exportPicture")}
     </button>
   </div>`;
 }

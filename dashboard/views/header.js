@@ -1,17 +1,18 @@
-// What stands above every page: the way home, how many alarms are open, sound, language.
+// The header of every page: link to the overview, open alarms, user, sound, language.
 
 import { html } from "htm/preact";
-import { openAlarms } from "../data/places.js";
-import { signOut, who } from "../data/who.js";
+import { knownSeverity } from "../data/severity.js";
+import { openAlarms } from "../data/storehouses.js";
+import { signOut, user } from "../data/user.js";
 import { soundOn, switchSound } from "../sound.js";
-import { StateMark } from "../parts/state.js";
-import { otherTag, say, switchLanguage } from "../words/say.js";
+import { StateMark } from "../components/state-mark.js";
+import { otherTag, translate, switchLanguage } from "../words/translate.js";
 
 export function Header() {
   const { open, worst } = openAlarms.value;
   return html`<header class="frame">
     <a class="brand" href="#/"><img src="/static/icons/brand.svg" alt="" width="22" height="22" /> Storewatch</a>
-    ${open > 0 && worst && html`<${StateMark} state=${worst} word=${say("openAlarms", { count: open })} />`}
+    ${open > 0 && worst && html`<${StateMark} state=${knownSeverity(worst)} word=${translate("openAlarms", { count: open })} />`}
     <span class="space"></span>
     <${Person} />
     <button
@@ -19,24 +20,24 @@ export function Header() {
       id="sound"
       class="quiet"
       aria-pressed=${soundOn.value}
-      title=${say(soundOn.value ? "soundIsOn" : "soundIsOff")}
+      title=${translate(soundOn.value ? "soundIsOn" : "soundIsOff")}
       onClick=${switchSound}
     >
       <${Speaker} on=${soundOn.value} />
-      <span class="wide">${say("sound")}</span>
+      <span class="wide">${translate("sound")}</span>
     </button>
     <button type="button" id="language" class="quiet" lang=${otherTag.value} onClick=${switchLanguage}>
-      ${say("otherLanguage")}
+      ${translate("otherLanguage")}
     </button>
   </header>`;
 }
 
 function Person() {
-  if (!who.value) return null;
-  const { name, role } = who.value;
-  if (!name) return html`<span class="quiet open-to-all" id="person">${say("openToAll")}</span>`;
-  return html`<span class="quiet wide" id="person"><bdi>${name}</bdi> · ${say(`role_${role}`)}</span>
-    <button type="button" id="sign-out" class="quiet" onClick=${signOut}>${say("signOut")}</button>`;
+  if (!user.value) return null;
+  const { name, role } = user.value;
+  if (!name) return html`<span class="quiet open-to-all" id="person">${translate("openToAll")}</span>`;
+  return html`<span class="quiet wide" id="person"><bdi>${name}</bdi> · ${translate(`role_${role}`)}</span>
+    <button type="button" id="sign-out" class="quiet" onClick=${signOut}>${translate("signOut")}</button>`;
 }
 
 /** @param {{on: boolean}} props */

@@ -1,63 +1,65 @@
-// When nobody is to be disturbed: the times that are known, and a new one.
+// Maintenance, in which nobody is notified: the list, and a form for a new one.
 
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
-import { Question } from "../parts/dialog.js";
+import { Question } from "../components/dialog.js";
 import { endMaintenance, saveMaintenance } from "../data/rules.js";
 import { Refused, offers } from "../data/socket.js";
 import { minute, now } from "../data/time.js";
-import { envs, zone } from "../data/watch.js";
-import { may } from "../data/who.js";
-import { instant, offset } from "../parts/wall-time.js";
-import { YourName } from "../parts/your-name.js";
-import { say } from "../words/say.js";
-import { clock, knownZone } from "../words/times.js";
+import { envs, zone } from "../data/watched-storehouse.js";
+import { may } from "../data/user.js";
+import { instant, offset } from "../components/zone-clock.js";
+import { NameField } from "../components/name-field.js";
+import { translate } from "../words/translate.js";
+import { clock, usableZone } from "../words/times.js";
 
 /** @import { Id, Maintenance } from "../contract.js" */
 
 const HOUR = 3_600_000; // milliseconds
 
 /** @param {{all: Maintenance[], store_house_id: Id, saved: () => void}} props */
-export function MaintenanceTimes({ all, store_house_id, saved }) {
-  const here = all.filter((one) => String(one.store_house_id) === String(store_house_id));
+export function MaintenanceList({ all, store_house_id, saved }) {
+  const here = all.filter((maintenance) => String(maintenance.store_house_id) === String(store_house_id));
   return html`<section class="maintenance">
-    <h3>${say("maintenance")} <small>${knownZone(zone.value)}</small></h3>
-    <p class="quiet">${say("maintenanceMeans")}</p>
-    <ul>${here.map((one) => html`<${Time} key=${one.maintenance_id} time=${one} ended=${saved} />`)}</ul>
-    ${offers("saveMaintenance") && may("operate") && html`<${NewTime} key=${here.length} store_house_id=${store_house_id} saved=${saved} />`}
+    <h3>${translate("maintenance")} <small>${usableZone(zone.value)}</small></h3>
+    <p class="quiet">${translate("maintenanceMeans")}</p>
+    <ul>
+      ${here.map((maintenance) => html`<${Row} key=${maintenance.maintenance_id} maintenance=${maintenance} ended=${saved} />`)}
+    </ul>
+    ${offers("saveMaintenance") && may("operate") && html`<${NewMaintenance} key=${here.length} store_house_id=${store_house_id} saved=${saved} />`}
   </section>`;
 }
 
-/** @param {{time: Maintenance, ended: () => void}} props */
-function Time({ time, ended }) {
+/** @param {{maintenance: Maintenance, ended: () => void}} props */
+function Row({ maintenance, ended }) {
   const [asked, setAsked] = useState(false);
   const local = clock(zone.value, minute.value);
   /** @param {string} reason */
   async function end(reason) {
-    await endMaintenance(time, reason);
+    await endMaintenance(maintenance, reason);
     ended();
   }
   return html`<li>
-    <span>${say("fromTo", { raised: local(time.start), cleared: local(time.end) })}</span>
-    <bdi>${nameOf(time.sensor_id)}</bdi> <bdi>${time.reason}</bdi> <bdi class="quiet">${time.by}</bdi>
-    ${may("operate") && html`<button type="button" onClick=${() => setAsked(true)}>${say("endNow")}</button>`}
+    <span>${translate("fromTo", { raised: local(maintenance.start), cleared: local(maintenance.end) })}</span>
+    <bdi>${nameOf(maintenance.sensor_id)}</bdi> <bdi>${maintenance.reason}</bdi> <bdi class="quiet">${maintenance.by}</bdi>
+    ${may("operate") && html`<button type="button" onClick=${() => setAsked(true)}>${translate("endNow")}</button>`}
     ${asked && html`<${Question} title="endNow" label="reason" needed=${false} act=${end} done=${() => setAsked(false)} />`}
   </li>`;
 }
 
 /** @param {Id | null} sensor_id */
 function nameOf(sensor_id) {
-  if (sensor_id === null) return say("wholeStorehouse");
+  if (sensor_id === null) return translate("wholeStorehouse");
   return envs.value?.envs.find((env) => String(env.sensor_id) === String(sensor_id))?.sensor_name ?? String(sensor_id);
 }
 
 /** @param {{store_house_id: Id, saved: () => void}} props */
-function NewTime({ store_house_id, saved }) {
-  const [start, setStart] = useState(() => onTheWall(now.peek()));
-  const [end, setEnd] = useState(() => onTheWall(now.peek() + 2 * HOUR));
+function NewMaintenance({ store_house_id, saved }) {
+  const [start, setStart] = useState(() => localInput(now.peek()));
+  const [end, setEnd] = useState(() => localInput(now.peek() + 2 * HOUR));
   const [sensor, setSensor] = useState("");
   const [reason, setReason] = useState("");
-  const [told, setTold] = useState("");
+  const [error, setError] = useState("");
   const sensors = new Map((envs.value?.envs ?? []).map((env) => [String(env.sensor_id), env]));
   const sensor_id = sensors.get(sensor)?.sensor_id;
 
@@ -65,46 +67,46 @@ function NewTime({ store_house_id, saved }) {
   async function submit(event) {
     event.preventDefault();
     try {
-      await saveMaintenance({ store_house_id, sensor_id, start: fromTheWall(start), end: fromTheWall(end), reason });
+      await saveMaintenance({ store_house_id, sensor_id, start: fromLocalInput(start), end: fromLocalInput(end), reason });
       saved();
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      setTold(say("refused", { message: error.message }));
+    } catch (refused) {
+      if (!(refused instanceof Refused)) throw refused;
+      setError(translate("refused", { message: refused.message }));
     }
   }
 
   return html`<details>
-    <summary>${say("newMaintenance")}</summary>
+    <summary>${translate("newMaintenance")}</summary>
     <form class="panel" onSubmit=${submit}>
       <div class="fields">
-        <label>${say("start")} <input type="datetime-local" required value=${start} onInput=${write(setStart)} /></label>
-        <label>${say("end")} <input type="datetime-local" required min=${start} value=${end} onInput=${write(setEnd)} /></label>
+        <label>${translate("start")} <input type="datetime-local" required value=${start} onInput=${onText(setStart)} /></label>
+        <label>${translate("end")} <input type="datetime-local" required min=${start} value=${end} onInput=${onText(setEnd)} /></label>
         <label>
-          ${say("maintenanceOf")}
-          <select value=${sensor} onChange=${write(setSensor)}>
-            <option value="">${say("wholeStorehouse")}</option>
+          ${translate("maintenanceOf")}
+          <select value=${sensor} onChange=${onText(setSensor)}>
+            <option value="">${translate("wholeStorehouse")}</option>
             ${[...sensors].map(([id, env]) => html`<option key=${id} value=${id}>${env.sensor_name}</option>`)}
           </select>
         </label>
-        <label>${say("reason")} <input required maxlength="1000" value=${reason} onInput=${write(setReason)} /></label>
+        <label>${translate("reason")} <input required maxlength="1000" value=${reason} onInput=${onText(setReason)} /></label>
       </div>
-      <p class="buttons"><${YourName} /> <button type="submit">${say("save")}</button></p>
-      <p class="error" role="alert">${told}</p>
+      <p class="buttons"><${NameField} /> <button type="submit">${translate("save")}</button></p>
+      <p class="error" role="alert">${error}</p>
     </form>
   </details>`;
 }
 
 /** @param {number} time milliseconds */
-function onTheWall(time) {
+function localInput(time) {
   return new Date(time + offset(zone.peek(), time)).toISOString().slice(0, 16);
 }
 
 /** @param {string} text */
-function fromTheWall(text) {
+function fromLocalInput(text) {
   return new Date(instant(zone.peek(), Date.parse(`${text}Z`))).toISOString();
 }
 
-/** @param {(text: string) => void} heard */
-function write(heard) {
-  return (/** @type {any} */ event) => heard(event.currentTarget.value);
+/** @param {(text: string) => void} setText */
+function onText(setText) {
+  return (/** @type {any} */ event) => setText(event.currentTarget.value);
 }

@@ -3,21 +3,22 @@
 import { computed, signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { useMemo, useRef, useState } from "preact/hooks";
-import { Age } from "../parts/age.js";
-import { Spark } from "../parts/spark.js";
-import { StateMark } from "../parts/state.js";
-import { STATES, places, worstFirst } from "../data/places.js";
+import { Age } from "../components/age.js";
+import { Sparkline } from "../components/sparkline.js";
+import { StateMark } from "../components/state-mark.js";
+import { STOREHOUSE_STATES } from "../data/severity.js";
+import { storehouses, worstFirst } from "../data/storehouses.js";
 import { toStorehouse } from "../route.js";
-import { say } from "../words/say.js";
-import { measured, metricName } from "../words/values.js";
+import { translate } from "../words/translate.js";
+import { valueAndUnit, metricName } from "../words/values.js";
 
-/** @import { Env, State } from "../contract.js" */
-/** @import { Place } from "../data/places.js" */
+/** @import { Env, OpenAlarms, StorehouseState } from "../contract.js" */
+/** @import { StorehouseEntry } from "../types.js" */
 
-const UNSEEN = 5_000; // milliseconds that a card out of sight may wait to be drawn anew
-const MANY = 8; // storehouses from which on it is worth while to search
+const HIDDEN_REDRAW = 5_000; // milliseconds between two updates of a card out of sight
+const SEARCH_ABOVE = 8; // storehouses
 
-const wantedState = /** @type {import("@preact/signals").Signal<State | null>} */ (signal(null));
+const wantedState = /** @type {import("@preact/signals").Signal<StorehouseState | null>} */ (signal(null));
 const search = signal("");
 
 const shown = computed(() => {
@@ -30,33 +31,33 @@ const shown = computed(() => {
 });
 
 const counts = computed(() => {
-  const states = (places.value ?? []).map((place) => place.storehouse.state);
-  return STATES.map((state) => ({ state, count: states.filter((one) => one === state).length })).filter(
+  const states = (storehouses.value ?? []).map((entry) => entry.storehouse.state);
+  return STOREHOUSE_STATES.map((state) => ({ state, count: states.filter((other) => other === state).length })).filter(
     ({ count }) => count > 0,
   );
 });
 
 export function Overview() {
-  const all = places.value;
+  const all = storehouses.value;
   return html`<div class="overview">
     <div class="title">
-      <h1>${say("storehouses")}</h1>
+      <h1>${translate("storehouses")}</h1>
       ${all && all.length > 0 && html`<span class="count">${all.length}</span>`}
       <${Counts} />
-      ${all && all.length > MANY && html`<${Search} />`}
+      ${all && all.length > SEARCH_ABOVE && html`<${Search} />`}
     </div>
-    ${all === null && html`<p class="notice">${say("loading")}</p>`}
-    ${all?.length === 0 && html`<p class="notice">${say("noStorehouses")}</p>`}
-    ${all && all.length > 0 && shown.value.length === 0 && html`<p class="notice">${say("nothingFound")}</p>`}
+    ${all === null && html`<p class="notice">${translate("loading")}</p>`}
+    ${all?.length === 0 && html`<p class="notice">${translate("noStorehouses")}</p>`}
+    ${all && all.length > 0 && shown.value.length === 0 && html`<p class="notice">${translate("nothingFound")}</p>`}
     <ul class="cards">
-      ${shown.value.map((place) => html`<${Card} key=${place.storehouse.store_house_id} ...${place} />`)}
+      ${shown.value.map((entry) => html`<${Card} key=${entry.storehouse.store_house_id} ...${entry} />`)}
     </ul>
   </div>`;
 }
 
 /** How many there are of each state; pressed, those alone are shown. */
 function Counts() {
-  return html`<p class="counts" role="group" aria-label=${say("filterByState")}>
+  return html`<p class="counts" role="group" aria-label=${translate("filterByState")}>
     ${counts.value.map(
       ({ state, count }) =>
         html`<button
@@ -76,8 +77,8 @@ function Search() {
   return html`<input
     type="search"
     class="search"
-    placeholder=${say("search")}
-    aria-label=${say("search")}
+    placeholder=${translate("search")}
+    aria-label=${translate("search")}
     value=${search.value}
     onInput=${(/** @type {any} */ event) => (search.value = event.currentTarget.value)}
   />`;
@@ -85,29 +86,32 @@ function Search() {
 
 /**
  * Of hundreds few are in sight: the others wait a little, and are drawn at once when they come into sight.
- * @param {Place} props
+ * @param {StorehouseEntry} props
  */
 function Card({ storehouse, org_name }) {
-  const outOfSight = useRef(false);
-  const drawn = useRef({ storehouse, at: Date.now() });
-  const [, drawAnew] = useState(0);
-  if (!outOfSight.current || Date.now() - drawn.current.at > UNSEEN) drawn.current = { storehouse, at: Date.now() };
-  const comesOrGoes = (/** @type {{skipped: boolean}} */ { skipped }) => {
-    outOfSight.current = skipped;
-    if (!skipped) drawAnew(Date.now());
+  const isHidden = useRef(false);
+  const shownLast = useRef({ storehouse, at: Date.now() });
+  const [, redraw] = useState(0);
+  if (!isHidden.current || Date.now() - shownLast.current.at > HIDDEN_REDRAW) {
+    shownLast.current = { storehouse, at: Date.now() };
+  }
+  const onVisibility = (/** @type {{skipped: boolean}} */ { skipped }) => {
+    isHidden.current = skipped;
+    if (!skipped) redraw(Date.now());
   };
-  return html`<li class="card" data-state=${drawn.current.storehouse.state} onContentvisibilityautostatechange=${comesOrGoes}>
-    <${Inside} storehouse=${drawn.current.storehouse} org_name=${org_name} />
+  const current = shownLast.current.storehouse;
+  return html`<li class="card" data-state=${current.state} onContentvisibilityautostatechange=${onVisibility}>
+    <${CardContent} storehouse=${current} org_name=${org_name} />
   </li>`;
 }
 
 /**
- * Reads signals, and so is drawn anew only when what it is given is not the same.
- * @param {Place} props
+ * A component of its own, because it reads signals: it is drawn again only when its properties change.
+ * @param {StorehouseEntry} props
  */
-function Inside({ storehouse, org_name }) {
+function CardContent({ storehouse, org_name }) {
   const { store_house_id, store_house_name, state, envs, alarms, spark } = storehouse;
-  const curve = useMemo(() => spread(spark), [JSON.stringify(spark)]);
+  const curve = useMemo(() => sparkPoints(spark), [JSON.stringify(spark)]);
   return html`<a href=${toStorehouse(store_house_id)}>
     <span class="card-title">
       <bdi class="name">${store_house_name}</bdi>
@@ -115,22 +119,22 @@ function Inside({ storehouse, org_name }) {
     </span>
     <span class="card-title">
       <bdi class="organisation">${org_name}</bdi>
-      ${alarms.open > 0 && html`<span class="open">${openInWords(alarms)}</span>`}
+      ${alarms.open > 0 && html`<span class="open">${openAlarmsText(alarms)}</span>`}
     </span>
     ${envs.length > 0 && html`<span class="card-envs">${envs.map((env) => html`<${ShortReading} env=${env} />`)}</span>`}
-    ${spark.some((value) => value !== null) && html`<${Spark} points=${curve} />`}
+    ${spark.some((value) => value !== null) && html`<${Sparkline} points=${curve} />`}
   </a>`;
 }
 
-/** @param {Place["storehouse"]["alarms"]} alarms */
-function openInWords({ open, unacknowledged }) {
-  const count = say("openAlarms", { count: open });
-  return unacknowledged > 0 ? `${count}, ${say("unacknowledged", { count: unacknowledged })}` : count;
+/** @param {OpenAlarms} alarms */
+function openAlarmsText({ open, unacknowledged }) {
+  const count = translate("openAlarms", { count: open });
+  return unacknowledged > 0 ? `${count}, ${translate("unacknowledged", { count: unacknowledged })}` : count;
 }
 
 /** @param {{env: Env}} props */
 function ShortReading({ env }) {
-  const { value, unit } = measured(env.metric, env.value, env.unit);
+  const { value, unit } = valueAndUnit(env.metric, env.value, env.unit);
   return html`<span class="short" data-quality=${env.quality}>
     <span class="metric">${metricName(env.metric)}</span>
     <span class="value"><span class="number">${value}</span> <span class="unit">${unit}</span></span>
@@ -142,6 +146,6 @@ function ShortReading({ env }) {
  * @param {(number | null)[]} spark
  * @returns {([number, number] | null)[]}
  */
-function spread(spark) {
+function sparkPoints(spark) {
   return spark.map((value, index) => (value === null ? null : [index / (spark.length - 1), value]));
 }

@@ -1,25 +1,25 @@
-// One rule: what holds for the sensors it is for, kind by kind.
+// The form of one rule: its limits, kind by kind.
 
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
-import { LIMITS, drafted, lineOf, preview, ruleFor, saveRules, withRule } from "../data/rules.js";
+import { LIMITS, draftRule, lineOf, preview, ruleFor, saveRules, withRule } from "../data/rules.js";
 import { sensorOf } from "../data/sensors.js";
+import { SEVERITIES } from "../data/severity.js";
 import { Refused, offers } from "../data/socket.js";
-import { may } from "../data/who.js";
-import { inLimits } from "../parts/limit-bar.js";
-import { YourName } from "../parts/your-name.js";
-import { named, say } from "../words/say.js";
-import { isSwitch, measured, unitOf } from "../words/values.js";
+import { may } from "../data/user.js";
+import { describeLimits } from "../components/limit-bar.js";
+import { NameField } from "../components/name-field.js";
+import { translateCode, translate } from "../words/translate.js";
+import { isSwitch, valueAndUnit, unitOf } from "../words/values.js";
 
-/** @import { Env, RuleBook, RuleKind, Scope } from "../contract.js" */
-/** @import { Line, Term } from "../data/rules.js" */
-/** @typedef {{key: string, name: string, scope: Scope, example: Env | null}} Subject `example`: of its sensors */
+/** @import { Env, Rules } from "../contract.js" */
+/** @import { RuleKind, RuleLine, RuleSubject, Term } from "../types.js" */
 
-const SEVERITIES = /** @type {const} */ (["info", "warning", "critical"]);
+const MILDEST_FIRST = SEVERITIES.toReversed();
 const MODES = /** @type {const} */ (["general", "given", "off"]);
 
 /**
- * What can be said of it: of a whole storehouse, with all that is measured there, no limit.
+ * The kinds of alarm that a rule can set; for a whole storehouse, with all its metrics, no limit.
  * @param {Env | null} example
  * @returns {RuleKind[]}
  */
@@ -30,8 +30,8 @@ function kindsOf(example) {
 }
 
 /**
- * @param {{book: RuleBook, subject: Subject, note: string, saved: (book: RuleBook) => void, reload: () => void}} props
- *   `note`: what there is to be said of it at first
+ * @param {{book: Rules, subject: RuleSubject, note: string, saved: (book: Rules) => void, reload: () => void}} props
+ *   `note`: a message shown at first
  */
 export function RuleEditor({ book, subject, note, saved, reload }) {
   const { scope, example } = subject;
@@ -39,20 +39,20 @@ export function RuleEditor({ book, subject, note, saved, reload }) {
   const kinds = kindsOf(example);
   const [profile, setProfile] = useState(before?.profile ?? "");
   const [lines, setLines] = useState(
-    /** @returns {Partial<Record<RuleKind, Line>>} */
+    /** @returns {Partial<Record<RuleKind, RuleLine>>} */
     () => Object.fromEntries(kinds.map((kind) => [kind, lineOf(before, kind)])),
   );
   const [refused, setRefused] = useState(/** @type {Refused | null} */ (null));
-  const [told, setTold] = useState(note);
+  const [message, setMessage] = useState(note);
   const [busy, setBusy] = useState(false);
   const limits = example && !isSwitch(example.metric, example.unit) && sensorOf(example)?.limits;
-  const draft = () => withRule(book.rules, drafted(before, scope, profile, lines));
+  const draft = () => withRule(book.rules, draftRule(before, scope, profile, lines));
 
   /** @param {() => Promise<void>} act */
   async function attempt(act) {
     setBusy(true);
     setRefused(null);
-    setTold("");
+    setMessage("");
     try {
       await act();
     } catch (error) {
@@ -66,11 +66,11 @@ export function RuleEditor({ book, subject, note, saved, reload }) {
     event.preventDefault();
     attempt(async () => saved(await saveRules(draft(), book.revision)));
   };
-  const tryOut = () => attempt(async () => setTold(say("wouldRing", await preview(scope.store_house_id ?? "", draft()))));
+  const tryOut = () => attempt(async () => setMessage(translate("wouldRing", await preview(scope.store_house_id ?? "", draft()))));
 
-  // What was told is of the draft as it was.
-  return html`<form class="panel" onSubmit=${save} onInput=${() => setTold("")}>
-    ${limits && html`<p class="quiet">${say("limitsNow", { limits: inLimits(example, limits) })}</p>`}
+  // The message is about the draft before the change.
+  return html`<form class="panel" onSubmit=${save} onInput=${() => setMessage("")}>
+    ${limits && html`<p class="quiet">${translate("limitsNow", { limits: describeLimits(example, limits) })}</p>`}
     <${Profile} all=${Object.keys(book.profiles)} value=${profile} change=${setProfile} />
     ${kinds.map(
       (kind) =>
@@ -79,39 +79,40 @@ export function RuleEditor({ book, subject, note, saved, reload }) {
           kind=${kind}
           example=${example}
           line=${lines[kind]}
-          change=${(/** @type {Line} */ line) => setLines({ ...lines, [kind]: line })}
+          change=${(/** @type {RuleLine} */ line) => setLines({ ...lines, [kind]: line })}
         />`,
     )}
     ${offers("saveRules") &&
     may("configure") &&
     html`<p class="buttons">
-      <${YourName} />
-      ${offers("previewAlarms") && html`<button type="button" disabled=${busy} onClick=${tryOut}>${say("tryOut")}</button>`}
-      <button type="submit" class="chief" disabled=${busy}>${say("save")}</button>
+      <${NameField} />
+      ${offers("previewAlarms") && html`<button type="button" disabled=${busy} onClick=${tryOut}>${translate("tryOut")}</button>`}
+      <button type="submit" class="chief" disabled=${busy}>${translate("save")}</button>
     </p>`}
-    <p role="status">${busy ? say("loading") : told}</p>
-    <p class="error" role="alert">
-      ${refused &&
-      (refused.field === "revision"
-        ? html`${say("rulesChanged")} <button type="button" onClick=${reload}>${say("showRules")}</button>`
-        : say("refused", { message: refused.message }))}
-    </p>
+    <p role="status">${busy ? translate("loading") : message}</p>
+    <p class="error" role="alert">${refused && html`<${RefusedText} refused=${refused} reload=${reload} />`}</p>
   </form>`;
+}
+
+/** Says why the rules were not saved. @param {{refused: Refused, reload: () => void}} props */
+function RefusedText({ refused, reload }) {
+  if (refused.field !== "revision") return translate("refused", { message: refused.message });
+  return html`${translate("rulesChanged")} <button type="button" onClick=${reload}>${translate("showRules")}</button>`;
 }
 
 /** @param {{all: string[], value: string, change: (profile: string) => void}} props */
 function Profile({ all, value, change }) {
   if (all.length === 0) return null;
   return html`<label class="profile">
-    <b>${say("profile")}</b>
+    <b>${translate("profile")}</b>
     <select value=${value} onChange=${(/** @type {any} */ event) => change(event.currentTarget.value)}>
-      <option value="">${say("profileNone")}</option>
-      ${all.map((one) => html`<option key=${one} value=${one}>${named("profile", one)}</option>`)}
+      <option value="">${translate("profileNone")}</option>
+      ${all.map((name) => html`<option key=${name} value=${name}>${translateCode("profile", name)}</option>`)}
     </select>
   </label>`;
 }
 
-/** @param {{kind: RuleKind, example: Env | null, line: Line, change: (line: Line) => void}} props */
+/** @param {{kind: RuleKind, example: Env | null, line: RuleLine, change: (line: RuleLine) => void}} props */
 function KindLine({ kind, example, line, change }) {
   const { mode, terms } = line;
   const set = (/** @type {Term} */ term) => (/** @type {any} */ event) =>
@@ -119,31 +120,31 @@ function KindLine({ kind, example, line, change }) {
   const unit = example ? unitOf(example.metric, example.unit) : "";
   const span = (/** @type {Term} */ term, /** @type {boolean} */ needed = false) =>
     html`<label>
-      ${say(/** @type {"term_delay"} */ (`term_${term}`))}
-      <input type="number" min="0" step="any" required=${needed} value=${terms[term]} onInput=${set(term)} /> ${say("minutes")}
+      ${translate(/** @type {"term_delay"} */ (`term_${term}`))}
+      <input type="number" min="0" step="any" required=${needed} value=${terms[term]} onInput=${set(term)} /> ${translate("minutes")}
     </label>`;
   return html`<fieldset class="kind">
-    <legend>${say(`limit_${kind}`)}</legend>
+    <legend>${translate(`limit_${kind}`)}</legend>
     <select
-      aria-label=${say("ruleMode")}
+      aria-label=${translate("ruleMode")}
       value=${mode}
       onChange=${(/** @type {any} */ event) => change({ mode: event.currentTarget.value, terms })}
     >
-      ${MODES.map((one) => html`<option key=${one} value=${one}>${say(`mode_${one}`)}</option>`)}
+      ${MODES.map((choice) => html`<option key=${choice} value=${choice}>${translate(`mode_${choice}`)}</option>`)}
     </select>
     ${mode === "given" &&
     html`<${Limit} kind=${kind} example=${example} unit=${unit} value=${terms.limit} set=${set("limit")} />
       ${kind === "rate" && span("within", true)} ${kind !== "no_data" && span("delay")}
-      <select aria-label=${say("filter_severity")} value=${terms.severity} onChange=${set("severity")}>
-        <option value="">${say("usualSeverity")}</option>
-        ${SEVERITIES.map((one) => html`<option key=${one} value=${one}>${named("state", one)}</option>`)}
+      <select aria-label=${translate("filter_severity")} value=${terms.severity} onChange=${set("severity")}>
+        <option value="">${translate("usualSeverity")}</option>
+        ${MILDEST_FIRST.map((severity) => html`<option key=${severity} value=${severity}>${translateCode("state", severity)}</option>`)}
       </select>
       ${kind !== "no_data" &&
       html`<details>
-        <summary>${say("moreTerms")}</summary>
+        <summary>${translate("moreTerms")}</summary>
         ${kind !== "switch" &&
         html`<label>
-          ${say("term_hysteresis")}
+          ${translate("term_hysteresis")}
           <input type="number" min="0" step="any" value=${terms.hysteresis} onInput=${set("hysteresis")} /> <span>${unit}</span>
         </label>`}
         ${span("clear_delay")} ${span("reopen")}
@@ -154,22 +155,22 @@ function KindLine({ kind, example, line, change }) {
 /** @param {{kind: RuleKind, example: Env | null, unit: string, value: string, set: (event: Event) => void}} props */
 function Limit({ kind, example, unit, value, set }) {
   if (kind === "switch") {
-    return html`<select aria-label=${say("fact_limit")} required value=${value} onChange=${set}>
+    return html`<select aria-label=${translate("fact_limit")} required value=${value} onChange=${set}>
       <option value="" disabled></option>
-      ${[0, 1].map((one) => html`<option key=${one} value=${one}>${measured(example?.metric ?? "", one, null).value}</option>`)}
+      ${[0, 1].map((state) => html`<option key=${state} value=${state}>${valueAndUnit(example?.metric ?? "", state).value}</option>`)}
     </select>`;
   }
-  const silence = kind === "no_data";
+  const isSpan = kind === "no_data";
   return html`<label>
     <input
       type="number"
       step="any"
-      min=${silence || kind === "rate" ? "0" : null}
-      required=${!silence}
-      placeholder=${silence ? say("usualSpan") : null}
+      min=${isSpan || kind === "rate" ? "0" : null}
+      required=${!isSpan}
+      placeholder=${isSpan ? translate("usualSpan") : null}
       value=${value}
       onInput=${set}
     />
-    <span>${silence ? say("minutes") : unit}</span> <span class="sr">${say("fact_limit")}</span>
+    <span>${isSpan ? translate("minutes") : unit}</span> <span class="sr">${translate("fact_limit")}</span>
   </label>`;
 }

@@ -1,25 +1,25 @@
-// One storehouse: its name, whether it is well, and the ways to look at it.
+// One storehouse: its name, its state, and its views.
 
 import { html } from "htm/preact";
 import { useEffect, useRef } from "preact/hooks";
-import { late } from "../parts/late.js";
-import { StateMark } from "../parts/state.js";
-import { SENSOR_STATES, stateOf } from "../data/states.js";
-import { places } from "../data/places.js";
+import { lazy } from "../components/lazy.js";
+import { StateMark } from "../components/state-mark.js";
+import { worstState } from "../data/sensor-state.js";
+import { storehouses } from "../data/storehouses.js";
 import { connection, offers, probe } from "../data/socket.js";
 import { minute } from "../data/time.js";
-import { activeAlarms, envs, refused, watchedPlace, zone } from "../data/watch.js";
+import { activeAlarms, envs, refused, watchedStorehouse, zone } from "../data/watched-storehouse.js";
 import { TABS, route, toStorehouse } from "../route.js";
-import { say } from "../words/say.js";
-import { clock, knownZone } from "../words/times.js";
+import { translate } from "../words/translate.js";
+import { clock, usableZone } from "../words/times.js";
 import { Alarms, OpenAlarms } from "./alarms.js";
-import { Episode } from "./episode.js";
-import { Plan } from "./plan.js";
+import { AlarmDetail } from "./alarm-detail.js";
+import { FloorPlan } from "./floor-plan.js";
 import { Table } from "./table.js";
 import { Tiles } from "./tiles.js";
 
-const Charts = late(async () => (await import("./charts.js")).Charts);
-const Rules = late(async () => (await import("./rules.js")).Rules);
+const Charts = lazy(async () => (await import("./charts.js")).Charts);
+const RulesPage = lazy(async () => (await import("./rules.js")).RulesPage);
 
 export function StorehousePage() {
   useEffect(() => {
@@ -27,9 +27,9 @@ export function StorehousePage() {
     probe("queryRules");
     probe("previewAlarms");
   }, [connection.value]);
-  if (refused.value?.code === "not_found") return html`<${Notice} text=${say("unknownStorehouse")} />`;
-  if (refused.value) return html`<${Notice} text=${say("refused", { message: refused.value.message })} />`;
-  if (!envs.value) return html`<${Notice} text=${say("loading")} />`;
+  if (refused.value?.code === "not_found") return html`<${Notice} text=${translate("unknownStorehouse")} />`;
+  if (refused.value) return html`<${Notice} text=${translate("refused", { message: refused.value.message })} />`;
+  if (!envs.value) return html`<${Notice} text=${translate("loading")} />`;
   return html`<article class="storehouse">
     <${Title} />
     <${Tabs} />
@@ -39,23 +39,21 @@ export function StorehousePage() {
 
 /** @param {{text: string}} props */
 function Notice({ text }) {
-  return html`<p class="notice">${text} <a href="#/">${say("toOverview")}</a></p>`;
+  return html`<p class="notice">${text} <a href="#/">${translate("toOverview")}</a></p>`;
 }
 
 function Title() {
-  const place = watchedPlace.value;
-  const told = envs.value;
-  const states = (told?.envs ?? []).map(stateOf);
-  const worst = SENSOR_STATES.find((state) => states.includes(state)) ?? "empty";
+  const entry = watchedStorehouse.value;
+  const newest = envs.value;
   return html`<div class="title">
     <div class="names">
-      <p class="crumbs"><a href="#/">${say("storehouses")}</a> <span aria-hidden="true">›</span> <bdi>${place?.org_name}</bdi></p>
-      <h1><bdi>${place?.storehouse.store_house_name ?? (places.value ? route.value.storehouse : "")}</bdi></h1>
+      <p class="crumbs"><a href="#/">${translate("storehouses")}</a> <span aria-hidden="true">›</span> <bdi>${entry?.org_name}</bdi></p>
+      <h1><bdi>${entry?.storehouse.store_house_name ?? (storehouses.value ? route.value.storehouse : "")}</bdi></h1>
     </div>
-    <p class="standing">
-      <${StateMark} state=${worst} />
+    <p class="storehouse-state">
+      <${StateMark} state=${worstState(newest?.envs ?? [])} />
       <span id="as-of">
-        ${told && say("asOf", { time: clock(zone.value, minute.value)(told.time), zone: knownZone(zone.value) })}
+        ${newest && translate("asOf", { time: clock(zone.value, minute.value)(newest.time), zone: usableZone(zone.value) })}
       </span>
     </p>
   </div>`;
@@ -66,11 +64,11 @@ function Tabs() {
   const offered = TABS.filter(
     (tab) => !(tab === "charts" && !offers("queryEnvs")) && !(tab === "rules" && !offers("queryRules")),
   );
-  const places = /** @type {{current: HTMLElement | null}} */ (useRef(null));
+  const tabs = /** @type {{current: HTMLElement | null}} */ (useRef(null));
   useEffect(() => {
-    places.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    tabs.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }, [route.value.tab, offered.length, open]);
-  return html`<nav class="tabs" aria-label=${say("views")} ref=${places}>
+  return html`<nav class="tabs" aria-label=${translate("views")} ref=${tabs}>
     ${offered.map(
       (tab) =>
         html`<a
@@ -78,7 +76,7 @@ function Tabs() {
           href=${toStorehouse(route.value.storehouse, tab)}
           aria-current=${route.value.tab === tab ? "page" : null}
         >
-          ${say(`tab_${tab}`)}${tab === "alarms" && open > 0 && html` <b class="badge">${open}</b>`}
+          ${translate(`tab_${tab}`)}${tab === "alarms" && open > 0 && html` <b class="badge">${open}</b>`}
         </a>`,
     )}
   </nav>`;
@@ -90,14 +88,14 @@ function Tab() {
     case "tiles":
       return html`<${OpenAlarms} /><${Tiles} />`;
     case "plan":
-      return html`<${OpenAlarms} /><${Plan} />`;
+      return html`<${OpenAlarms} /><${FloorPlan} />`;
     case "table":
       return html`<${OpenAlarms} /><${Table} />`;
     case "charts":
       return html`<${Charts} />`;
     case "alarms":
-      return alarm ? html`<${Episode} key=${alarm} id=${alarm} />` : html`<${Alarms} />`;
+      return alarm ? html`<${AlarmDetail} key=${alarm} id=${alarm} />` : html`<${Alarms} />`;
     case "rules":
-      return html`<${Rules} />`;
+      return html`<${RulesPage} />`;
   }
 }

@@ -1,21 +1,21 @@
 // Every sensor as a tile.
 
 import { html } from "htm/preact";
-import { Age } from "../parts/age.js";
-import { LimitBar } from "../parts/limit-bar.js";
-import { Spark } from "../parts/spark.js";
-import { StateMark } from "../parts/state.js";
-import { Trend } from "../parts/trend.js";
-import { recent } from "../data/recent.js";
+import { Age } from "../components/age.js";
+import { LimitBar } from "../components/limit-bar.js";
+import { Sparkline } from "../components/sparkline.js";
+import { StateMark } from "../components/state-mark.js";
+import { Trend } from "../components/trend.js";
+import { recentReadings } from "../data/recent-readings.js";
+import { ageing, severityOf, stateOf } from "../data/sensor-state.js";
 import { sensorKey, sensorOf } from "../data/sensors.js";
 import { offers } from "../data/socket.js";
-import { ageing, severityOf, stateOf } from "../data/states.js";
 import { minute, now } from "../data/time.js";
-import { envs, zone } from "../data/watch.js";
+import { envs, zone } from "../data/watched-storehouse.js";
 import { route, toStorehouse } from "../route.js";
-import { say } from "../words/say.js";
+import { translate } from "../words/translate.js";
 import { clock } from "../words/times.js";
-import { isSwitch, measured } from "../words/values.js";
+import { isSwitch, valueAndUnit } from "../words/values.js";
 
 /** @import { Env } from "../contract.js" */
 
@@ -23,15 +23,15 @@ const HOUR = 3_600_000; // milliseconds
 
 export function Tiles() {
   const all = envs.value?.envs ?? [];
-  if (all.length === 0) return html`<p class="notice">${say("noReadings")}</p>`;
-  return html`<ul class="tiles" aria-label=${say("readings")}>
+  if (all.length === 0) return html`<p class="notice">${translate("noReadings")}</p>`;
+  return html`<ul class="tiles" aria-label=${translate("readings")}>
     ${all.map((env) => html`<${Tile} key=${sensorKey(env)} env=${env} />`)}
   </ul>`;
 }
 
 /** @param {{env: Env}} props */
 export function Tile({ env }) {
-  const { value, unit } = measured(env.metric, env.value, env.unit);
+  const { value, unit } = valueAndUnit(env.metric, env.value, env.unit);
   const limits = sensorOf(env)?.limits;
   return html`<li class="tile" data-state=${stateOf(env)} data-quality=${env.quality} data-ageing=${ageing(env)}>
     <${Name} env=${env} />
@@ -59,10 +59,9 @@ export function Name({ env }) {
 /** Its worst alarm and its quality: an alarm of an old reading is both. @param {{env: Env}} props */
 export function Marks({ env }) {
   const severity = severityOf(env);
-  const quality = { good: "good", stale: "stale", bad: "bad" }[env.quality];
   return html`
     ${severity && html`<${StateMark} state=${severity} />`}
-    ${(env.quality !== "good" || !severity) && html`<${StateMark} state=${quality} />`}
+    ${(env.quality !== "good" || !severity) && html`<${StateMark} state=${env.quality} />`}
   `;
 }
 
@@ -70,8 +69,8 @@ export function Marks({ env }) {
 function RecentSpark({ env }) {
   if (isSwitch(env.metric, env.unit)) return null;
   const start = now.peek() - HOUR;
-  const points = recent(env).value.map(
+  const points = recentReadings(env).value.map(
     ([time, value]) => /** @type {[number, number]} */ ([Math.max(0, (time - start) / HOUR), value]),
   );
-  return html`<${Spark} points=${points} />`;
+  return html`<${Sparkline} points=${points} />`;
 }

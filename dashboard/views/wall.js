@@ -1,17 +1,18 @@
-// The wall: one storehouse after the other, large, for days.
+// The wall: one storehouse after the other, large, for a screen that runs for days.
 
 import { signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { useEffect } from "preact/hooks";
-import { Glyph, StateMark } from "../parts/state.js";
-import { places, rank, worstFirst } from "../data/places.js";
+import { Glyph, StateMark } from "../components/state-mark.js";
 import { keepRunning } from "../data/keep-running.js";
+import { stateOf, worstState } from "../data/sensor-state.js";
 import { sensorKey } from "../data/sensors.js";
-import { SENSOR_STATES, stateOf } from "../data/states.js";
+import { SENSOR_STATES, compareStorehouseStates } from "../data/severity.js";
+import { storehouses, worstFirst } from "../data/storehouses.js";
 import { now } from "../data/time.js";
-import { activeAlarms, envs, follow, watchedPlace, zone } from "../data/watch.js";
+import { activeAlarms, envs, watchStorehouse, watchedStorehouse, zone } from "../data/watched-storehouse.js";
 import { route } from "../route.js";
-import { say } from "../words/say.js";
+import { translate } from "../words/translate.js";
 import { timeOfDay } from "../words/times.js";
 import { List } from "./alarms.js";
 import { Tile } from "./tiles.js";
@@ -21,7 +22,7 @@ const STAY_WORSE = 24_000; // milliseconds; where something is wrong, people wan
 const TILES = 12;
 const ALARMS = 4;
 
-/** Whose turn it is. */
+/** The number of the storehouse that is shown. */
 const turn = signal(0);
 
 export function Wall() {
@@ -33,33 +34,31 @@ export function Wall() {
   const all = worstFirst.value ?? [];
   // An address that names one storehouse keeps the wall on it.
   const fixed = route.value.page === "storehouse" ? route.value.storehouse : null;
-  const place = fixed === null ? all[turn.value % Math.max(1, all.length)] : undefined;
-  const id = fixed ?? place?.storehouse.store_house_id ?? null;
-  useEffect(() => follow(id), [id]);
+  const entry = fixed === null ? all[turn.value % Math.max(1, all.length)] : undefined;
+  const id = fixed ?? entry?.storehouse.store_house_id ?? null;
+  useEffect(() => watchStorehouse(id), [id]);
   useEffect(() => {
     if (fixed !== null || all.length < 2) return undefined;
-    const stay = place && rank(place.storehouse.state) < rank("good") ? STAY_WORSE : STAY;
-    const timer = setTimeout(() => (turn.value = (turn.peek() + 1) % all.length), stay);
+    const isWorse = entry && compareStorehouseStates(entry.storehouse.state, "good") < 0;
+    const timer = setTimeout(() => (turn.value = (turn.peek() + 1) % all.length), isWorse ? STAY_WORSE : STAY);
     return () => clearTimeout(timer);
   }, [turn.value, all.length, fixed]);
   return html`<main class="wall-page">
-    <${Head} />
+    <${WallHeader} />
     <${Readings} />
     ${activeAlarms.value.length > 0 && html`<${List} alarms=${activeAlarms.value.slice(0, ALARMS)} />`}
     <${Strip} current=${id} />
   </main>`;
 }
 
-function Head() {
-  const place = watchedPlace.value;
-  const states = (envs.value?.envs ?? []).map(stateOf);
-  const worst = SENSOR_STATES.find((state) => states.includes(state)) ?? "empty";
+function WallHeader() {
+  const entry = watchedStorehouse.value;
   return html`<header class="wall-head">
     <div>
-      <p><bdi>${place?.org_name}</bdi></p>
-      <h1><bdi>${place?.storehouse.store_house_name ?? say("loading")}</bdi></h1>
+      <p><bdi>${entry?.org_name}</bdi></p>
+      <h1><bdi>${entry?.storehouse.store_house_name ?? translate("loading")}</bdi></h1>
     </div>
-    ${envs.value && html`<${StateMark} state=${worst} />`}
+    ${envs.value && html`<${StateMark} state=${worstState(envs.value.envs)} />`}
     <time class="wall-clock">${timeOfDay(zone.value, now.value)}</time>
   </header>`;
 }
@@ -67,7 +66,7 @@ function Head() {
 function Readings() {
   const all = envs.value?.envs ?? [];
   const worstFirstTiles = all.toSorted(
-    (one, other) => SENSOR_STATES.indexOf(stateOf(one)) - SENSOR_STATES.indexOf(stateOf(other)),
+    (first, second) => SENSOR_STATES.indexOf(stateOf(first)) - SENSOR_STATES.indexOf(stateOf(second)),
   );
   const shown = new Set(worstFirstTiles.slice(0, TILES));
   return html`<ul class="tiles">
@@ -77,8 +76,8 @@ function Readings() {
 
 /** All storehouses, so that the one that is shown hides none of the others. @param {{current: unknown}} props */
 function Strip({ current }) {
-  return html`<ul class="wall-strip" aria-label=${say("storehouses")}>
-    ${(places.value ?? []).map(
+  return html`<ul class="wall-strip" aria-label=${translate("storehouses")}>
+    ${(storehouses.value ?? []).map(
       ({ storehouse }) => html`<li
         key=${storehouse.store_house_id}
         data-state=${storehouse.state}

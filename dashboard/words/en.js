@@ -1,4 +1,4 @@
-// Every word a person reads, in English. The keys are those of zh.js.
+// Every word on the page, in English; those of metrics are in data/metrics.js. The keys are those of zh.js.
 
 export const EN = {
   otherLanguage: "中文",
@@ -14,12 +14,12 @@ export const EN = {
   cancel: "Cancel",
   any: "All",
 
-  trouble_connecting: "Connecting…",
-  trouble_connecting_advice: "",
-  trouble_lost: "No connection to the server.",
-  trouble_lost_advice: "What you see is not current. Trying again…",
-  trouble_stale: "The server cannot reach its database.",
-  trouble_stale_advice: "What you see is not current.",
+  outage_connecting: "Connecting…",
+  outage_connecting_advice: "",
+  outage_lost: "No connection to the server.",
+  outage_lost_advice: "What you see is not current. Trying again…",
+  outage_stale: "The server cannot reach its database.",
+  outage_stale_advice: "What you see is not current.",
   notCurrent: "Not current",
 
   loading: "Asking the server…",
@@ -76,25 +76,6 @@ export const EN = {
   column_value: "Value",
   column_limits: "Limits",
   column_time: "Time",
-
-  metric_temperature: "Temperature",
-  metric_humidity: "Humidity",
-  metric_light: "Light",
-  metric_co2: "CO₂",
-  metric_pm25: "PM2.5",
-  metric_pressure: "Pressure",
-  metric_smoke: "Smoke",
-  metric_door: "Door",
-  metric_water: "Water",
-  metric_power: "Power",
-  smoke_0: "No smoke",
-  smoke_1: "Smoke",
-  door_0: "Closed",
-  door_1: "Open",
-  water_0: "Dry",
-  water_1: "Water",
-  power_0: "No power",
-  power_1: "Power on",
 
   openAlarmsTitle: "Open alarms",
   allOpenAlarms: "All {count} open alarms",

@@ -1,6 +1,6 @@
 // Ages, spans and times as a person reads them.
 
-import { languageTag, say } from "./say.js";
+import { languageTag, translate } from "./translate.js";
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
@@ -8,7 +8,7 @@ const DAY = 24 * HOUR;
 
 /** @param {number} seconds */
 export function age(seconds) {
-  if (seconds < 1) return say("now"); // our clock and a sensor's may differ a little
+  if (seconds < 1) return translate("now"); // our clock and a sensor's may differ a little
   const [count, unit] = inUnits(seconds);
   return relative().format(-count, unit);
 }
@@ -81,7 +81,7 @@ export function day(zone, instant, now) {
  * @param {Intl.DateTimeFormatOptions} parts
  */
 export function local(zone, parts) {
-  return formatter("time", { ...parts, timeZone: knownZone(zone) }, Intl.DateTimeFormat);
+  return formatter("time", { ...parts, timeZone: usableZone(zone) }, Intl.DateTimeFormat);
 }
 
 function relative() {
@@ -112,14 +112,14 @@ const zones = new Map();
  * The zone, or UTC where the browser does not know it.
  * @param {string} zone
  */
-export function knownZone(zone) {
-  const known = zones.get(zone) ?? tried(zone);
-  zones.set(zone, known);
-  return known;
+export function usableZone(zone) {
+  const usable = zones.get(zone) ?? zoneOrUtc(zone);
+  zones.set(zone, usable);
+  return usable;
 }
 
 /** @param {string} zone */
-function tried(zone) {
+function zoneOrUtc(zone) {
   try {
     new Intl.DateTimeFormat("en", { timeZone: zone });
     return zone;

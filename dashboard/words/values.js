@@ -1,64 +1,51 @@
 // Values as a person reads them.
 
-import { known, languageTag, named, say } from "./say.js";
-
-/** How each metric is written. The unit is for where the server names none. */
-const METRICS = /** @type {Record<string, {decimals: number, unit: string}>} */ ({
-  temperature: { decimals: 1, unit: "°C" },
-  humidity: { decimals: 1, unit: "%" },
-  light: { decimals: 0, unit: "lx" },
-  co2: { decimals: 0, unit: "ppm" },
-  pm25: { decimals: 0, unit: "µg/m³" },
-  pressure: { decimals: 1, unit: "hPa" },
-  power: { decimals: 2, unit: "" }, // in kW; where it has no unit it is a switch
-});
-
-/** The names of switches: each is a word for 0 and one for 1. */
-const SWITCHES = ["smoke", "door", "water", "power"];
+import { METRICS } from "../data/metrics.js";
+import { language, languageTag } from "./translate.js";
 
 /** @param {string} metric */
 export function metricName(metric) {
-  return named("metric", metric);
+  return METRICS.get(metric)?.name[language.value] ?? metric;
 }
 
 /**
  * @param {string} metric
- * @param {string | null} [unit]
+ * @param {string} [unit]
  */
 export function isSwitch(metric, unit) {
-  return !unit && SWITCHES.includes(metric);
+  return !unit && METRICS.get(metric)?.kind === "switch";
 }
 
 /**
  * @param {string} metric
- * @param {string | null} [unit]
+ * @param {string} [unit] undefined where it is not known
  */
 export function unitOf(metric, unit) {
-  return unit ?? METRICS[metric]?.unit ?? "";
+  return unit ?? METRICS.get(metric)?.unit ?? "";
 }
 
 /**
  * A value in two parts, for the unit is written smaller. A switch is a word and has no unit.
  * @param {string} metric
  * @param {number | null} value
- * @param {string | null} [unit]
+ * @param {string} [unit]
  * @returns {{value: string, unit: string}}
  */
-export function measured(metric, value, unit) {
+export function valueAndUnit(metric, value, unit) {
   if (value === null) return { value: "—", unit: "" };
-  const position = `${metric}_${value}`;
-  if (isSwitch(metric, unit) && known(position)) return { value: say(position), unit: "" };
-  return { value: number(value, METRICS[metric]?.decimals), unit: unitOf(metric, unit) };
+  const term = isSwitch(metric, unit) ? METRICS.get(metric)?.switchWords?.[value] : undefined;
+  if (term) return { value: term[language.value], unit: "" };
+  return { value: formatNumber(value, METRICS.get(metric)?.decimals), unit: unitOf(metric, unit) };
 }
 
 /**
  * The same in one piece, for a sentence.
  * @param {string} metric
  * @param {number | null} value
- * @param {string | null} [unit]
+ * @param {string} [unit]
  */
-export function inWords(metric, value, unit) {
-  const parts = measured(metric, value, unit);
+export function formatValue(metric, value, unit) {
+  const parts = valueAndUnit(metric, value, unit);
   return parts.unit ? `${parts.value}\u202f${parts.unit}` : parts.value;
 }
 
@@ -69,7 +56,7 @@ const formats = new Map();
  * @param {number} value
  * @param {number} [decimals] as many as needed, up to three, for a metric of the site's own
  */
-export function number(value, decimals) {
+export function formatNumber(value, decimals) {
   const key = `${languageTag.value} ${decimals}`;
   const format =
     formats.get(key) ??

@@ -1,4 +1,4 @@
-// Every word a person reads, in Chinese. The keys are those of en.js.
+// Every word on the page, in Chinese; those of metrics are in data/metrics.js. The keys are those of en.js.
 
 /** @satisfies {Record<keyof typeof import("./en.js").EN, string>} */
 export const ZH = {
@@ -15,12 +15,12 @@ export const ZH = {
   cancel: "取消",
   any: "全部",
 
-  trouble_connecting: "正在连接…",
-  trouble_connecting_advice: "",
-  trouble_lost: "与服务器的连接已断开。",
-  trouble_lost_advice: "所示内容不是最新的。正在重试…",
-  trouble_stale: "服务器无法访问数据库。",
-  trouble_stale_advice: "所示内容不是最新的。",
+  outage_connecting: "正在连接…",
+  outage_connecting_advice: "",
+  outage_lost: "与服务器的连接已断开。",
+  outage_lost_advice: "所示内容不是最新的。正在重试…",
+  outage_stale: "服务器无法访问数据库。",
+  outage_stale_advice: "所示内容不是最新的。",
   notCurrent: "非最新",
 
   loading: "正在向服务器查询…",
@@ -77,25 +77,6 @@ export const ZH = {
   column_value: "数值",
   column_limits: "限值",
   column_time: "时间",
-
-  metric_temperature: "温度",
-  metric_humidity: "湿度",
-  metric_light: "照度",
-  metric_co2: "二氧化碳",
-  metric_pm25: "PM2.5",
-  metric_pressure: "压力",
-  metric_smoke: "烟雾",
-  metric_door: "门",
-  metric_water: "水浸",
-  metric_power: "电力",
-  smoke_0: "无烟",
-  smoke_1: "有烟",
-  door_0: "关闭",
-  door_1: "打开",
-  water_0: "无水",
-  water_1: "有水",
-  power_0: "断电",
-  power_1: "供电正常",
 
   openAlarmsTitle: "未解除的报警",
   allOpenAlarms: "全部 {count} 条未解除的报警",

@@ -1,4 +1,4 @@
-"""Alembic's entry: it is called from `database.migrate`, which hands over the connection."""
+"""Alembic's entry: it is called from `db.migrate.migrate`, which hands over the connection."""
 
 from alembic import context
 

@@ -66,6 +66,8 @@ def shipped(port: int, servers: Sequence[int]) -> str:
     site, count = re.subn(r"(?<=listen )80;", f"{HOST}:{port};", SHIPPED.read_text())
     assert count == 1, "it listens once"
     line = r"( +server 127\.0\.0\.1:)\d+( .*\n)"
-    site, count = re.subn(f"(?:{line})+", lambda found: "".join(f"{found[1]}{one}{found[2]}" for one in servers), site)
+    site, count = re.subn(
+        f"(?:{line})+", lambda match: "".join(f"{match[1]}{server}{match[2]}" for server in servers), site
+    )
     assert count == 1, "its servers stand together"
     return site

@@ -1,0 +1,71 @@
+"""Which alarm rules a user with restricted visibility may see and edit. Pure."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from ask.answers import Data, Id, Rules
+from errors import Forbidden, NotFound
+
+
+class RuleScope(NamedTuple):
+    """The storehouses that a user sees, their sensors and the names of these; ids as text."""
+
+    storehouses: frozenset[str]
+    sensors: frozenset[str]
+    sensor_names: frozenset[str]
+
+    def may_see(self, rule: Data) -> bool:
+        """Whether the rule is about something the user sees, or about the whole site."""
+        store_house_id = _scope(rule, "store_house_id")
+        if store_house_id is not None:
+            return store_house_id in self.storehouses
+        sensor_id, sensor_name = _scope(rule, "sensor_id"), _scope(rule, "sensor_name")
+        sees_sensor = sensor_id is None or sensor_id in self.sensors
+        return sees_sensor and (sensor_name is None or sensor_name in self.sensor_names)
+
+    def may_edit(self, rule: Data) -> bool:
+        """Whether the rule names a storehouse that the user sees."""
+        return _scope(rule, "store_house_id") in self.storehouses
+
+
+def restricted(rules: Rules, scope: RuleScope) -> Rules:
+    """Return the rules, their changes and the maintenance without what the user may not see."""
+    changes = [
+        msgspec.structs.replace(change, before=_visible(change.before, scope), after=_visible(change.after, scope))
+        for change in rules.changes
+    ]
+    return msgspec.structs.replace(
+        rules,
+        rules=_visible(rules.rules, scope),
+        changes=[change for change in changes if change.before != change.after],
+        maintenance=[
+            maintenance for maintenance in rules.maintenance if str(maintenance.store_house_id) in scope.storehouses
+        ],
+    )
+
+
+def merged(before: Sequence[Data], wanted: Sequence[Data], scope: RuleScope) -> list[Data]:
+    """Return all rules after the user has saved those `wanted`, which replace the rules that the user may edit.
+
+    Other visible rules may be among those wanted if they are unchanged. Raises `Forbidden`, `NotFound`.
+    """
+    kept = [rule for rule in before if not scope.may_edit(rule)]
+    for rule in wanted:
+        if scope.may_edit(rule) or (scope.may_see(rule) and rule in kept):
+            continue
+        store_house_id = rule.get("scope", {}).get("store_house_id")
+        if store_house_id is not None:
+            raise NotFound(f"there is no storehouse {store_house_id!r}", "rules")
+        raise Forbidden("a rule that names no storehouse is for those to change who see all of them", "rules")
+    return kept + [rule for rule in wanted if scope.may_edit(rule)]
+
+
+def _visible(rules: Iterable[Data], scope: RuleScope) -> list[Data]:
+    return [rule for rule in rules if scope.may_see(rule)]
+
+
+def _scope(rule: Data, key: str) -> str | None:
+    scope_id: Id | None = rule.get("scope", {}).get(key)
+    return None if scope_id is None else str(scope_id)

@@ -1,0 +1,285 @@
+"""Builds every part of the server, starts them, and stops them in reverse.
+
+This is the one place that knows all parts. Tests and benchmarks use `serving` too.
+"""
+
+import asyncio
+import logging
+import signal
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import socketio
+import sqlalchemy as sa
+import tornado.routing
+
+import alarms.rules
+import dashboard.pages
+import demo.live
+import demo.rules
+import globals
+import record.journal
+import web.endpoints
+import web.login
+from access.audit_writer import AuditWriter
+from access.authenticator import Authenticator
+from access.connection import Connections
+from access.guard import AnswerGuard, PushGuard
+from access.policy import build_policy
+from access.policy_reload import PolicyReload
+from access.revalidation import Revalidation
+from alarm_service.actions import AlarmActions
+from alarm_service.alarm_tests import AlarmTestRunner
+from alarm_service.journal_follower import JournalFollower
+from alarm_service.judge_input import JudgeInput
+from alarm_service.judge_loop import JudgeLoop
+from alarm_service.judge_store import JudgeStore
+from alarm_service.preview_pool import PreviewPool
+from alarm_service.rule_actions import RuleActions
+from alarm_service.rules_in_force import RulesInForce
+from alarm_service.site_alarms import LEASE, SiteAlarms
+from alarms.rules import Rule
+from app import gc_tuning
+from app.background import background_task
+from app.databases import Databases, find_subjects, in_thread, prepare
+from app.http import Listener, create_manager, serve_http
+from ask import Ask
+from ask.answers import Alarm
+from ask.journal import Transition
+from common import clock
+from db.database import Database
+from errors import UsageError
+from live.directory import Directory
+from live.heartbeat import Heartbeat
+from live.newest import Newest
+from live.overview_feed import OverviewFeed
+from live.owner_checked_source import OwnerCheckedSource
+from live.poller import Poller
+from live.rollups import Rollups
+from live.source import create_source
+from live.storehouse_feed import StorehouseFeed
+from notify.notifier import Notifier
+from notify.sender import Sender
+from record.audit import Entry
+from server import BrowserNamespace, Services, socket_server
+from settings import Settings, Source
+from transport.redis_manager import LibraryRedisManager, RedisManager
+from web.health import Health
+from web.prometheus import Metrics, MetricSources
+
+log = logging.getLogger(__name__)
+
+
+class RunningServer(NamedTuple):
+    """A running server, and the parts that tell how it is doing."""
+
+    url: str
+    sio: socketio.AsyncServer
+    services: Services
+    namespace: BrowserNamespace
+    poller: Poller
+    pages: Sequence[tornado.routing.Rule]
+
+
+async def serve(settings: Settings, origin: Source, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; raises `UsageError` where that cannot begin."""
+    stop = asyncio.Event()
+    this_task = asyncio.current_task()
+    assert this_task is not None  # noqa: S101 - this is a coroutine
+    _on_signals(this_task.cancel)
+    async with serving(settings, origin, port) as running:
+        _on_signals(stop.set)
+        print(f"Storewatch: {running.url}", flush=True)
+        await stop.wait()
+        log.info("stopping")
+
+
+def _on_signals(callback: Callable[[], object]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, callback)
+
+
+@asynccontextmanager
+async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterator[RunningServer]:
+    """Build all parts, run them for the length of a block, and stop them in reverse; raises `UsageError`."""
+    async with AsyncExitStack() as stack:
+        # Sockets and databases
+        listener = Listener.open(settings, origin, port)
+        stack.callback(listener.close)
+        await in_thread(prepare, settings, origin)
+        databases = Databases.open(settings, stack)
+        state, state_writer = databases.state, databases.state_writer
+        subjects = await in_thread(find_subjects, databases.slow_questions, origin)
+        in_force = RulesInForce(await in_thread(configured_rules, settings, origin), settings.own_alarms.default_rules)
+        process_id = uuid.uuid4().hex
+
+        # Who may come in, and who is connected
+        metrics = Metrics()
+        clients = globals.clients
+        authenticator = Authenticator(build_policy(settings.restricted, origin), clock.now)
+        stack.callback(authenticator.stop)
+        audit = AuditWriter(state_writer, clock.now)
+        audit.enqueue_if_changed(Entry("access_changed", "", "", after=authenticator.policy.audit_summary()))
+        manager = create_manager(settings)
+        sio = socket_server(settings, manager)
+        connections = Connections(sio, clients)
+
+        # From readings to browsers
+        ask = Ask(databases.questions, databases.slow_questions, subjects, clock.now, state, metrics.time_query)
+        newest = Newest()
+        push_guard = PushGuard(newest)
+        storehouse_feed = StorehouseFeed(newest, manager.push, clients, clock.now, push_guard, connections.caller)
+        directory = Directory(
+            ask, newest, clock.now, storehouse_feed.storehouses_changed, lambda: authenticator.restricted
+        )
+        guard = AnswerGuard(ask, push_guard, newest, directory.refresh_owners)
+        overview_feed = OverviewFeed(
+            ask,
+            newest,
+            manager.push,
+            clock.now,
+            lambda: storehouse_feed.stale,
+            directory.refresh_owners,
+            push_guard,
+        )
+        readings = OwnerCheckedSource(create_source(ask, clock.now), directory.refresh_owners)
+
+        # Alarms
+        async def push_transitions(transitions: Sequence[Transition]) -> None:
+            metrics.count_transitions(transitions)
+            await storehouse_feed.push_alarms(transitions)
+            await overview_feed.add_transitions(transitions)
+
+        journal = JournalFollower(state, settings.poll_interval, push_transitions, directory.refresh_owners)
+        notifier = _notifier(settings, state_writer, newest, process_id)
+        on_alarms = notifier.write_notices if notifier else _notify_nobody
+        judge_loop = JudgeLoop(
+            JudgeInput(ask, newest, readings, lambda: create_source(ask, clock.now)),
+            JudgeStore(state_writer, process_id, clock.now, in_force, on_alarms),
+            journal,
+            in_force,
+            clock.now,
+        )
+        rollups = Rollups(databases.rollups, process_id) if databases.rollups else None
+        site_alarms = SiteAlarms(ask, state_writer, journal, process_id, settings.poll_interval)
+        test_alarms = AlarmTestRunner(state_writer, on_alarms, clock.now, LEASE, process_id)
+        previews = PreviewPool(ask, state_writer, settings.sensor_database, clock.now, in_force)
+        stack.callback(previews.stop)
+
+        # The poller, and what follows each tick
+        async def ticked(answered: bool) -> None:
+            judge_loop.ticked(answered)
+            await storehouse_feed.ticked(answered)
+            await overview_feed.push()
+
+        async def database_lost() -> None:
+            await storehouse_feed.database_lost()
+            await overview_feed.push()
+
+        poller = Poller(readings, settings.poll_interval, ticked, database_lost, metrics.ticks.time)
+        poller.subscribe(storehouse_feed.add_readings)
+        poller.subscribe(directory.check_sensors)
+        poller.subscribe(judge_loop.enqueue)
+
+        async def heartbeat_changed(answering: bool) -> None:
+            if not answering:
+                judge_loop.ticked(False)
+                await database_lost()
+            # After a loss too: a tick that was answered just before it must not have the last word.
+            poller.wake()
+
+        heartbeat = Heartbeat(databases.heartbeat, [databases.questions, databases.slow_questions], heartbeat_changed)
+
+        # Events and pages
+        services = Services(
+            settings=settings,
+            authenticator=authenticator,
+            connections=connections,
+            guard=guard,
+            audit=audit,
+            clients=clients,
+            ask=ask,
+            newest=newest,
+            directory=directory,
+            storehouse_feed=storehouse_feed,
+            overview_feed=overview_feed,
+            journal=journal,
+            alarm_actions=AlarmActions(ask, state_writer, journal, on_alarms),
+            rule_actions=RuleActions(ask, state_writer, guard, clock.now, in_force),
+            previews=previews,
+        )
+        namespace = BrowserNamespace(services)
+        sio.register_namespace(namespace)
+        revalidation = Revalidation(authenticator, connections, namespace.caller_changed, namespace.end)
+        judge = judge_loop if settings.own_alarms.judge else None
+        redis = manager if isinstance(manager, RedisManager | LibraryRedisManager) else None
+        health = Health(databases.questions, poller, redis, judge)
+        metrics.collect_from(
+            MetricSources(
+                clients, namespace, sio.rejections, audit.counts, manager, poller, overview_feed, judge, health
+            )
+        )
+
+        # Start
+        policy_reload = PolicyReload(authenticator, origin.path, audit.enqueue_if_changed) if origin.path else None
+        await readings.start_at_end()
+        await directory.refresh()
+        await journal.start()
+        storehouse_feed.cursor = journal.cursor
+        open_steps = await state.run(record.journal.open_steps)
+        await overview_feed.load(step.alarm for step in open_steps.values())
+        if rollups is not None:
+            poller.subscribe(rollups.consume)  # from here on: what came before, the rollups read themselves
+        jobs: dict[str, Callable[[], Coroutine[Any, Any, None]] | None] = {
+            "audit writer": audit.run,  # stops last: every other part may have an entry for it
+            "heartbeat": heartbeat.run,
+            "poller": poller.run,
+            "directory": directory.run,
+            "journal follower": journal.run,
+            "site alarms": site_alarms.run,
+            "judge": judge.run if judge else None,  # stops before the site alarms, which release the lease
+            "test alarms": test_alarms.run,
+            "overview feed": overview_feed.run,
+            "slow clients": manager.close_stuck_clients,
+            "revalidation": revalidation.run,
+            "rollups": rollups.run if rollups else None,
+            "notifier": notifier.run if notifier else None,
+            "redis": redis.listen if redis else None,
+            "policy reload": policy_reload.run if policy_reload else None,
+            "demo": partial(demo.live.run, settings.sensor_database) if settings.is_demo else None,
+        }
+        for name, job in jobs.items():
+            if job is not None:
+                await stack.enter_async_context(background_task(name, job()))
+        pages = [
+            *web.endpoints.routes(health, metrics, authenticator),
+            *web.login.routes(authenticator, audit),
+            *dashboard.pages.routes(partial(web.login.redirect_to_login, authenticator)),
+        ]
+        await stack.enter_async_context(serve_http(listener, sio, manager, pages, settings))
+        gc_tuning.tune()
+        yield RunningServer(listener.url, sio, services, namespace, poller, pages)
+
+
+def configured_rules(settings: Settings, origin: Source) -> list[Rule]:
+    """Return the alarm rules of the settings, else those of the demo; raises `UsageError` where one is wrong."""
+    if settings.is_demo and not settings.rules:
+        return demo.rules.rules(settings.sensor_database)
+    try:
+        return alarms.rules.parse(settings.rules)
+    except ValueError as error:
+        raise UsageError(f"{origin.where('rules')}: {error}; docs/settings.md tells what there is") from None
+
+
+def _notifier(settings: Settings, state: Database, newest: Newest, process_id: str) -> Notifier | None:
+    """Return the notifier; None where the settings name nobody to notify."""
+    if settings.notify is None:
+        return None
+    return Notifier(settings.notify, state, newest, Sender(), clock.now, LEASE, process_id)
+
+
+def _notify_nobody(_connection: sa.Connection, _alarms: Sequence[Alarm]) -> None:
+    pass

@@ -1,0 +1,230 @@
+"""The mapping of a site's own tables to our subjects, checked against the database.
+
+A field that is not mapped is looked up under our name. What is wrong is reported with its key in the settings.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from ask.subjects import FIELDS, Subject, Subjects, our_subjects
+from common.time_zones import zone
+from db.database import reason
+from db.dialects import dialect_for, dialect_of
+from db.types import Instant
+from errors import UsageError
+from settings import Database, DatabaseMap, ReadingMap, Source, SubjectMap, duration
+
+TIMES = {"time", "raised", "cleared"}
+TIME_TEXT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d(\.\d+)?)?")
+"""The only texts that sort as times do; MySQL's 0000-00-00 comes out as such a text."""
+SAMPLE = 100
+"""Rows whose times are checked: some of them may be wrong without the column being so."""
+REFERENCES = (
+    ("storehouse", "organisation", "org_id"),
+    ("sensor", "storehouse", "store_house_id"),
+    ("reading", "sensor", "sensor_id"),
+    ("alarm", "sensor", "sensor_id"),
+    ("alarm", "storehouse", "store_house_id"),
+)
+"""Which subject refers to which other one, by which id."""
+IDS = {"org_id", "store_house_id", "sensor_id", "reading_id", "alarm_id"}
+
+
+class MappingError(Exception):
+    """A mapping that does not fit the database; `key` is its place in the settings."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+        self.message = message
+
+
+def subjects_of(settings: Database, source: Source, connection: sa.Connection) -> Subjects:
+    """Return the subjects of the database; raises `UsageError` at the first mapping that does not fit it."""
+    if settings.map is None:
+        return our_subjects(dialect_for(settings))
+    try:
+        subjects: dict[str, Any] = {name: mapped_subject(name, settings.map, connection) for name in FIELDS}
+        check_references(subjects, settings)
+    except MappingError as error:
+        raise UsageError(f"{source.where(error.key)}: {error.message}") from None
+    except sa.exc.DBAPIError as error:
+        raise UsageError(f"database: cannot read {settings!r}: {reason(error)}") from None
+    return Subjects(**subjects, ours=False)
+
+
+def mapped_subject(name: str, maps: DatabaseMap, connection: sa.Connection) -> Subject | None:
+    """Return a site's subject, checked against the database; None for one that the site does not have and need not.
+
+    Raises `MappingError`.
+    """
+    mapping: SubjectMap | None = getattr(maps, name)
+    if mapping is None and name == "alarm":
+        return None
+    mapping = mapping or SubjectMap()
+    return _SubjectMapper(name, mapping, connection).subject()
+
+
+def check_references(subjects: Mapping[str, Subject | None], settings: Database) -> None:
+    """Raise `MappingError` where subjects, each right in itself, do not fit together; missing ones are left out."""
+    if dialect_for(settings).declares_types:  # otherwise an empty table does not tell the type of its ids
+        for name, other_name, key in REFERENCES:
+            subject, other = subjects.get(name), subjects.get(other_name)
+            if subject and other and subject.has(key) and subject.is_text(key) != other.is_text(key):
+                raise MappingError(
+                    f"database.map.{name}",
+                    f"{key} is {'text' if subject.is_text(key) else 'a number'} here, and not so in {other_name}: they "
+                    "never meet; let one of them be an expression, with CAST(... AS CHAR) or CAST(... AS SIGNED)",
+                )
+    sensor, reading = subjects.get("sensor"), subjects.get("reading")
+    if sensor and reading and reading.has("metric") and not sensor.has("metric"):
+        raise MappingError(
+            "database.map.sensor",
+            "the readings tell their metric, so each sensor needs one: map it, or list each sensor with each of its "
+            "metrics by an sql",
+        )
+
+
+class _SubjectMapper:
+    """Maps one subject, and checks the mapping part by part so that an error names the part."""
+
+    def __init__(self, name: str, mapping: SubjectMap, connection: sa.Connection) -> None:
+        self.name = name
+        self.mapping = mapping
+        self.connection = connection
+        self.dialect = dialect_of(connection)
+        self.key = f"database.map.{name}"
+        self.wide: Mapping[str, str] = mapping.wide if isinstance(mapping, ReadingMap) else {}
+        self.tz = self._zone()
+
+    def subject(self) -> Subject:
+        self._check_fields()
+        origin, theirs = self._origin()
+        columns = [*self._columns(origin, theirs), *self._wide_columns(theirs)]
+        relation = sa.select(*columns).select_from(origin).subquery(self.name)
+        if self.name == "alarm" and not {"store_house_id", "sensor_id"} & set(relation.c.keys()):
+            raise MappingError(self.key, "say in columns what store_house_id, or else sensor_id, is called")
+        type_codes = self._type_codes(relation)
+        string_ids = self._string_ids(relation, type_codes)
+        self._check_times(relation, type_codes)
+        late_window = duration(self.mapping.late_window) if isinstance(self.mapping, ReadingMap) else timedelta()
+        wide = {metric: _wide_label(metric) for metric in self.wide}
+        return Subject(self.name, relation, self.dialect, self.tz, wide, late_window, string_ids)
+
+    def _zone(self) -> ZoneInfo | None:
+        try:
+            return zone(self.mapping.time_zone) if self.mapping.time_zone else None
+        except ValueError as error:
+            raise MappingError(f"{self.key}.time_zone", str(error)) from None
+
+    def _check_fields(self) -> None:
+        for part in ("columns", "expressions"):
+            for name in getattr(self.mapping, part):
+                if name not in FIELDS[self.name]:
+                    fields = ", ".join(FIELDS[self.name])
+                    raise MappingError(f"{self.key}.{part}.{name}", f"{self.name} has no such field; it has {fields}")
+
+    def _origin(self) -> tuple[sa.FromClause, dict[str, str]]:
+        """Return the table or sql of the mapping, and its columns by their names in lower case (MySQL ignores case)."""
+        if self.mapping.sql:
+            # text() would read :name as a parameter. The last line may be a comment: a newline ends it.
+            text = self.mapping.sql.strip().rstrip(";").replace(":", r"\:") + "\n"
+            names = self._names(sa.text(text).columns().subquery("site"), "sql")
+            whole: sa.FromClause = sa.text(text).columns(*(sa.column(name) for name in names)).subquery("site")
+        else:
+            schema, _, table = (self.mapping.table or self.name).rpartition(".")
+            names = self._names(sa.table(table, schema=schema or None), "table")
+            whole = sa.table(table, *(sa.column(name) for name in names), schema=schema or None)
+        return whole, {name.lower(): name for name in names}
+
+    def _names(self, origin: sa.FromClause, part: str) -> list[str]:
+        key = f"{self.key}.{part}" if getattr(self.mapping, part) else self.key
+        return list(self._try(sa.select(sa.text("*")).select_from(origin).limit(0), key).keys())
+
+    def _try(self, statement: sa.Executable, key: str) -> sa.CursorResult[Any]:
+        try:
+            return self.connection.execute(statement)
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            raise MappingError(key, reason(error)) from None
+
+    def _columns(self, origin: sa.FromClause, theirs: dict[str, str]) -> Iterable[sa.ColumnElement[Any]]:
+        for name, required in FIELDS[self.name].items():
+            kind = Instant(self.tz) if name in TIMES else sa.types.NULLTYPE
+            expression = self.mapping.expressions.get(name)
+            if expression is not None:
+                column = sa.type_coerce(sa.literal_column(expression), kind).label(name)
+                self._try(sa.select(column).select_from(origin).limit(0), f"{self.key}.expressions.{name}")
+                yield column
+                continue
+            site_column = self._find(name, theirs, needed=required and not (name == "value" and self.wide))
+            if site_column is not None:
+                yield sa.type_coerce(sa.column(site_column), kind).label(name)
+
+    def _find(self, name: str, theirs: dict[str, str], *, needed: bool) -> str | None:
+        mapped = self.mapping.columns.get(name)
+        site_column = theirs.get((mapped or name).lower())
+        if site_column is not None:
+            return site_column
+        if mapped is not None:
+            raise MappingError(f"{self.key}.columns.{name}", self._no_column(mapped, theirs))
+        if needed:
+            raise MappingError(self.key, f"say in columns what {name} is called; {self._no_column(name, theirs)}")
+        return None
+
+    def _no_column(self, wanted: str, theirs: dict[str, str]) -> str:
+        where = "the sql" if self.mapping.sql else f"table {self.mapping.table or self.name!r}"
+        return f"there is no column {wanted!r} in {where}, which has {', '.join(theirs.values())}"
+
+    def _wide_columns(self, theirs: dict[str, str]) -> Iterable[sa.ColumnElement[Any]]:
+        for metric, mapped in self.wide.items():
+            site_column = theirs.get(mapped.lower())
+            if site_column is None:
+                raise MappingError(f"{self.key}.wide.{metric}", self._no_column(mapped, theirs))
+            yield sa.column(site_column).label(_wide_label(metric))
+
+    def _type_codes(self, relation: sa.FromClause) -> dict[str, Any]:
+        """Return the driver's codes of the columns' types; None for SQLite, where each value has a type."""
+        result = self._try(sa.select(relation).limit(0), self.key)
+        assert result.cursor is not None  # noqa: S101 - a SELECT has one
+        return {name: column[1] for name, column in zip(relation.c.keys(), result.cursor.description, strict=True)}
+
+    def _string_ids(self, relation: sa.FromClause, type_codes: dict[str, Any]) -> frozenset[str]:
+        def execute(statement: sa.Executable) -> sa.CursorResult[Any]:
+            return self._try(statement, self.key)
+
+        names = [name for name in FIELDS[self.name] if name in IDS and name in relation.c]
+        is_text = self.dialect.is_text_id
+        return frozenset(name for name in names if is_text(relation.c[name], type_codes[name], execute))
+
+    def _check_times(self, relation: sa.FromClause, type_codes: dict[str, Any]) -> None:
+        for name in TIMES & set(relation.c.keys()):
+            part = "expressions" if name in self.mapping.expressions else "columns"
+            key = f"{self.key}.{part}.{name}"
+            if self.tz and self.dialect.is_instant(type_codes[name]):
+                raise MappingError(
+                    key, "a TIMESTAMP tells its time in UTC, so time_zone would shift it: leave time_zone out"
+                )
+            raw = sa.type_coerce(relation.c[name], sa.types.NULLTYPE)
+            values = list(self._try(sa.select(raw).where(raw.is_not(None)).limit(SAMPLE), key).scalars())
+            if values and not any(_is_time(value) for value in values):
+                raise MappingError(
+                    key,
+                    f"{str(values[0])!r} is no date and time as the database compares them; let an expression make it "
+                    f"one, such as `expressions: {{{name}: FROM_UNIXTIME(the_column)}}`",
+                )
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, datetime) or (isinstance(value, str) and TIME_TEXT.fullmatch(value) is not None)
+
+
+def _wide_label(metric: str) -> str:
+    # A site may call a metric like one of our own fields: the prefix keeps them apart.
+    return f"metric {metric}"

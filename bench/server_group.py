@@ -1,0 +1,118 @@
+"""Server processes behind nginx with MariaDB and Redis, as the command and `deploy/` start them, and what each uses."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from bench.child import Child, memory_bytes, process_tree, tree_cpu_ns
+from bench.peers import Workspace
+from bench.site import Site
+from tests.services.mariadb import MariaDB
+from tests.services.nginx import Nginx
+from tests.services.redis import Redis
+from tests.serving import StorewatchServer
+
+SLOTS = 2.25
+"""Of nginx for each browser: two, and where only a sixteenth of all is free it closes those that have just come."""
+PARTS = ("server", "nginx", "mariadb", "redis")
+
+
+@dataclass(frozen=True)
+class Services:
+    """What is there before any server, and its site."""
+
+    mariadb: MariaDB
+    redis: Redis
+    site: Site
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Microseconds of CPU by part, in so many seconds."""
+
+    seconds: float
+    cpu_us: Mapping[str, float]
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(
+            self.seconds + other.seconds, {part: used + other.cpu_us[part] for part, used in self.cpu_us.items()}
+        )
+
+
+class Meter:
+    """Reads the CPU that processes and their descendants use, by part, from here on."""
+
+    def __init__(self, pids: Mapping[str, Sequence[int]]) -> None:
+        self.start = time.monotonic()
+        self._pids = pids
+        self._before = self._used()
+
+    def read(self) -> Spent:
+        """Return what was spent until now."""
+        used = self._used()
+        return Spent(time.monotonic() - self.start, {part: used[part] - self._before[part] for part in used})
+
+    def _used(self) -> dict[str, float]:
+        return {part: sum(map(tree_cpu_ns, pids)) / 1000 for part, pids in self._pids.items()}
+
+
+@dataclass(frozen=True)
+class ServerGroup:
+    """Servers that run, with a load generator that reaches them through nginx."""
+
+    servers: Sequence[StorewatchServer]
+    nginx: Nginx
+    services: Services
+    load: Child
+
+    def meter(self) -> Meter:
+        """Start to read what its parts use."""
+        pids = {
+            "server": [server.pid for server in self.servers],
+            "nginx": [self.nginx.pid],
+            "mariadb": [self.services.mariadb.pid],
+            "redis": [self.services.redis.pid],
+        }
+        return Meter(pids)
+
+    def memory_mb(self) -> float:
+        """Return the mean memory of a server process."""
+        return sum(memory_bytes(server.pid) for server in self.servers) / len(self.servers) / 1e6
+
+    def nginx_memory_bytes(self) -> int:
+        """Return the memory of nginx, its workers included."""
+        return sum(memory_bytes(pid) for pid in process_tree(self.nginx.pid))
+
+
+@contextmanager
+def server_group(
+    workspace: Workspace, services: Services, processes: int, interval_s: float, connections: int
+) -> Iterator[ServerGroup]:
+    """Start so many processes that tick every `interval_s` seconds, and an nginx for so many browsers."""
+    settings = {
+        "database": services.site.settings,
+        "redis": services.redis.settings(),
+        "poll_interval": interval_s,
+    }
+    with ExitStack() as running:
+        servers = []
+        for index in range(processes):
+            folder = workspace.folder / f"servers-{processes}-{interval_s:g}-{index}"
+            folder.mkdir()
+            server = StorewatchServer(folder, settings).start()
+            running.callback(server.stop)
+            servers.append(server)
+        nginx = running.enter_context(Nginx([server.port for server in servers], round(SLOTS * connections)))
+        # The time of an `envs` is its first, that of the first sensor's reading the second.
+        load = running.enter_context(workspace.load(nginx.port, "stamp=2", "tabs"))
+        yield ServerGroup(servers, nginx, services, load)
+
+
+def write(site: Site, commits: Sequence[list[int]], rounds: int, round_s: float) -> int:
+    """Commit readings of these sensors, in turns and at a steady pace; return how many."""
+    start = time.monotonic()
+    for turn in range(rounds * len(commits)):
+        time.sleep(max(0.0, start + turn * round_s / len(commits) - time.monotonic()))
+        site.write(commits[turn % len(commits)])
+    return rounds * sum(len(sensors) for sensors in commits)

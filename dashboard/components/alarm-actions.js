@@ -1,0 +1,35 @@
+// The buttons of an alarm, where the server lets the user act.
+
+import { html } from "htm/preact";
+import { useEffect, useState } from "preact/hooks";
+import { Question } from "./dialog.js";
+import { acknowledge, close } from "../data/alarm-actions.js";
+import { isOpen } from "../data/alarm-state.js";
+import { connection, offers, probe } from "../data/socket.js";
+import { may } from "../data/user.js";
+import { translate } from "../words/translate.js";
+
+/** @import { Alarm } from "../contract.js" */
+
+const REASONS = /** @type {const} */ (["reason_faulty", "reason_removed"]);
+
+/** A site's own alarms have no `transition`: its own system handles them. @param {{alarm: Alarm}} props */
+export function AlarmActions({ alarm }) {
+  const [asked, setAsked] = useState(/** @type {"ack" | "close" | null} */ (null));
+  const possible = alarm.transition !== undefined && isOpen(alarm) && may("operate");
+  useEffect(() => {
+    if (!possible || connection.value !== "connected") return;
+    probe("ackAlarm");
+    probe("closeAlarm");
+  }, [possible, connection.value]);
+  const done = () => setAsked(null);
+  if (!possible) return null;
+  return html`<span class="actions">
+    ${offers("ackAlarm") && !alarm.acknowledged && html`<button type="button" onClick=${() => setAsked("ack")}>${translate("acknowledge")}</button>`}
+    ${offers("closeAlarm") && html`<button type="button" onClick=${() => setAsked("close")}>${translate("close")}</button>`}
+    ${asked === "ack" &&
+    html`<${Question} title="acknowledge" label="comment" needed=${false} act=${(/** @type {string} */ text) => acknowledge(alarm, text)} done=${done} />`}
+    ${asked === "close" &&
+    html`<${Question} title="close" label="reason" needed choices=${REASONS} act=${(/** @type {string} */ text) => close(alarm, text)} done=${done} />`}
+  </span>`;
+}

@@ -1,0 +1,69 @@
+"""Writes what people do about the alarms that Storewatch judges: they acknowledge and close them.
+
+As in `record.episodes`, each function writes the step into the journal too, and the caller must hold, or `lock`, the
+lease of the journal.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from alarms.model import ACKNOWLEDGED, CLOSED
+from ask.answers import Alarm
+from ask.episodes import alarm, alarm_id
+from db import tables
+from errors import BadRequest, NotFound
+from record import journal
+from record.episode_rows import Row
+from record.episodes import select_rows, update_rows
+from record.journal import Step
+
+
+class ActionResult(NamedTuple):
+    """An alarm before and after an action."""
+
+    before: Alarm
+    alarm: Alarm
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the action changed the alarm; not where somebody had done the same before."""
+        return self.alarm != self.before
+
+
+def acknowledge(
+    connection: sa.Connection, episode_id: int, by: str, comment: str | None, now: datetime
+) -> ActionResult:
+    """Acknowledge an alarm; raises `NotFound`, and `BadRequest` while the alarm is pending."""
+    row = _row(connection, episode_id)
+    if row["acknowledged_at"] is not None:
+        return ActionResult(alarm(row), alarm(row))
+    if row["state"] == "pending":
+        raise BadRequest("it is pending: not an alarm yet", "alarm_id")
+    acknowledged = {"acknowledged_by": by, "acknowledged_at": now, "comment": comment}
+    return _write_step(connection, row, acknowledged | {"transition": ACKNOWLEDGED}, now)
+
+
+def close(connection: sa.Connection, episode_id: int, by: str, reason: str, now: datetime) -> ActionResult:
+    """Clear an alarm by hand; raises `NotFound`."""
+    row = _row(connection, episode_id)
+    if row["is_open"] is None:
+        return ActionResult(alarm(row), alarm(row))
+    closed = {"state": "cleared", "is_open": None, "cleared": now, "closed_by": by, "reason": reason}
+    return _write_step(connection, row, closed | {"transition": CLOSED}, now)
+
+
+def _row(connection: sa.Connection, episode_id: int) -> Row:
+    rows = select_rows(connection, tables.episode.c.episode_id == episode_id)
+    if not rows:
+        raise NotFound(f"there is no alarm {alarm_id(episode_id)!r}", "alarm_id")
+    return rows[0]
+
+
+def _write_step(connection: sa.Connection, before: Row, changed: Row, now: datetime) -> ActionResult:
+    row = before | changed | {"step": before["step"] + 1}
+    update_rows(connection, [row])
+    result = ActionResult(alarm(before), alarm(row))
+    journal.add(connection, [Step(row["step"], result.alarm)], now)
+    return result

@@ -1,0 +1,147 @@
+"""Which alarms were a nuisance, and what would have prevented them."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from alarms.__main__ import main
+from alarms.judge import initial_state, judge
+from alarms.model import Limit, Reading
+from alarms.nuisance import AlarmOccurrence, NuisanceAlarms, Recommendation, nuisance_alarms
+from alarms.rules import Terms
+from ask.sensors import sensors
+from ask.site_mapping import subjects_of
+from record import episodes
+from record.episode_rows import JudgedChange
+from settings import Source
+from tests.sites import site
+
+MINUTE = 60.0
+TEN = 10 * MINUTE
+LIMIT = Limit(5.0, "warning", delay=MINUTE)
+
+
+def alarm(minutes: float | None, *, acknowledged: bool = False, **other: Any) -> AlarmOccurrence:
+    """An alarm that was out of limits for so many minutes, the first of them its delay."""
+    cleared = None if minutes is None else minutes * MINUTE
+    return AlarmOccurrence("T", "high", 0.0, MINUTE, cleared, acknowledged, LIMIT)._replace(**other)
+
+
+def summary(*alarms: AlarmOccurrence) -> NuisanceAlarms:
+    (of_sensor,) = nuisance_alarms(alarms, TEN)
+    return of_sensor
+
+
+def test_the_sensor_with_the_most_alarms_comes_first() -> None:
+    alarms = [alarm(5), alarm(5, sensor="U"), alarm(5, sensor="U"), alarm(5, sensor="U", kind="low")]
+    assert [(each.sensor, each.kind, each.alarms) for each in nuisance_alarms(alarms, TEN)] == [
+        ("U", "high", 2),
+        ("T", "high", 1),
+        ("U", "low", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("short_alarm", "nuisances"),
+    [(alarm(10.9), 1), (alarm(11), 0), (alarm(3, acknowledged=True), 0), (alarm(None), 0)],
+)
+def test_nobody_needed_what_was_short_and_never_acknowledged(short_alarm: AlarmOccurrence, nuisances: int) -> None:
+    assert summary(short_alarm).nuisances == nuisances
+
+
+def test_a_delay_a_little_longer_than_they_lasted_would_have_prevented_them() -> None:
+    assert summary(alarm(3), alarm(4), alarm(5.5), alarm(60)).delay == Recommendation(6 * MINUTE, 3)
+
+
+def test_it_must_not_prevent_one_that_was_needed() -> None:
+    assert summary(alarm(3), alarm(8), alarm(6, acknowledged=True)).delay == Recommendation(4 * MINUTE, 1)
+    assert summary(alarm(8), alarm(6, acknowledged=True)).delay is None
+
+
+def test_one_that_was_needed_must_still_have_a_reading_out_of_limits_then() -> None:
+    minute: dict[str, Any] = {"interval_s": MINUTE}
+    assert summary(alarm(5, **minute), alarm(7, acknowledged=True, **minute)).delay == Recommendation(6 * MINUTE, 1)
+    assert summary(alarm(6, **minute), alarm(7, acknowledged=True, **minute)).delay is None
+
+
+def test_the_delay_before_clearing_is_not_time_out_of_limits() -> None:
+    assert summary(alarm(8, limit=Limit(5.0, "warning", MINUTE, clear_delay=5 * MINUTE))).delay == Recommendation(
+        4 * MINUTE, 1
+    )
+
+
+def test_of_no_data_it_is_the_span() -> None:
+    limit = Limit(3 * MINUTE, "warning")
+    assert summary(alarm(5, kind="no_data", raised=3 * MINUTE, limit=limit)).delay == Recommendation(6 * MINUTE, 1)
+
+
+def test_a_hysteresis_would_have_had_them_go_on_with_the_one_before() -> None:
+    alarms = [
+        alarm(5),
+        alarm(5, inside_by=0.2),
+        alarm(5, inside_by=0.55),
+        alarm(5, inside_by=0.3),
+        alarm(5, inside_by=9.0),
+    ]
+    assert summary(*alarms).hysteresis == Recommendation(0.6, 3)
+
+
+def test_a_reading_just_so_far_inside_would_have_been_back() -> None:
+    assert summary(alarm(5, inside_by=0.3)).hysteresis == Recommendation(0.4, 1)
+    assert summary(alarm(5, inside_by=0.0)).hysteresis == Recommendation(0.1, 1)
+
+
+def test_no_hysteresis_is_advised_that_there_is_already_or_that_is_too_much() -> None:
+    assert summary(alarm(5, inside_by=0.2, limit=Limit(5.0, "warning", MINUTE, hysteresis=0.5))).hysteresis is None
+    assert summary(alarm(5, inside_by=2.0)).hysteresis is None
+
+
+def test_what_was_needed_is_no_nuisance() -> None:
+    assert summary(alarm(60, inside_by=0.1)) == NuisanceAlarms("T", "high", 1, 0, None, None)
+
+
+def test_the_command_looks_at_the_alarms_and_the_readings_in_the_database(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = {"path": str(tmp_path / "site.db")}
+    start = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=2)
+    values = [4.0, 6.0, 6.0, 4.9, 6.0, 4.7, 4.0, 6.0, 6.0, 6.0, 4.0]
+    times = [start + timedelta(minutes=minute) for minute in range(len(values))]
+    with site(where) as built:
+        built.add_all([(built.ids["temperature"], time, value) for time, value in zip(times, values, strict=True)])
+        with built.database.engine.begin() as connection:
+            all_sensors = sensors(connection, subjects_of(built.database.settings, Source(None), connection))
+            (sensor,) = (sensor for sensor in all_sensors if sensor.sensor_id == built.ids["temperature"])
+            state = initial_state(sensor)
+            terms = Terms(high=(Limit(5.0, "warning", reopen=0.0),))
+            for time, value in zip(times, values, strict=True):
+                state, changes = judge(terms, state, Reading(time.timestamp(), value))
+                said = [JudgedChange(change, "温度 1", "temperature") for change in changes]
+                episodes.write(connection, said, time)
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump({"database": where, "access": "open"}), encoding="utf-8")
+    assert main(["noise", "--config", str(config), "--days", "1", "--minutes", "5"]) == 0
+    assert capsys.readouterr().out == (
+        "3 alarms in the last 1 d; 3 that nobody needed: shorter than 5 min, never acknowledged\n"
+        "     3  一号库, 温度 1, high: 3 nobody needed; a delay of 4m would have silenced 3; "
+        "a hysteresis of 1.1 would have silenced 2\n"
+    )
+
+
+@pytest.mark.parametrize("wrong", [["--days", "0"], ["--minutes", "x"], ["--config", "gone.yaml"]])
+def test_what_is_wrong_is_said_in_one_line(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["noise", *wrong]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_the_database_refuses_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = {"path": str(tmp_path / "site.db")}
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump({"database": where, "access": "open"}), encoding="utf-8")
+    with site(where) as built:
+        built.execute("ALTER TABLE storehouse RENAME TO gone")
+        assert main(["noise", "--config", str(config)]) == 2
+    assert capsys.readouterr().err == "alarms: database: no such table: storehouse\n"

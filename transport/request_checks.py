@@ -1,0 +1,90 @@
+"""Which requests are rejected, judged by their query and headers."""
+
+from tornado import httputil
+
+from transport.requests import (
+    BAD_METHOD,
+    BAD_REQUEST,
+    BAD_VERSION,
+    FORBIDDEN,
+    STOPPING,
+    TOO_MANY,
+    UNKNOWN_SESSION,
+    UNKNOWN_TRANSPORT,
+    Rejection,
+    Request,
+    is_same_origin,
+    is_upgrade,
+)
+from transport.sessions import EngineServer, Session
+
+AnyRequest = httputil.HTTPServerRequest | Request
+
+
+class RequestChecks:
+    """The checks of a request handler."""
+
+    engine: EngineServer
+    per_address: int | None
+    """How many sessions an address may have; None for no limit."""
+
+    @classmethod
+    def rejection(cls, request: AnyRequest) -> Rejection | None:
+        """Return why a request cannot be served; None where it can."""
+        query, headers = request.query_arguments, request.headers
+        transport = query.get("transport")
+        if transport not in ([b"polling"], [b"websocket"]) or transport[0].decode() not in cls.engine.transports:
+            return UNKNOWN_TRANSPORT
+        if not cls._allows_origin(request):
+            return FORBIDDEN
+        websocket = transport == [b"websocket"]
+        if websocket != is_upgrade(headers):
+            return BAD_REQUEST
+        if request.method == "OPTIONS":
+            return None
+        if websocket and (headers.get("Sec-WebSocket-Version") != "13" or not headers.get("Sec-WebSocket-Key")):
+            return BAD_REQUEST
+        if "sid" in query:
+            return cls._rejection_of_existing(request, websocket)
+        return cls._rejection_of_new(request)
+
+    @classmethod
+    def _rejection_of_new(cls, request: AnyRequest) -> Rejection | None:
+        """Return why a request cannot open a session."""
+        if request.query_arguments.get("EIO") != [b"4"]:
+            return BAD_VERSION
+        if request.method != "GET":
+            return BAD_METHOD
+        if cls.engine.stopping:
+            return STOPPING
+        if cls.per_address is not None and cls.engine.addresses[request.remote_ip or ""] >= cls.per_address:
+            return TOO_MANY
+        return None
+
+    @classmethod
+    def _rejection_of_existing(cls, request: AnyRequest, websocket: bool) -> Rejection | None:
+        """Return why a request of an existing session cannot be served."""
+        session = cls._find_session(request)
+        if session is None or not session.connected:
+            return UNKNOWN_SESSION
+        # A second websocket of a session is no bad request: it is accepted, and closed.
+        if not cls.engine.allow_upgrades if websocket else session.upgraded:
+            return BAD_REQUEST
+        if request.method not in (("GET",) if websocket or session.closing else ("GET", "POST")):
+            return BAD_REQUEST
+        return None
+
+    @classmethod
+    def _find_session(cls, request: AnyRequest) -> Session | None:
+        sid = request.query_arguments.get("sid")
+        return None if sid is None else cls.engine.find(sid[0].decode(errors="replace"))
+
+    @classmethod
+    def _allows_origin(cls, request: AnyRequest) -> bool:
+        origin = request.headers.get("Origin")
+        if origin is None or is_same_origin(origin, request.headers.get("Host")):
+            return True
+        if cls.engine.cors_allowed_origins is None:
+            return False
+        allowed = cls.engine._cors_allowed_origins({"HTTP_ORIGIN": origin, "HTTP_HOST": request.host})
+        return allowed is None or origin in allowed
