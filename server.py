@@ -109,6 +109,8 @@ class Event:
     handler: Handler
     guarded: Guarded = guard.NOTHING_HIDDEN
     """What it is about, so what the guard checks before and after."""
+    check: Callable[[Services, Request], object] | None = None
+    """Refuses a bad question before any database is asked."""
     needs: Role = "watch"
     """The role that may send it."""
     bare: str | None = None
@@ -203,6 +205,7 @@ EVENTS: dict[str, Event] = {
         list[SensorAnswer],
         lambda s, r: s.rule_actions.sensors(r),
         guard.STOREHOUSE,
+        lambda s, r: s.rule_actions.check_sensors(r),
         bare="store_house_id",
     ),
     "queryRules": Event(QueryRules, Rules, lambda s, r: s.rule_actions.rules(r), guard.RULES),
@@ -212,10 +215,16 @@ EVENTS: dict[str, Event] = {
         Maintenance,
         lambda s, r: s.alarm_actions.save_maintenance(r),
         guard.CHANGE_OF_STOREHOUSE,
+        lambda s, r: s.alarm_actions.check_maintenance(r),
         needs="operate",
     ),
     "previewAlarms": Event(
-        PreviewAlarms, Preview, lambda s, r: s.previews.preview(r), guard.STOREHOUSE, needs="configure"
+        PreviewAlarms,
+        Preview,
+        lambda s, r: s.previews.preview(r),
+        guard.STOREHOUSE,
+        lambda s, r: s.previews.check(r),
+        needs="configure",
     ),
     "queryEnvs": Event(QueryEnvs, History, lambda s, r: s.ask.history(r.question, r.storehouse), guard.STOREHOUSE),
     "overview": Event(Nothing, Overview, watch_overview),
@@ -323,9 +332,17 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         if not caller.user.may(row.needs):
             raise Forbidden(f"this is for the role {row.needs}; yours is {caller.user.role}")
         request = Request(connection, caller, decode(row, payload))
-        answer_guard = self._services.guard
-        request = await row.guarded.admit(answer_guard, request)
-        answer = await row.guarded.release(answer_guard, request, await row.handler(self._services, request))
+        answer_guard, guarded = self._services.guard, row.guarded
+        if row.check is not None:
+            row.check(self._services, request)
+        request = await guarded.admit(answer_guard, request)
+        try:
+            answer = await row.handler(self._services, request)
+        except BadRequest:
+            await guarded.recheck(answer_guard, request)  # the refusal may tell of what was hidden meanwhile
+            raise
+        await guarded.recheck(answer_guard, request)
+        answer = await guarded.release(answer_guard, request, answer)
         request.check_caller()
         return answer, row.emitted_as or event
 

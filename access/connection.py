@@ -12,6 +12,8 @@ from errors import Unavailable
 from globals import Clients
 from transport.rate_limit import TokenBucket
 
+BATCH = 500
+"""Connections that are looked up, 1 us each, before the event loop gets a turn."""
 KEY = "connection"
 """The key in python-socketio's user session under which a connection is kept."""
 
@@ -95,10 +97,16 @@ class Connections:
         connection = await self.get(sid)
         return None if connection is None else connection.caller
 
-    async def callers(self) -> list[Caller]:
-        """Return who is connected."""
-        callers = [await self.caller(sid) for sid in list(self._clients)]
-        return [caller for caller in callers if caller is not None]
+    async def all(self) -> list[Connection]:
+        """Return the connections that there are, giving the event loop turns."""
+        connections = []
+        for number, sid in enumerate(list(self._clients), 1):
+            connection = await self.get(sid)
+            if connection is not None:
+                connections.append(connection)
+            if number % BATCH == 0:
+                await asyncio.sleep(0)
+        return connections
 
     async def remove(self, sid: str) -> None:
         """Forget a connection, which may not be closed yet."""

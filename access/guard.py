@@ -175,12 +175,14 @@ class AnswerGuard:
             request, named_storehouse=await self.visible_storehouse(request.question.store_house_id, visibility)
         )
 
-    async def release_storehouse(self, request: Request, answer: Any) -> Any:
+    async def recheck_nothing(self, _request: Request) -> None:
+        """Let a question pass that names nothing which may have been hidden meanwhile."""
+
+    async def recheck_storehouse(self, request: Request) -> None:
         """Raise `NotFound` where the storehouse was hidden while its question was put."""
         visibility = request.caller.user.visibility
         if not visibility.everything:
             await self.visible_storehouse(request.storehouse.store_house_id, visibility)
-        return answer
 
     async def admit_rules(self, request: Request) -> Request:
         """Look up the storehouse if the question names one; raises `NotFound`."""
@@ -233,19 +235,24 @@ def _no_alarm(alarm_id: Id) -> NotFound:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """How the guard treats one kind of event: `admit` before its handler runs, `release` on the answer."""
+    """How the guard treats one kind of event.
 
-    admit: Callable[[AnswerGuard, Request], Awaitable[Request]]
-    release: Callable[[AnswerGuard, Request, Any], Awaitable[Any]]
+    It calls `admit` before the handler, `recheck` after it, also where it refuses the question, and `release` with the
+    answer.
+    """
+
+    admit: Callable[[AnswerGuard, Request], Awaitable[Request]] = AnswerGuard.admit_anything
+    recheck: Callable[[AnswerGuard, Request], Awaitable[None]] = AnswerGuard.recheck_nothing
+    release: Callable[[AnswerGuard, Request, Any], Awaitable[Any]] = AnswerGuard.release_anything
 
 
-NOTHING_HIDDEN = Guarded(AnswerGuard.admit_anything, AnswerGuard.release_anything)
-ORGANISATIONS = Guarded(AnswerGuard.admit_anything, AnswerGuard.release_organisations)
-STOREHOUSES = Guarded(AnswerGuard.admit_anything, AnswerGuard.release_storehouses)
-STOREHOUSE = Guarded(AnswerGuard.admit_storehouse, AnswerGuard.release_storehouse)
-CHANGE_OF_STOREHOUSE = Guarded(AnswerGuard.admit_storehouse, AnswerGuard.release_anything)
+NOTHING_HIDDEN = Guarded()
+ORGANISATIONS = Guarded(release=AnswerGuard.release_organisations)
+STOREHOUSES = Guarded(release=AnswerGuard.release_storehouses)
+STOREHOUSE = Guarded(admit=AnswerGuard.admit_storehouse, recheck=AnswerGuard.recheck_storehouse)
+CHANGE_OF_STOREHOUSE = Guarded(admit=AnswerGuard.admit_storehouse)
 """What has been changed is told, wherever the storehouse has moved since."""
-RULES = Guarded(AnswerGuard.admit_rules, AnswerGuard.release_rules)
-ALL_RULES = Guarded(AnswerGuard.admit_anything, AnswerGuard.release_rules)
-ALARM = Guarded(AnswerGuard.admit_alarm, AnswerGuard.release_alarm)
+RULES = Guarded(admit=AnswerGuard.admit_rules, release=AnswerGuard.release_rules)
+ALL_RULES = Guarded(release=AnswerGuard.release_rules)
+ALARM = Guarded(admit=AnswerGuard.admit_alarm, release=AnswerGuard.release_alarm)
 """What an event's row in the event table says it is about."""

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Protocol
 
 from access.access_denied import AccessDenied
 from access.authenticator import Authenticator
 from access.caller import Caller
+from access.connection import Connections
 from common.periodic import run_periodically
 
 log = logging.getLogger(__name__)
@@ -16,28 +16,18 @@ CHECK_S = 1.0
 """Between two checks of all connections."""
 
 
-class Callers(Protocol):
-    """Who is connected; see `access.connection.Connections`."""
-
-    async def callers(self) -> list[Caller]:
-        """Return all of them."""
-
-    async def caller(self, sid: str) -> Caller | None:
-        """Return the one of this connection."""
-
-
 class Revalidation:
     """Re-checks every connection each second; awaits `changed` or `ended` for those affected."""
 
     def __init__(
         self,
         authenticator: Authenticator,
-        callers: Callers,
+        connections: Connections,
         changed: Callable[[Caller], Awaitable[None]],
         ended: Callable[[Caller, AccessDenied], Awaitable[None]],
     ) -> None:
         self._authenticator = authenticator
-        self._callers = callers
+        self._connections = connections
         self._changed = changed
         self._ended = ended
         self._revision = authenticator.revision
@@ -53,13 +43,20 @@ class Revalidation:
         if not self._authenticator.restricted and self._revision == self._authenticator.revision:
             return
         self._revision = self._authenticator.revision
-        for caller in await self._callers.callers():
-            if await self._callers.caller(caller.sid) is not caller:
+        for connection in await self._connections.all():
+            if connection.ended:
                 continue  # this one has left while others were told
             try:
-                user = self._authenticator.revalidate(caller.user)
-            except AccessDenied as denied:
-                await self._ended(caller, denied)
-            else:
-                if user is not caller.user:
-                    await self._changed(replace(caller, user=user))
+                await self._check(connection.caller)
+            except Exception:
+                # One that fails must not keep the others from being checked.
+                log.exception("cannot re-check the permissions of a connection")
+
+    async def _check(self, caller: Caller) -> None:
+        try:
+            user = self._authenticator.revalidate(caller.user)
+        except AccessDenied as denied:
+            await self._ended(caller, denied)
+        else:
+            if user is not caller.user:
+                await self._changed(replace(caller, user=user))

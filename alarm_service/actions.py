@@ -10,6 +10,7 @@ import ask.maintenance
 import record.maintenance
 from access.caller import Caller
 from access.connection import Request
+from access.guard import AnswerGuard
 from alarm_service.journal_follower import JournalFollower
 from alarm_service.on_alarms import OnAlarms
 from alarm_service.site_alarms import LEASE
@@ -32,6 +33,7 @@ class AlarmActions:
     """
 
     ask: Ask
+    guard: AnswerGuard
     state: Database
     journal: JournalFollower
     on_alarms: OnAlarms
@@ -55,15 +57,22 @@ class AlarmActions:
             lambda connection, now: episode_actions.close(connection, _episode_id(question.alarm_id), by, reason, now),
         )
 
+    def check_maintenance(self, request: Request) -> tuple[str, str]:
+        """Return who announces maintenance, and the reason; raises `BadRequest`."""
+        by = person(request.question.by, request.caller)
+        return by, required_text(request.question.reason, "reason", "say what is done meanwhile")
+
     async def save_maintenance(self, request: Request) -> Maintenance:
         """Announce maintenance, or replace what was announced before; raises `BadRequest`, `NotFound`."""
-        question, by = request.question, person(request.question.by, request.caller)
-        reason = required_text(question.reason, "reason", "say what is done meanwhile")
+        question = request.question
+        by, reason = self.check_maintenance(request)
         check_span(question.start, question.end)
         store_house_id = request.storehouse.store_house_id
         sensor_id = None
         if question.sensor_id is not None:
             sensor_id = await self._sensor_id(request.storehouse, question.sensor_id)
+            # It may have moved meanwhile, and its new owner's alarms are not to be muted.
+            await self.guard.visible_storehouse(store_house_id, request.caller.user.visibility)
 
         def save(connection: sa.Connection) -> Maintenance:
             with connection.begin():

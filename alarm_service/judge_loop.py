@@ -150,7 +150,7 @@ class JudgeLoop:
 
     async def _raise_database_outage(self) -> None:
         """Raise an alarm for a readings' database that was lost before any process took over."""
-        if self._lost_since is not None and await self._store.write_database_outage(self._lost_since):
+        if self._lost_since is not None and await self._store.write_database_outage(lambda: self._lost_since):
             await self._journal.push_new()
 
     async def _save_snapshot_if_due(self, judge_term: JudgeTerm) -> None:

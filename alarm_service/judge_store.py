@@ -3,7 +3,7 @@
 import logging
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
@@ -80,8 +80,11 @@ class JudgeStore:
         self.last_contact = time.monotonic()
         return result
 
-    async def write_database_outage(self, lost_since: float) -> bool:
-        """Write that the readings' database has not answered since then; return whether that is a new alarm."""
+    async def write_database_outage(self, lost_since: Callable[[], float | None]) -> bool:
+        """Write that the readings' database has not answered since then; return whether that is a new alarm.
+
+        `lost_since` is asked in the transaction, and returns None if the database answers again by then.
+        """
         return await self._state.run(lambda connection: self._write_database_outage(connection, lost_since))
 
     async def open_episodes(self) -> tuple[list[Episode], list[Episode]]:
@@ -137,7 +140,7 @@ class JudgeStore:
                 self._on_alarms(connection, [*written.alarms, *written.current])
             return self._sync(connection, judge_term)._replace(written=written)
 
-    def _write_database_outage(self, connection: sa.Connection, lost_since: float) -> bool:
+    def _write_database_outage(self, connection: sa.Connection, lost_since: Callable[[], float | None]) -> bool:
         with connection.begin():
             held = lease.acquire(connection, LEASE, self._holder)
             if held is None:
@@ -145,7 +148,8 @@ class JudgeStore:
             subject = (EVERYWHERE, NO_DATA)
             opened = episodes.open_episodes(connection)
             last_outage = next((each for each in opened if (each.store_house_id, each.kind) == subject), None)
-            changes = outages.database_outage(last_outage, lost_since, self._clock().timestamp())
+            since = lost_since()
+            changes = [] if since is None else outages.database_outage(last_outage, since, self._clock().timestamp())
             judged = [JudgedChange(change, None, None) for change in changes]
             alarms = episodes.write(connection, judged, held.now).alarms
             if alarms:

@@ -16,8 +16,9 @@ from access.connection import Request
 from alarm_service.preview_worker import Answer, Task
 from alarm_service.rules_in_force import RulesInForce
 from alarms import rules
+from alarms.rules import Rule
 from ask import Ask
-from ask.answers import Preview, Storehouse
+from ask.answers import Preview
 from ask.history import check_span
 from ask.questions import PreviewAlarms
 from common.clock import Clock
@@ -53,7 +54,7 @@ class PreviewPool:
 
         Raises `BadRequest`, `RateLimited` where too many wait, `Unavailable`.
         """
-        task = await self._task(request.question, request.storehouse)
+        task = await self._task(request)
         if self._waiting >= MAX_WAITING:
             raise RateLimited("others are being previewed; try again in a minute")
         self._waiting += 1
@@ -65,19 +66,25 @@ class PreviewPool:
         finally:
             self._waiting -= 1
 
-    async def _task(self, question: PreviewAlarms, storehouse: Storehouse) -> Task:
+    def check(self, request: Request) -> list[Rule]:
+        """Return the proposed rules; raises `BadRequest` where they are wrong, or the span is."""
+        question: PreviewAlarms = request.question
         try:
             proposed = rules.parse(question.rules)
         except ValueError as error:
             raise BadRequest(str(error), "rules") from None
         check_span(question.start, question.end)
-        now = self._clock()
-        if question.start >= now:
+        if question.start >= self._clock():
             raise BadRequest("must lie in the past", "start")
+        return proposed
+
+    async def _task(self, request: Request) -> Task:
+        question, storehouse = request.question, request.storehouse
+        now = self._clock()
         return Task(
             store_house_id=storehouse.store_house_id,
             sensors=await self._ask.sensors(storehouse),
-            proposed=proposed,
+            proposed=self.check(request),
             in_force=await self._state.run(self._in_force.read),
             defaults=self._in_force.defaults,
             start=question.start.astimezone(UTC),

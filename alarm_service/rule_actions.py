@@ -71,11 +71,14 @@ class RuleActions:
         await self.state.run(save)
         return await self._rules(None)
 
+    def check_sensors(self, request: Request) -> None:
+        """Raise `BadRequest` where the time that a question for sensors names is none."""
+        if request.question.since is not None:
+            check_time(request.question.since, "since")
+
     async def sensors(self, request: Request) -> list[SensorAnswer]:
-        """Return a storehouse's sensors with their limits, and the limits since a time; raises `BadRequest`."""
+        """Return a storehouse's sensors with their limits, and the limits since a time."""
         since: datetime | None = request.question.since
-        if since is not None:
-            check_time(since, "since")
         sensors = await self.ask.sensors(request.storehouse)
 
         def read(connection: sa.Connection) -> list[SensorAnswer]:

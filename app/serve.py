@@ -207,7 +207,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             storehouse_feed=storehouse_feed,
             overview_feed=overview_feed,
             journal=journal,
-            alarm_actions=AlarmActions(ask, state_writer, journal, on_alarms),
+            alarm_actions=AlarmActions(ask, guard, state_writer, journal, on_alarms),
             rule_actions=RuleActions(ask, state_writer, guard, clock.now, in_force),
             previews=previews,
         )

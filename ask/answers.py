@@ -263,9 +263,9 @@ class OpenAlarms(msgspec.Struct, frozen=True):
 class OverviewStorehouse(msgspec.Struct, frozen=True):
     """The summary of a storehouse, for the overview.
 
-    `state`, the worst first: critical, warning, info (an alarm is open), stale (a sensor has no recent data, or is faulty), good,
-    empty (no sensors). `envs`: of each metric the reading that says most, at most four. `spark`: of the first
-    temperature sensor, else of the first, the means of the last 24 hours, null where there are none.
+    `state`, the worst first: critical, warning, info (an alarm is open), stale (a sensor has no recent data, or is
+    faulty), good, empty (no sensors). `envs`: of each metric the reading that says most, at most four. `spark`: of the
+    first temperature sensor, else of the first, the means of the last 24 hours, null where there are none.
     """
 
     store_house_id: Id

@@ -34,7 +34,8 @@ class Instant(sa.TypeDecorator[datetime]):
         if value is None:
             return None
         local = value.astimezone(self.tz or UTC).replace(tzinfo=None) if value.tzinfo else value
-        return DIALECTS[dialect.name].datetime_parameter(local)
+        kind = DIALECTS.get(dialect.name)
+        return local if kind is None else kind.datetime_parameter(local)
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
         """Turn what the column holds into a datetime."""

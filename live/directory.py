@@ -11,6 +11,7 @@ from common.clock import Clock
 from common.periodic import run_periodically
 from errors import Unavailable
 from live.newest import Newest
+from logger import errors_logged
 
 log = logging.getLogger(__name__)
 
@@ -81,18 +82,19 @@ class Directory:
             self._refresh_once,
             REFRESH_S,
             log=log,
-            purpose="read which storehouses and sensors there are",
+            purpose="refresh the directory",
             wake=self._refresh_soon,
             wait_first=True,
         )
 
     async def _refresh_once(self) -> None:
-        try:
-            await self.refresh()
-        except Unavailable:
-            self._refresh_soon.set()
-        finally:
-            await asyncio.sleep(MIN_INTERVAL_S)
+        # Not in a `finally`: a task that is cancelled would wait, and the server would stop late.
+        with errors_logged(log, "read which storehouses and sensors there are"):
+            try:
+                await self.refresh()
+            except Unavailable:
+                self._refresh_soon.set()
+        await asyncio.sleep(MIN_INTERVAL_S)
 
     async def _owners(self) -> Mapping[Id, Id] | None:
         return await self._ask.owners() if self._restricted() else None

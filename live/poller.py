@@ -69,10 +69,12 @@ class Poller:
 
     async def _timed_tick(self) -> None:
         start = time.monotonic()
+        self._next_tick_at = start + min(self.interval_s, RETRY_S)
         with self._timed():
             answered = await self._tick()
             await self._call(partial(self._ticked, answered))
-        self._next_tick_at = start + (self.interval_s if answered else min(self.interval_s, RETRY_S))
+        if answered:
+            self._next_tick_at = start + self.interval_s
 
     async def _tick(self) -> bool:
         more = True

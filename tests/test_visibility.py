@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import socketio
 import sqlalchemy as sa
+from engineio.base_socket import BaseSocket
 
 import globals
 import record.journal
@@ -17,6 +19,7 @@ from access.access_denied import AccessDenied
 from access.audit_writer import AuditWriter
 from access.authenticator import Authenticator
 from access.caller import Caller
+from access.connection import Connection, Connections
 from access.revalidation import Revalidation
 from alarm_service.alarm_tests import AlarmTestRunner
 from alarm_service.journal_follower import JournalFollower
@@ -25,6 +28,7 @@ from ask.answers import EVERYWHERE, Alarm, Id
 from ask.journal import Transition
 from ask.readings import Reading
 from errors import Unavailable
+from globals import Clients
 from live.heartbeat import Heartbeat
 from live.owner_checked_source import OwnerCheckedSource
 from live.poller import Poller
@@ -36,6 +40,7 @@ from tests.credentials import user
 from tests.serving_inside import until
 from tests.signed_in import RULES, read, restricted, settings_of
 from tests.sites import Site, site
+from transport.rate_limit import RateLimit, TokenBucket
 
 SECRET_SENSOR = "Sensor of others"
 
@@ -242,30 +247,33 @@ async def test_whose_sight_changes_is_told_no_more_of_what_is_outside_and_whose_
 
 async def test_who_leaves_while_others_are_told_of_a_change_is_forgotten() -> None:
     authenticator = Authenticator(read(user("li"), user("wu")), lambda: datetime.now(UTC))
-    callers = Present({name: Caller(name, authenticator.policy.users[name], "") for name in ("li", "wu")})
+    sio, clients = socketio.AsyncServer(), Clients()
+    connections = Connections(sio, clients)
+    for name in ("li", "wu"):
+        sid = await joined(sio, name)
+        caller = Caller(sid, authenticator.policy.users[name], "")
+        await connections.add(Connection(caller, TokenBucket(RateLimit(1, 1), 0.0)))
     told = []
 
     async def change(caller: Caller) -> None:
-        callers.pop("wu", None)
-        told.append(caller.sid)
+        for sid in list(clients):
+            if sid != caller.sid:
+                await connections.remove(sid)
+        told.append(caller.user.name)
 
     async def end(caller: Caller, _: AccessDenied) -> None:
-        told.append(caller.sid)
+        told.append(caller.user.name)
 
     authenticator.apply_policy(read(user("li", "operate"), user("wu", "operate")))
-    await Revalidation(authenticator, callers, change, end).check()
+    await Revalidation(authenticator, connections, change, end).check()
     assert told == ["li"]
     authenticator.stop()
 
 
-class Present(dict[str, Caller]):
-    """Who is connected, by sid."""
-
-    async def callers(self) -> list[Caller]:
-        return list(self.values())
-
-    async def caller(self, sid: str) -> Caller | None:
-        return self.get(sid)
+async def joined(sio: socketio.AsyncServer, eio_sid: str) -> str:
+    """A connection of this server, as if a client had opened it; its sid."""
+    sio.eio.sockets[eio_sid] = BaseSocket(sio.eio, eio_sid)
+    return str(await sio.manager.connect(eio_sid, "/"))
 
 
 async def test_acting_on_an_alarm_needs_sight_of_what_it_is_about_and_bears_the_name_of_who_did(

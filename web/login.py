@@ -3,6 +3,7 @@
 The English texts stand here and in login.html; translations/zh.csv has the Chinese ones. Tornado picks the language.
 """
 
+import re
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
@@ -34,6 +35,9 @@ REASONS = {
     "revoked": "Your access has been changed or withdrawn. Log in again, or ask who looks after Storewatch.",
 }
 """Why the form is shown, by the value of `why`."""
+
+_SCRIPT = re.compile(r"-[A-Za-z]{4}(?=-)")
+"""In a language tag, the part that names a script (RFC 5646, 2.2.3)."""
 
 tornado.locale.set_default_locale("en")
 tornado.locale.load_translations(str(HERE / "translations"), encoding="utf-8")
@@ -120,6 +124,15 @@ class LoginHandler(PageHandler):
         """Return the language chosen on the page; without one, Tornado asks the browser's Accept-Language."""
         chosen = self.get_query_argument(LANGUAGE, "")
         return tornado.locale.get(chosen) if chosen in TAGS else None
+
+    def get_browser_locale(self, default: str = "en_US") -> Locale:
+        """Return the language that the browser prefers.
+
+        Tornado ignores tags with a script, such as zh-Hans-CN, so the script is left out.
+        """
+        accepted = self.request.headers.get("Accept-Language", "")
+        self.request.headers["Accept-Language"] = _SCRIPT.sub("", accepted)
+        return super().get_browser_locale(default)
 
     def _show(self, why: str, name: str = "") -> None:
         other = next(code for code in TAGS if code != self.locale.code)
