@@ -46,7 +46,7 @@ def check(files: Sequence[Source], rules: Rules | None = None) -> Iterator[Probl
     allowed = {(exception.file, exception.name) for exception in rules.allowed}
     needed = set()
     for file in files:
-        if file.suffix in (".py", ".js") and not matches(file.path, rules.unchecked):
+        if file.suffix != ".md" and not matches(file.path, rules.unchecked):
             for name, problem in _too_large(file):
                 if (file.path, name) in allowed:
                     needed.add((file.path, name))
@@ -61,13 +61,21 @@ def _too_large(file: Source) -> Iterator[tuple[str, Problem]]:
     lines = len(file.text.splitlines())
     if lines > FILE_LINES:
         yield "", Problem(file.path, 1, f"{lines} lines in a file: at most {FILE_LINES}")
-    for function in python_functions(file) if file.suffix == ".py" else script_functions(file):
+    for function in functions(file):
         if function.lines > FUNCTION_LINES:
             text = f"{function.lines} lines in `{function.name}`: at most {FUNCTION_LINES}"
             yield function.name, Problem(file.path, function.line, text)
         if function.name == "__init__" and function.parameters > CONSTRUCTOR_PARAMETERS:
             text = f"{function.parameters} parameters of a constructor: at most {CONSTRUCTOR_PARAMETERS}"
             yield function.name, Problem(file.path, function.line, text)
+
+
+def functions(file: Source) -> Iterator[Function]:
+    """Return the functions of a file in Python or JavaScript; other files have none that we read."""
+    if file.suffix == ".py":
+        yield from python_functions(file)
+    elif file.suffix in (".js", ".mjs"):
+        yield from script_functions(file)
 
 
 def python_functions(file: Source) -> Iterator[Function]:

@@ -156,6 +156,8 @@ CONSTRUCTOR = "class A:\n    def __init__(self, a, b, c, d, e, f, g, *, h{more})
         ),
         ("a.py", "\n" * 450, "\n" * 451, "451 lines in a file: at most 450"),
         ("a.js", "\n" * 450, "\n" * 451, "451 lines in a file: at most 450"),
+        ("a.css", "\n" * 450, "\n" * 451, "451 lines in a file: at most 450"),
+        ("a.d.ts", "\n" * 450, "\n" * 451, "451 lines in a file: at most 450"),
     ],
 )
 def test_sizes(path: str, good: str, bad: str, problem: str) -> None:
