@@ -42,10 +42,7 @@ class PushGuard:
 
     def sees_storehouse(self, visibility: Visibility, store_house_id: Id) -> bool:
         """Whether a storehouse is known and visible; what is about all storehouses, everybody sees."""
-        if visibility.everything or store_house_id == EVERYWHERE:
-            return True
-        storehouse = self._storehouses.storehouse(store_house_id)
-        return storehouse is not None and visibility.includes_storehouse(storehouse)
+        return visibility.everything or store_house_id == EVERYWHERE or self.may_watch(visibility, store_house_id)
 
     def may_watch(self, visibility: Visibility, store_house_id: Id) -> bool:
         """Whether a storehouse exists, as far as is known, and is visible."""
