@@ -70,7 +70,7 @@ audit: setup
 
 # What the tests need from the system: they skip what is not there.
 services:
-	@sh tests/services/install.sh
+	@sh tests/support/services/install.sh
 
 # With BENCH=SUBJECT that one alone.
 bench: $(VENV)/.bench $(MODULES)/.dev

@@ -14,11 +14,11 @@ from bench.child import Failed
 from bench.peers import Workspace
 from bench.report import Report, number
 from bench.site import Site, mariadb
-from tests.clients import connected
-from tests.coldstore import FOLDER as COLDSTORE
-from tests.coldstore import READINGS as COLDSTORE_READINGS
-from tests.coldstore import with_year, year_in
-from tests.serving import StorewatchServer
+from tests.support.clients import connected
+from tests.support.coldstore import FOLDER as COLDSTORE
+from tests.support.coldstore import READINGS as COLDSTORE_READINGS
+from tests.support.coldstore import with_year, year_in
+from tests.support.serving import StorewatchServer
 
 TITLE = "from `queryEnvs` to its acknowledgement at a client, the server as the command starts it"
 SENSORS, MINUTES = 20, 365 * 1440

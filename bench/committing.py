@@ -8,7 +8,7 @@ from bench.child import Failed
 from bench.peers import AT_ONCE, Workspace
 from bench.report import Report, number
 from bench.site import Site, mariadb
-from tests.serving import StorewatchServer
+from tests.support.serving import StorewatchServer
 
 TITLE = "from a commit in MariaDB to its arrival at 1,000 clients, the server as the command starts it"
 CLIENTS = 1000

@@ -16,7 +16,7 @@ from ask.sensors import Sensor
 from bench.child import ROOT
 from bench.peers import Workspace
 from bench.report import Report, number
-from tests.coldstore import FOLDER, ZONE
+from tests.support.coldstore import FOLDER, ZONE
 
 TITLE = "what it costs to judge, on one core: a year of a real cold store (ten sensors) from its file, and each reading"
 RULES = ROOT / "docs" / "examples" / "coldstore-rules.yaml"

@@ -15,8 +15,8 @@ from bench.peers import Workspace
 from bench.pushing import late, pushes, spread
 from bench.report import Report, number
 from bench.site import Site, mariadb
-from tests.clients import Client, connected
-from tests.serving import StorewatchServer
+from tests.support.clients import Client, connected
+from tests.support.serving import StorewatchServer
 
 TITLE = "a month of 20 sensors, a reading each minute: `previewAlarms`, while a client watches another storehouse"
 SENSORS, DAYS = 20, 30

@@ -8,7 +8,7 @@ from typing import Any
 from bench.child import Failed
 from bench.report import number
 from bench.site import Site
-from tests.clients import Client
+from tests.support.clients import Client
 
 GAP_S = 0.05
 

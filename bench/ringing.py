@@ -15,8 +15,8 @@ from bench.peers import AT_ONCE, Workspace
 from bench.pushing import late, pushes, spread
 from bench.report import Report, number
 from bench.site import Site, mariadb
-from tests.clients import connected
-from tests.serving import StorewatchServer
+from tests.support.clients import connected
+from tests.support.serving import StorewatchServer
 
 TITLE = (
     "11,000 readings a second for 20 s, 55 of them out of limits, 200 clients that watch; with the judge and without"

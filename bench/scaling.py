@@ -11,8 +11,8 @@ from bench.peers import AT_ONCE, Workspace
 from bench.report import NOT_MEASURED, Report, number, quotient
 from bench.server_group import ServerGroup, Services, Spent, server_group, write
 from bench.site import Site, mariadb
-from tests.services.mariadb import MariaDB
-from tests.services.redis import Redis
+from tests.support.services.mariadb import MariaDB
+from tests.support.services.redis import Redis
 
 TITLE = "what one process costs; what 4 behind nginx need for 8,000 connections, predicted from it and measured"
 PROCESSES, CLIENTS = 4, 8000

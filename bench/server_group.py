@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from bench.child import Child, memory_bytes, process_tree, tree_cpu_ns
 from bench.peers import Workspace
 from bench.site import Site
-from tests.services.mariadb import MariaDB
-from tests.services.nginx import Nginx
-from tests.services.redis import Redis
-from tests.serving import StorewatchServer
+from tests.support.services.mariadb import MariaDB
+from tests.support.services.nginx import Nginx
+from tests.support.services.redis import Redis
+from tests.support.serving import StorewatchServer
 
 SLOTS = 2.25
 """Of nginx for each browser: two, and where only a sixteenth of all is free it closes those that have just come."""

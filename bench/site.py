@@ -12,8 +12,8 @@ import yaml
 
 import settings
 from db.migrate import migrate
-from tests.services.mariadb import MariaDB
-from tests.services.private import HOST
+from tests.support.services.mariadb import MariaDB
+from tests.support.services.private import HOST
 
 PORTION = 500_000
 """Rows in one statement."""

@@ -15,11 +15,11 @@ from bench.child import Failed
 from bench.peers import Workspace
 from bench.report import Report, number
 from bench.site import Site, mariadb
-from tests.browser import chromium, visit
-from tests.coldstore import FOLDER as COLDSTORE
-from tests.coldstore import SENSORS as COLDSTORE_SENSORS
-from tests.coldstore import with_year
-from tests.serving import StorewatchServer
+from tests.support.browser import chromium, visit
+from tests.support.coldstore import FOLDER as COLDSTORE
+from tests.support.coldstore import SENSORS as COLDSTORE_SENSORS
+from tests.support.coldstore import with_year
+from tests.support.serving import StorewatchServer
 
 TITLE = "the dashboard in headless Chromium, on the same machine as its server and database"
 STOREHOUSES, SENSORS = 200, 20

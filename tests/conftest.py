@@ -9,12 +9,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests import planted
-from tests.browser import chromium
-from tests.coldstore import FOLDER
-from tests.scripted_site import ScriptedSite
-from tests.services.mariadb import MariaDB
-from tests.serving import Serve, StorewatchServer, served, server_in
+from tests.support import planted
+from tests.support.browser import chromium
+from tests.support.coldstore import FOLDER
+from tests.support.scripted_site import ScriptedSite
+from tests.support.services.mariadb import MariaDB
+from tests.support.serving import Serve, StorewatchServer, served, server_in
 
 
 @pytest.fixture(scope="session", autouse=True)

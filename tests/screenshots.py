@@ -23,8 +23,8 @@ from demo import simulation
 from demo.past_readings import MONTH_S, SensorSeries
 from record import alarms
 from settings import Database
-from tests.browser import DESK, PHONE, chromium, visit
-from tests.serving import ROOT, StorewatchServer
+from tests.support.browser import DESK, PHONE, chromium, visit
+from tests.support.serving import ROOT, StorewatchServer
 
 FOLDER = ROOT / "docs" / "screenshots"
 STOREHOUSE = "#/storehouse/4"

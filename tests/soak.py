@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.clients import TRANSPORTS, Client, PythonClient
-from tests.services.mariadb import MariaDB
-from tests.services.redis import Redis
-from tests.serving_inside import until
-from tests.serving_watched import WatchedServer, serving_watched
-from tests.sites import Site, site
-from tests.watched_server import Sample
+from tests.support.clients import TRANSPORTS, Client, PythonClient
+from tests.support.services.mariadb import MariaDB
+from tests.support.services.redis import Redis
+from tests.support.serving_inside import until
+from tests.support.serving_watched import WatchedServer, serving_watched
+from tests.support.sites import Site, site
+from tests.support.watched_server import Sample
 
 SECONDS = 1_200.0
 SAMPLES = 100

@@ -10,8 +10,8 @@ import yaml
 from access.passwords import PasswordVerifier
 from access.tokens import build_key, verify_token
 from settings import TokenKey, load
-from tests.credentials import PASSWORD, SECRET, access, user
-from tests.serving import ROOT, clean_environment
+from tests.support.credentials import PASSWORD, SECRET, access, user
+from tests.support.serving import ROOT, clean_environment
 
 
 def run(*arguments: str, typed: str = "") -> "subprocess.CompletedProcess[str]":

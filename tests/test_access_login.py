@@ -23,10 +23,10 @@ from access.sessions import COOKIE
 from common.clock import now
 from errors import RateLimited, StorewatchError, UsageError
 from settings import Access, Source
-from tests.credentials import CHEAP, PASSWORD, SESSION_SECRET, access, fetch, log_in, post, token, user
-from tests.serving import StorewatchServer, served
-from tests.serving_inside import until
-from tests.sites import site
+from tests.support.credentials import CHEAP, PASSWORD, SESSION_SECRET, access, fetch, log_in, post, token, user
+from tests.support.serving import StorewatchServer, served
+from tests.support.serving_inside import until
+from tests.support.sites import site
 
 USERS = [user("li", "operate"), user("王", "watch"), user("zhao", organisations=[1]), user("guest"), user("gone")]
 

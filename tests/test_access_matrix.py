@@ -12,12 +12,12 @@ import pytest
 import record.sites
 from contract import asyncapi
 from server import EVENTS
-from tests.clients import Client, ConnectRefused
-from tests.credentials import fetch, post, user
-from tests.serving import ROOT
-from tests.serving_inside import serving_inside, until
-from tests.signed_in import RULES, Restricted, restricted, settings_of
-from tests.sites import Site, site
+from tests.support.clients import Client, ConnectRefused
+from tests.support.credentials import fetch, post, user
+from tests.support.serving import ROOT
+from tests.support.serving_inside import serving_inside, until
+from tests.support.signed_in import RULES, Restricted, restricted, settings_of
+from tests.support.sites import Site, site
 
 DOCUMENT = (ROOT / "docs" / "access.md").read_text(encoding="utf-8")
 NOBODY, ANOTHER, EXPIRED, REVOKED = "nobody", "watcher of another organisation", "expired", "revoked"

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.clients import TRANSPORTS
-from tests.credentials import access, token
-from tests.moving import RULES, Resident, Town
-from tests.serving import Serve
-from tests.sites import Site, site
+from tests.support.clients import TRANSPORTS
+from tests.support.credentials import access, token
+from tests.support.moving import RULES, Resident, Town
+from tests.support.serving import Serve
+from tests.support.sites import Site, site
 
 PAUSE_S = 0.02
 

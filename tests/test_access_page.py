@@ -7,11 +7,11 @@ import pytest
 import yaml
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
-from tests.browser import DESK, PHONE, fits, in_browser, in_one_loop, visit
-from tests.credentials import PASSWORD, access, user
-from tests.scripted_site import ScriptedSite, own_alarm
-from tests.serving import StorewatchServer, served
-from tests.sites import site as site_in
+from tests.support.browser import DESK, PHONE, fits, in_browser, in_one_loop, visit
+from tests.support.credentials import PASSWORD, access, user
+from tests.support.scripted_site import ScriptedSite, own_alarm
+from tests.support.serving import StorewatchServer, served
+from tests.support.sites import site as site_in
 from tests.test_dashboard_access import grave_findings
 
 pytestmark = [in_browser, in_one_loop]

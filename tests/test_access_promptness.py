@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clients import TRANSPORTS, Client, PythonClient
-from tests.credentials import access, log_in, token, user
-from tests.serving import Serve, with_defaults
-from tests.serving_inside import until
-from tests.signed_in import SignedIn
-from tests.sites import Site, site
+from tests.support.clients import TRANSPORTS, Client, PythonClient
+from tests.support.credentials import access, log_in, token, user
+from tests.support.serving import Serve, with_defaults
+from tests.support.serving_inside import until
+from tests.support.signed_in import SignedIn
+from tests.support.sites import Site, site
 
 PROMISED_S = 5.0
 EACH = 50

@@ -16,11 +16,11 @@ from access.access_denied import AccessDenied
 from access.policy import Policy, build_policy
 from ask.visibility import Visibility
 from settings import Access, Source
-from tests.clients import ConnectRefused, Kind, connected, new
-from tests.command import run
-from tests.credentials import SECRET, access, pair, token, user
-from tests.serving import Serve
-from tests.sites import site
+from tests.support.clients import ConnectRefused, Kind, connected, new
+from tests.support.command import run
+from tests.support.credentials import SECRET, access, pair, token, user
+from tests.support.serving import Serve
+from tests.support.sites import site
 
 NOW = datetime.now(UTC)
 RSA, EC, OTHER = pair("RS256"), pair("ES256"), pair("RS256")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from alarm_service.rule_actions import FORMER_CHANGES
-from tests.clients import Client, connected
-from tests.judged import kept
-from tests.serving import Serve, StorewatchServer
-from tests.sites import Site, site
+from tests.support.clients import Client, connected
+from tests.support.judged import kept
+from tests.support.serving import Serve, StorewatchServer
+from tests.support.sites import Site, site
 from tests.test_several_processes import beside
 
 RULES: list[dict[str, Any]] = [

@@ -15,12 +15,12 @@ import record.sites
 from alarms import __main__ as command
 from alarms.commands import alarm_tests
 from db import tables
-from tests.clients import connected
-from tests.serving import ROOT, Serve, StorewatchServer, clean_environment
-from tests.serving_inside import until
-from tests.sites import Site, site
+from tests.support.clients import connected
+from tests.support.serving import ROOT, Serve, StorewatchServer, clean_environment
+from tests.support.serving_inside import until
+from tests.support.sites import Site, site
+from tests.support.webhook import PATIENCE, Webhook, webhook
 from tests.test_settings import error_line_of
-from tests.webhook import PATIENCE, Webhook, webhook
 
 
 @pytest.fixture

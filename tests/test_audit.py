@@ -29,9 +29,9 @@ from db.limits import BATCH_LIMITS
 from db.migrate import migrate
 from record import audit
 from record.audit import Entry
-from tests.audited import ENTRIES, NOW, entries, many_at_once, write
-from tests.services.mariadb import MariaDB
-from tests.serving import ROOT
+from tests.support.audited import ENTRIES, NOW, entries, many_at_once, write
+from tests.support.services.mariadb import MariaDB
+from tests.support.serving import ROOT
 
 KINDS = ("sqlite", "mariadb")
 LAST = len(ENTRIES)

@@ -28,13 +28,13 @@ from db.limits import BATCH_LIMITS, LEASE_LIMITS, Limits
 from db.migrate import migrate
 from errors import Unavailable
 from record.audit import Entry
-from tests import credentials
-from tests.audited import NOW, entries, write
-from tests.clients import Client, ConnectRefused, connected
-from tests.services.mariadb import MariaDB
-from tests.serving import Serve, StorewatchServer, with_defaults
-from tests.serving_inside import serving_inside, until
-from tests.sites import Site, site
+from tests.support import credentials
+from tests.support.audited import NOW, entries, write
+from tests.support.clients import Client, ConnectRefused, connected
+from tests.support.services.mariadb import MariaDB
+from tests.support.serving import Serve, StorewatchServer, with_defaults
+from tests.support.serving_inside import serving_inside, until
+from tests.support.sites import Site, site
 
 RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 5}]
 OTHER_RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 6.0}]

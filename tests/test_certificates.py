@@ -8,10 +8,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 import transport
-from tests import pem
-from tests.bare_server import HANG, UPGRADE, Bare, Raw, bare
-from tests.serving import Serve
-from tests.serving_inside import until
+from tests.support import pem
+from tests.support.bare_server import HANG, UPGRADE, Bare, Raw, bare
+from tests.support.serving import Serve
+from tests.support.serving_inside import until
 
 CHECK_INTERVAL_S = 0.02
 POLLING = "EIO=4&transport=polling"

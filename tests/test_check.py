@@ -10,9 +10,9 @@ import sqlalchemy as sa
 import settings
 from db import tables
 from db.migrate import migrate
-from tests.command import check, run
-from tests.services.mariadb import MariaDB
-from tests.site_tables import SiteTables
+from tests.support.command import check, run
+from tests.support.services.mariadb import MariaDB
+from tests.support.site_tables import SiteTables
 
 SITE = (
     "CREATE TABLE organisation (org_id INT, org_name TEXT)",

@@ -13,9 +13,9 @@ import tornado.websocket
 import globals
 from ask.answers import Id, Storehouse
 from ask.visibility import Visibility
-from tests.clients import TRANSPORTS, Client, Kind, connected, new
-from tests.serving_inside import SOON, Inside, serving_inside, until
-from tests.sites import Site, site
+from tests.support.clients import TRANSPORTS, Client, Kind, connected, new
+from tests.support.serving_inside import SOON, Inside, serving_inside, until
+from tests.support.sites import Site, site
 
 ENGINE = "socket.io/?EIO=4&transport="
 SEPARATOR = "\x1e"  # between the packets of one polling request

@@ -16,8 +16,8 @@ from ask.readings import Reading
 from ask.site_mapping import subjects_of
 from db.database import Database
 from live.source import TimeSource
-from tests.services.mariadb import MariaDB
-from tests.site_tables import SiteTables
+from tests.support.services.mariadb import MariaDB
+from tests.support.site_tables import SiteTables
 from tests.test_site_tables import NAMED
 
 MINUTE = timedelta(minutes=1)

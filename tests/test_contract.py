@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
-from tests.clients import KINDS, TRANSPORTS, Client, Kind, connected
-from tests.serving import Serve, StorewatchServer, served
-from tests.sites import ZONE, Site, site
+from tests.support.clients import KINDS, TRANSPORTS, Client, Kind, connected
+from tests.support.serving import Serve, StorewatchServer, served
+from tests.support.sites import ZONE, Site, site
 
 
 @pytest.fixture(scope="module")

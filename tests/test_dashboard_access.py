@@ -7,8 +7,8 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from common.metric_registry import METRICS
-from tests.browser import PHONE, fits, in_browser, in_one_loop, visit
-from tests.scripted_site import (
+from tests.support.browser import PHONE, fits, in_browser, in_one_loop, visit
+from tests.support.scripted_site import (
     MARKUP,
     NOW,
     PATH,
@@ -22,7 +22,7 @@ from tests.scripted_site import (
     sensor,
     storehouse,
 )
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 pytestmark = [in_browser, in_one_loop]
 

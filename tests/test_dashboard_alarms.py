@@ -5,10 +5,10 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.browser import in_browser, in_one_loop, visit
-from tests.scripted_site import NOW, ScriptedSite, alarm, alarms, curve, own_alarm, sensor
-from tests.serving import Serve
-from tests.sites import site as real_site
+from tests.support.browser import in_browser, in_one_loop, visit
+from tests.support.scripted_site import NOW, ScriptedSite, alarm, alarms, curve, own_alarm, sensor
+from tests.support.serving import Serve
+from tests.support.sites import site as real_site
 
 pytestmark = [in_browser, in_one_loop]
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser import in_browser, in_one_loop, visit
-from tests.scripted_site import ScriptedSite, alarm, curve, env, sensor
-from tests.serving_inside import until
+from tests.support.browser import in_browser, in_one_loop, visit
+from tests.support.scripted_site import ScriptedSite, alarm, curve, env, sensor
+from tests.support.serving_inside import until
 
 pytestmark = [in_browser, in_one_loop]
 

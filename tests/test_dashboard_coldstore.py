@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.browser import in_browser, in_one_loop, visit
-from tests.coldstore import SENSORS, ZONE, with_year
-from tests.serving import StorewatchServer, served
+from tests.support.browser import in_browser, in_one_loop, visit
+from tests.support.coldstore import SENSORS, ZONE, with_year
+from tests.support.serving import StorewatchServer, served
 
 pytestmark = [in_browser, in_one_loop]
 

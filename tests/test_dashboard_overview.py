@@ -3,10 +3,10 @@
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.browser import DESK, PHONE, fits, in_browser, in_one_loop, visit
-from tests.clients import TRANSPORTS, connected
-from tests.scripted_site import MARKUP, ScriptedSite, env, organisation, overview, storehouse
-from tests.serving import StorewatchServer
+from tests.support.browser import DESK, PHONE, fits, in_browser, in_one_loop, visit
+from tests.support.clients import TRANSPORTS, connected
+from tests.support.scripted_site import MARKUP, ScriptedSite, env, organisation, overview, storehouse
+from tests.support.serving import StorewatchServer
 
 pytestmark = [in_browser, in_one_loop]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.browser import in_browser, in_one_loop, visit
-from tests.scripted_site import ScriptedSite, env, sensor
+from tests.support.browser import in_browser, in_one_loop, visit
+from tests.support.scripted_site import ScriptedSite, env, sensor
 
 pytestmark = [in_browser, in_one_loop]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser import HANG_MS, PHONE, fits, in_browser, in_one_loop, visit
-from tests.cable import Cable
-from tests.clients import connected
-from tests.scripted_site import MARKUP, NOW, ScriptedSite, alarm, alarms, env, envs, sensor
-from tests.serving import Serve, StorewatchServer
-from tests.serving_inside import until
-from tests.sites import site as real_site
+from tests.support.browser import HANG_MS, PHONE, fits, in_browser, in_one_loop, visit
+from tests.support.cable import Cable
+from tests.support.clients import connected
+from tests.support.scripted_site import MARKUP, NOW, ScriptedSite, alarm, alarms, env, envs, sensor
+from tests.support.serving import Serve, StorewatchServer
+from tests.support.serving_inside import until
+from tests.support.sites import site as real_site
 
 pytestmark = [in_browser, in_one_loop]
 

@@ -22,8 +22,8 @@ from demo import history, live, past_readings, rooms, simulation, thinning
 from demo.schedule import Schedule
 from demo.site import REPORT_INTERVAL_S, STOREHOUSES, Condition, Storehouse
 from record import readings, sites
-from tests.clients import connected
-from tests.serving import StorewatchServer
+from tests.support.clients import connected
+from tests.support.serving import StorewatchServer
 
 NOW = datetime(2026, 3, 5, 6, 7, 8, tzinfo=UTC)
 NOW_S = int(NOW.timestamp())

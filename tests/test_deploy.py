@@ -12,7 +12,7 @@ import yaml
 
 import main
 from settings import Settings, load
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "storewatch@.service"

@@ -28,8 +28,8 @@ from errors import NotFound
 from record import episode_actions, episode_rows, episodes
 from record.episode_rows import JudgedChange
 from record.episodes import WriteResult
-from tests.judged import steps
-from tests.sites import Site, site
+from tests.support.judged import steps
+from tests.support.sites import Site, site
 
 START = 1_780_000_000.123
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -18,9 +18,9 @@ import tornado.web
 
 import transport
 from live.storehouse_feed import room
-from tests import pem
-from tests.clients import TRANSPORTS, Client, Kind, NodeClient, PythonClient
-from tests.serving_inside import until
+from tests.support import pem
+from tests.support.clients import TRANSPORTS, Client, Kind, NodeClient, PythonClient
+from tests.support.serving_inside import until
 from transport import fanout, library_internals, outbox
 from transport.fanout import Fanout
 from transport.recipients import Recipients

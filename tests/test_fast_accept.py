@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.bare_server import UPGRADE, Bare, Raw, bare, frame
+from tests.support.bare_server import UPGRADE, Bare, Raw, bare, frame
 
 QUERY = "EIO=4&transport=websocket"
 FIELDS = {"Host": "here.example"} | UPGRADE

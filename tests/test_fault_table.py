@@ -10,16 +10,16 @@ import pytest
 import sqlalchemy as sa
 
 from db import tables
-from tests.cable import Cable
-from tests.clients import Kind
-from tests.fault_table import RULES, Fault, Row, Stage, Writer, suffer, table
-from tests.faults import FILE, MARIADB, PROCESSES, REDIS, make_room, mariadb_failed_over, redis_failed_over
-from tests.followers import Follower, followers
-from tests.services.mariadb import MariaDB
-from tests.services.nginx import Nginx
-from tests.services.redis import Redis
-from tests.serving_watched import serving_watched
-from tests.sites import Site, site
+from tests.support.cable import Cable
+from tests.support.clients import Kind
+from tests.support.fault_table import RULES, Fault, Row, Stage, Writer, suffer, table
+from tests.support.faults import FILE, MARIADB, PROCESSES, REDIS, make_room, mariadb_failed_over, redis_failed_over
+from tests.support.followers import Follower, followers
+from tests.support.services.mariadb import MariaDB
+from tests.support.services.nginx import Nginx
+from tests.support.services.redis import Redis
+from tests.support.serving_watched import serving_watched
+from tests.support.sites import Site, site
 from tests.test_several_processes import CONNECTIONS, beside, together
 
 TOLD_S, CURRENT_S = 2.0, 5.0

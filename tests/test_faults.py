@@ -25,12 +25,12 @@ from db.database import Database
 from db.limits import QUESTION_LIMITS
 from errors import Unavailable
 from live.rollups import Rollups
-from tests.clients import Client, Kind, connected
-from tests.services.mariadb import MariaDB
-from tests.services.process import DidNotStart
-from tests.serving import Serve, StorewatchServer
-from tests.serving_inside import serving_inside, until
-from tests.sites import Site, site
+from tests.support.clients import Client, Kind, connected
+from tests.support.services.mariadb import MariaDB
+from tests.support.services.process import DidNotStart
+from tests.support.serving import Serve, StorewatchServer
+from tests.support.serving_inside import serving_inside, until
+from tests.support.sites import Site, site
 
 ANSWERED_S = 3.0
 TOLD_S = 2.0

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests import credentials
-from tests.bare_server import TEXT, UPGRADE, Raw, bare, frame
-from tests.clients import connected
-from tests.serving import Serve
-from tests.sites import site
+from tests.support import credentials
+from tests.support.bare_server import TEXT, UPGRADE, Raw, bare, frame
+from tests.support.clients import connected
+from tests.support.serving import Serve
+from tests.support.sites import site
 from tests.test_metrics import figures
 from transport import RateLimit
 from transport.handler import CHUNK_BYTES, MAX_WORK_PER_TURN, Handler

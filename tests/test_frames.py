@@ -5,7 +5,7 @@ import struct
 import pytest
 from tornado.httputil import HTTPHeaders, HTTPInputError
 
-from tests.bare_server import BINARY, CLOSE, TEXT, Bare, Raw, bare, frame
+from tests.support.bare_server import BINARY, CLOSE, TEXT, Bare, Raw, bare, frame
 from transport.header_parser import parse_headers
 
 CONTINUATION, PING, PONG = 0x0, 0x9, 0xA

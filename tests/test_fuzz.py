@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from server import EVENTS, MAX_IN_FLIGHT
-from tests.clients import KINDS, TRANSPORTS, Client, Kind, new
-from tests.serving import StorewatchServer, served
-from tests.sites import site
+from tests.support.clients import KINDS, TRANSPORTS, Client, Kind, new
+from tests.support.serving import StorewatchServer, served
+from tests.support.sites import site
 
 BATCH = 50
 BATCHES = 40  # of 50 events: 2,000 from each client

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
-from tests import credentials
-from tests.serving import Serve
-from tests.sites import site
+from tests.support import credentials
+from tests.support.serving import Serve
+from tests.support.sites import site
 from web import security_headers
 
 ASKED = [

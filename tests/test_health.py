@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
-from tests.services.mariadb import MariaDB
-from tests.services.nginx import Nginx
-from tests.services.redis import Redis
-from tests.serving import Serve
-from tests.serving_inside import serving_inside
-from tests.sites import Site, site
+from tests.support.services.mariadb import MariaDB
+from tests.support.services.nginx import Nginx
+from tests.support.services.redis import Redis
+from tests.support.serving import Serve
+from tests.support.serving_inside import serving_inside
+from tests.support.sites import Site, site
 from web import health
 
 HANG = 60.0  # seconds; only what hangs takes so long

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from ask.buckets import WIDTHS_S, frame
 from ask.history import LONGEST
 from common import clock, time_zones
-from tests.clients import Client, connected
-from tests.coldstore import READINGS, SENSORS, ZONE, with_year, year_in
-from tests.serving_inside import serving_inside
-from tests.site_tables import SiteTables
-from tests.sites import Site
-from tests.sites import site as site_of_ours
+from tests.support.clients import Client, connected
+from tests.support.coldstore import READINGS, SENSORS, ZONE, with_year, year_in
+from tests.support.serving_inside import serving_inside
+from tests.support.site_tables import SiteTables
+from tests.support.sites import Site
+from tests.support.sites import site as site_of_ours
 from tests.test_site_tables import CHINESE, CHINESE_MAP, NAMED, SHAPES, Shape, in_shanghai, site
 
 __all__ = ["site"]

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.clients import Client, connected
-from tests.serving import ROOT, Serve, StorewatchServer
-from tests.serving_inside import until
-from tests.sites import Site, site
+from tests.support.clients import Client, connected
+from tests.support.serving import ROOT, Serve, StorewatchServer
+from tests.support.serving_inside import until
+from tests.support.sites import Site, site
 
 HANG_S = 1800.0  # of an attack; only what hangs takes so long
 
@@ -92,7 +92,7 @@ async def slowest(honest: list[Honest]) -> float:
 
 
 async def attack(server: StorewatchServer, inputs: int, per_second: float) -> dict[str, int]:
-    sent: dict[str, int] = await told_by("tests.hostile", server.port, inputs, per_second)
+    sent: dict[str, int] = await told_by("tests.support.hostile", server.port, inputs, per_second)
     return sent
 
 
@@ -168,7 +168,7 @@ async def test_who_only_holds_connections_is_closed_and_others_do_not_notice(
     async with serve(built.settings) as server, working(server, built, crowd.honest, 1.0) as honest:
         await asyncio.sleep(crowd.calm_s)
         calm_s = await slowest(honest)
-        fewest, most = await told_by("tests.loiterers", server.port, crowd.of_each)
+        fewest, most = await told_by("tests.support.loiterers", server.port, crowd.of_each)
         attacked_s = await slowest(honest)
         await asyncio.sleep(crowd.calm_s)
         calm_s = max(calm_s, await slowest(honest))  # whatever else the machine does

@@ -17,7 +17,7 @@ from ask.readings import Row, Spans
 from live import id_tracker
 from live.id_tracker import EAGER_S, IdTracker, Restarted
 from live.source import MAX_ROWS, IdSource
-from tests.rows import row
+from tests.support.rows import row
 
 PATIENCE = 100.0  # seconds
 SLOWEST = 3  # seconds for an answer

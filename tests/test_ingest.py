@@ -19,8 +19,8 @@ import yaml
 import settings
 from db import database, tables
 from db.limits import BATCH_LIMITS
-from tests.clients import connected
-from tests.serving import ROOT, Serve, clean_environment, with_defaults
+from tests.support.clients import connected
+from tests.support.serving import ROOT, Serve, clean_environment, with_defaults
 
 CHICAGO = ("--time-zone", "America/Chicago")
 

@@ -14,9 +14,9 @@ from db.database import Database
 from db.limits import LEASE_LIMITS
 from record import journal, lease
 from record.journal import Step
-from tests.clients import KINDS, Client, Kind, connected
-from tests.serving import Serve, StorewatchServer
-from tests.sites import Site, site
+from tests.support.clients import KINDS, Client, Kind, connected
+from tests.support.serving import Serve, StorewatchServer
+from tests.support.sites import Site, site
 from tests.test_site_alarm_changes import ALARM, NOW, but
 
 FAST = {"poll_interval": 0.05, "rate_burst": 10_000}

@@ -22,11 +22,11 @@ from ask.answers import Alarm
 from ask.readings import Reading
 from db import tables
 from record import episode_actions, lease
-from tests.clients import Client, connected
-from tests.judged import RULES, Course, holder, is_done, kept, outcome, steps, without
-from tests.serving import Serve
-from tests.serving_inside import serving_inside, until
-from tests.sites import Site, site
+from tests.support.clients import Client, connected
+from tests.support.judged import RULES, Course, holder, is_done, kept, outcome, steps, without
+from tests.support.serving import Serve
+from tests.support.serving_inside import serving_inside, until
+from tests.support.sites import Site, site
 from tests.test_several_processes import beside
 
 FAST = {"poll_interval": 0.1}

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.judged import RULES, Course, is_done, kept, outcome, some, steps, without
-from tests.kills import LONG_S, PACE_S, PERSON, Size, acknowledge, in_both_sizes, killing
-from tests.services.mariadb import MariaDB
-from tests.serving import Serve, StorewatchServer
-from tests.serving_inside import until
-from tests.sites import Site, site
+from tests.support.judged import RULES, Course, is_done, kept, outcome, some, steps, without
+from tests.support.kills import LONG_S, PACE_S, PERSON, Size, acknowledge, in_both_sizes, killing
+from tests.support.services.mariadb import MariaDB
+from tests.support.serving import Serve, StorewatchServer
+from tests.support.serving_inside import until
+from tests.support.sites import Site, site
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.clients import connected
-from tests.serving import ROOT, Serve, StorewatchServer
-from tests.sites import site
+from tests.support.clients import connected
+from tests.support.serving import ROOT, Serve, StorewatchServer
+from tests.support.sites import site
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR) [\w.]+: ")
 FORGED = "2026-01-01 00:00:00,000 ERROR main: forged"

@@ -16,10 +16,10 @@ from typing import Any
 import pymysql
 import pytest
 
-from tests.clients import connected
-from tests.serving import Serve
-from tests.serving_inside import serving_inside, until
-from tests.sites import Site, site
+from tests.support.clients import connected
+from tests.support.serving import Serve
+from tests.support.serving_inside import serving_inside, until
+from tests.support.sites import Site, site
 
 WRITERS = 16
 READINGS = 10_000  # committed by all writers together

@@ -17,11 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families as families
 from tornado.httpclient import AsyncHTTPClient
 
 from live.storehouse_feed import room
-from tests import credentials
-from tests.clients import ConnectRefused, connected
-from tests.serving import ROOT, Serve, StorewatchServer, served
-from tests.serving_inside import serving_inside, until
-from tests.sites import Site, site
+from tests.support import credentials
+from tests.support.clients import ConnectRefused, connected
+from tests.support.serving import ROOT, Serve, StorewatchServer, served
+from tests.support.serving_inside import serving_inside, until
+from tests.support.sites import Site, site
 from transport.recipients import Recipients
 
 HANG = 60.0  # seconds; only what hangs takes so long

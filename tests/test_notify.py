@@ -24,9 +24,9 @@ from notify.sender import MOST_STUCK, Sender
 from record import episode_actions, episodes, lease, notices
 from record.episode_rows import JudgedChange
 from settings import Notify, Target
-from tests.serving_inside import until
-from tests.sites import ZONE, Site, site
-from tests.webhook import PATIENCE, Webhook, webhook
+from tests.support.serving_inside import until
+from tests.support.sites import ZONE, Site, site
+from tests.support.webhook import PATIENCE, Webhook, webhook
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LEASE = "alarm journal"

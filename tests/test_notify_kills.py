@@ -12,12 +12,12 @@ import sqlalchemy as sa
 
 import record.sites
 from db import tables
-from tests.judged import outcome
-from tests.kills import LONG_S, PACE_S, PERSON, Size, acknowledge, in_both_sizes, killing
-from tests.serving import Serve, StorewatchServer
-from tests.serving_inside import until
-from tests.sites import Site, site
-from tests.webhook import Webhook, webhook
+from tests.support.judged import outcome
+from tests.support.kills import LONG_S, PACE_S, PERSON, Size, acknowledge, in_both_sizes, killing
+from tests.support.serving import Serve, StorewatchServer
+from tests.support.serving_inside import until
+from tests.support.sites import Site, site
+from tests.support.webhook import Webhook, webhook
 
 RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 8, "no_data": "1d"}]
 APART, FOR = timedelta(seconds=10), timedelta(seconds=5)  # alarms, and how long each lasts by its readings' own times

@@ -17,7 +17,7 @@ from ask.site_mapping import subjects_of
 from record import episodes
 from record.episode_rows import JudgedChange
 from settings import Source
-from tests.sites import site
+from tests.support.sites import site
 
 MINUTE = 60.0
 TEN = 10 * MINUTE

@@ -15,7 +15,7 @@ from ask.answers import EVERYWHERE
 from db import tables
 from record import episodes
 from record.episode_rows import JudgedChange
-from tests.sites import site
+from tests.support.sites import site
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE = 60.0

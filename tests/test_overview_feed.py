@@ -21,10 +21,10 @@ from ask.visibility import EVERYTHING
 from live.newest import Newest
 from live.overview_feed import OverviewFeed
 from live.storehouse_summary import selected_envs, storehouse_summary
-from tests.clients import HANG, Client, connected
-from tests.serving_inside import serving_inside, until
-from tests.sites import Site
-from tests.sites import site as site_of_ours
+from tests.support.clients import HANG, Client, connected
+from tests.support.serving_inside import serving_inside, until
+from tests.support.sites import Site
+from tests.support.sites import site as site_of_ours
 from transport.recipients import Recipients
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -15,9 +15,9 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from dashboard import pages
 from lint.script_tokens import tokens
-from tests.browser import in_browser, in_one_loop, visit
-from tests.scripted_site import ScriptedSite, curve, own_alarm
-from tests.serving import ROOT
+from tests.support.browser import in_browser, in_one_loop, visit
+from tests.support.scripted_site import ScriptedSite, curve, own_alarm
+from tests.support.serving import ROOT
 
 pytestmark = in_one_loop
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from record import sites
-from tests.clients import connected
-from tests.serving import ROOT, Serve
-from tests.sites import site
+from tests.support.clients import connected
+from tests.support.serving import ROOT, Serve
+from tests.support.sites import site
 
 LINES = 50  # around the end of daylight saving on 2021-11-07, when 01:00 to 01:45 stands twice
 TICK_S = 0.05

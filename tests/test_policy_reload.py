@@ -17,11 +17,11 @@ from access.policy_reload import PolicyReload, load_policy
 from common.clock import now
 from common.file_watch import FileWatch
 from record.audit import Entry
-from tests.clients import Client, ConnectRefused, connected, new
-from tests.credentials import HASH, SECRET, SESSION_SECRET, access, token, user
-from tests.serving import Serve
-from tests.serving_inside import until
-from tests.sites import site
+from tests.support.clients import Client, ConnectRefused, connected, new
+from tests.support.credentials import HASH, SECRET, SESSION_SECRET, access, token, user
+from tests.support.serving import Serve
+from tests.support.serving_inside import until
+from tests.support.sites import site
 
 
 def write(path: Path, settings: dict[str, Any] | str | None) -> None:

@@ -5,7 +5,7 @@ import asyncio
 from ask.readings import Reading
 from live.poller import Poller
 from live.source import Position
-from tests.serving_inside import until
+from tests.support.serving_inside import until
 
 
 class Behind:

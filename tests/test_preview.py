@@ -28,11 +28,11 @@ from ask.replay_readings import Hour, Measured, ReplayReadings, Span
 from ask.sensors import Sensor, sensors
 from ask.site_mapping import subjects_of
 from settings import Source
-from tests.clients import Client, connected
-from tests.judged import MARK, RULES, Course, kept, outcome
-from tests.serving import Serve
-from tests.serving_inside import until
-from tests.sites import ZONE, Site, site
+from tests.support.clients import Client, connected
+from tests.support.judged import MARK, RULES, Course, kept, outcome
+from tests.support.serving import Serve
+from tests.support.serving_inside import until
+from tests.support.sites import ZONE, Site, site
 
 MINUTE = 60.0
 DAY = timedelta(days=1)

@@ -13,7 +13,7 @@ from contract import asyncapi, typescript
 from contract.generated import GENERATED
 from errors import StorewatchError
 from server import EVENTS
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -15,11 +15,11 @@ import redis.asyncio as aioredis
 import socketio
 
 from settings import Redis as RedisSettings
-from tests.clients import TRANSPORTS, Client, connected
-from tests.services.redis import Redis
-from tests.serving import Serve, StorewatchServer
-from tests.serving_inside import SOON, serving_inside, until
-from tests.sites import Site, site
+from tests.support.clients import TRANSPORTS, Client, connected
+from tests.support.services.redis import Redis
+from tests.support.serving import Serve, StorewatchServer
+from tests.support.serving_inside import SOON, serving_inside, until
+from tests.support.sites import Site, site
 from transport import redis_manager
 
 HEALED_S = 5.0

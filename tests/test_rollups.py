@@ -19,8 +19,8 @@ from db import tables
 from live.rollups import Rollups
 from record import rollups
 from settings import Source
-from tests.services.mariadb import MariaDB
-from tests.sites import Site, site
+from tests.support.services.mariadb import MariaDB
+from tests.support.sites import Site, site
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 END = START + timedelta(days=2)

@@ -15,7 +15,7 @@ import pytest
 from alarms.__main__ import main
 from alarms.agreement import AlarmSpan, Days, match, score
 from alarms.commands import event_log
-from tests.serving import ROOT
+from tests.support.serving import ROOT
 
 RULES = """
 rules:

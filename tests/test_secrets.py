@@ -11,14 +11,14 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from settings import Settings
-from tests import credentials, planted
-from tests.clients import ConnectRefused, connected
-from tests.services.mariadb import PASSWORD
-from tests.services.private import free_port
-from tests.services.redis import Redis
-from tests.serving import Serve
-from tests.serving_inside import until
-from tests.sites import Site, site
+from tests.support import credentials, planted
+from tests.support.clients import ConnectRefused, connected
+from tests.support.services.mariadb import PASSWORD
+from tests.support.services.private import free_port
+from tests.support.services.redis import Redis
+from tests.support.serving import Serve
+from tests.support.serving_inside import until
+from tests.support.sites import Site, site
 
 PAGES = ("", "login", "healthz", "readyz", "metrics", "nowhere", "static/main.js", "socket.io/")
 ALARM = {"scope": {"metric": "temperature"}, "high": {"limit": 8, "severity": "critical", "reopen": 0}}

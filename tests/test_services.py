@@ -10,8 +10,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from tests.services.mariadb import MariaDB
-from tests.services.redis import Redis
+from tests.support.services.mariadb import MariaDB
+from tests.support.services.redis import Redis
 
 ROOT = Path(__file__).parent.parent
 
@@ -97,7 +97,7 @@ def test_nothing_is_left_after_clean_up(service: str, request: pytest.FixtureReq
 
 
 def test_a_server_does_not_outlive_tests_that_are_killed() -> None:
-    script = "from tests.services.redis import Redis; r = Redis().start(); print(r.pid, r.directory); input()"
+    script = "from tests.support.services.redis import Redis; r = Redis().start(); print(r.pid, r.directory); input()"
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tests:
         assert tests.stdout is not None

@@ -30,10 +30,10 @@ from settings import (
     TokenKey,
     load,
 )
-from tests.command import run
-from tests.services.mariadb import MariaDB
-from tests.services.private import HOST, free_port
-from tests.serving import ROOT, Serve
+from tests.support.command import run
+from tests.support.services.mariadb import MariaDB
+from tests.support.services.private import HOST, free_port
+from tests.support.serving import ROOT, Serve
 
 GOOD = """\
 host: 127.0.0.1

@@ -18,13 +18,13 @@ from ask.answers import Alarm
 from ask.journal import Transition
 from db import tables
 from record import lease
-from tests.clients import TRANSPORTS, Kind
-from tests.followers import Follower, followers
-from tests.services.nginx import Nginx
-from tests.services.redis import Redis
-from tests.serving import Serve, StorewatchServer
-from tests.serving_inside import until
-from tests.sites import Site, site
+from tests.support.clients import TRANSPORTS, Kind
+from tests.support.followers import Follower, followers
+from tests.support.services.nginx import Nginx
+from tests.support.services.redis import Redis
+from tests.support.serving import Serve, StorewatchServer
+from tests.support.serving_inside import until
+from tests.support.sites import Site, site
 
 TOGETHER_S = 60.0  # for all to be back; only what never happens takes so long
 BEAT_S = 0.15  # between two changes among the alarms

@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.clients import Client, connected
-from tests.command import check, run
-from tests.services.mariadb import MariaDB
-from tests.serving import Serve
-from tests.site_tables import SiteTables
+from tests.support.clients import Client, connected
+from tests.support.command import check, run
+from tests.support.services.mariadb import MariaDB
+from tests.support.serving import Serve
+from tests.support.site_tables import SiteTables
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 POLL = {"poll_interval": 0.05}

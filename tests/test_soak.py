@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tests.serving_inside import until
-from tests.serving_watched import serving_watched
 from tests.soak import POOLED, Life, alone, living, surroundings, warmed_up
+from tests.support.serving_inside import until
+from tests.support.serving_watched import serving_watched
 
 CAME = 150
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import tornado.websocket
 
-from tests.clients import TRANSPORTS, new
-from tests.services.mariadb import MariaDB
-from tests.services.private import HOST, free_port
-from tests.services.process import DidNotStart
-from tests.serving import Serve, StorewatchServer
-from tests.serving_inside import SOON, until
-from tests.sites import Site, site
+from tests.support.clients import TRANSPORTS, new
+from tests.support.services.mariadb import MariaDB
+from tests.support.services.private import HOST, free_port
+from tests.support.services.process import DidNotStart
+from tests.support.serving import Serve, StorewatchServer
+from tests.support.serving_inside import SOON, until
+from tests.support.sites import Site, site
 
 STOPPED_S = 5.0
 HUNG_STOPPED_S = STOPPED_S

@@ -19,8 +19,8 @@ import socketio
 from engineio.packet import Packet as EnginePacket
 
 import transport
-from tests.bare_server import CLOSE, HANG, TEXT, UPGRADE, Answer, Bare, bare, frame
-from tests.serving_inside import until
+from tests.support.bare_server import CLOSE, HANG, TEXT, UPGRADE, Answer, Bare, bare, frame
+from tests.support.serving_inside import until
 from transport import library_internals
 from transport.deadlines import Deadlines
 from transport.handler import Handler

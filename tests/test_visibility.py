@@ -35,11 +35,11 @@ from live.poller import Poller
 from live.rollups import Rollups
 from live.source import Position
 from record.journal import Step
-from tests.clients import Client
-from tests.credentials import user
-from tests.serving_inside import until
-from tests.signed_in import RULES, read, restricted, settings_of
-from tests.sites import Site, site
+from tests.support.clients import Client
+from tests.support.credentials import user
+from tests.support.serving_inside import until
+from tests.support.signed_in import RULES, read, restricted, settings_of
+from tests.support.sites import Site, site
 from transport.rate_limit import RateLimit, TokenBucket
 
 SECRET_SENSOR = "Sensor of others"

@@ -4,8 +4,8 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from tests.services.mariadb import MariaDB
-from tests.services.private import HOST
+from tests.support.services.mariadb import MariaDB
+from tests.support.services.private import HOST
 
 PASSWORD = "只读@密码"  # no Latin-1, which PyMySQL would take it for
 

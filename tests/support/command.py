@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from tests import planted
-from tests.serving import ROOT, clean_environment, with_defaults
+from tests.support import planted
+from tests.support.serving import ROOT, clean_environment, with_defaults
 
 
 def run(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":

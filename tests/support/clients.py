@@ -19,7 +19,7 @@ import aiohttp
 import socketio
 from engineio.payload import Payload
 
-from tests import planted
+from tests.support import planted
 
 Kind = Literal["python", "node3", "node4"]
 KINDS: tuple[Kind, ...] = ("python", "node3", "node4")

@@ -4,9 +4,9 @@ import socket
 from typing import Any
 from urllib.parse import quote
 
-from tests import planted
-from tests.services.private import HOST, PrivateServer, require
-from tests.services.process import WITHSTANDING
+from tests.support import planted
+from tests.support.services.private import HOST, PrivateServer, require
+from tests.support.services.process import WITHSTANDING
 
 PASSWORD = planted.secret("redis")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from tests.clients import TRANSPORTS, Client, ConnectRefused, Kind, new
+from tests.support.clients import TRANSPORTS, Client, ConnectRefused, Kind, new
 
 ANSWER_S = 3.0  # as long as the server may take to say that it cannot answer
 PAUSE_S = 0.2  # between two attempts

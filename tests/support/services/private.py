@@ -10,7 +10,7 @@ from typing import Self
 
 import pytest
 
-from tests.services.process import ChildProcess
+from tests.support.services.process import ChildProcess
 
 HOST = "127.0.0.1"
 

@@ -7,9 +7,9 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.services.private import HOST, PrivateServer, require
+from tests.support.services.private import HOST, PrivateServer, require
 
-SHIPPED = Path(__file__).parents[2] / "deploy" / "nginx.conf"
+SHIPPED = Path(__file__).parents[3] / "deploy" / "nginx.conf"
 
 # What the system's own configuration says around the site; here all it writes is in a folder of ours.
 AROUND = """\

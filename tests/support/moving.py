@@ -19,8 +19,8 @@ import sqlalchemy as sa
 import record.readings
 import record.sites
 from db import tables
-from tests.clients import PythonClient
-from tests.sites import Site
+from tests.support.clients import PythonClient
+from tests.support.sites import Site
 
 OUT = 10_000
 RULES: list[dict[str, Any]] = [{"scope": {"metric": "humidity"}, "high": OUT}]

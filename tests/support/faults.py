@@ -12,11 +12,11 @@ import pymysql
 import settings
 from db.database import Database
 from db.limits import BATCH_LIMITS
-from tests.cable import Cable
-from tests.fault_table import Fault, Stage
-from tests.services.mariadb import MariaDB
-from tests.services.private import HOST
-from tests.services.redis import Redis
+from tests.support.cable import Cable
+from tests.support.fault_table import Fault, Stage
+from tests.support.services.mariadb import MariaDB
+from tests.support.services.private import HOST
+from tests.support.services.redis import Redis
 
 FILE_LIMIT = 1_000_000
 """Bytes."""

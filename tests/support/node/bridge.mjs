@@ -1,13 +1,13 @@
 // Lets a test drive a real socket.io-client: commands come in on stdin, what happens goes out on stdout, a JSON object a
 // line. Binary arguments travel as {"$binary": "<base64>"}. Disconnects and ends when stdin does. The other side of this is
-// tests/clients.py.
+// tests/support/clients.py.
 
 import { createRequire } from "node:module";
 
 /** @typedef {typeof import("socket.io-client")} Library */
 /** @typedef {{version: 3 | 4, url: string, options: object}} Connect */
 
-const require = createRequire(new URL("../../dashboard/package.json", import.meta.url));
+const require = createRequire(new URL("../../../dashboard/package.json", import.meta.url));
 const PACKAGES = { 3: "socket.io-client-3", 4: "socket.io-client" };
 
 const GOODBYE = 500; // milliseconds for the last packets

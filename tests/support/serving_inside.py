@@ -12,7 +12,7 @@ import msgspec
 from app.serve import RunningServer, serving
 from ask.readings import Reading
 from settings import Settings, Source
-from tests.serving import with_defaults
+from tests.support.serving import with_defaults
 
 SOON = 60.0  # seconds; only what never happens takes so long
 CHECK_S = 0.02  # between two checks

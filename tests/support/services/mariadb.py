@@ -8,9 +8,9 @@ import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import Cursor
 
-from tests import planted
-from tests.services.private import HOST, PrivateServer, require
-from tests.services.process import WITHSTANDING
+from tests.support import planted
+from tests.support.services.private import HOST, PrivateServer, require
+from tests.support.services.process import WITHSTANDING
 
 PACKAGE = "mariadb-server-core mariadb-client-core"
 USER = "storewatch"

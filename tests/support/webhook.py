@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests import planted
-from tests.services.private import HOST
+from tests.support import planted
+from tests.support.services.private import HOST
 
 PATIENCE = 60.0  # seconds; only what never happens takes so long
 

@@ -14,10 +14,10 @@ from access.authenticator import Authenticator
 from access.policy import Policy, build_policy
 from access.sessions import COOKIE
 from settings import Access, Source
-from tests.clients import TRANSPORTS, Client, PythonClient
-from tests.credentials import access
-from tests.serving_inside import Inside, serving_inside
-from tests.sites import Site
+from tests.support.clients import TRANSPORTS, Client, PythonClient
+from tests.support.credentials import access
+from tests.support.serving_inside import Inside, serving_inside
+from tests.support.sites import Site
 
 RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 8}]
 

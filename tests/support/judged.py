@@ -17,7 +17,7 @@ from ask.episodes import alarm
 from ask.sensors import Sensor
 from db import tables
 from record.readings import Row
-from tests.sites import Site
+from tests.support.sites import Site
 
 STEP = timedelta(minutes=1)
 RULES: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""The whole server as a child process that is seen from within too: see `tests/watched_server.py`."""
+"""The whole server as a child process that is seen from within too: see `tests/support/watched_server.py`."""
 
 import asyncio
 import signal
@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from tests.serving import ROOT, StorewatchServer, serving
-from tests.watched_server import CLOCK, OFFSET, Sample
+from tests.support.serving import ROOT, StorewatchServer, serving
+from tests.support.watched_server import CLOCK, OFFSET, Sample
 
 SAMPLED_S = 60.0  # only what hangs takes so long
 
@@ -26,7 +26,7 @@ class WatchedServer(StorewatchServer):
     def command(self) -> list[str]:
         """See `StorewatchServer`."""
         python, _, *arguments = super().command()
-        return [python, str(ROOT / "tests" / "watched_server.py"), *arguments]
+        return [python, str(ROOT / "tests" / "support" / "watched_server.py"), *arguments]
 
     def seen(self) -> Counter[float]:
         """How often each value has left the poller since the last start."""

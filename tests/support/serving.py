@@ -13,10 +13,10 @@ from typing import Any, Protocol, TypeVar
 
 import yaml
 
-from tests import planted
-from tests.services.process import ChildProcess
+from tests.support import planted
+from tests.support.services.process import ChildProcess
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 READY = re.compile(r"^Storewatch: (https?://\S+:(\d+)/)\n", re.MULTILINE)
 
 

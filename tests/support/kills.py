@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.clients import ConnectRefused, connected
-from tests.judged import holder, kept
-from tests.serving import StorewatchServer
-from tests.serving_inside import until
-from tests.sites import Site
+from tests.support.clients import ConnectRefused, connected
+from tests.support.judged import holder, kept
+from tests.support.serving import StorewatchServer
+from tests.support.serving_inside import until
+from tests.support.sites import Site
 
 LONGEST_LIFE_S = 2.0  # of a server that judges, or waits for the lease
 WAITING = 0.2  # share of the kills that hit a server that does not judge yet

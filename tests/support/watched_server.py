@@ -1,4 +1,4 @@
-"""The command itself, and what is seen of it from within: run by `tests/serving_watched.py`, in a folder of its own.
+"""Runs main.py in this process and records what it does; started by `serving_watched.py` in a folder of its own.
 
 - Each value that leaves the poller is written into `seen.PID`.
 - SIGUSR1 has a sample of what the process holds written into `samples`.

@@ -1,6 +1,6 @@
 """What no client of ours would send, from a process of its own so that nobody else waits for it.
 
-    python -m tests.hostile PORT INPUTS [A SECOND]
+    python -m tests.support.hostile PORT INPUTS [A SECOND]
 
 It prints how many it has sent of each kind, as JSON.
 """
@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from tests.bare_server import BINARY, CLOSE, TEXT, UPGRADE, Raw, frame
+from tests.support.bare_server import BINARY, CLOSE, TEXT, UPGRADE, Raw, frame
 
 SOCKETS = 50
 SEED = 20_261_122

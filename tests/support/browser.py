@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from tests import planted
+from tests.support import planted
 
 CHROMIUM = shutil.which("chromium")
 HANG_MS = 60_000

@@ -20,8 +20,8 @@ import tornado.netutil
 import tornado.web
 
 import transport
-from tests.pem import believing_anybody, name_of
-from tests.serving_inside import until
+from tests.support.pem import believing_anybody, name_of
+from tests.support.serving_inside import until
 
 HANG = 60.0  # seconds; only what hangs takes so long
 QUIET = 3600  # seconds; longer than any test, for a ping may mend what is broken

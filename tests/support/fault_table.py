@@ -25,14 +25,14 @@ from ask.sensors import Sensor
 from db import tables
 from db.database import Database
 from db.limits import Limits
-from tests.followers import Follower
-from tests.judged import kept
-from tests.services.mariadb import MariaDB
-from tests.services.nginx import Nginx
-from tests.services.redis import Redis
-from tests.serving_inside import until
-from tests.serving_watched import WatchedServer
-from tests.sites import Site
+from tests.support.followers import Follower
+from tests.support.judged import kept
+from tests.support.services.mariadb import MariaDB
+from tests.support.services.nginx import Nginx
+from tests.support.services.redis import Redis
+from tests.support.serving_inside import until
+from tests.support.serving_watched import WatchedServer
+from tests.support.sites import Site
 
 RULES: list[dict[str, Any]] = [
     {"scope": {"sensor_name": "温度 1"}, "high": {"limit": 0, "delay": 0, "hysteresis": 0, "reopen": 0}},

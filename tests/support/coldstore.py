@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.serving import ROOT, StorewatchServer, clean_environment
+from tests.support.serving import ROOT, StorewatchServer, clean_environment
 
 FOLDER = Path(os.environ.get("STOREWATCH_COLDSTORE", ROOT.parent / "shared" / "coldstore"))
 """Where it may be."""

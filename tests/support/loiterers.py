@@ -1,6 +1,6 @@
 """Connections that are opened and come to nothing, from a process of its own so that nobody else waits for it.
 
-    python -m tests.loiterers PORT OF_EACH
+    python -m tests.support.loiterers PORT OF_EACH
 
 It prints how many seconds the server let each of them stay, as JSON: two numbers, the fewest and the most.
 """
@@ -12,8 +12,8 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from tests.bare_server import UPGRADE, Raw
-from tests.hostile import WEBSOCKET
+from tests.support.bare_server import UPGRADE, Raw
+from tests.support.hostile import WEBSOCKET
 
 PACE_S = 0.005
 """Between two new connections: 200 a second."""
