@@ -1,4 +1,4 @@
-"""Shared by the command lines of several packages (`python -m alarms`, `python -m access`, `python -m ingest`)."""
+"""Code shared by the command lines `python -m alarms`, `python -m access` and `python -m ingest`."""
 
 import argparse
 import os
@@ -17,17 +17,18 @@ from settings import Database
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports wrong arguments in one line."""
+    """An argument parser that reports wrong arguments in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise `UsageError`."""
+        """Raise `UsageError` with the message and a reference to --help."""
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
 def run(package: str, description: str, commands: Sequence[ModuleType], argv: Sequence[str] | None) -> int:
-    """Run a command of `python -m PACKAGE`; return its exit status: 2 if it cannot be done.
+    """Run a command of `python -m PACKAGE` and return its exit status. The status is 2 after a usage or database error.
 
-    Each of `commands` is a module whose `add` adds it to the parser, with the function that runs it as `run`.
+    Each module in `commands` has a function `add`. It adds the command to the parser and sets its default `run` to the
+    function that runs the command.
     """
     parser = Parser(prog=f"python -m {package}", description=description)
     added = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
@@ -47,15 +48,15 @@ def run(package: str, description: str, commands: Sequence[ModuleType], argv: Se
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add the option --config, with the server's default."""
+    """Add the option --config. Its default is the same as the server's."""
     config = os.environ.get("STOREWATCH_CONFIG")
     parser.add_argument(
-        "--config", metavar="FILE", default=config, help="settings.yaml (default: STOREWATCH_CONFIG, else the demo's)"
+        "--config", metavar="FILE", default=config, help="settings file (default: STOREWATCH_CONFIG, else the demo)"
     )
 
 
 def open_for_reading(settings: Database) -> database.Database:
-    """Open a database to read from, after migrating our own tables in it; raises `UsageError`."""
+    """Open a database for reading. First migrate Storewatch's own tables in it. Raise `UsageError` if that fails."""
     if settings.map is None:
         migrate(settings)
     return database.Database(settings, BATCH_LIMITS, 1)

@@ -1,55 +1,106 @@
-"""What can go wrong, each with the code that the browser gets.
+"""The errors of Storewatch. Each reported error has a code, and `server.py` converts it to an error answer."""
 
-`server.py` is the one place where these become answers.
-"""
+from typing import Literal
+
+Params = dict[str, float | str]
+Reason = Literal[
+    "alarm_pending",
+    "end_before_start",
+    "full_visibility_required",
+    "high_high_not_above_high",
+    "invalid_limit",
+    "invalid_rule",
+    "invalid_value",
+    "low_low_not_below_low",
+    "missing_field",
+    "permissions_changed",
+    "preview_failed",
+    "preview_too_slow",
+    "query_too_slow",
+    "role_required",
+    "same_scope",
+    "site_alarm",
+    "span_too_long",
+    "start_in_future",
+    "time_out_of_range",
+    "too_many_alarms",
+    "too_many_previews",
+    "too_many_readings",
+    "too_many_readings_per_hour",
+    "too_many_rows",
+    "unknown_alarm",
+    "unknown_maintenance",
+    "unknown_organisation",
+    "unknown_sensor",
+    "unknown_storehouse",
+]
+"""Error reasons that are more specific than the code. See `docs/protocol.md` and `dashboard/words/` for each reason."""
 
 
 class StorewatchError(Exception):
-    """An error that the caller is told: `code` names it, `field` the key of the payload at fault."""
+    """An error that is reported to the caller. `code` is the kind of error, and `field` an invalid key of the payload.
+
+    `message` is in English. A browser builds a sentence in the user's language from `reason` and `values`.
+    """
 
     code = "internal"
 
-    def __init__(self, message: str, field: str | None = None) -> None:
+    def __init__(
+        self, message: str, field: str | None = None, *, reason: Reason | None = None, **values: float | str
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
+        self.reason = reason
+        self.values = values
+
+    @property
+    def params(self) -> Params:
+        """The values and the `reason`. If the error has no more specific reason, `reason` is the code."""
+        return {"reason": self.reason or self.code, **self.values}
 
 
 class BadRequest(StorewatchError):
-    """The payload is missing, ill-typed or out of range."""
+    """The payload of an event is missing, has a wrong type or is out of range."""
 
     code = "bad_request"
 
 
 class UnknownEvent(StorewatchError):
-    """No such event."""
+    """There is no event with this name."""
 
     code = "unknown_event"
 
 
 class NotFound(StorewatchError):
-    """There is no such thing, or the caller may not see it."""
+    """The object does not exist, or the caller may not see it."""
 
     code = "not_found"
 
 
 class Forbidden(StorewatchError):
-    """The caller may see it, but not do this."""
+    """The caller may see the object but may not perform the action, for example because of their role."""
 
     code = "forbidden"
 
 
 class RateLimited(StorewatchError):
-    """Too many events in too short a time."""
+    """The caller has sent too many events in too short a time."""
 
     code = "rate_limited"
 
 
 class Unavailable(StorewatchError):
-    """The database does not answer."""
+    """The database does not answer, or not in time."""
 
     code = "unavailable"
 
 
+class Conflict(StorewatchError):
+    """The caller has tried to change an outdated revision."""
+
+    code = "conflict"
+
+
 class UsageError(Exception):
-    """The operator can mend this: one line says what is wrong and how; the exit status is 2."""
+    """A wrong setting or argument. The message is one line for the operator. The exit status is 2."""

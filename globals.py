@@ -1,23 +1,26 @@
-"""What this process knows and shares: `clients`, which connection (sid) watches which storehouse.
+"""Shared state of this process: `clients` maps each connection (sid) to the storehouse that it watches.
 
-A connection that watches nothing stands here with None. Only the event loop's thread may touch it.
+The value is None if a connection watches no storehouse. Use `clients` only in the event loop's thread.
 """
 
 from collections.abc import Iterator, MutableMapping
 
 
 class Clients(MutableMapping[str, int | str | None]):
-    """Who watches which storehouse, known both ways: to push must not mean to look at everybody."""
+    """A mapping from connections to watched storehouses, with an index from storehouses to connections.
+
+    The index lets a push find its recipients without a search through all connections.
+    """
 
     def __init__(self) -> None:
         self._watched: dict[str, int | str | None] = {}
         self._watchers: dict[int | str, dict[str, None]] = {}
-        self._told: dict[int | str, tuple[str, ...]] = {}  # what `watchers` has returned, while it is true
+        self._told: dict[int | str, tuple[str, ...]] = {}  # cached results of `watchers`, removed when outdated
 
     def watchers(self, store_house_id: int | str) -> tuple[str, ...]:
-        """Return the connections that watch this storehouse, those that came first first.
+        """Return the connections that watch this storehouse, in the order in which they started to watch it.
 
-        It is the same tuple for as long as they are the same.
+        Return the same tuple object until the set of connections changes.
         """
         told = self._told.get(store_house_id)
         if told is None and store_house_id in self._watchers:
@@ -25,7 +28,7 @@ class Clients(MutableMapping[str, int | str | None]):
         return told or ()
 
     def watched(self) -> set[int | str]:
-        """Return the storehouses that anybody watches."""
+        """Return the storehouses that at least one connection watches."""
         return set(self._watchers)
 
     def __getitem__(self, sid: str) -> int | str | None:

@@ -1,6 +1,6 @@
-"""Logging, configured once by `main`: for each record a line for people, or a JSON object for machines.
+"""Logging, configured once by `main`. Each record is a line of text or a JSON object.
 
-Text from outside, such as the name of an event, can neither begin a line nor move a terminal's cursor.
+Text from outside, such as an event's name, can neither start a new line nor move the terminal's cursor.
 """
 
 import json
@@ -20,12 +20,12 @@ _connection: ContextVar[str | None] = ContextVar("connection", default=None)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Characters that end a line, move the cursor, or change the direction of writing."""
 INDENT = "    "
-"""Starts each line of a trace, so that none looks like a record."""
+"""Indentation of each line of a traceback. It keeps a traceback line from looking like a record."""
 
 
 @contextmanager
 def connection(sid: str) -> Iterator[None]:
-    """Add the connection's id to all that is logged in this block."""
+    """Add the connection's id to every record logged in this block."""
     token = _connection.set(sid)
     try:
         yield
@@ -34,10 +34,10 @@ def connection(sid: str) -> Iterator[None]:
 
 
 class Text(logging.Formatter):
-    """A line for people; the trace of an exception is indented below it."""
+    """Formats a record as one line of text, with an indented traceback below it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record's line, and its trace."""
+        """Return the record's line and its traceback."""
         sid = _connection.get()
         message = record.getMessage() if sid is None else f"{sid} {record.getMessage()}"
         line = f"{self.formatTime(record)} {record.levelname} {record.name}: {_visible(message)}"
@@ -45,10 +45,10 @@ class Text(logging.Formatter):
 
 
 class Json(logging.Formatter):
-    """An object for machines, in ASCII."""
+    """Formats a record as a JSON object in ASCII."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as an object, with `connection` and `trace` if it has them."""
+        """Return the record as a JSON object, with `connection` and `trace` if the record has them."""
         fields: dict[str, str] = {
             "time": f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
             "level": record.levelname,
@@ -64,11 +64,11 @@ class Json(logging.Formatter):
 
 
 def configure(level: str, form: Literal["text", "json"] = "text") -> None:
-    """Send every record of `level` (a name such as "INFO") and above to stderr; stdout is for the ready line."""
+    """Log every record of `level` (a name such as "INFO") or above to stderr. The start-up line goes to stdout."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if form == "json" else Text())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # Tornado logs a line for every request; with 3,000 browsers there would be nothing else to see.
+    # Tornado logs a line for every request. With 3,000 browsers these lines would hide all others.
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
@@ -78,7 +78,7 @@ def _visible(text: str) -> str:
 
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
-    """Return the lines of the record's exception, and of its stack."""
+    """Return the lines of the record's traceback and stack."""
     exception = formatter.formatException(record.exc_info) if record.exc_info else ""
     stack = formatter.formatStack(record.stack_info) if record.stack_info else ""
     return [line for part in (exception, stack) if part for line in part.split("\n")]
@@ -86,7 +86,7 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]
 
 @contextmanager
 def errors_logged(log: logging.Logger, job: str) -> Iterator[None]:
-    """Log an exception of a periodic job and continue behind the block: one failure must not end the job."""
+    """Log an exception of a periodic job and continue. `job` completes the log line "cannot ..."."""
     try:
         yield
     except Unavailable as error:

@@ -1,6 +1,7 @@
-"""The command line.
+"""The server's command line.
 
-`python main.py 8000` serves; `python main.py --check --config settings.yaml` tries the settings on the database.
+`python main.py 8000` starts the server. `python main.py --check --config settings.yaml` tests the settings against the
+database.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from errors import Unavailable, UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+    """Run the command and return its exit status."""
     try:
         options = parse(arguments)
         settings, origin = settings_module.load(options.config)
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, Unavailable) as error:
         print(f"storewatch: {error}", file=sys.stderr)
         return 2
-    except (KeyboardInterrupt, asyncio.CancelledError):  # stopped while it was starting
+    except (KeyboardInterrupt, asyncio.CancelledError):  # stopped during start-up
         return 0
     return 0
 
@@ -46,25 +47,25 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; raises `UsageError`."""
-    parser = _Parser(prog="main.py", description="Storewatch watches warehouses.")
-    parser.add_argument("port", nargs="?", type=_port, help="the port to listen on; 0: any free one")
-    parser.add_argument("--config", default=os.environ.get("STOREWATCH_CONFIG"), help="the settings, a YAML file")
-    parser.add_argument("--check", action="store_true", help="try the settings on the database, and stop")
+    """Parse the command line. Raise `UsageError` if an argument is wrong."""
+    parser = _Parser(prog="main.py", description="Storewatch: a server that monitors warehouse sensors.")
+    parser.add_argument("port", nargs="?", type=_port, help="the port to listen on; 0: any free port")
+    parser.add_argument("--config", default=os.environ.get("STOREWATCH_CONFIG"), help="the settings file (YAML)")
+    parser.add_argument("--check", action="store_true", help="test the settings against the database and exit")
     options = parser.parse_args(arguments)
     if options.port is None and not options.check:
-        parser.error("say which port to listen on, such as 8000")
+        parser.error("the argument port is missing: give the port to listen on, such as 8000")
     return options
 
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; it is a number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; use a number from 0 to 65535")
     return int(text)
 
 
 def leave(status: int) -> NoReturn:
-    """End now: Python would wait for threads, and these for a database that hangs."""
+    """Exit at once. A normal exit would wait for threads, which may wait for a database that hangs."""
     logging.shutdown()
     sys.stdout.flush()
     os._exit(status)

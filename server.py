@@ -1,4 +1,7 @@
-"""The Socket.IO namespace: who comes in, one row per event, one place where errors become answers."""
+"""The Socket.IO namespace: authentication of connections, the table of events, and the answers to events.
+
+This is the only module that turns errors into answers.
+"""
 
 import logging
 import time
@@ -71,14 +74,14 @@ log = logging.getLogger(__name__)
 PING_INTERVAL_S = 10
 PING_TIMEOUT_S = 5
 MAX_IN_FLIGHT = 8
-"""Events of one connection that may wait for their answers at once."""
+"""Maximum number of unanswered events of one connection."""
 PACKETS_PER_EVENT, SPARE_PACKETS = 4, 50
 """Packet limit: 4 x the event limit plus 50, because attachments, pongs and handshakes are packets too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts that handlers need. `app.serve` builds them; `clients` is `globals.clients`."""
+    """The parts that event handlers need. `app.serve` builds them. `clients` is `globals.clients`."""
 
     settings: Settings
     authenticator: Authenticator
@@ -102,25 +105,25 @@ Handler = Callable[[Services, Request], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event that a browser may send: the question that its payload must be, the answer, and who answers it."""
+    """An event that a browser may send: the types of its payload and of its answer, its handler and its checks."""
 
     question: type[Any]
     answer: Any
     handler: Handler
     guarded: Guarded = guard.NOTHING_HIDDEN
-    """What it is about, so what the guard checks before and after."""
+    """The visibility checks that run before and after the handler."""
     check: Callable[[Services, Request], object] | None = None
-    """Refuses a bad question before any database is asked."""
+    """Function that validates the question before any database query. It raises an error if the question is invalid."""
     needs: Role = "watch"
-    """The role that may send it."""
+    """Lowest role that may send the event."""
     bare: str | None = None
-    """The key that a payload which is no object stands for."""
+    """The key that receives the payload if the payload is a bare number or string instead of an object."""
     emitted_as: str | None = None
-    """The name that its answer is emitted under, where that is not the event's own."""
+    """Name of the event that carries the answer, if it differs from the name of the question."""
 
 
 async def register(services: Services, request: Request) -> Envs:
-    """Watch a storehouse, and leave the one watched before."""
+    """Watch a storehouse and stop watching the previous one."""
     caller, cursor = request.caller, request.question.cursor
     visibility = caller.user.visibility
     async with request.connection.turn:
@@ -133,8 +136,8 @@ async def register(services: Services, request: Request) -> Envs:
         request.check_caller()
         if caller.sid in services.clients:
             services.clients[caller.sid] = store_house_id
-    # Now that the storehouse is watched, nothing may be awaited that waits for anything else before the answer is on
-    # its way: a push in between would come first, and the older state after it.
+    # The connection now watches the storehouse. Until the answer is sent, await nothing that suspends: otherwise a push
+    # could overtake the answer, and the answer would replace the newer state of the push with an older one.
     if cursor is not None and missed_before is not None:
         missed = services.journal.missed_transitions(missed_before, store_house_id, cursor)
         if missed:
@@ -154,12 +157,12 @@ async def watch_overview(services: Services, request: Request) -> Overview:
     caller = request.caller
     async with request.connection.turn:
         await services.overview_feed.refresh_organisations()
-        with suppress(Unavailable):  # then the last that is known is shown
+        with suppress(Unavailable):  # without a database, show the last known state
             await services.guard.refresh()
         request.check_caller()
         if caller.sid in services.clients:
             services.overview_feed.watch(caller.sid, caller.user.visibility)
-    # As with `register`, nothing else may be awaited before the answer is on its way.
+    # As in `register`, await nothing that suspends before the answer is sent.
     return services.overview_feed.answer(caller.user.visibility)
 
 
@@ -170,20 +173,20 @@ async def leave_overview(services: Services, request: Request) -> None:
 
 
 async def whoami(_services: Services, request: Request) -> Who:
-    """Return who the caller is, and what their role is."""
+    """Return the caller's name and role, and the time when their session or token expires."""
     return who(request.caller)
 
 
 async def alive(_services: Services, _request: Request) -> None:
-    """Answer a browser that has heard nothing for a while."""
+    """Answer a browser that checks the connection because it has received nothing for a while."""
 
 
 def who(caller: Caller) -> Who:
-    """Return what a caller is told of themselves."""
+    """Return the answer of `whoami` for a caller."""
     return Who(caller.user.name, caller.user.role, caller.user.expires)
 
 
-# Each row names the handler; those about a storehouse get it from the guard, as `request.storehouse`.
+# The handlers of events about a storehouse get it from the guard, as `request.storehouse`.
 EVENTS: dict[str, Event] = {
     "orgs": Event(Nothing, list[Organisation], lambda s, _: s.ask.organisations(), guard.ORGANISATIONS),
     "org": Event(Nothing, list[Organisation], lambda s, _: s.ask.organisations(), guard.ORGANISATIONS),
@@ -235,23 +238,23 @@ EVENTS: dict[str, Event] = {
 
 
 class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
-    """Lets browsers in, answers their events, and counts what they do."""
+    """Authenticates browsers, answers their events and counts connections and errors."""
 
     def __init__(self, services: Services) -> None:
         super().__init__("/")
         self.connects = 0
-        """Connections let in."""
+        """Number of accepted connections."""
         self.disconnects: Counter[str] = Counter()
-        """Connections that ended, by the library's word for the reason."""
+        """Number of connections that ended, keyed by the library's name for the reason."""
         self.refusals: Counter[str] = Counter()
-        """Questions refused, by code."""
+        """Number of events that were answered with an error, keyed by error code."""
         self.floods = 0
-        """Connections closed because they kept sending too many events."""
+        """Number of connections closed because they kept sending too many events."""
         self._services = services
         self._rate_limit = RateLimit(services.settings.rate_limit, services.settings.rate_burst)
 
     async def on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
-        """Let a browser in, or tell it why not."""
+        """Authenticate a browser and add its connection. If access is denied, reject the connection."""
         address = transport.remote_address(environ)
         try:
             user = await self._services.authenticator.authenticate_connection(environ, auth)
@@ -268,7 +271,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         log.debug("connected from %s", address)
 
     async def on_disconnect(self, sid: str, reason: str) -> None:
-        """Forget a browser."""
+        """Remove a connection that has ended."""
         await self._forget(sid)
         self.disconnects[reason] += 1
         log.debug("disconnected: %s", reason)
@@ -284,7 +287,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         await self._services.overview_feed.caller_changed(caller.sid, caller.user.visibility)
 
     async def end(self, caller: Caller, error: StorewatchError) -> None:
-        """Tell a caller why they may not stay, and disconnect them."""
+        """Tell a caller why their connection ends, and disconnect them."""
         await self._forget(caller.sid)
         entry = Entry("ended", caller.user.name, caller.address, error.code)
         if isinstance(error, Flooding):
@@ -299,7 +302,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         self._services.overview_feed.leave(sid)
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
-        """Handle every event, whatever its name: the one way in."""
+        """Handle an event of any name. python-socketio calls this method for every event."""
         sid, *payload = args
         with logger.connection(sid):
             if not isinstance(event, transport.EventName):
@@ -307,9 +310,9 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             return await self._answer(str(event), sid, payload)
 
     async def _answer(self, event: str, sid: str, payload: list[Any]) -> Any:
-        """Answer an event, and return its acknowledgement: here errors become answers.
+        """Answer an event and return its acknowledgement. Errors become error answers.
 
-        A connection that has ended, or was sent away, is told nothing more.
+        Send nothing to a connection that has ended or was disconnected by the server.
         """
         connection = await self._services.connections.get(sid)
         if connection is None:
@@ -324,13 +327,17 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         return {"ok": True, "data": answer}
 
     async def _ask(self, event: str, connection: Connection, payload: list[Any]) -> tuple[Any, str]:
-        """Return the answer, and the name of the event that it is emitted as."""
+        """Return the answer, and the name of the event that carries it."""
         caller = connection.caller
         row = EVENTS.get(event)
         if row is None:
             raise UnknownEvent(f"there is no event {event[:80]!r}")
         if not caller.user.may(row.needs):
-            raise Forbidden(f"this is for the role {row.needs}; yours is {caller.user.role}")
+            raise Forbidden(
+                f"this needs the role {row.needs}; yours is {caller.user.role}",
+                reason="role_required",
+                role=caller.user.role,
+            )
         request = Request(connection, caller, decode(row, payload))
         answer_guard, guarded = self._services.guard, row.guarded
         if row.check is not None:
@@ -339,7 +346,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         try:
             answer = await row.handler(self._services, request)
         except BadRequest:
-            await guarded.recheck(answer_guard, request)  # the refusal may tell of what was hidden meanwhile
+            await guarded.recheck(answer_guard, request)  # the error may name data that was hidden meanwhile
             raise
         await guarded.recheck(answer_guard, request)
         answer = await guarded.release(answer_guard, request, answer)
@@ -347,7 +354,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         return answer, row.emitted_as or event
 
     async def _refuse(self, event: str, caller: Caller, error: Exception) -> Any:
-        """Tell a caller why an event was refused, and return its acknowledgement."""
+        """Send a caller the error for an event, and return its acknowledgement."""
         refusal = refuse(error, event)
         if await self._services.connections.get(caller.sid) is None:
             return self.server.not_handled
@@ -355,7 +362,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         if isinstance(error, Forbidden) and caller.user.name:
             entry = Entry("refused", caller.user.name, caller.address, event)
             self._services.audit.enqueue_counted(entry, per_user=True)
-        message = AskError(event, refusal.code, refusal.message, refusal.field)
+        message = AskError(event, refusal.code, refusal.message, refusal.field, refusal.params)
         await self._services.connections.send(caller.sid, "ask_error", message)
         if isinstance(error, Flooding):
             self.floods += 1
@@ -365,12 +372,12 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
 
 
 def decode(event: Event, payload: list[Any]) -> Any:
-    """Return the typed question that `payload`, the arguments of an event, holds; raises `BadRequest`."""
+    """Convert `payload`, the arguments of an event, to its question type. Raise `BadRequest` if it is invalid."""
     if event.question is Nothing:
         return Nothing()
     value = payload[0] if payload else None
     if value is transport.UNREADABLE:
-        raise BadRequest("the payload cannot be read: it is nested too deeply, or holds a number or text that is none")
+        raise BadRequest("the payload cannot be decoded: it is nested too deeply or has an invalid number or text")
     if event.bare and isinstance(value, (int, str)) and not isinstance(value, bool):
         value = {event.bare: value}
     required = [field.name for field in msgspec.structs.fields(event.question) if field.required]
@@ -378,29 +385,30 @@ def decode(event: Event, payload: list[Any]) -> Any:
         value = {}
     if not isinstance(value, dict):
         needed = ", ".join(required)
-        raise BadRequest(f"the payload must be an object with {needed}", needed.split(", ")[0])
+        raise BadRequest(f"the payload must be an object with the keys {needed}", needed.split(", ")[0])
     try:
         return msgspec.convert(value, event.question)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         name = path.strip("`.") or (message.split("`")[1] if "`" in message else None)
-        raise BadRequest(message, name) from None
+        raise BadRequest(message, name, reason="missing_field" if "missing" in message else "invalid_value") from None
 
 
 def refuse(error: Exception, event: str) -> Refusal:
-    """Return the refusal that an error becomes; an unforeseen one is a defect, which is logged and not shown."""
+    """Convert an error to the error answer. Log an unexpected error, and do not show its details to the client."""
     if isinstance(error, StorewatchError):
-        return Refusal(error.code, error.message, error.field)
+        return Refusal(error.code, error.message, error.field, error.params)
     log.error("%s failed", event[:80], exc_info=error)
-    return Refusal("internal", "this is a defect of the server; its log says more")
+    defect = StorewatchError("the server failed to handle the event; its log has the traceback")
+    return Refusal(defect.code, defect.message, defect.field, defect.params)
 
 
 class Flooding(RateLimited):
-    """A connection keeps sending too many events after it was told so."""
+    """The connection keeps sending too many events, although they are refused."""
 
 
 class _Admission:
-    """Limits the events of a connection: how many a second, and how many at once. Raises `RateLimited`."""
+    """Context manager for an event. Raises `RateLimited` if there are too many per second or too many unanswered."""
 
     def __init__(self, connection: Connection, settings: Settings) -> None:
         self._connection = connection
@@ -410,9 +418,11 @@ class _Admission:
         connection = self._connection
         left = connection.token_bucket.consume(time.monotonic())
         if left < -self._settings.rate_burst:
-            raise Flooding("too many events, and no pause: this connection is closed")
+            raise Flooding("too many events without a pause; the connection is closed")
         if left < 0 or connection.in_flight >= MAX_IN_FLIGHT:
-            raise RateLimited(f"more than {self._settings.rate_limit:g} events a second, or {MAX_IN_FLIGHT} at once")
+            raise RateLimited(
+                f"too many events: send at most {self._settings.rate_limit:g} a second, and {MAX_IN_FLIGHT} at a time"
+            )
         connection.in_flight += 1
 
     def __exit__(self, *_: object) -> None:
@@ -420,7 +430,7 @@ class _Admission:
 
 
 def socket_server(settings: Settings, manager: socketio.AsyncManager) -> socketio.AsyncServer:
-    """Return the Socket.IO server over this client manager, without its namespace."""
+    """Return a Socket.IO server with this client manager. The caller registers the namespace."""
     return transport.AsyncServer(
         async_mode="tornado",
         client_manager=manager,

@@ -1,6 +1,6 @@
-"""The settings: every key of settings.yaml with its unit and default, and the checks over several keys.
+"""Defines every key of the settings with its unit and default, and checks rules that involve several keys.
 
-`settings_file` reads the file and the environment.
+`settings_file` reads the settings file and the environment variables.
 """
 
 import ipaddress
@@ -18,12 +18,12 @@ from errors import UsageError
 from settings_file import Source as Source
 
 MAX_SPAN = timedelta(days=366)
-"""The longest duration that a setting may name."""
+"""Maximum value of a duration in the settings."""
 MAX_NAME_LENGTH = 64
-"""Characters in the name of a target, or of a user."""
+"""Maximum length of the name of a notification target or of a user, in characters."""
 MIN_SECRET_BYTES = 32
-"""Bytes of a secret that things are signed with; a shorter one can be found by trying."""
-LONG_SECRET = f"at least {MIN_SECRET_BYTES} bytes, such as `openssl rand -hex 32` prints"
+"""Minimum length of a signing secret, in bytes. A shorter secret could be found by a brute-force search."""
+LONG_SECRET = f"at least {MIN_SECRET_BYTES} bytes long; `openssl rand -hex 32` prints one"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -32,44 +32,51 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def duration(text: str) -> timedelta:
-    """Parse a duration such as 90s, 15m, 1.5h or 2d; raises ValueError if it is none, or longer than `MAX_SPAN`."""
+    """Parse a duration such as 90s, 15m, 1.5h or 2d. Raise ValueError if it is malformed, zero or above `MAX_SPAN`."""
     match = re.fullmatch(r"([0-9]{1,8}(?:\.[0-9]+)?)([smhd])", text)
     span = timedelta(**{_UNITS[match[2]]: float(match[1])}) if match else timedelta()
     if not timedelta() < span <= MAX_SPAN:
-        raise ValueError(f"{text!r} is no duration; write one like 90s, 15m, 1h or 2d, at most {MAX_SPAN.days}d")
+        raise ValueError(f"{text!r} is not a valid duration; use 90s, 15m, 1h or 2d, at most {MAX_SPAN.days}d")
     return span
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A part of the settings: immutable, and unknown keys are errors."""
+    """Base class of the sections of the settings. Sections are immutable, and unknown keys are errors."""
 
 
 class SubjectMap(Section, frozen=True):
-    """Where one of our subjects lies in a site's own database."""
+    """The mapping of one subject (such as sensors or alarms) to a table of the site's database."""
 
     table: str | None = None
-    """A table or view; its columns are named by `columns`."""
+    """Table or view that holds the subject. Default: the table with the subject's name."""
     sql: str | None = None
-    """A whole SELECT instead of a table; its columns bear our names, or those given in `columns`."""
+    """SELECT statement that replaces the table of the subject."""
     columns: dict[str, str] = {}
-    """Our field: their column."""
+    """Column of the site's table, keyed by Storewatch's field. Default: the column with the field's name."""
     expressions: dict[str, str] = {}
-    """Our field: an SQL expression over their columns."""
+    """SQL expression that computes a field from the site's columns, keyed by Storewatch's field."""
     time_zone: str | None = None
-    """The zone of their times, an IANA name; without it they are UTC."""
+    """IANA name of the time zone of the subject's times. Default: UTC."""
 
 
 class ReadingMap(SubjectMap, frozen=True):
-    """Where the readings lie; they may stand several to a row."""
+    """The mapping of readings to a table of the site's database. A row may contain several readings, one per column."""
 
     wide: dict[str, str] = {}
-    """Metric: the column that holds it, for rows with one column per metric."""
+    """Column that contains the values of a metric, keyed by metric, for tables with one column per metric."""
     late_window: str = "1h"
-    """How late a reading may be committed and still be found: a number and s, m, h or d."""
+    """How long after its time a reading may be committed and still be found, as a duration such as 1h.
+
+    For a table with growing ids: how long after a reading with a higher id.
+    """
 
 
 class DatabaseMap(Section, frozen=True):
-    """A site's own tables, by subject; a subject that is left out bears our names there."""
+    """The mapping of each subject to the site's tables.
+
+    If a subject is not mapped, Storewatch reads it from the table with the subject's name. If `alarm` is not mapped,
+    Storewatch shows no alarms of the site's own system.
+    """
 
     organisation: SubjectMap | None = None
     storehouse: SubjectMap | None = None
@@ -79,113 +86,116 @@ class DatabaseMap(Section, frozen=True):
 
 
 class Database(Section, frozen=True):
-    """A database and how to reach it."""
+    """The connection parameters of a database."""
 
     kind: Literal["sqlite", "mysql"] = "sqlite"
-    """sqlite, or mysql (MariaDB too)."""
+    """Database system: sqlite, or mysql for MySQL and MariaDB."""
     path: str = "var/storewatch.db"
-    """sqlite: the file."""
+    """Path of the SQLite database file. Used by the kind sqlite."""
     host: str = "127.0.0.1"
-    """mysql: the host."""
+    """Host of the database server. Used by the kind mysql."""
     port: Port = 3306
-    """mysql: the port."""
+    """Port of the database server. Used by the kind mysql."""
     user: str = ""
-    """mysql: the account; for a site's own tables one that may only read suffices."""
+    """Account on the database server (mysql). An account with read access is sufficient for a site's own tables."""
     password: str = ""
-    """mysql: its password."""
+    """Password of the account on the database server (mysql)."""
     name: str = ""
-    """mysql: the database."""
+    """Name of the database on the server (mysql)."""
     map: DatabaseMap | None = None
-    """A site's own tables; without it the tables are ours."""
+    """Mapping of the site's own tables. If None, the database contains Storewatch's own tables."""
 
     def __repr__(self) -> str:
-        """Name the database without its password."""
+        """Return a description without the password."""
         if self.kind == "sqlite":
             return f"sqlite {self.path}"
         return f"mysql {self.user}@{self.host}:{self.port}/{self.name}"
 
 
 class Redis(Section, frozen=True):
-    """The Redis through which several processes act as one."""
+    """The connection parameters of the Redis server that passes events between processes."""
 
     host: str = "127.0.0.1"
-    """The host."""
+    """Host of the Redis server."""
     port: Port = 6379
-    """Its port."""
+    """Port of the Redis server."""
     password: str = ""
-    """Its password."""
+    """Password of the Redis server."""
 
     def __repr__(self) -> str:
-        """Name it without its password."""
+        """Return a description without the password."""
         return f"redis {self.host}:{self.port}"
 
 
 class Tls(Section, frozen=True):
-    """PEM files for https; they are read again when they change."""
+    """The PEM files for https. The server reloads them when they change."""
 
     certificate: str = ""
-    """The certificate, followed by its intermediate certificates."""
+    """Path of the file that contains the certificate, followed by the intermediate certificates."""
     key: str = ""
-    """Its private key, without a password."""
+    """Path of the file that contains the private key. The key must not be protected with a password."""
 
 
 class Target(Section, frozen=True):
-    """Somebody who is notified of alarms, through a service that Apprise supports."""
+    """A target (recipient) of notifications, reached through a service that Apprise supports."""
 
     name: str = ""
-    """What it is called in the log, in alarms and in our tables."""
+    """Unique name of the target in the log, in alarms and in Storewatch's own tables."""
     url: str = ""
-    """Apprise's URL of it; it holds the secrets."""
+    """Apprise URL of the target. It contains secrets."""
     language: Literal["zh", "en"] | None = None
-    """Default: that of all."""
+    """Language of the target's notifications. Default: `notify.language`."""
     severity: Severity = "info"
-    """The least severe alarm it is told of."""
+    """Lowest severity of the alarms that the target is notified of."""
     store_house_ids: list[int | str] | None = None
-    """The storehouses it is told of. Default: all."""
+    """Ids of the storehouses whose alarms the target is notified of. Default: all."""
 
     def __repr__(self) -> str:
-        """Name it without its URL."""
+        """Return a description without the URL."""
         return f"target {self.name}"
 
 
 class Notify(Section, frozen=True):
-    """Who is notified of our own alarms, and when. Durations: a number and s, m, h or d."""
+    """How people are notified of the alarms that Storewatch raises. Durations are texts such as 90s, 15m, 1h or 2d."""
 
     language: Literal["zh", "en"] = "zh"
-    """Of the messages."""
+    """Language of the notifications of targets that set no language."""
     repeat: str = "10m"
-    """How long nobody may acknowledge an alarm until it is told again."""
+    """Interval at which notifications of an alarm are repeated until somebody acknowledges the alarm."""
     escalate: str = "20m"
-    """How long nobody may acknowledge an alarm until the next tier is told too."""
+    """Time after which an alarm that nobody has acknowledged is escalated to the next tier."""
     group_wait: str = "5s"
-    """How long a message waits for more of the same storehouse."""
+    """Delay before a notification is sent, so that it can include further alarms of the same storehouse."""
     group_interval: str = "1m"
-    """At least between two messages to the same target about the same storehouse."""
+    """Minimum interval between two notifications to the same target about the same storehouse."""
     tiers: list[list[Target]] = []
-    """The targets that are told at once, those that are told next, and so on."""
+    """Targets of each tier. The first tier is notified at once, each further tier when an alarm is escalated."""
 
     @property
     def targets(self) -> list[Target]:
-        """Return the targets of all tiers."""
+        """Return the notification targets of all tiers."""
         return [target for tier in self.tiers for target in tier]
 
 
 class AccessUser(Section, frozen=True):
-    """A user who logs in with a name and a password."""
+    """A user who logs in with a user name and a password."""
 
     name: str = ""
-    """What they are called, here and in the audit."""
+    """User name. It is also recorded in alarms and in the audit trail."""
     password_hash: str = ""
-    """The hash that `python -m access password` prints of their password."""
+    """Hash of the user's password, as printed by `python -m access password`."""
     role: Literal["watch", "operate", "configure"] = "watch"
-    """What they may do."""
+    """Role of the user. Each role includes the rights of the roles before it.
+
+    watch: view. operate: acknowledge and close alarms, set maintenance. configure: edit rules.
+    """
     organisations: list[int | str] | None = None
-    """The organisations they may see, whole. With neither list: everything."""
+    """Ids of organisations whose storehouses the user may see. If both lists are None, the user sees everything."""
     storehouses: list[int | str] | None = None
-    """The storehouses they may see, besides."""
+    """Ids of additional storehouses that the user may see."""
 
     def __repr__(self) -> str:
-        """Name them without their hash."""
+        """Return a description without the password hash."""
         return f"user {self.name}"
 
 
@@ -193,139 +203,142 @@ class TokenKey(Section, frozen=True):
     """A key that verifies tokens (JWT)."""
 
     algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
-    """The algorithm of its tokens, whatever a token's own header says."""
+    """Algorithm that signs the tokens. A token's header cannot choose another algorithm."""
     secret: str = ""
-    """HS256: the secret, at least 32 bytes."""
+    """Secret that signs the tokens, at least 32 bytes long. Used by HS256."""
     public_key: str = ""
-    """RS256, ES256: the public key, PEM."""
+    """Public key that verifies the tokens, in PEM format. Used by RS256 and ES256."""
     issuer: str | None = None
-    """The `iss` that its tokens must have."""
+    """Required value of the claim `iss` in the tokens. If None, `iss` is not checked."""
     audience: str | None = None
-    """The `aud` that its tokens must have."""
+    """Required value of the claim `aud` in the tokens. If None, `aud` is not checked."""
 
     def __repr__(self) -> str:
-        """Name it without its secret."""
+        """Return a description without the secret."""
         return f"{self.algorithm} key of {self.issuer or 'any issuer'}"
 
 
 class Session(Section, frozen=True):
-    """Login sessions of users."""
+    """The settings of login sessions."""
 
     secret: str = ""
-    """The secret that signs session cookies, at least 32 bytes; the same in all processes."""
+    """Secret that signs session cookies, at least 32 bytes long. It must be the same in all processes."""
     hours: Annotated[float, msgspec.Meta(gt=0, le=8784)] = 12.0
     """Lifetime of a login session, in hours."""
 
     def __repr__(self) -> str:
-        """Describe it without its secret."""
+        """Return a description without the secret."""
         return f"sessions of {self.hours:g} h"
 
 
 class Access(Section, frozen=True):
-    """Who has access: users with passwords, and programs with tokens."""
+    """Access control: users with passwords, and programs with tokens."""
 
     users: list[AccessUser] = []
-    """Those who log in."""
+    """Users who log in with a password."""
     tokens: list[TokenKey] = []
-    """The keys that verify the tokens of programs."""
+    """Keys with which the server verifies the tokens of programs."""
     session: Session | None = None
-    """The sessions of users."""
+    """Settings of login sessions. Required if `users` is not empty."""
     revoked: list[str] = []
-    """Names of users without access any more; ids of single tokens (`jti`) and sessions."""
+    """Names of users and programs, ids of tokens (`jti`) and ids of sessions that no longer have access."""
 
     def __repr__(self) -> str:
-        """Count without secrets."""
+        """Return a description without secrets."""
         return f"access of {len(self.users)} users and {len(self.tokens)} keys"
 
 
 class Alarms(Section, frozen=True):
-    """Whether Storewatch raises alarms itself."""
+    """How Storewatch evaluates alarm rules."""
 
     judge: bool = True
-    """Raise alarms by the rules; without it there are those of the site's own system alone."""
+    """Whether Storewatch evaluates alarm rules. If false, only the site's own system raises alarms."""
     default_rules: bool = True
-    """Let the default rules of each metric count where no other rule speaks."""
+    """Whether the default rules apply. A default limit applies only if no other rule sets the same limit."""
 
 
 DEMO = Database()
-"""The embedded demo's: a SQLite file of ours."""
+"""The database of the embedded demo: a SQLite file with Storewatch's own tables."""
 
 
 class Settings(Section, frozen=True):
-    """All settings; each key with its unit and a sentence."""
+    """The top-level settings."""
 
     host: str = "0.0.0.0"  # noqa: S104 - a server for the site's browsers listens on every address
-    """The address to listen on."""
+    """Address on which the server listens. The default means all addresses of the machine."""
     database: Database | None = None
-    """The sensor database; without it, the embedded demo."""
+    """The sensor database. If None, the embedded demo runs."""
     state: Database | None = None
-    """Our own tables: alarm journal, leases. Default: the database itself where its tables are ours, else SQLite."""
+    """Database for Storewatch's own tables. Default: `database` if it has no `map`, otherwise var/state.db."""
     poll_interval: Seconds = 1.0
-    """Poll interval: seconds between two polls of the database for new readings."""
+    """Interval between two polls for new readings, in seconds."""
     access: Literal["open"] | Access | None = None
-    """Who has access: "open", or users and tokens. It must be set for any database but the demo's."""
+    """Access control: "open" gives access to everybody; `Access` lists users and tokens. Required with `database`."""
     allowed_origins: list[str] = []
-    """Origins of pages, besides our own, that may connect: scheme://host[:port]."""
+    """Origins (scheme://host[:port]) of other websites whose pages may connect, besides the dashboard's own origin."""
     trusted_proxies: list[str] = []
-    """Addresses, or networks such as 10.0.0.0/8, of proxies whose X-Forwarded headers we trust."""
+    """Addresses or networks (such as 10.0.0.0/8) of the proxies whose X-Forwarded headers the server trusts."""
     tls: Tls | None = None
-    """The certificate for https; without it we serve http."""
+    """Certificate for https. If None, the server uses http."""
     max_per_address: Positive = 10000
-    """Connections that one address may have at once."""
+    """Maximum number of connections per client address."""
     redis: Redis | None = None
-    """The message bus between several processes."""
+    """Redis server that is used as the message bus between several processes. Default: none."""
     alarms: Alarms | None = None
-    """Whether Storewatch raises alarms itself. Default: it does, by its default rules too."""
+    """How Storewatch evaluates alarm rules. By default it evaluates them, and the default rules apply."""
     rules: list[dict[str, Any]] = []
-    """The rules of our own alarms, until others are saved on the page."""
+    """Initial alarm rules. They are ignored once rules have been saved on the dashboard."""
     notify: Notify | None = None
-    """Who is notified of our own alarms; without it, only the pages show them."""
+    """How people are notified of the alarms that Storewatch raises. If None, only the dashboard shows the alarms."""
     max_payload: Positive = 65536
-    """Bytes of the largest message a browser may send."""
+    """Maximum size of a message from a client, in bytes."""
     rate_limit: Seconds = 20.0
-    """Events a second that one connection may send."""
+    """Number of events per second that a connection may send on average."""
     rate_burst: Positive = 40
-    """Events that one connection may send at once before `rate_limit` counts."""
+    """Number of events that a connection may send in one burst, before `rate_limit` applies."""
     max_unsent: Positive = 524288
-    """Bytes that may wait for a slow browser before it is disconnected."""
+    """Maximum number of unsent bytes of a connection; beyond it, the server closes the connection.
+
+    Up to 16 MiB of answers to the client's own requests are not counted.
+    """
     max_stuck: Seconds = 30.0
-    """Seconds that a browser may accept no data while some waits for it, before it is disconnected."""
+    """Time in seconds after which the server closes a connection whose client accepts none of the waiting data."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """The lowest level that is logged."""
+    """Lowest level of the messages that are logged."""
     log_format: Literal["text", "json"] = "text"
-    """Lines for people, or JSON for machines, one object per line."""
+    """Format of the log: text for lines that are easy to read, json for one JSON object per line."""
 
     @property
     def sensor_database(self) -> Database:
-        """Where the readings are."""
+        """The database that contains the readings."""
         return self.database or DEMO
 
     @property
     def state_database(self) -> Database:
-        """Where our own tables are."""
+        """The database that contains Storewatch's own tables."""
         ours = self.sensor_database.map is None
         return self.state or (self.sensor_database if ours else Database(path="var/state.db"))
 
     @property
     def own_alarms(self) -> Alarms:
-        """The settings of our own alarms."""
+        """The settings `alarms`, with defaults for missing keys."""
         return self.alarms or Alarms()
 
     @property
     def restricted(self) -> Access | None:
-        """Who has access; None: everybody."""
+        """The access control settings. None if everybody has access."""
         return self.access if isinstance(self.access, Access) else None
 
     @property
     def is_demo(self) -> bool:
-        """Whether this is the embedded demo: no database is named."""
+        """Whether the server runs the embedded demo, because `database` is not set."""
         return self.database is None
 
 
 def load(path: str | None, environ: Mapping[str, str] = os.environ) -> tuple[Settings, Source]:
-    """Read the settings from the file at `path` (None: no file), then the environment, and check them.
+    """Read the settings from the file at `path` (None: no file) and from the environment, and check them.
 
-    Raises `UsageError` with the file, line and key at fault.
+    Raise `UsageError` with the file, line and key (or environment variable) if a setting is invalid.
     """
     settings, source = settings_file.read(path, environ, Settings)
     _check(settings, source)
@@ -333,9 +346,9 @@ def load(path: str | None, environ: Mapping[str, str] = os.environ) -> tuple[Set
 
 
 def _check(settings: Settings, source: Source) -> None:
-    """Check what depends on several keys; raises `UsageError`."""
+    """Check rules that involve several keys. Raise `UsageError` if one of them is violated."""
     if settings.state is not None and settings.state.map is not None:
-        raise UsageError(f"{source.where('state.map')}: these tables are ours, so there is nothing to map")
+        raise UsageError(f"{source.where('state.map')}: Storewatch's own tables cannot be mapped; remove the key")
     _check_network(settings, source)
     if settings.notify is not None:
         _check_notify(settings.notify, source)
@@ -346,11 +359,11 @@ def _check(settings: Settings, source: Source) -> None:
         return
     if settings.access is None:
         raise UsageError(
-            f"{source.where('access')}: must be set for any database but the demo's; "
-            "`access: open` lets everybody in who reaches the port; docs/access.md tells how to let in some"
+            f"{source.where('access')}: required if database is set; `access: open` gives access to everybody who "
+            "reaches the port; docs/access.md explains users and tokens"
         )
     if database.kind == "mysql" and not database.name:
-        raise UsageError(f"{source.where('database.name')}: name the database to read")
+        raise UsageError(f"{source.where('database.name')}: required for mysql; set it to the name of the database")
     if database.map is not None:
         _check_map(database.map, source)
 
@@ -362,7 +375,7 @@ def _check_network(settings: Settings, source: Source) -> None:
         except ValueError as error:
             raise UsageError(f"{source.where('trusted_proxies')}: {error}") from None
     if settings.tls is not None and not (settings.tls.certificate and settings.tls.key):
-        raise UsageError(f"{source.where('tls')}: name the file of the certificate, and that of its key")
+        raise UsageError(f"{source.where('tls')}: set both certificate and key")
 
 
 def _check_notify(notify: Notify, source: Source) -> None:
@@ -374,39 +387,39 @@ def _check_notify(notify: Notify, source: Source) -> None:
     where = source.where("notify.tiers")
     names = [target.name for target in notify.targets]
     if not names:
-        raise UsageError(f"{where}: name at least one target")
+        raise UsageError(f"{where}: must contain at least one target")
     for target in notify.targets:
         if not 0 < len(target.name) <= MAX_NAME_LENGTH:
-            raise UsageError(f"{where}: each target needs a name, of at most {MAX_NAME_LENGTH} characters")
+            raise UsageError(f"{where}: each target needs a name of at most {MAX_NAME_LENGTH} characters")
         if not target.url:
-            raise UsageError(f"{where}: the target {target.name!r} needs a url, one that Apprise knows")
+            raise UsageError(f"{where}: the target {target.name!r} needs a url in Apprise's format")
         if names.count(target.name) > 1:
-            raise UsageError(f"{where}: there are two targets {target.name!r}; give each a name of its own")
+            raise UsageError(f"{where}: two targets have the name {target.name!r}; names must be unique")
 
 
 def _check_access(access: Access, source: Source) -> None:
     if not access.users and not access.tokens:
         raise UsageError(
-            f"{source.where('access')}: name users or tokens, or nobody can come in; docs/access.md has both"
+            f"{source.where('access')}: must contain users or tokens, otherwise nobody has access; see docs/access.md"
         )
     where = source.where("access.users")
     names = [user.name for user in access.users]
     for user in access.users:
         if not 0 < len(user.name) <= MAX_NAME_LENGTH:
-            raise UsageError(f"{where}: each user needs a name, of at most {MAX_NAME_LENGTH} characters")
+            raise UsageError(f"{where}: each user needs a name of at most {MAX_NAME_LENGTH} characters")
         if names.count(user.name) > 1:
-            raise UsageError(f"{where}: there are two users {user.name!r}")
+            raise UsageError(f"{where}: two users have the name {user.name!r}; names must be unique")
         if not user.password_hash.startswith("$argon2id$"):
-            raise UsageError(f"{where}: {user.name!r} needs a password_hash; `python -m access password` makes one")
+            raise UsageError(f"{where}: {user.name!r} needs a password_hash; `python -m access password` prints one")
     if access.users and (access.session is None or len(access.session.secret.encode()) < MIN_SECRET_BYTES):
-        raise UsageError(f"{source.where('access.session')}: users need a session.secret, {LONG_SECRET}")
+        raise UsageError(f"{source.where('access.session')}: users need session.secret, {LONG_SECRET}")
     for key in access.tokens:
         where = source.where("access.tokens")
         needed, other = ("secret", "public_key") if key.algorithm == "HS256" else ("public_key", "secret")
         if not getattr(key, needed) or getattr(key, other):
-            raise UsageError(f"{where}: {key.algorithm} needs a {needed}, or a {needed}_file, and nothing else")
+            raise UsageError(f"{where}: {key.algorithm} needs {needed} or {needed}_file, without {other}")
         if key.secret and len(key.secret.encode()) < MIN_SECRET_BYTES:
-            raise UsageError(f"{where}: this secret can be found by trying; take {LONG_SECRET}")
+            raise UsageError(f"{where}: the secret is too short; it must be {LONG_SECRET}")
 
 
 def _check_map(maps: DatabaseMap, source: Source) -> None:
@@ -416,7 +429,7 @@ def _check_map(maps: DatabaseMap, source: Source) -> None:
             continue
         where = source.where(f"database.map.{subject}")
         if subject_map.table and subject_map.sql:
-            raise UsageError(f"{where}: give either table or sql, not both")
+            raise UsageError(f"{where}: set either table or sql, not both")
         if isinstance(subject_map, ReadingMap):
             try:
                 duration(subject_map.late_window)
@@ -424,7 +437,7 @@ def _check_map(maps: DatabaseMap, source: Source) -> None:
                 raise UsageError(f"{source.where('database.map.reading.late_window')}: {error}") from None
             single = {"metric", "value"} & (set(subject_map.columns) | set(subject_map.expressions))
             if subject_map.wide and single:
-                raise UsageError(f"{where}: wide tells metrics and values; leave out {' and '.join(sorted(single))}")
+                raise UsageError(f"{where}: wide already maps metric and value; remove {' and '.join(sorted(single))}")
         twice = set(subject_map.columns) & set(subject_map.expressions)
         if twice:
-            raise UsageError(f"{where}: {', '.join(sorted(twice))} stands in columns and in expressions")
+            raise UsageError(f"{where}: {', '.join(sorted(twice))} is in both columns and expressions; remove one")

@@ -1,6 +1,6 @@
-"""Reads a settings file and the environment into typed settings: YAML, secrets in files, and overrides.
+"""Reads the settings from a YAML file, from files that contain secrets, and from environment variables.
 
-The environment overrides single keys, two underscores going one level down: `STOREWATCH_DATABASE__KIND=mysql`.
+An environment variable overrides one key. Two underscores separate nested keys: `STOREWATCH_DATABASE__KIND=mysql`.
 """
 
 import re
@@ -14,31 +14,34 @@ import yaml
 from errors import UsageError
 
 PREFIX = "STOREWATCH_"
-"""Begins the name of each environment variable that overrides a key."""
+"""Prefix of the environment variables that override settings."""
 OTHER_VARIABLES = {"STOREWATCH_CONFIG", "STOREWATCH_COLDSTORE"}
-"""Variables with this prefix that are no settings."""
+"""Environment variables that start with `PREFIX` but are not settings."""
 LISTS = {"allowed_origins", "trusted_proxies", "revoked"}
-"""Keys that are comma-separated lists in the environment."""
+"""Settings keys whose environment variables contain a comma-separated list."""
 SECRETS = {"password_file": "password", "url_file": "url", "secret_file": "secret", "public_key_file": "public_key"}
-"""Keys that name a file, and the key whose value the file holds."""
+"""Settings keys that name a file, each with the key whose value is in that file."""
 
 _QUOTED = re.compile(r" (['\"])(?!<[a-z ]+>).{2,}\1", re.DOTALL)
-"""Text of the file that a YAML error quotes; the names of token kinds, such as '<block end>', are the library's."""
+"""Matches quoted text in a YAML error message, but not the quoted name of a token type, such as '<block end>'."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 Where = Callable[[str], str]
-"""Returns how to name a dotted key in an error: with its file and line, or as an environment variable."""
+"""A function that formats a dotted key for an error message: with its file and line, or as an environment variable."""
 
 
 class Source:
-    """The file that settings came from; knows in which line a key is."""
+    """The file from which the settings were read. It finds the line of a key."""
 
     def __init__(self, path: str | None, text: str = "") -> None:
         self.path = path
         self._root = yaml.compose(text, Loader=yaml.SafeLoader) if text else None
 
     def where(self, key: str) -> str:
-        """`FILE:LINE KEY` for a dotted key, by the nearest part of it that the file has; without a file the key."""
+        """Return `FILE:LINE KEY` for a dotted key. If there is no settings file, return only the key.
+
+        If the file does not contain the key, use the line of the nearest parent key.
+        """
         if self.path is None:
             return key
         line = self._line(key.split("."))
@@ -56,9 +59,9 @@ class Source:
 
 
 def read(path: str | None, environ: Mapping[str, str], struct: type[T]) -> tuple[T, Source]:
-    """Read the file at `path` (None: no file), then the environment, as a `struct`.
+    """Return the settings of the file at `path` (None: no file), with the overrides of `environ`, as a `struct`.
 
-    Raises `UsageError` with the file, line and key at fault.
+    Raise `UsageError` with the file, line and key (or environment variable) if a setting is invalid.
     """
     text = _read_text(path) if path else ""
     try:
@@ -67,11 +70,11 @@ def read(path: str | None, environ: Mapping[str, str], struct: type[T]) -> tuple
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{path}: not valid YAML: {_yaml_problem(error)}") from None
     if not isinstance(tree, dict):
-        raise UsageError(f"{path}: must hold keys and values, such as `poll_interval: 1.0`")
+        raise UsageError(f"{path}: must be a mapping of keys to values, such as `poll_interval: 1.0`")
     settings = _convert(_with_secrets(tree, source.where), struct, source.where, strict=True)
     overrides = _overrides(environ)
     if overrides:
-        # The file alone is right, so an error now came from the environment.
+        # The file alone is valid, so any later error is in the environment variables.
         merged = _with_secrets(_merge(tree, overrides), _variable)
         settings = _convert(merged, struct, _variable, strict=False)
     return settings, source
@@ -81,21 +84,24 @@ def _read_text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the settings {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise UsageError(f"cannot read the settings file {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _yaml_problem(error: Exception) -> str:
-    """Return the problem and its position, without the text that the library quotes: it may be a secret."""
+    """Return the YAML problem and its position. Leave out text quoted from the file, because it may be a secret."""
     if not isinstance(error, yaml.MarkedYAMLError):
         return " ".join(str(error).split())
     mark = error.problem_mark or error.context_mark
     position = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    problem = error.problem or error.context or "it cannot be read"
+    problem = error.problem or error.context or "cannot be parsed"
     return _QUOTED.sub("", problem) + position
 
 
 def _with_secrets(tree: Any, where: Where, parent: str = "") -> Any:
-    """Return the settings below the key `parent`, with the secrets that are in files; raises `UsageError`."""
+    """Return `tree`, the settings below the key `parent`, with the secrets read from their files.
+
+    Raise `UsageError` if a file cannot be read, or if a secret is set twice.
+    """
     if isinstance(tree, list):
         return [_with_secrets(part, where, parent) for part in tree]
     if not isinstance(tree, dict):
@@ -107,7 +113,7 @@ def _with_secrets(tree: Any, where: Where, parent: str = "") -> Any:
         if secret is None:
             completed[name] = _with_secrets(value, where, key)
         elif tree.get(secret):
-            raise UsageError(f"{where(key)}: give either {secret} or {name}, not both")
+            raise UsageError(f"{where(key)}: set either {secret} or {name}, not both")
         else:
             completed[secret] = _read_secret(value, where(key))
     return completed
@@ -117,34 +123,34 @@ def _read_secret(path: object, where: str) -> str:
     try:
         text = Path(str(path)).read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise UsageError(f"{where}: {path} holds no text in UTF-8") from None
+        raise UsageError(f"{where}: {path} is not a text file in UTF-8") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{where}: cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     secret = text.removesuffix("\n").removesuffix("\r")
     if not secret:
-        raise UsageError(f"{where}: {path} holds nothing")
+        raise UsageError(f"{where}: {path} is empty")
     return secret
 
 
 def _variable(key: str) -> str:
-    """Return the environment variable that overrides a dotted key."""
+    """Return the name of the environment variable that overrides a dotted key."""
     return PREFIX + key.upper().replace(".", "__")
 
 
 def _convert(tree: dict[str, Any], struct: type[T], where: Where, *, strict: bool) -> T:
-    # Values of the environment are strings; strict=False turns "8000" into a number where one is wanted and,
-    # unlike reading them as YAML, leaves the password 012 alone.
+    # Values of environment variables are strings. strict=False converts "8000" to a number if the key needs a number.
+    # If the values were parsed as YAML, the password 012 would be changed.
     try:
         return msgspec.convert(tree, struct, strict=strict)
     except msgspec.ValidationError as error:
-        # such as: Expected `str`, got `int` - at `$.database.map.reading.wide[...]`
+        # for example: Expected `str`, got `int` - at `$.database.map.reading.wide[...]`
         message, _, json_path = str(error).partition(" - at ")
         key = re.sub(r"^.*`\$\.?|\[.*|`$", "", json_path)
         if message.startswith("Object contains unknown field"):
             unknown = message.split("`")[1]
             key = f"{key}.{unknown}" if key else unknown
             message = "unknown key"
-        raise UsageError(f"{where(key)}: {message}; docs/settings.md tells what there is") from None
+        raise UsageError(f"{where(key)}: {message}; see docs/settings.md") from None
 
 
 def _overrides(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -157,7 +163,7 @@ def _overrides(environ: Mapping[str, str]) -> dict[str, Any]:
         for parent in parents:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
-                raise UsageError(f"{name}: {parent} is set as a single value too")
+                raise UsageError(f"{name}: another variable sets {parent} as a single value; remove one of them")
         node[leaf] = [part.strip() for part in value.split(",")] if leaf in LISTS else value
     return tree
 

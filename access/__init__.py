@@ -1,1 +1,1 @@
-"""Who may come in, and what they may do and see."""
+"""Access control: authentication, roles, visibility and the audit trail."""

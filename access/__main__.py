@@ -1,4 +1,4 @@
-"""The command `python -m access`: users' passwords, tokens of programs, and the audit trail."""
+"""The command `python -m access`: password hashes, tokens for programs, and the audit trail."""
 
 import sys
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ COMMANDS = (password, token, audit)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 2 if it cannot be done."""
-    return cli.run("access", "Who may come in, and what they have done.", COMMANDS, argv)
+    """Run the command and return its exit status, which is 2 after a `UsageError`."""
+    return cli.run("access", "Hash passwords, issue tokens, and verify or export the audit trail.", COMMANDS, argv)
 
 
 if __name__ == "__main__":

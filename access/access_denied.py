@@ -1,4 +1,4 @@
-"""The error of a client that may not connect, or may not stay connected."""
+"""The error for a client that may not connect or may not stay connected."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ Reason = Literal["unauthorized", "expired", "revoked", "unavailable"]
 
 
 class AccessDenied(StorewatchError):
-    """The client has no access; it is told `code` and `message`."""
+    """The client has no access. The server sends it `code` and `message`."""
 
     def __init__(self, code: Reason, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Writes audit entries that are not part of a change's own transaction, such as logins and refused requests."""
+"""Writes audit entries that do not belong to the transaction of a change, such as logins and refused requests."""
 
 import asyncio
 import logging
@@ -22,25 +22,25 @@ from transport.rate_limit import address_block
 log = logging.getLogger(__name__)
 
 WRITE_INTERVAL_S = 1.0
-"""Seconds between two attempts to write, and between two checks of what is counted."""
+"""Seconds between two attempts to write audit entries. At the same interval, the counters are checked."""
 MAX_PENDING = 10_000
-"""Entries that may wait for the database; those after them are only counted."""
+"""Maximum number of audit entries that wait for the database. Further entries are only counted."""
 BATCH_SIZE = 100
-"""Entries in one transaction: it keeps all others from writing theirs."""
+"""Maximum number of audit entries in one transaction. The transaction blocks all other writers of the audit trail."""
 COUNTED_S = 60.0
-"""Seconds in which repeated entries of one address become a single one."""
+"""Time in seconds during which repeated audit entries from one address are merged into one."""
 MAX_COUNTED = 1_000
-"""Addresses that are counted apart; all others are counted together."""
+"""Maximum number of counters of repeated entries. Beyond it, entries share one counter for each action."""
 STOPPING_S = 1.0
-"""Seconds that the database may take for the last entries when we stop."""
+"""Time limit for writing the last audit entries at shutdown, in seconds."""
 
 PendingEntry = tuple[Callable[[sa.Connection, Entry, datetime], object], Entry, datetime]
-"""The function that writes the entry, the entry, and its time."""
+"""An entry that waits for the database: the function that writes it, the entry itself, and its time."""
 
 
 @dataclass(slots=True)
 class RepeatedEntry:
-    """How often an entry was repeated since `since`, in seconds of the elapsed time, and the last one."""
+    """Counts a repeated entry. `since` is when counting started, in elapsed seconds. `last` is the latest entry."""
 
     since: float
     last: Entry
@@ -49,14 +49,14 @@ class RepeatedEntry:
 
 @dataclass
 class Batch:
-    """Entries of one transaction, written once however often that is tried."""
+    """Audit entries that are written in one transaction. They are written once, even after several attempts."""
 
     entries: Sequence[PendingEntry]
     written: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, connection: sa.Connection) -> None:
-        """Write them. An earlier attempt that timed out may still be under way."""
+        """Write the entries, unless an earlier attempt has written them. A timed-out attempt may still be running."""
         with self.lock:
             if self.written:
                 return
@@ -67,7 +67,7 @@ class Batch:
 
 
 class AuditWriter:
-    """Writes entries into the audit table of `state`; `elapsed` returns seconds."""
+    """Writes entries to the audit table in the database `state`. `elapsed` is a monotonic clock, in seconds."""
 
     def __init__(self, state: Database, clock: Clock, elapsed: Callable[[], float] = time.monotonic) -> None:
         self._state = state
@@ -75,25 +75,26 @@ class AuditWriter:
         self._elapsed = elapsed
         self._pending: deque[PendingEntry] = deque()
         self._batch: Batch | None = None
-        """The first of `_pending`, while they are being written."""
+        """The first entries of `_pending`, while they are being written."""
         self._lost = 0
         self._repeated: dict[tuple[str, str, str], RepeatedEntry] = {}
         self.counts: Counter[str] = Counter()
-        """Calls of `enqueue_counted`, by action."""
+        """Number of calls of `enqueue_counted`, keyed by the action of the entry."""
         self._woken = asyncio.Event()
 
     def enqueue(self, entry: Entry) -> None:
-        """Write an entry as soon as the database answers, after those enqueued before."""
+        """Write an entry as soon as the database answers, after the entries enqueued before it."""
         self._enqueue((audit.append, entry, self._clock()))
 
     def enqueue_if_changed(self, entry: Entry) -> None:
-        """Enqueue a state; it is not written if the last entry of this action has the same one."""
+        """Enqueue an entry that records a state. Skip it if the last entry with its action records the same state."""
         self._enqueue((audit.append_if_changed, entry, self._clock()))
 
     def enqueue_counted(self, entry: Entry, *, per_user: bool = False) -> None:
-        """Enqueue what anybody may cause very often: the first of an address at once, the repeated ones as a number.
+        """Enqueue an entry of a kind that any client can cause very often.
 
-        With `per_user` the entries of each user (`who`) are counted apart.
+        The first entry of each kind from an address is written at once. Repeated entries are counted and written as
+        one. If `per_user` is set, the entries of each user (`who`) are counted separately.
         """
         self.counts[entry.action] += 1
         key = entry.action, address_block(entry.address), entry.who if per_user else ""
@@ -116,7 +117,7 @@ class AuditWriter:
         self._woken.set()
 
     async def run(self) -> None:
-        """Write until cancelled; then write what is left."""
+        """Write entries until cancelled. Then write the remaining ones."""
         try:
             await run_periodically(
                 self._write_due, WRITE_INTERVAL_S, log=log, purpose="write the audit trail", wake=self._woken
@@ -137,7 +138,7 @@ class AuditWriter:
         await self._write_all()
 
     async def _write_all(self) -> None:
-        """Write all pending entries, in order; raises `Unavailable`."""
+        """Write all pending entries, in order. Raise `Unavailable` if the database does not answer."""
         while self._pending:
             if self._batch is None:
                 self._batch = Batch(list(self._pending)[:BATCH_SIZE])
@@ -150,7 +151,7 @@ class AuditWriter:
                 self.enqueue(Entry("lost", "", "", after={"count": lost}))
 
     def _enqueue_counts(self, min_age_s: float) -> None:
-        """Enqueue the numbers of entries that have been counted for at least `min_age_s` seconds."""
+        """Enqueue an entry with the count of each counter that is at least `min_age_s` seconds old."""
         now = self._elapsed()
         for key, repeated in list(self._repeated.items()):
             if now - repeated.since < min_age_s:

@@ -1,4 +1,4 @@
-"""Authenticates connections and HTTP requests by the current access policy."""
+"""Authenticates connections and HTTP requests with the current access policy."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -18,26 +18,26 @@ from settings import MAX_NAME_LENGTH, MAX_SPAN
 from transport.rate_limit import KeyedTokenBuckets, RateLimit, address_block
 
 ATTEMPTS_PER_NAME, ATTEMPTS_PER_ADDRESS = 10, 40
-"""Wrong passwords that are allowed at once."""
+"""Number of wrong passwords allowed in a burst, for each user name and for each address."""
 ATTEMPT_REFILL_S = 10.0
-"""Seconds until one more wrong password is allowed."""
+"""Seconds after which one more wrong password is allowed."""
 MAX_WAITING = 32
-"""Passwords that may wait for their verification."""
+"""Maximum number of passwords that wait for verification at the same time."""
 
 
 class Authenticator:
-    """Authenticates users by session cookie, bearer token, or name and password."""
+    """Authenticates users with a session cookie, a bearer token, or a name and password."""
 
     def __init__(self, policy: Policy, now: Callable[[], datetime]) -> None:
         self.revision = 0
-        """Grows with each `apply_policy`."""
+        """Number of times that `apply_policy` has replaced the access policy."""
         self.policy = policy
-        """Who has access now."""
+        """The current access policy."""
         self._now = now
         self._passwords = PasswordVerifier()
         self._waiting = 0
         self._logged_out: dict[str, datetime] = {}
-        """Sessions that were logged out in this process, with the time at which they have expired in any case."""
+        """Sessions that were logged out in this process, each with a time at which it has certainly expired."""
         self._names = KeyedTokenBuckets(RateLimit(1 / ATTEMPT_REFILL_S, ATTEMPTS_PER_NAME), time.monotonic)
         self._addresses = KeyedTokenBuckets(RateLimit(1 / ATTEMPT_REFILL_S, ATTEMPTS_PER_ADDRESS), time.monotonic)
 
@@ -52,7 +52,7 @@ class Authenticator:
         return self.policy.session_lifetime
 
     def has_user(self, name: str) -> bool:
-        """Return whether there is a user of this name."""
+        """Return whether the policy has a user with this name."""
         return name in self.policy.users
 
     def apply_policy(self, policy: Policy) -> None:
@@ -61,7 +61,10 @@ class Authenticator:
         self.revision += 1
 
     async def authenticate_connection(self, environ: Mapping[str, Any], auth: object = None) -> User:
-        """Return the user who connects, by the token in `auth` or the headers in `environ`; raises `AccessDenied`."""
+        """Return the user of a connection. Raise `AccessDenied` if the client has no access.
+
+        If `auth` contains a token, only the token counts. Otherwise the headers in `environ` authenticate the user.
+        """
         if self.policy.open:
             return ANYBODY
         token = auth.get("token") if isinstance(auth, dict) else None
@@ -70,7 +73,7 @@ class Authenticator:
         return self._authenticate_headers(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", ""))
 
     def authenticate_request(self, handler: RequestHandler) -> User | None:
-        """Return the user of an HTTP request, by cookie or bearer token; None without access."""
+        """Return the user whom the cookie or bearer token of an HTTP request authenticates, or None."""
         if self.policy.open:
             return ANYBODY
         headers = handler.request.headers
@@ -80,14 +83,17 @@ class Authenticator:
             return None
 
     def revalidate(self, user: User) -> User:
-        """Return the user as the policy has them now; raises `AccessDenied` if they may not stay."""
+        """Return the user with their current role and visibility. Raise `AccessDenied` if their access has ended."""
         if user.session in self._logged_out:
-            raise AccessDenied("unauthorized", "this session was logged out")
+            raise AccessDenied("unauthorized", "this session was logged out; log in again")
         return self.policy.revalidate(user, self._now())
 
     async def log_in(self, name: str, password: str, address: str) -> tuple[User, str]:
-        """Return the user, and the cookie of their session; raises `AccessDenied`, and `RateLimited`."""
-        # No user has a longer name, and whole names of any length would fill the memory of the rate limit.
+        """Check a name and password, and return the user and a session cookie.
+
+        Raise `AccessDenied` if the name or password is wrong, and `RateLimited` after too many attempts.
+        """
+        # Cut the name: no user has a longer one, and names of any length would fill the memory of the rate limit.
         address_key, name_key = address_block(address), name[:MAX_NAME_LENGTH]
         if self._waiting >= MAX_WAITING or not self._consume_attempt(address_key, name_key):
             raise RateLimited("too many attempts; wait a minute")
@@ -98,18 +104,18 @@ class Authenticator:
         finally:
             self._waiting -= 1
         if not is_right:
-            raise AccessDenied("unauthorized", "this name and this password do not belong together")
+            raise AccessDenied("unauthorized", "wrong user name or password")
         self._addresses.give_back(address_key)
         self._names.give_back(name_key)
         cookie = policy.create_session_cookie(name, self._now())
         return self._authenticate_session(cookie), cookie  # the policy may have changed meanwhile
 
     def log_out(self, user: User) -> None:
-        """End a session in this process; the browser deletes its cookie."""
+        """End a login session in this process. The caller makes the browser delete its cookie."""
         now = self._now()
         self._logged_out = {session: expired for session, expired in self._logged_out.items() if expired > now}
         if user.begun is not None:
-            # Not its lifetime of today: the settings may give it a longer one tomorrow.
+            # Do not use the current session lifetime: a later change of the settings may extend it.
             self._logged_out[user.session] = user.begun + MAX_SPAN
 
     def stop(self) -> None:
@@ -133,5 +139,5 @@ class Authenticator:
 
     def _authenticate_token(self, token: object) -> User:
         if not isinstance(token, str):
-            raise AccessDenied("unauthorized", "a token is a text")
+            raise AccessDenied("unauthorized", "the token must be a string")
         return self.policy.user_of_token(token, self._now())

@@ -1,4 +1,4 @@
-"""Who asks something of us."""
+"""The caller of an event: a connection with its user and address."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from access.user import User
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A connection, who it is, and the address it comes from."""
+    """A connection's id, user and remote address."""
 
     sid: str
     user: User

@@ -1,4 +1,4 @@
-"""A connection as long as it lasts, and a request that came over it."""
+"""A live connection, and a request received over it."""
 
 import asyncio
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ from globals import Clients
 from transport.rate_limit import TokenBucket
 
 BATCH = 500
-"""Connections that are looked up, 1 us each, before the event loop gets a turn."""
+"""Number of connections that are looked up before the event loop gets a turn. One lookup takes 1 us."""
 KEY = "connection"
-"""The key in python-socketio's user session under which a connection is kept."""
+"""The key of the connection in python-socketio's user session."""
 
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """Who is connected, and how much they have asked."""
+    """A live connection with its caller and rate limit."""
 
     caller: Caller
-    """Replaced when their role or visibility changes."""
+    """The caller of this connection. It is replaced when the user's role or visibility changes."""
     token_bucket: TokenBucket
-    """Events they may still send."""
+    """The token bucket that limits the rate of the client's events."""
     in_flight: int = 0
-    """Events that wait for their answers."""
+    """Number of events of this connection that have not been answered yet."""
     ended: bool = False
-    """Closed or sent away: nothing more is answered."""
-    _turn: asyncio.Lock | None = None  # made when it is needed: most connections never wait for it
+    """Whether the client or the server has ended the connection. If so, the server no longer answers its events."""
+    _turn: asyncio.Lock | None = None  # created on first use, because most connections never need it
 
     @property
     def turn(self) -> asyncio.Lock:
-        """Held while the connection changes what it watches: of two `register`, the one sent last counts."""
+        """The lock held while the connection changes its watched storehouse. It keeps `register` events in order."""
         if self._turn is None:
             self._turn = asyncio.Lock()
         return self._turn
@@ -42,10 +42,10 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An event of a connection, decoded: what a handler gets.
+    """A decoded event, as a handler gets it.
 
-    `caller` is who asked, as they were when the event came. For events about a storehouse the guard looks up the one
-    that the question names.
+    `caller` is the connection's caller at the time of the event. If the event is about a storehouse, the guard looks
+    up the storehouse that the question names, and sets `named_storehouse`.
     """
 
     connection: Connection
@@ -56,19 +56,19 @@ class Request:
     @property
     def storehouse(self) -> Storehouse:
         """The storehouse that the question names."""
-        assert self.named_storehouse is not None  # noqa: S101 - the event's row says that it is about one
+        assert self.named_storehouse is not None  # noqa: S101 - the event table says that the event names a storehouse
         return self.named_storehouse
 
     def check_caller(self) -> None:
-        """Raise `Unavailable` where the connection has ended, or the caller's permissions have changed since."""
+        """Raise `Unavailable` if the connection has ended or the caller's permissions have changed since the event."""
         if self.connection.ended or self.connection.caller is not self.caller:
-            raise Unavailable("what you may do or see has changed meanwhile; ask again")
+            raise Unavailable("your permissions have changed meanwhile; try again", reason="permissions_changed")
 
 
 class Connections:
-    """All connections that were let in, each kept in python-socketio's own user session.
+    """All accepted connections, each stored in python-socketio's user session.
 
-    `clients` is `globals.clients`: it lists the connections, and which storehouse each of them watches.
+    `clients` is `globals.clients`: it maps each connection to the storehouse that it watches.
     """
 
     def __init__(self, sio: socketio.AsyncServer, clients: Clients) -> None:
@@ -76,14 +76,14 @@ class Connections:
         self._clients = clients
 
     async def add(self, connection: Connection) -> None:
-        """Keep a connection, which watches nothing yet, until it ends."""
+        """Store a new connection, which watches nothing yet."""
         await self._sio.save_session(connection.caller.sid, {KEY: connection})
         self._clients[connection.caller.sid] = None
 
     async def get(self, sid: str) -> Connection | None:
-        """Return a connection; None once it has ended or was sent away.
+        """Return a connection, or None once it has ended.
 
-        python-socketio looks it up without suspending, so nothing else happens meanwhile.
+        python-socketio looks up the session without suspending, so no other coroutine runs meanwhile.
         """
         try:
             session = await self._sio.get_session(sid)
@@ -93,12 +93,12 @@ class Connections:
         return connection
 
     async def caller(self, sid: str) -> Caller | None:
-        """Return who a connection belongs to; None once it has ended or was sent away."""
+        """Return the caller of a connection, or None once the connection has ended."""
         connection = await self.get(sid)
         return None if connection is None else connection.caller
 
     async def all(self) -> list[Connection]:
-        """Return the connections that there are, giving the event loop turns."""
+        """Return all live connections. Let the event loop run other tasks in between."""
         connections = []
         for number, sid in enumerate(list(self._clients), 1):
             connection = await self.get(sid)
@@ -109,7 +109,7 @@ class Connections:
         return connections
 
     async def remove(self, sid: str) -> None:
-        """Forget a connection, which may not be closed yet."""
+        """Remove a connection, even if its transport is not closed yet."""
         self._clients.pop(sid, None)
         connection = await self.get(sid)
         if connection is not None:
@@ -118,5 +118,5 @@ class Connections:
 
     async def send(self, sid: str, event: str, data: Any) -> None:
         """Emit an event to one connection of this process."""
-        # In a tuple, because a null alone would be emitted as no argument at all.
+        # Emit the data in a tuple, because python-socketio emits a bare None as no argument at all.
         await self._sio.emit(event, (data,), to=sid, ignore_queue=True)

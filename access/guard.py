@@ -1,7 +1,7 @@
-"""What a user is shown. `PushGuard` decides it for every push, `AnswerGuard` for every question and its answer.
+"""Visibility checks: `PushGuard` filters pushes; `AnswerGuard` checks questions and filters their answers.
 
-Nothing else asks what a `Visibility` includes. What is hidden is refused with the same words, after the same database
-statements, as what does not exist.
+No other module evaluates a `Visibility`. For a hidden object, the server runs the same database statements and sends
+the same refusal as for an object that does not exist.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -22,10 +22,10 @@ from errors import Forbidden, NotFound, Unavailable
 
 
 class KnownStorehouses(Protocol):
-    """The storehouses and sensors that this process knows; see `live.newest.Newest`."""
+    """The storehouses and sensors known to this process. `live.newest.Newest` implements this protocol."""
 
     def storehouse(self, store_house_id: Id) -> Storehouse | None:
-        """Return a storehouse; None where it is not known."""
+        """Return a storehouse, or None if it is not known."""
 
     def storehouses(self) -> list[Storehouse]:
         """Return all storehouses."""
@@ -35,28 +35,28 @@ class KnownStorehouses(Protocol):
 
 
 class PushGuard:
-    """Decides by what this process knows, without a database: for pushes, which may not wait for one."""
+    """Decides who may receive a push. It uses only data in memory, because a push must not wait for a database."""
 
     def __init__(self, storehouses: KnownStorehouses) -> None:
         self._storehouses = storehouses
 
     def sees_storehouse(self, visibility: Visibility, store_house_id: Id) -> bool:
-        """Whether a storehouse is known and visible; what is about all storehouses, everybody sees."""
+        """Return whether a user sees data about a storehouse. Every user sees data about `EVERYWHERE`."""
         return visibility.everything or store_house_id == EVERYWHERE or self.may_watch(visibility, store_house_id)
 
     def may_watch(self, visibility: Visibility, store_house_id: Id) -> bool:
-        """Whether a storehouse exists, as far as is known, and is visible."""
+        """Return whether this process knows the storehouse and the user may see it."""
         storehouse = self._storehouses.storehouse(store_house_id)
         return storehouse is not None and visibility.includes_storehouse(storehouse)
 
     def sees_organisation(self, visibility: Visibility, org_id: Id, store_house_ids: Iterable[Id]) -> bool:
-        """Whether an organisation, or any of its storehouses, is visible."""
+        """Return whether an organisation, or any of its storehouses, is visible."""
         return visibility.includes_organisation(org_id) or any(
             self.sees_storehouse(visibility, store_house_id) for store_house_id in store_house_ids
         )
 
     def visible_storehouses(self, visibility: Visibility, org_id: Id, store_house_ids: Iterable[Id]) -> list[Id]:
-        """Return those of an organisation's storehouses that are visible."""
+        """Return the visible storehouses of an organisation."""
         if visibility.includes_organisation(org_id):
             return list(store_house_ids)
         return [
@@ -64,7 +64,7 @@ class PushGuard:
         ]
 
     def rule_scope(self, visibility: Visibility) -> RuleScope | None:
-        """Return what a user sees, for judging alarm rules by; None where nothing is hidden."""
+        """Return the storehouses and sensors whose alarm rules a user may see, or None if the user may see all."""
         if visibility.everything:
             return None
         visible = [
@@ -81,9 +81,11 @@ class PushGuard:
 
 
 class AnswerGuard:
-    """Decides before a question is put, and again on its answer: a storehouse may have moved in between.
+    """Checks each question before its handler runs, and the answer afterwards.
 
-    `refresh_owners` brings what the process knows of storehouses and their organisations up to date.
+    Both checks are needed: the storehouse may move to another organisation in between.
+
+    `refresh_owners` updates the organisation of each storehouse in memory.
     """
 
     def __init__(
@@ -99,16 +101,19 @@ class AnswerGuard:
         self._refresh_owners = refresh_owners
 
     async def visible_storehouse(self, store_house_id: Id, visibility: Visibility) -> Storehouse:
-        """Return a storehouse by the database; raises `NotFound`."""
+        """Return a storehouse from the database. Raise `NotFound` if it does not exist or is hidden."""
         storehouse = await self._ask.storehouse(store_house_id)
         if not visibility.includes_storehouse(storehouse):
             raise no_storehouse(store_house_id)
         return storehouse
 
     async def watchable_storehouse(self, store_house_id: Id, visibility: Visibility) -> Storehouse:
-        """Return a storehouse by the database or, while that does not answer, by what is known; raises `NotFound`.
+        """Return a storehouse from the database, or from memory while the database does not answer.
 
-        The last that is known, marked stale, is more use in front of a cold store than an error.
+        For a person in front of a cold store, the last known values, marked stale, are more useful than an error.
+
+        Raise `NotFound` if the storehouse does not exist or is hidden. Raise `Unavailable` if the database does not
+        answer and memory has no such visible storehouse either.
         """
         try:
             storehouse = await self.visible_storehouse(store_house_id, visibility)
@@ -121,33 +126,36 @@ class AnswerGuard:
         return storehouse
 
     def check_watchable(self, store_house_id: Id, visibility: Visibility) -> None:
-        """Raise `NotFound` where a storehouse has vanished, or was hidden, since it was looked up."""
+        """Raise `NotFound` if a storehouse has been deleted or hidden since it was looked up."""
         if not self._push_guard.may_watch(visibility, store_house_id):
             raise no_storehouse(store_house_id)
 
     async def refresh(self) -> None:
-        """Bring up to date whose the storehouses are; raises `Unavailable`."""
+        """Update the organisation of each storehouse. Raise `Unavailable` if the database does not answer."""
         await self._refresh_owners()
 
     async def rule_scope(self, visibility: Visibility) -> RuleScope | None:
-        """Return which rules a user may see and edit, None for all; raises `Unavailable`."""
+        """Return the storehouses and sensors whose alarm rules a user may see, or None if the user may see all.
+
+        Raise `Unavailable` if the database does not answer.
+        """
         if visibility.everything:
             return None
         await self._refresh_owners()
         return self._push_guard.rule_scope(visibility)
 
-    # What each kind of event needs before its question is put, and what happens to its answer.
+    # The steps of `Guarded`, for each kind of event.
 
     async def admit_anything(self, request: Request) -> Request:
-        """Let a question pass that names nothing hidden."""
+        """Accept a question that needs no check."""
         return request
 
     async def release_anything(self, _request: Request, answer: Any) -> Any:
-        """Let an answer pass that tells of nothing hidden, or that its handler has restricted."""
+        """Return the answer unchanged, because it contains nothing hidden or its handler has already filtered it."""
         return answer
 
     async def release_organisations(self, request: Request, answer: list[Organisation]) -> list[Organisation]:
-        """Keep the organisations of which anything is visible."""
+        """Return the organisations that are wholly or partly visible."""
         visibility = request.caller.user.visibility
         if visibility.everything:
             return answer
@@ -156,7 +164,7 @@ class AnswerGuard:
         return [each for each in answer if each.org_id in visible or visibility.includes_organisation(each.org_id)]
 
     async def release_storehouses(self, request: Request, answer: list[Storehouse]) -> list[Storehouse]:
-        """Keep the storehouses that are visible; raises `NotFound` where nothing of the organisation is."""
+        """Return the visible storehouses. Raise `NotFound` if no part of the organisation is visible."""
         visibility = request.caller.user.visibility
         visible = [each for each in answer if visibility.includes_storehouse(each)]
         if not visible:
@@ -166,50 +174,62 @@ class AnswerGuard:
         return visible
 
     async def admit_storehouse(self, request: Request) -> Request:
-        """Look up the storehouse that the question names; raises `NotFound`."""
+        """Look up the storehouse that the question names. Raise `NotFound` if it does not exist or is hidden."""
         visibility = request.caller.user.visibility
         return replace(
             request, named_storehouse=await self.visible_storehouse(request.question.store_house_id, visibility)
         )
 
     async def recheck_nothing(self, _request: Request) -> None:
-        """Let a question pass that names nothing which may have been hidden meanwhile."""
+        """Do nothing, because the question names nothing that may have been hidden meanwhile."""
 
     async def recheck_storehouse(self, request: Request) -> None:
-        """Raise `NotFound` where the storehouse was hidden while its question was put."""
+        """Raise `NotFound` if the storehouse was hidden while the handler ran."""
         visibility = request.caller.user.visibility
         if not visibility.everything:
             await self.visible_storehouse(request.storehouse.store_house_id, visibility)
 
     async def admit_rules(self, request: Request) -> Request:
-        """Look up the storehouse if the question names one; raises `NotFound`."""
+        """If the question names a storehouse, look it up. Raise `NotFound` if it does not exist or is hidden."""
         return request if request.question.store_house_id is None else await self.admit_storehouse(request)
 
     async def release_rules(self, request: Request, answer: Rules) -> Rules:
-        """Leave out the rules that are not visible, with their changes, and the maintenance."""
+        """Remove the rules, changes and maintenance that are not visible."""
         scope = await self.rule_scope(request.caller.user.visibility)
         return answer if scope is None else rule_visibility.restricted(answer, scope)
 
     async def admit_alarm(self, request: Request) -> Request:
-        """Check that an alarm is ours and that the caller may act on it; raises `NotFound`, `Forbidden`."""
+        """Check that Storewatch raised the alarm and that the caller may act on it.
+
+        Raise `NotFound` if the alarm does not exist or is hidden. Raise `Forbidden` if it belongs to the site's own
+        alarm system, or if it is about all storehouses and the caller's visibility is restricted.
+        """
         alarm_id, visibility = request.question.alarm_id, request.caller.user.visibility
         number = episode_id(alarm_id)
         if number is None:
             if await self._sees_site_alarm(alarm_id, visibility):
-                raise Forbidden(f"the alarm {alarm_id!r} belongs to the site's own system; do it there", "alarm_id")
+                raise Forbidden(
+                    f"the alarm {alarm_id!r} belongs to the site's own alarm system; use that system",
+                    "alarm_id",
+                    reason="site_alarm",
+                )
         elif visibility.everything:
             return request
         else:
             store_house_id = await self._ask.episode_storehouse(number)
             await self._refresh_owners()
             if store_house_id == EVERYWHERE:
-                raise Forbidden("an alarm about all storehouses is for those who see all of them", "alarm_id")
+                raise Forbidden(
+                    "only users who see all storehouses may change an alarm about all of them",
+                    "alarm_id",
+                    reason="full_visibility_required",
+                )
             if store_house_id is not None and self._push_guard.sees_storehouse(visibility, store_house_id):
                 return request
         raise _no_alarm(alarm_id)
 
     async def release_alarm(self, request: Request, answer: Alarm) -> Alarm:
-        """Raise `NotFound` where the alarm's storehouse was hidden meanwhile."""
+        """Raise `NotFound` if the alarm's storehouse was hidden while the handler ran."""
         visibility = request.caller.user.visibility
         if not visibility.everything:
             await self._refresh_owners()
@@ -227,15 +247,15 @@ class AnswerGuard:
 
 
 def _no_alarm(alarm_id: Id) -> NotFound:
-    return NotFound(f"there is no alarm {alarm_id!r}", "alarm_id")
+    return NotFound(f"there is no alarm {alarm_id!r}", "alarm_id", reason="unknown_alarm")
 
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """How the guard treats one kind of event.
+    """The steps of the guard for one kind of event.
 
-    It calls `admit` before the handler, `recheck` after it, also where it refuses the question, and `release` with the
-    answer.
+    `admit` runs before the handler. `recheck` runs after the handler, even if the handler refused the question.
+    `release` then filters the answer.
     """
 
     admit: Callable[[AnswerGuard, Request], Awaitable[Request]] = AnswerGuard.admit_anything
@@ -243,13 +263,13 @@ class Guarded:
     release: Callable[[AnswerGuard, Request, Any], Awaitable[Any]] = AnswerGuard.release_anything
 
 
+# Each event in the event table (`server.EVENTS`) has one of these objects.
 NOTHING_HIDDEN = Guarded()
 ORGANISATIONS = Guarded(release=AnswerGuard.release_organisations)
 STOREHOUSES = Guarded(release=AnswerGuard.release_storehouses)
 STOREHOUSE = Guarded(admit=AnswerGuard.admit_storehouse, recheck=AnswerGuard.recheck_storehouse)
 CHANGE_OF_STOREHOUSE = Guarded(admit=AnswerGuard.admit_storehouse)
-"""What has been changed is told, wherever the storehouse has moved since."""
+"""For a change of a storehouse. The caller gets the answer even if the storehouse has been hidden meanwhile."""
 RULES = Guarded(admit=AnswerGuard.admit_rules, release=AnswerGuard.release_rules)
 ALL_RULES = Guarded(release=AnswerGuard.release_rules)
 ALARM = Guarded(admit=AnswerGuard.admit_alarm, release=AnswerGuard.release_alarm)
-"""What an event's row in the event table says it is about."""

@@ -1,4 +1,7 @@
-"""Passwords: argon2id, which is slow and needs memory by design, so it runs beside the event loop, two at a time."""
+"""Password hashing with argon2id.
+
+argon2id is slow and needs memory by design. So it runs outside the event loop, in two threads.
+"""
 
 import asyncio
 import hmac
@@ -13,23 +16,23 @@ _hasher = argon2.PasswordHasher()
 
 
 def hash_password(password: str) -> str:
-    """Return the hash that the settings hold of a password."""
+    """Return the hash of a password for the settings."""
     return _hasher.hash(password)
 
 
 def password_proof(password_hash: str, secret: bytes) -> str:
-    """Return a text that changes when the password or the secret does, and reveals neither."""
+    """Return a text that changes with the password and with the secret, and reveals neither."""
     return hmac.new(secret, password_hash.encode(), "sha256").hexdigest()
 
 
 class PasswordVerifier:
-    """Verifies passwords in threads. An unknown name takes as long as a wrong password."""
+    """Verifies passwords in threads. The check of an unknown user name takes as long as that of a wrong password."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="password")
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Return whether this password has that hash; None is the hash of an unknown user: never."""
+        """Return whether the password has this hash. The hash is None for an unknown user, and then never matches."""
         work = self._threads.submit(_verify, password_hash, password)
         return await asyncio.wrap_future(work)
 

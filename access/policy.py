@@ -1,4 +1,4 @@
-"""The access policy: who has access by the settings as they were when it was built."""
+"""The access policy, built from the settings: users, token keys, revocations and session lifetime."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,13 +17,13 @@ from errors import UsageError
 from settings import Access, AccessUser, Source
 
 SHORT_PROOF = 8
-"""Characters that tell one proof from another."""
-SIGN_IN = "say who you are: log in at /login, or send a token as auth: {token}"
+"""Number of leading characters of a proof (a hash of a password or of a token key) that an audit entry contains."""
+SIGN_IN = "authentication is required: log in at /login, or send a token as auth: {token}"
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Who has access: everybody if it is `open`, else the users and tokens of the settings."""
+    """The access policy. If it is `open`, everybody has access; otherwise only users and tokens in the settings do."""
 
     open: bool = False
     users: dict[str, User] = field(default_factory=dict)
@@ -35,11 +35,11 @@ class Policy:
     secret: bytes = field(default=b"", repr=False)
 
     def user_of_token(self, token: str, now: datetime) -> User:
-        """Return the user of a bearer token; raises `AccessDenied`."""
+        """Return the user of a bearer token. Raise `AccessDenied` if the token is not valid."""
         return self.revalidate(tokens.verify_token(self.keys, token), now)
 
     def user_of_session(self, cookie: str, now: datetime) -> User:
-        """Return the user who has logged in, by the session cookie; raises `AccessDenied`."""
+        """Return the logged-in user of a session cookie. Raise `AccessDenied` if the session is not valid."""
         session = sessions.read_cookie(self.secret, cookie) if self.secret else None
         if session is None:
             raise AccessDenied("unauthorized", SIGN_IN)
@@ -48,12 +48,15 @@ class Policy:
         return self.revalidate(user, now)
 
     def create_session_cookie(self, name: str, now: datetime) -> str:
-        """Return the cookie of a session of this user that starts now."""
+        """Return the cookie of a session of this user that starts at `now`."""
         session = sessions.Session(name, uuid4().hex, int(now.timestamp()), self.users[name].proof)
         return sessions.sign_cookie(self.secret, session)
 
     def revalidate(self, user: User, now: datetime) -> User:
-        """Return the user as this policy has them, the same object if nothing changed; raises `AccessDenied`."""
+        """Return the user with their current role and visibility. Raise `AccessDenied` if their access has ended.
+
+        Return the same object if nothing has changed.
+        """
         if self.open:
             return ANYBODY
         if user.means == "open":
@@ -61,26 +64,26 @@ class Policy:
         expires = user.expires if user.begun is None else user.begun + self.session_lifetime
         if expires is not None and expires <= now:
             expired = "token" if user.means == "token" else "session"
-            raise AccessDenied("expired", f"this {expired} has ended; get a new one")
+            raise AccessDenied("expired", f"this {expired} has expired; get a new one")
         if user.name in self.revoked or user.session in self.revoked:
-            raise AccessDenied("revoked", f"{user.name} may not come in any more")
+            raise AccessDenied("revoked", f"the access of {user.name} has been revoked")
         return self._with_key(user) if user.means == "token" else self._with_password(user, expires)
 
     def _with_key(self, user: User) -> User:
         if all(key.proof != user.proof for key in self.keys):
-            raise AccessDenied("revoked", "the key of this token does not count any more")
+            raise AccessDenied("revoked", "the key of this token is no longer in the settings; get a new token")
         return user
 
     def _with_password(self, user: User, expires: datetime | None) -> User:
         current = self.users.get(user.name)
         if current is None or current.proof != user.proof:
-            raise AccessDenied("revoked", "this login does not count any more; log in again")
+            raise AccessDenied("revoked", "this login is no longer valid; log in again")
         if (current.role, current.visibility, expires) == (user.role, user.visibility, user.expires):
             return user
         return replace(user, role=current.role, visibility=current.visibility, expires=expires)
 
     def audit_summary(self) -> dict[str, Any]:
-        """Return the policy as an audit entry holds it: without secrets, and nothing to derive them from."""
+        """Return the policy for an audit entry, without secrets and without data from which they could be derived."""
         if self.open:
             return {"open": True}
         users = [
@@ -114,7 +117,7 @@ OPEN = Policy(open=True)
 
 
 def build_policy(access: Access | None, source: Source) -> Policy:
-    """Return the policy of these settings, open without `access`; raises `UsageError` for a bad key or name."""
+    """Return the policy of these settings. It is open if `access` is None. Raise `UsageError` for a bad key or name."""
     if access is None:
         return OPEN
     secret = access.session.secret.encode() if access.session else b""
@@ -129,7 +132,9 @@ def build_policy(access: Access | None, source: Source) -> Policy:
     try:
         msgspec.json.encode(policy.audit_summary())
     except UnicodeEncodeError:
-        raise UsageError(f"{source.where('access')}: a name in it is no text: it has half a character") from None
+        raise UsageError(
+            f"{source.where('access')}: a name contains half of a surrogate pair; write the whole character"
+        ) from None
     return policy
 
 

@@ -1,4 +1,4 @@
-"""Reloads the access policy whenever the settings file has changed, without a restart."""
+"""Reloads the access policy when the settings file changes, without a restart."""
 
 import asyncio
 import logging
@@ -15,13 +15,13 @@ from settings import load
 log = logging.getLogger(__name__)
 
 CHECK_INTERVAL_S = 0.5
-"""Seconds between two checks of the file."""
+"""Interval between two checks of the settings file, in seconds."""
 
 
 class PolicyReload:
-    """Applies the policy in the settings file at `path` whenever it changes; a file with errors changes nothing.
+    """Applies the policy in the settings file at `path` after each change. It ignores a file with errors.
 
-    `add_audit_entry` is called with an entry for each change.
+    It calls `add_audit_entry` with an entry for each change of the policy.
     """
 
     def __init__(self, authenticator: Authenticator, path: str, add_audit_entry: Callable[[Entry], None]) -> None:
@@ -30,36 +30,39 @@ class PolicyReload:
         self._add_audit_entry = add_audit_entry
 
     async def run(self) -> None:
-        """Reload until cancelled."""
-        watch = FileWatch(self._path)  # it counts as changed at first: it may have changed since the process read it
+        """Check the file and reload the policy until cancelled."""
+        watch = FileWatch(self._path)  # at first the file counts as changed: it may have changed since start-up
 
         async def reload_if_changed() -> None:
             if await asyncio.to_thread(watch.check):
                 await self._reload()
 
-        # If this ended on an error, nobody's access could be withdrawn any more.
+        # An error must not end this loop: access could then no longer be revoked.
         await run_periodically(reload_if_changed, CHECK_INTERVAL_S, log=log, purpose="reload the access policy")
 
     async def _reload(self) -> None:
         try:
             after = await asyncio.to_thread(load_policy, self._path)
         except UsageError as error:
-            log.error("who may come in stays as it was: %s", error)
+            log.error("cannot reload the access policy; the old one stays in force: %s", error)
             return
         except Exception as error:
-            # Without the error's message, which may quote a secret.
-            log.error("who may come in stays as it was: the settings cannot be read (%s)", type(error).__name__)
+            # The error's message may quote a secret, so only its type is logged.
+            log.error(
+                "cannot reload the access policy; the old one stays in force: cannot read the settings (%s)",
+                type(error).__name__,
+            )
             return
         before = self._authenticator.policy
         self._authenticator.apply_policy(after)
         if before != after:
-            log.info("who may come in has changed")
+            log.info("the access policy has changed")
             self._add_audit_entry(
                 Entry("access_changed", "", "", before=before.audit_summary(), after=after.audit_summary())
             )
 
 
 def load_policy(path: str) -> Policy:
-    """Return the access policy of the settings file; raises `UsageError`."""
+    """Return the access policy of the settings file. Raise `UsageError` if the file has an error."""
     settings, source = load(path)
     return build_policy(settings.restricted, source)

@@ -1,4 +1,4 @@
-"""Re-checks the permissions of live connections: a policy may change, a session or a token may expire."""
+"""Re-checks the permissions of live connections: the policy may change, and a session or token may expire."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -13,11 +13,11 @@ from common.periodic import run_periodically
 log = logging.getLogger(__name__)
 
 CHECK_S = 1.0
-"""Between two checks of all connections."""
+"""Interval between two checks of all connections, in seconds."""
 
 
 class Revalidation:
-    """Re-checks every connection each second; awaits `changed` or `ended` for those affected."""
+    """Re-checks every connection's permissions each second. Awaits `changed` or `ended` for the affected callers."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Revalidation:
         self._revision = authenticator.revision
 
     async def run(self) -> None:
-        """Check until cancelled."""
+        """Check all connections periodically until cancelled."""
         await run_periodically(
             self.check, CHECK_S, log=log, purpose="re-check the permissions of connections", wait_first=True
         )
@@ -45,11 +45,11 @@ class Revalidation:
         self._revision = self._authenticator.revision
         for connection in await self._connections.all():
             if connection.ended:
-                continue  # this one has left while others were told
+                continue  # it ended while `changed` or `ended` was awaited for another connection
             try:
                 await self._check(connection.caller)
             except Exception:
-                # One that fails must not keep the others from being checked.
+                # One failed check must not prevent the checks of the other connections.
                 log.exception("cannot re-check the permissions of a connection")
 
     async def _check(self, caller: Caller) -> None:

@@ -1,4 +1,4 @@
-"""Which alarm rules a user with restricted visibility may see and edit. Pure."""
+"""Decides which alarm rules a user with restricted visibility may see and edit."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -10,14 +10,14 @@ from errors import Forbidden, NotFound
 
 
 class RuleScope(NamedTuple):
-    """The storehouses that a user sees, their sensors and the names of these; ids as text."""
+    """The storehouses that a user sees, with the ids and names of their sensors. All ids are strings."""
 
     storehouses: frozenset[str]
     sensors: frozenset[str]
     sensor_names: frozenset[str]
 
     def may_see(self, rule: Data) -> bool:
-        """Whether the rule is about something the user sees, or about the whole site."""
+        """Return whether the rule is about a storehouse or sensor that the user sees, or about the whole site."""
         store_house_id = _scope(rule, "store_house_id")
         if store_house_id is not None:
             return store_house_id in self.storehouses
@@ -26,12 +26,12 @@ class RuleScope(NamedTuple):
         return sees_sensor and (sensor_name is None or sensor_name in self.sensor_names)
 
     def may_edit(self, rule: Data) -> bool:
-        """Whether the rule names a storehouse that the user sees."""
+        """Return whether the rule names a storehouse that the user sees."""
         return _scope(rule, "store_house_id") in self.storehouses
 
 
 def restricted(rules: Rules, scope: RuleScope) -> Rules:
-    """Return the rules, their changes and the maintenance without what the user may not see."""
+    """Return `rules` with only the rules, changes and maintenance that the user may see."""
     changes = [
         msgspec.structs.replace(change, before=_visible(change.before, scope), after=_visible(change.after, scope))
         for change in rules.changes
@@ -47,9 +47,10 @@ def restricted(rules: Rules, scope: RuleScope) -> Rules:
 
 
 def merged(before: Sequence[Data], wanted: Sequence[Data], scope: RuleScope) -> list[Data]:
-    """Return all rules after the user has saved those `wanted`, which replace the rules that the user may edit.
+    """Return all rules after a user has saved `wanted`, which replaces the rules that the user may edit.
 
-    Other visible rules may be among those wanted if they are unchanged. Raises `Forbidden`, `NotFound`.
+    `wanted` may contain other visible rules if they are unchanged. Raise `NotFound` if a rule names a storehouse that
+    the user does not see. Raise `Forbidden` if a new or changed rule names no storehouse.
     """
     kept = [rule for rule in before if not scope.may_edit(rule)]
     for rule in wanted:
@@ -57,8 +58,12 @@ def merged(before: Sequence[Data], wanted: Sequence[Data], scope: RuleScope) -> 
             continue
         store_house_id = rule.get("scope", {}).get("store_house_id")
         if store_house_id is not None:
-            raise NotFound(f"there is no storehouse {store_house_id!r}", "rules")
-        raise Forbidden("a rule that names no storehouse is for those to change who see all of them", "rules")
+            raise NotFound(f"there is no storehouse {store_house_id!r}", "rules", reason="unknown_storehouse")
+        raise Forbidden(
+            "only users who see all storehouses may change a rule that names no storehouse",
+            "rules",
+            reason="full_visibility_required",
+        )
     return kept + [rule for rule in wanted if scope.may_edit(rule)]
 
 

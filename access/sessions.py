@@ -1,4 +1,4 @@
-"""Sessions of browsers: a signed cookie, so that any process can verify who has logged in."""
+"""Login sessions. They are stored in signed cookies, so that any process can verify them."""
 
 import time
 from collections.abc import Callable
@@ -11,23 +11,23 @@ MAX_AGE_DAYS = 366
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
-    """Who has logged in, and when."""
+    """A login session, as stored in the cookie."""
 
     name: str
     session_id: str
     begun: int
-    """Seconds since 1970."""
+    """Start of the session, in seconds since 1970."""
     proof: str
-    """See `access.passwords.password_proof`."""
+    """Proof of the user's password at the start of the session (see `access.passwords.password_proof`)."""
 
 
 def sign_cookie(secret: bytes, session: Session) -> str:
-    """Return the value of a cookie that nobody can make without the secret."""
+    """Return the cookie value of a session, signed with the secret."""
     return create_signed_value(secret, COOKIE, msgspec.json.encode(session), clock=lambda: session.begun).decode()
 
 
 def read_cookie(secret: bytes, value: str, clock: Callable[[], float] = time.time) -> Session | None:
-    """Return the session of a cookie; None if we have not signed it."""
+    """Return the session of a cookie, or None if its signature is wrong or older than `MAX_AGE_DAYS`."""
     content = decode_signed_value(secret, COOKIE, value, MAX_AGE_DAYS, clock, min_version=2)
     try:
         return msgspec.json.decode(content, type=Session) if content is not None else None

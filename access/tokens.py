@@ -1,4 +1,4 @@
-"""Bearer tokens (JWT), with which programs authenticate; whoever holds a key of the settings issues them."""
+"""Bearer tokens (JWT) with which programs authenticate. The settings list the keys that verify them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,23 +14,23 @@ from access.user import Role, User, visibility_of
 from settings import TokenKey
 
 SKEW_S = 30.0
-"""How far the issuer's clock may be ahead of ours, in seconds; it does not prolong a token."""
+"""Seconds by which the clock of a token's issuer may be ahead of the server's. This does not extend a lifetime."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key that verifies tokens, of one algorithm, whatever the token's own header says."""
+    """A key that verifies tokens with one algorithm. The algorithm in the header of a token does not matter."""
 
     algorithm: str
     material: Any = field(repr=False, compare=False)
     issuer: str | None
     audience: str | None
     proof: str = field(repr=False)
-    """Changes with anything of the key."""
+    """Hash of the settings of this key. It changes whenever one of these settings changes."""
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """The claims of a token that we use."""
+    """Those claims of a token that Storewatch uses."""
 
     sub: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     exp: float
@@ -41,16 +41,16 @@ class Claims(msgspec.Struct, frozen=True):
 
 
 def build_key(settings: TokenKey) -> Key:
-    """Return the key that the settings describe; raises ValueError if it is unusable."""
+    """Return the key that the settings describe. Raise ValueError if it cannot be used."""
     content = settings.secret if settings.algorithm == "HS256" else settings.public_key
     algorithm = jwt.get_algorithm_by_name(settings.algorithm)
     try:
         material = algorithm.prepare_key(content)
     except (jwt.PyJWTError, ValueError, TypeError):
         wanted = "a secret" if settings.algorithm == "HS256" else "a public key in PEM"
-        raise ValueError(f"{settings.algorithm} needs {wanted}, and this is none") from None
+        raise ValueError(f"{settings.algorithm} needs {wanted}, and the given text is not one") from None
     if hasattr(material, "private_bytes"):
-        raise ValueError(f"{settings.algorithm} needs the public key, and this is the private one, with which to sign")
+        raise ValueError(f"{settings.algorithm} needs the public key, and this is the private key; replace it")
     weakness = algorithm.check_key_length(material)
     if weakness:
         raise ValueError(f"{settings.algorithm}: {weakness}")
@@ -59,8 +59,8 @@ def build_key(settings: TokenKey) -> Key:
 
 
 def verify_token(keys: Sequence[Key], token: str) -> User:
-    """Return the user of this token, which may have expired; raises `AccessDenied` if none of `keys` has signed it."""
-    problem = "none of our keys has signed it"
+    """Return the user of a token, even if it has expired. Raise `AccessDenied` if no key in `keys` verifies it."""
+    problem = "it is not signed with a key from the settings"
     for key in keys:
         try:
             claims = jwt.decode(
@@ -70,21 +70,21 @@ def verify_token(keys: Sequence[Key], token: str) -> User:
                 issuer=key.issuer,
                 audience=key.audience,
                 leeway=SKEW_S,
-                # `Policy.revalidate` checks the expiry, now and again later, by the caller's clock.
+                # `Policy.revalidate` checks the expiry, now and periodically, with the caller's clock.
                 options={"require": ["exp", "sub"], "verify_exp": False, "verify_aud": key.audience is not None},
             )
             return _user(msgspec.convert(claims, Claims), key)
         except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
             continue
         except jwt.DecodeError:
-            problem = "it is no JWT"
+            problem = "it is not a JWT"
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             problem = str(error)
-    raise AccessDenied("unauthorized", f"this token does not count here: {problem}")
+    raise AccessDenied("unauthorized", f"this token is invalid: {problem}")
 
 
 def _user(claims: Claims, key: Key) -> User:
-    claims.sub.encode()  # raises ValueError if it is no text: JSON can hold half of a surrogate pair
+    claims.sub.encode()  # raises ValueError for half of a surrogate pair, which JSON can contain
     expires = datetime.fromtimestamp(claims.exp, UTC)
     visible = visibility_of(claims.organisations, claims.storehouses)
     return User(claims.sub, claims.role, visible, expires, "token", claims.jti, key.proof)

@@ -1,4 +1,4 @@
-"""Who somebody is that came in."""
+"""An authenticated user: role, visibility and means of authentication."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from ask.visibility import EVERYTHING, Visibility
 
 Role = Literal["watch", "operate", "configure"]
 ROLES: tuple[Role, ...] = ("watch", "operate", "configure")
-"""Each may do what those before it may."""
+"""All roles, in ascending order: each role includes the permissions of the roles before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who came in, what they may do and see, and until when; `means` is how they showed who they are."""
+    """An authenticated user. `means` is the means of authentication, and `expires` is when the access ends."""
 
     name: str
     role: Role
@@ -22,22 +22,22 @@ class User:
     expires: datetime | None = None
     means: Literal["open", "password", "token"] = "password"
     session: str = ""
-    """The id of the session, or of the token (`jti`): it can be revoked."""
+    """Id of the login session or of the token (`jti`). The settings can revoke either by its id."""
     proof: str = field(default="", repr=False)
-    """Which password, or which key of a token, was shown: when that is changed, whoever came in by it must go."""
+    """Proof of the password or token key of this user. The user loses access when the password or key changes."""
     begun: datetime | None = None
-    """When the session began, whose end the settings say; a token says its own."""
+    """Start of the login session, or None for a token. The settings determine the lifetime of a session."""
 
     def may(self, role: Role) -> bool:
-        """Whether this user's role allows what `role` does."""
+        """Return whether this user's role includes the permissions of `role`."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
 ANYBODY = User("", "configure", means="open")
-"""Whoever comes in while access is open."""
+"""The user of every connection while access is open."""
 
 
 def visibility_of(organisations: Sequence[int | str] | None, storehouses: Sequence[int | str] | None) -> Visibility:
-    """Return the visibility of these organisations and storehouses; of everything where both are None."""
+    """Return a visibility that includes these organisations and storehouses, or everything if both are None."""
     ids = (None if given is None else frozenset(map(str, given)) for given in (organisations, storehouses))
     return Visibility(*ids)

@@ -1,1 +1,1 @@
-"""The running judge, and what people do about alarms."""
+"""Runs the judge (the component that evaluates alarm rules), and handles the alarm actions of users."""

@@ -1,4 +1,4 @@
-"""What people do about alarms: they acknowledge and close them, and announce maintenance."""
+"""Alarm actions of users: acknowledge an alarm, close an alarm by hand, save maintenance."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,9 +27,10 @@ from record.episode_actions import ActionResult
 
 @dataclass(frozen=True)
 class AlarmActions:
-    """Writes down what people do, in any process; the judge, wherever it runs, reads it within a second.
+    """Writes alarm actions of users to the database `state`.
 
-    `state` is written to, `on_alarms` is called with each alarm that has changed, in the transaction of the change.
+    Every process can write actions. The judging process reads them within 1 s. `on_alarms` is called with each changed
+    alarm, in the transaction of the change.
     """
 
     ask: Ask
@@ -39,7 +40,7 @@ class AlarmActions:
     on_alarms: OnAlarms
 
     async def acknowledge(self, request: Request) -> Alarm:
-        """Acknowledge an alarm; raises `BadRequest` while it is pending, `NotFound`."""
+        """Acknowledge an alarm. Raise `NotFound`, or `BadRequest` if the alarm is pending."""
         question, by = request.question, person(request.question.by, request.caller)
         return await self._change(
             Entry("acknowledged", by, request.caller.address),
@@ -49,21 +50,25 @@ class AlarmActions:
         )
 
     async def close(self, request: Request) -> Alarm:
-        """Clear an alarm by hand; raises `BadRequest` without a reason, `NotFound`."""
+        """Close an alarm by hand. Raise `NotFound`, or `BadRequest` if the request has no reason."""
         question, by = request.question, person(request.question.by, request.caller)
-        reason = required_text(question.reason, "reason", "say why, such as that the sensor is faulty, or was removed")
+        reason = required_text(question.reason, "reason", "give a reason, for example that the sensor is faulty")
         return await self._change(
             Entry("closed", by, request.caller.address),
             lambda connection, now: episode_actions.close(connection, _episode_id(question.alarm_id), by, reason, now),
         )
 
     def check_maintenance(self, request: Request) -> tuple[str, str]:
-        """Return who announces maintenance, and the reason; raises `BadRequest`."""
+        """Return the name of the user who saves maintenance, and the reason. Raise `BadRequest` if one is missing."""
         by = person(request.question.by, request.caller)
-        return by, required_text(request.question.reason, "reason", "say what is done meanwhile")
+        return by, required_text(request.question.reason, "reason", "give a reason, for example the work to be done")
 
     async def save_maintenance(self, request: Request) -> Maintenance:
-        """Announce maintenance, or replace what was announced before; raises `BadRequest`, `NotFound`."""
+        """Save new maintenance, or replace saved maintenance.
+
+        Raise `BadRequest` if the request is invalid. Raise `NotFound` if the sensor or the saved maintenance does not
+        exist.
+        """
         question = request.question
         by, reason = self.check_maintenance(request)
         check_span(question.start, question.end)
@@ -71,7 +76,8 @@ class AlarmActions:
         sensor_id = None
         if question.sensor_id is not None:
             sensor_id = await self._sensor_id(request.storehouse, question.sensor_id)
-            # It may have moved meanwhile, and its new owner's alarms are not to be muted.
+            # Check again, because the storehouse may have moved to another organisation during the query. The caller
+            # must not mute the alarms of another organisation.
             await self.guard.visible_storehouse(store_house_id, request.caller.user.visibility)
 
         def save(connection: sa.Connection) -> Maintenance:
@@ -91,11 +97,11 @@ class AlarmActions:
         return await self.state.run(save)
 
     async def _sensor_id(self, storehouse: Storehouse, sensor_id: Id) -> Id:
-        """Return the id of a sensor as its column has it."""
+        """Return the id of a sensor in the type of its database column. Raise `NotFound` for an unknown sensor."""
         for sensor in await self.ask.sensors(storehouse):
             if str(sensor.sensor_id) == str(sensor_id):
                 return sensor.sensor_id
-        raise NotFound(f"there is no sensor {sensor_id!r} in that storehouse", "sensor_id")
+        raise NotFound(f"there is no sensor {sensor_id!r} in this storehouse", "sensor_id", reason="unknown_sensor")
 
     async def _change(self, entry: Entry, action: Callable[[sa.Connection, datetime], ActionResult]) -> Alarm:
         def write(connection: sa.Connection) -> ActionResult:
@@ -104,7 +110,7 @@ class AlarmActions:
                 result = action(connection, now)
                 if result.is_changed:
                     self.on_alarms(connection, [result.alarm])
-                    # The alarm's own id, not the one that was asked for: sw-07 is sw-7 too.
+                    # Use the alarm's id, not the id in the request, because a request may spell sw-7 as sw-07.
                     subject = str(result.alarm.alarm_id)
                     changed = replace(entry, subject=subject, before=result.before, after=result.alarm)
                     audit.append(connection, changed, now)
@@ -117,27 +123,30 @@ class AlarmActions:
 
 
 def lock(connection: sa.Connection) -> datetime:
-    """Keep the judge and the audit trail from writing until the transaction ends; return the database's time."""
+    """Block the judge and the audit trail from writing until the transaction ends. Return the database's time."""
     now = lease.lock(connection, LEASE)
     audit.lock(connection)
     return now
 
 
 def person(by: str | None, caller: Caller) -> str:
-    """Return the name of who acts; while access is open, the one that the client gives. Raises `BadRequest`."""
+    """Return the name of the user who sends a request.
+
+    While access is open, this is the name `by` in the request. Raise `BadRequest` if access is open and `by` is empty.
+    """
     if caller.user.means != "open":
         return caller.user.name
-    return required_text(by, "by", "say who you are: alarms are answered by people")
+    return required_text(by, "by", "give your name: access is open, so the server does not know it")
 
 
 def required_text(text: str | None, field: str, advice: str) -> str:
-    """Return a text without the blanks around it; raises `BadRequest` with `advice` where it is empty."""
+    """Return the text without surrounding white space. Raise `BadRequest` with `advice` if the text is empty."""
     if text is None or not text.strip():
-        raise BadRequest(advice, field)
+        raise BadRequest(advice, field, reason="missing_field")
     return text.strip()
 
 
 def _episode_id(alarm_id: Id) -> int:
     number = episode_id(alarm_id)
-    assert number is not None  # noqa: S101 - the guard lets only alarms of ours pass
+    assert number is not None  # noqa: S101 - the guard only accepts Storewatch's own alarms
     return number

@@ -1,4 +1,4 @@
-"""Runs the test alarms that people request: judges the test reading, and writes its alarm like any other."""
+"""Runs requested test alarms: evaluates test readings, and writes the test alarms like real alarms."""
 
 import logging
 
@@ -17,11 +17,14 @@ from record.episode_rows import JudgedChange
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
-"""Between two polls for requested test alarms."""
+"""Time between two polls for requested test alarms, in seconds."""
 
 
 class AlarmTestRunner:
-    """Runs test alarms while this process, `holder`, has the lease called `lease_name`; `state` is written to."""
+    """Runs test alarms while this process has the lease, and writes them to the database `state`.
+
+    `lease_name` is the name of the lease. `holder` is the name of this process.
+    """
 
     def __init__(self, state: Database, on_alarms: OnAlarms, clock: Clock, lease_name: str, holder: str) -> None:
         self._state = state
@@ -35,7 +38,10 @@ class AlarmTestRunner:
         await run_periodically(self.poll, POLL_S, log=log, purpose="run a test alarm")
 
     async def poll(self) -> None:
-        """Start the test alarms that were requested, and end those that are over; raises `Unavailable`."""
+        """Raise requested test alarms. Clear test alarms that were acknowledged or whose time is over.
+
+        Raise `Unavailable` if the database does not answer.
+        """
         await self._state.run(self._judge_running)
 
     def _judge_running(self, connection: sa.Connection) -> None:
@@ -46,7 +52,7 @@ class AlarmTestRunner:
                     self._judge(connection, test_alarm)
 
     def _judge(self, connection: sa.Connection, test_alarm: AlarmTest) -> None:
-        # An acknowledgement ends it, or the time: there is no fault whose end could clear it.
+        # A test alarm has no real fault that could end, so it ends when it is acknowledged or its time is over.
         now = self._clock()
         alarm, sensor = test_alarm.alarm, test_alarm.sensor
         is_over = alarm is not None and (alarm.acknowledged or now >= test_alarm.ends)

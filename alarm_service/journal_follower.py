@@ -1,4 +1,4 @@
-"""The alarm journal, followed: pushes new transitions, and finds those that a browser missed."""
+"""Reads the alarm journal: pushes new transitions, and finds the transitions that a client missed."""
 
 import asyncio
 import logging
@@ -16,17 +16,18 @@ from errors import Unavailable
 log = logging.getLogger(__name__)
 
 MOST = 1_000
-"""Transitions in one answer; where there are more, the next question follows at once."""
+"""Maximum number of transitions that one query returns. If there are more, the next query follows immediately."""
 REMEMBERED = 10_000
-"""Transitions kept in memory, for the browsers that come back after a restart all at once."""
+"""Maximum number of transitions kept in memory. Many clients may reconnect and need them at the same time."""
 MOST_MISSED = 10_000
-"""Transitions that a browser is sent again; one that missed more is told to start from the current state."""
+"""Maximum number of missed transitions sent to a client. A client that missed more must load the current state."""
 
 
 class JournalFollower:
-    """Follows the journal in `state`, every `interval_s`; `push` is awaited with the new transitions, in order.
+    """Polls the journal in the database `state` every `interval_s` seconds, and awaits `push` with new transitions.
 
-    `refresh_owners` is awaited before each push, to learn who owns the storehouses; it raises `Unavailable`.
+    The transitions are in the order of the journal. Before each push, the follower awaits `refresh_owners`, which
+    updates the owners of the storehouses and may raise `Unavailable`.
     """
 
     def __init__(
@@ -37,26 +38,26 @@ class JournalFollower:
         refresh_owners: Callable[[], Awaitable[None]],
     ) -> None:
         self.cursor = 0
-        """The id of the last transition pushed."""
+        """Id of the last transition that this process has pushed."""
         self._state = state
         self._interval_s = interval_s
         self._push = push
         self._refresh_owners = refresh_owners
         self._floor = 0
-        """The last transition that is not remembered."""
+        """Highest id of a transition that is not in memory. All transitions pushed after it are in memory."""
         self._remembered: deque[Transition] = deque(maxlen=REMEMBERED)
         self._pushing = asyncio.Lock()
 
     async def start(self) -> None:
-        """Count every transition in the journal as pushed."""
+        """Count all transitions that are in the journal now as pushed."""
         self.cursor = self._floor = await self._state.run(journal.last)
 
     async def run(self) -> None:
-        """Follow until cancelled."""
-        await run_periodically(self.push_new, self._interval_s, log=log, purpose="follow the alarm journal")
+        """Poll the journal until cancelled."""
+        await run_periodically(self.push_new, self._interval_s, log=log, purpose="push new alarm transitions")
 
     async def push_new(self) -> None:
-        """Push the transitions that are new; raises `Unavailable`."""
+        """Push the new transitions in the journal. Raise `Unavailable` if the database does not answer."""
         async with self._pushing:
             more = True
             while more:
@@ -68,7 +69,10 @@ class JournalFollower:
                     await self._push(pushable)
 
     async def _pushable(self, transitions: Sequence[Transition]) -> Sequence[Transition]:
-        """All of them; while the owners of the storehouses are unknown, only the leading ones about all storehouses."""
+        """Return the transitions that may be pushed now: all of them, if the owners of the storehouses are known.
+
+        While the owners are unknown, return only the transitions before the first transition about a single storehouse.
+        """
         try:
             await self._refresh_owners()
         except Unavailable:
@@ -82,12 +86,13 @@ class JournalFollower:
             self._floor = self._remembered[0].transition_id - 1
 
     async def missed_before(self, store_house_id: Id, cursor: int) -> list[Transition] | None:
-        """Return the storehouse's transitions after `cursor` that are too old to be remembered; None: cursor unknown.
+        """Return the storehouse's transitions after `cursor` that are no longer in memory.
 
-        `missed_transitions` adds the remembered ones. Raises `Unavailable`.
+        `missed_transitions` adds the transitions that are in memory. Return None if the cursor is unknown, or if there
+        are more than `MOST_MISSED` transitions. Raise `Unavailable` if the database does not answer.
         """
         if cursor > self.cursor:
-            await self.push_new()  # another process was ahead of us
+            await self.push_new()  # the client got its cursor from another process that had read further
         if cursor > self.cursor or cursor < 0:
             return None
         if cursor >= self._floor:
@@ -102,10 +107,10 @@ class JournalFollower:
         return None if transitions is None or len(transitions) > MOST_MISSED else transitions
 
     def missed_transitions(self, before: Sequence[Transition], store_house_id: Id, cursor: int) -> list[Transition]:
-        """Return what a browser with this cursor missed: all that has been pushed and nothing that has not.
+        """Return all pushed transitions that a client with this cursor has missed.
 
-        `before` is the answer of `missed_before`. The browser must be subscribed from here on, with nothing awaited in
-        between.
+        `before` is the result of `missed_before`. After this call, the caller must subscribe the client without an
+        `await` in between. Otherwise the client could miss further transitions.
         """
         pushed = [transition for transition in before if transition.transition_id <= self.cursor]
         last = pushed[-1].transition_id if pushed else cursor

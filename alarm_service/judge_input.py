@@ -1,4 +1,4 @@
-"""The readings that the judge judges: where they come from, and those that wait to be judged."""
+"""Input of the judge: the sources of its readings, and the queue of readings that it must evaluate."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,35 +11,41 @@ from live.newest import Newest
 from live.source import Position, Source
 
 MOST_WAITING = 500_000
-"""Readings that may wait while nothing can be written; if more come they are read again from the last snapshot."""
+"""Maximum number of readings in the judge's queue. The queue grows while the database cannot be written.
+
+If more readings are queued, the judge drops its state and later continues from its last snapshot.
+"""
 
 
 @dataclass(frozen=True)
 class JudgeInput:
-    """Where the judge's readings and sensors come from."""
+    """The sources of the judge's readings and sensors."""
 
     ask: Ask
     newest: Newest
     live: Source
     """The source that the poller reads."""
     new_source: Callable[[], Source]
-    """Returns another source of the same readings, for catching up."""
+    """A function that returns another source of the same readings. The judge reads it to catch up after a takeover."""
 
     def sensors(self) -> list[Sensor]:
-        """Return all sensors that are known."""
+        """Return all known sensors."""
         newest = self.newest
         return [sensor for storehouse in newest.storehouses() for sensor in newest.sensors(storehouse.store_house_id)]
 
 
 class ReadingBatch(NamedTuple):
-    """Readings, and the poller's position after them."""
+    """Readings that the poller handed out together, and the poller's position after them."""
 
     readings: Sequence[Reading]
     position: Position
 
 
 class JudgeInbox:
-    """Readings that have come and are not judged yet, and between them times; closed while another process judges."""
+    """A queue of readings and times that the judge has not evaluated yet.
+
+    The queue is closed while another process is the judge.
+    """
 
     def __init__(self) -> None:
         self._entries: list[ReadingBatch | float] | None = None
@@ -47,34 +53,34 @@ class JudgeInbox:
 
     @property
     def is_open(self) -> bool:
-        """Whether this process judges, or is catching up to do so."""
+        """Whether the queue is open: this process is the judge, or is catching up during a takeover."""
         return self._entries is not None
 
     @property
     def is_full(self) -> bool:
-        """Whether more readings wait than may."""
+        """Whether more than `MOST_WAITING` readings are queued."""
         return self._waiting > MOST_WAITING
 
     def open(self) -> None:
-        """Let everything from now on wait to be judged."""
+        """Start to queue readings and times."""
         self._entries = []
 
     def close(self) -> None:
-        """Drop all that waits, and all that comes."""
+        """Drop the queue, and ignore further readings and times."""
         self._entries, self._waiting = None, 0
 
     def add_readings(self, readings: Sequence[Reading], position: Position) -> None:
-        """Add readings, and how far the poller had come with them."""
+        """Queue readings, with the poller's position after them, if the queue is open."""
         if self._entries is not None:
             self._entries.append(ReadingBatch(readings, position))
             self._waiting += len(readings)
 
     def add_time(self, time: float) -> None:
-        """Add that it was this time, and that all readings up to then had come."""
+        """Queue a time up to which all readings have arrived, if the queue is open."""
         if self._entries is not None:
             self._entries.append(time)
 
     def drain(self) -> list[ReadingBatch | float]:
-        """Remove and return all that waits; more may come."""
+        """Remove all entries from the queue and return them. The queue stays open."""
         entries, self._entries, self._waiting = self._entries or [], [], 0
         return entries

@@ -1,8 +1,9 @@
-"""The running judge: judges readings and writes what changes, in one process at a time.
+"""The main loop of the judge: evaluates readings and writes the changes of alarms. One process at a time is the judge.
 
-What is in memory can be thrown away at any time. The states of all sensors are written down regularly, together with
-how far the readings had been read; the process that takes over reads on from there. It comes to the same changes again,
-which are not written twice, and goes on as if nothing had happened.
+The judge can lose its memory at any time. It therefore regularly saves a snapshot of all sensor states, with the
+position up to which it has evaluated the readings. After a takeover, the new judge continues from the last snapshot. It
+evaluates the readings after that position again and gets the same changes. Changes that are already in the database are
+not written twice.
 """
 
 import asyncio
@@ -28,13 +29,13 @@ from live.source import Position
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
-"""Between two polls of what people have done, and between two writes of an open episode's last value."""
+"""Time between two reads of the users' actions, and between two writes of open episodes' last values, in seconds."""
 LAG_S = 1.0
-"""Readings take a moment to be written: time passes for the judge this much later."""
+"""Time by which the judge's time is behind the clock, in seconds, because readings take a moment to be written."""
 
 
 class JudgeLoop:
-    """Judges while the `store` has the lease for this process."""
+    """Runs the judge while this process has the lease in `store`."""
 
     def __init__(
         self,
@@ -52,50 +53,58 @@ class JudgeLoop:
         self._takeover = JudgeTakeover(judge_input, self._inbox, store, in_force, clock, self._persist)
         self._judge_term: JudgeTerm | None = None
         self._start = Position()
-        """The poller's position when this process started: readings are judged from here on."""
+        """Position of the poller when this process started. If there is no snapshot, the evaluation starts here."""
         self._tried = -POLL_S
-        """When this process last tried to acquire the lease, on the monotonic clock."""
+        """Time of the last attempt to acquire the lease, on the monotonic clock."""
         self._lost_since: float | None = None
-        """Since when the readings' database has not answered; None while it does."""
+        """Time since which the sensor database has not answered; None while it answers."""
         self._woken = asyncio.Event()
 
     @property
     def is_judging(self) -> bool:
-        """Whether this process judges."""
+        """Whether this process is the judge."""
         return self._judge_term is not None
 
     @property
     def last_contact(self) -> float:
-        """When the database last told which process judges, by `time.monotonic`."""
+        """Time at which the database last answered which process is the judge, by `time.monotonic`."""
         return self._store.last_contact
 
     async def enqueue(self, readings: Sequence[Reading]) -> None:
-        """Add new readings; they are judged when the tick is over."""
+        """Queue new readings. The judge evaluates them at the end of the poller's tick."""
         if self._inbox.is_open:
             self._inbox.add_readings(readings, self._input.live.position())
             if self._inbox.is_full:
                 self._leave()
 
     def ticked(self, answered: bool) -> None:
-        """Judge what has come; `answered`: the database did, and all committed readings have been handed out."""
+        """Wake the judge at the end of a poller's tick, so that it evaluates the queued readings.
+
+        `answered` is true if the sensor database answered. The poller has then handed out all committed readings.
+        """
         now = self._clock().timestamp()
         if not answered:
             self._lost_since = self._lost_since or now
         elif self._lost_since is not None:
             self._lost_since = None
             if self._judge_term is not None:
-                self._judge_term.states.restart_no_data(now)  # a sensor that could not be read was not without data
+                self._judge_term.states.restart_no_data(now)  # sensors may have reported during the outage
         if answered:
             self._inbox.add_time(now - LAG_S)
         self._woken.set()
 
     async def run(self) -> None:
-        """Judge until cancelled."""
+        """Run the judge until cancelled."""
         self._start = self._input.live.position()
-        await run_periodically(self._poll_or_leave, POLL_S, log=log, purpose="judge", wake=self._woken, wait_first=True)
+        await run_periodically(
+            self._poll_or_leave, POLL_S, log=log, purpose="evaluate alarm rules", wake=self._woken, wait_first=True
+        )
 
     async def poll(self) -> None:
-        """Judge what has come and write the changes, if this process has the lease; raises `Unavailable`."""
+        """Evaluate the queued readings and write the changes, if this process has the lease.
+
+        Raise `Unavailable` if a database does not answer.
+        """
         if self._judge_term is None and time.monotonic() - self._tried >= POLL_S:
             self._tried = time.monotonic()
             try:
@@ -107,7 +116,7 @@ class JudgeLoop:
         if judge_term is None:
             return
         is_due = time.monotonic() - judge_term.synced_at >= POLL_S
-        if not judge_term.unwritten:  # else it could not be written, and nothing more is judged until it is
+        if not judge_term.unwritten:  # a failed write must be repeated before further readings are evaluated
             await self._judge_inbox(judge_term)
             if is_due:
                 judge_term.judge_outages(self._lost_since, self._clock().timestamp())
@@ -122,9 +131,9 @@ class JudgeLoop:
         try:
             await self.poll()
         except Unavailable:
-            raise  # the changes are written later
+            raise  # the next poll writes the changes
         except sa.exc.IntegrityError:
-            log.info("another process has written what we were about to: acquiring the lease anew")
+            log.info("another process has written the same alarm changes; this process takes over again")
             self._leave()
         except Exception:
             self._leave()
@@ -141,15 +150,15 @@ class JudgeLoop:
             raise
         if judge_term is not None:
             self._judge_term = judge_term
-            log.info("judging %d sensors", len(judge_term.states))
+            log.info("this process now evaluates the alarm rules (%d sensors)", len(judge_term.states))
 
     def _leave(self) -> None:
-        """Stop judging; the next poll tries to take over again."""
+        """Stop being the judge. The next poll tries to take over again."""
         self._judge_term = None
         self._inbox.close()
 
     async def _raise_database_outage(self) -> None:
-        """Raise an alarm for a readings' database that was lost before any process took over."""
+        """Raise the outage alarm if no process can take over the judge because the sensor database does not answer."""
         if self._lost_since is not None and await self._store.write_database_outage(lambda: self._lost_since):
             await self._journal.push_new()
 
@@ -168,7 +177,7 @@ class JudgeLoop:
             await judge_term.judge_time(times[-1])
 
     async def _persist(self, judge_term: JudgeTerm) -> None:
-        """Write a term's changes and apply what people have done; leave if another process has the lease."""
+        """Write the changes of a term and apply the users' actions. Stop judging if another process has the lease."""
         now = self._clock()
         changes = list(judge_term.unwritten)
         is_due = time.monotonic() - judge_term.synced_at >= POLL_S
@@ -177,7 +186,7 @@ class JudgeLoop:
         judged = [judge_term.judged_change(change, now) for change in changes]
         result = await self._store.write(judge_term, judged)
         if result is None:
-            log.info("another process judges")
+            log.info("another process now evaluates the alarm rules; this process stops")
             self._leave()
             return
         judge_term.unwritten.clear()

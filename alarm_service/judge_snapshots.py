@@ -1,4 +1,7 @@
-"""Snapshots of the judge: the states of all sensors, and how far the readings had been judged."""
+"""Saves and loads snapshots of the judge.
+
+A snapshot contains the states of all sensors and the position up to which the readings have been evaluated.
+"""
 
 import asyncio
 import logging
@@ -18,26 +21,29 @@ from live.source import Position
 log = logging.getLogger(__name__)
 
 SNAPSHOT_S = 10.0
-"""The least time between two snapshots."""
+"""Minimum time between two snapshots, in seconds."""
 SNAPSHOT_SHARE = 20
-"""A snapshot may take one part in so many of the time between two."""
+"""Minimum time between two snapshots, as a multiple of the duration of a snapshot."""
 
 
 class SnapshotHead(msgspec.Struct, frozen=True):
-    """The facts of a snapshot besides the states."""
+    """The header of a snapshot: everything except the states."""
 
     parts: int
     position: Position
     cursor: int
-    """The last transition of the journal that the states know of."""
+    """Id of the last journal transition that the states include."""
     unknown: Sequence[Reading] = ()
-    """The readings of sensors that were not known yet: they lie before the position, and in no state."""
+    """Readings before `position` that no state includes, because their sensors were unknown."""
 
 
 async def save_snapshot(store: JudgeStore, judge_term: JudgeTerm) -> bool:
-    """Write a snapshot; False if another process has the lease. Raises `Unavailable`."""
+    """Write a snapshot. Return False if another process has the lease.
+
+    Raise `Unavailable` if the database does not answer.
+    """
     start = time.monotonic()
-    # A new key each time: after the lease was lost and acquired again, the last snapshot is of the same lease term.
+    # Each snapshot needs a new key. The lease's term would not do, because one term can write several snapshots.
     snapshot_key = uuid.uuid4().hex
     states = judge_term.states
     keys = states.keys()
@@ -52,9 +58,10 @@ async def save_snapshot(store: JudgeStore, judge_term: JudgeTerm) -> bool:
 
 
 async def load_snapshot(store: JudgeStore, snapshot_key: str, head: bytes, states: SensorStates) -> SnapshotHead | None:
-    """Read a snapshot into `states`; raises `Unavailable`.
+    """Read a snapshot into `states` and return its header. Raise `Unavailable` if the database does not answer.
 
-    None if it cannot be read, as after a change of its form; then `states` is not to be used any more.
+    Return None if the snapshot cannot be decoded, for example after a change of its format. In that case `states` is
+    incomplete and must not be used.
     """
     try:
         decoded = msgspec.json.decode(head, type=SnapshotHead)
@@ -62,6 +69,6 @@ async def load_snapshot(store: JudgeStore, snapshot_key: str, head: bytes, state
             states.decode(await store.snapshot_part(snapshot_key, number))
             await asyncio.sleep(0)
     except (msgspec.DecodeError, zlib.error):
-        log.warning("the judge's last snapshot cannot be read: starting from the open alarms")
+        log.warning("cannot read the last snapshot of the alarm states; starting from the open alarms instead")
         return None
     return decoded

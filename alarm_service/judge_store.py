@@ -1,4 +1,4 @@
-"""What the judge does in the state database: acquires the lease, writes changes, reads what people have done."""
+"""The judge's access to the database: acquires the lease, writes changes of alarms, and reads the users' actions."""
 
 import logging
 import time
@@ -31,30 +31,34 @@ from record.episodes import WriteResult
 log = logging.getLogger(__name__)
 
 MAINTENANCE_KEPT = timedelta(days=8)
-"""For how long maintenance that is over still mutes alarms whose readings come late."""
+"""Time for which maintenance that has ended is still read, because late readings may fall into it."""
 MOST_TRANSITIONS = 1_000
-"""Transitions of the journal in one question."""
+"""Maximum number of journal transitions that one query returns."""
 
 
 class AcquiredLease(NamedTuple):
-    """The lease of the judge, and what the last judge left behind."""
+    """The judge's lease after this process has acquired it, and what the previous judge left in the database."""
 
     term: int
+    """Number of the lease's term. It increases whenever the holder of the lease changes."""
     cursor: int
-    """The last transition of the journal."""
+    """Id of the last transition in the journal."""
     snapshot: tuple[str, bytes] | None
-    """The key and the head of the last snapshot."""
+    """Key and header of the last snapshot; None if there is none."""
 
 
 class JudgeStore:
-    """Reads and writes `state` for the judge of this process, `holder`.
+    """Reads and writes the database `state` for the judge of this process. `holder` is the name of this process.
 
-    `on_alarms` is called with the alarms that are written. Every coroutine raises `Unavailable`.
+    `on_alarms` is called with the written alarms. Every coroutine raises `Unavailable` if the database does not answer.
     """
 
     def __init__(self, state: Database, holder: str, clock: Clock, in_force: RulesInForce, on_alarms: OnAlarms) -> None:
         self.last_contact = time.monotonic()
-        """When the database last told which process judges, by `time.monotonic`; at first, now."""
+        """Time at which the database last answered which process is the judge, by `time.monotonic`.
+
+        Initially, this is the time at which the object is created.
+        """
         self._state = state
         self._holder = holder
         self._clock = clock
@@ -62,37 +66,39 @@ class JudgeStore:
         self._on_alarms = on_alarms
 
     async def acquire(self) -> AcquiredLease | None:
-        """Acquire the lease; None if another process has it."""
+        """Acquire the judge's lease. Return None if another process has the lease."""
         acquired = await self._state.run(self._acquire)
         self.last_contact = time.monotonic()
         return acquired
 
     async def sync(self, judge_term: JudgeTerm) -> SyncResult:
-        """Return what people have done since the last call, writing nothing."""
+        """Return the users' actions since the last call, without writing."""
         return await self._state.run(lambda connection: self._sync(connection, judge_term))
 
     async def write(self, judge_term: JudgeTerm, changes: Sequence[JudgedChange]) -> SyncResult | None:
-        """Write changes, and return what people have done meanwhile; None if another process has the lease.
+        """Write changes and return the users' actions since the last call.
 
-        Raises SQLAlchemy's IntegrityError if another process has just written the same.
+        Return None if another process has the lease. Raise SQLAlchemy's IntegrityError if another process has just
+        written the same changes.
         """
         result = await self._state.run(lambda connection: self._write(connection, judge_term, changes))
         self.last_contact = time.monotonic()
         return result
 
     async def write_database_outage(self, lost_since: Callable[[], float | None]) -> bool:
-        """Write that the readings' database has not answered since then; return whether that is a new alarm.
+        """Raise the outage alarm of the sensor database if it is due. Return whether an alarm was written.
 
-        `lost_since` is asked in the transaction, and returns None if the database answers again by then.
+        `lost_since` is called in the transaction. It returns the time at which the sensor database stopped answering,
+        or None if the database answers again.
         """
         return await self._state.run(lambda connection: self._write_database_outage(connection, lost_since))
 
     async def open_episodes(self) -> tuple[list[Episode], list[Episode]]:
-        """Return the open episodes, and again those of them whose readings came late."""
+        """Return all open episodes, and a second list with the open episodes that are late."""
         return await self._state.run(_open_episodes)
 
     async def snapshot_part(self, snapshot_key: str, number: int) -> bytes:
-        """Return a part of a snapshot, empty if it is missing; raises zlib's error if it is damaged."""
+        """Return a part of a snapshot. Raise `zlib.error` if the part is missing or damaged."""
         part = await self._state.run(partial(snapshots.part, snapshot_key=snapshot_key, number=number))
         return zlib.decompress(part or b"")
 
@@ -102,12 +108,13 @@ class JudgeStore:
         await self._state.run(add)
 
     async def finish_snapshot(self, judge_term: JudgeTerm, snapshot_key: str, head: bytes) -> bool:
-        """Let this snapshot replace all others; False if another process has the lease."""
+        """Complete a snapshot and delete all other snapshots. Return False if another process has the lease."""
         return await self._state.run(
             lambda connection: self._finish_snapshot(connection, judge_term, snapshot_key, head)
         )
 
-    # These run in a worker thread, which may go on after its caller was cancelled: they change no attribute.
+    # The methods below run in a worker thread and may continue after their caller is cancelled. Therefore they must not
+    # change attributes.
 
     def _acquire(self, connection: sa.Connection) -> AcquiredLease | None:
         with connection.begin():
@@ -117,7 +124,10 @@ class JudgeStore:
             return AcquiredLease(held.term, ask.journal.last(connection), snapshots.last(connection))
 
     def _hold(self, connection: sa.Connection, judge_term: JudgeTerm) -> lease.HeldLease | None:
-        """Lock the lease until the transaction ends; None if another process has, or had, it since the term began."""
+        """Lock the lease until the transaction ends.
+
+        Return None if another process has the lease or has had it since the term began.
+        """
         held = lease.acquire(connection, LEASE, self._holder)
         return None if held is None or held.term != judge_term.lease_term else held
 
@@ -128,7 +138,7 @@ class JudgeStore:
             held = self._hold(connection, judge_term)
             if held is None:
                 return None
-            # The alarm of the cause is written first, so that its parts name it from their first step on.
+            # Write outage alarms first, so that the sensors' alarms name their cause from their first step on.
             outage_changes = [judged for judged in changes if judged.change.episode.key is None]
             first = episodes.write(connection, outage_changes, held.now)
             causes = episodes.assign_causes(connection)
@@ -179,7 +189,7 @@ class JudgeStore:
         try:
             return self._in_force.read(connection)
         except ValueError:
-            log.exception("the saved rules cannot be used: judging by those of the settings")
+            log.exception("the saved alarm rules are invalid: using the rules of the settings; save valid rules")
             return self._in_force.configured
 
     def _finish_snapshot(
@@ -203,7 +213,7 @@ def _add_snapshot_part(connection: sa.Connection, snapshot_key: str, number: int
 
 
 def _transitions(connection: sa.Connection, cursor: int, last: int) -> Iterable[Alarm]:
-    """The alarms of the journal's transitions after `cursor`, up to `last`."""
+    """Yield the alarms of the transitions after `cursor`, up to and including the transition `last`."""
     while cursor < last:
         transitions = ask.journal.after(connection, cursor, MOST_TRANSITIONS)
         if not transitions:
@@ -213,7 +223,10 @@ def _transitions(connection: sa.Connection, cursor: int, last: int) -> Iterable[
 
 
 def _with_cause(judged: JudgedChange, causes: Mapping[Id, int]) -> JudgedChange:
-    """Let a change of a sensor's no-data alarm name the outage alarm of its storehouse, or of all storehouses."""
+    """Return the change, with its cause if it is a change of a no-data alarm.
+
+    The cause is the outage alarm of the sensor database, or else the outage alarm of the sensor's storehouse.
+    """
     episode = judged.change.episode
     if not causes or episode.kind != NO_DATA:
         return judged

@@ -1,4 +1,7 @@
-"""How a process takes over judging: from the last snapshot, or else from the open alarms and the newest readings."""
+"""Takeover: this process becomes the judge.
+
+It continues from the last snapshot. If there is no snapshot, it starts from the open alarms and the newest readings.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -14,7 +17,10 @@ from live.source import Position, Source
 
 
 class JudgeTakeover:
-    """Takes over; `persist` writes a term's changes, and closes the inbox if the lease was lost."""
+    """Makes this process the judge.
+
+    `persist` writes the changes of a term. It closes the inbox if another process has the lease.
+    """
 
     def __init__(
         self,
@@ -33,20 +39,22 @@ class JudgeTakeover:
         self._persist = persist
 
     async def take_over(self, acquired: AcquiredLease, start: Position) -> JudgeTerm | None:
-        """Judge everything that came before now; without a snapshot, from `start` on. None if the lease was lost.
+        """Evaluate all readings since the last snapshot, or since `start` if there is no snapshot.
 
-        Raises `Unavailable`. The inbox is open afterwards, and may be after an error.
+        Return None if another process has the lease by now. Raise `Unavailable` if a database does not answer. The
+        inbox is open after success, and may be open after an error.
         """
         judge_term = JudgeTerm(acquired.term, self._new_states(), acquired.cursor, self._input.live.position())
         head = await self._load_snapshot(judge_term, acquired)
         judge_term.apply(await self._store.sync(judge_term))
         if head is None:
             await self._adopt(judge_term)
-        # Asked for before any other reading: one that came in between would be judged before earlier ones.
+        # Query the newest readings first. If they were queried after the catch-up, one of them could be evaluated
+        # before earlier readings of its sensor.
         newest = await self._input.ask.newest() if head is None else []
         await self._judge(judge_term, head.unknown if head else [])
         await self._catch_up(judge_term, start if head is None else head.position)
-        # Most sensors have sent nothing since `start`.
+        # Most sensors have sent nothing since `start`, so their newest reading was not read in `_catch_up`.
         await self._judge(judge_term, [reading for reading in newest if not judge_term.states.has_reading(reading.key)])
         await self._persist(judge_term)
         if not self._inbox.is_open:
@@ -70,16 +78,16 @@ class JudgeTakeover:
         return head
 
     async def _adopt(self, judge_term: JudgeTerm) -> None:
-        """Add the alarms that are open in the database and would otherwise never end."""
+        """Add the open alarms from the database to the states. Otherwise these alarms would never end."""
         opened, late = await self._store.open_episodes()
         judge_term.adopt(opened, late)
 
     async def _catch_up(self, judge_term: JudgeTerm, position: Position) -> None:
-        """Judge the readings that have come since then."""
+        """Evaluate the readings after `position`, then open the inbox for new readings."""
         source = self._input.new_source()
         await source.resume_at(position)
         await self._judge_all(judge_term, source)
-        # Readings that the poller hands out from now on wait. Those that it handed out before can be read here.
+        # From now on the poller's readings are queued. The second call reads what the poller handed out before.
         self._inbox.open()
         judge_term.position = self._input.live.position()
         await self._judge_all(judge_term, source)

@@ -1,4 +1,4 @@
-"""What the judging process knows for as long as it has the lease, and what readings and time do to it. No database."""
+"""The memory of the judge during one term of its lease, and the updates of this memory. Uses no database."""
 
 import asyncio
 import math
@@ -18,62 +18,70 @@ from record.episode_rows import Identity, JudgedChange, identity, to_datetime
 from record.episodes import ClosedByHand, WriteResult
 
 LATE_S = 180.0
-"""A change so old is late if its sensor is not watched for having no data."""
+"""Age at which the change of an alarm counts as late if its sensor has no no-data limit, in seconds."""
 BATCH = 500
-"""Sensors or readings that are judged before the event loop gets a turn."""
+"""Number of sensors or readings that are evaluated before other tasks of the event loop can run."""
 
 
 class SyncResult(NamedTuple):
-    """What was written, and what people have done since the last synchronization."""
+    """The result of a write: the written changes, and the users' actions since the last write or read of actions."""
 
     written: WriteResult
     closed: list[ClosedByHand]
     cursor: int
     versions: tuple[int, int]
     rules: Sequence[Rule] | None
-    """None if they are unchanged; so is `maintenance`."""
+    """The new rules; None if the rules are unchanged."""
     maintenance: Sequence[Maintenance] | None
+    """The new maintenance; None if the maintenance is unchanged."""
 
 
 @dataclass
 class JudgeTerm:
-    """What the process that judges knows, for as long as it has the lease."""
+    """The memory of the judge during one term of its lease, which lasts until another process gets the lease."""
 
     lease_term: int
     states: SensorStates
     cursor: int
-    """The last transition of the journal that the states know of."""
+    """Id of the last journal transition that the states include."""
     position: Position
-    """How far the readings have been judged."""
+    """Position up to which the judge has evaluated the readings."""
     versions: tuple[int, int] = (-1, -1)
-    """Of the rules, and of the maintenance, as they were read last; if nobody has saved any it is 0."""
+    """Versions of the rules and of the maintenance that were read last. A version is 0 before the first save."""
     maintenance: Sequence[Maintenance] = ()
     unwritten: list[Change] = field(default_factory=list)
     refreshed: dict[Identity, Change] = field(default_factory=dict)
-    """The last values of open episodes, which are not written yet and can wait."""
+    """Unwritten changes of only the last values of open episodes. They are written less often than `unwritten`."""
     outage_alarms: dict[Id, Episode] = field(default_factory=dict)
-    """The last alarm of each storehouse that had no data as a whole, and of the database."""
+    """Last outage alarm of each storehouse and of the sensor database, by storehouse id."""
     late: dict[Identity, Episode] = field(default_factory=dict)
-    """The open episodes whose readings came late."""
+    """Open episodes that are late: the last change of each of them was already old when it was written."""
     synced_at: float = 0.0
-    """When the term was last written in full, and below when a snapshot is due; on the monotonic clock."""
+    """Time of the last write that included the changes in `refreshed`, on the monotonic clock."""
     snapshot_due: float = 0.0
+    """Time at which the next snapshot is due, on the monotonic clock."""
 
     async def judge_readings(self, readings: Sequence[Reading], now: float) -> None:
-        """Judge readings that came by `now`, giving the event loop turns."""
+        """Evaluate readings that had arrived at the time `now`. Yield to the event loop after each batch."""
         for start in range(0, len(readings), BATCH):
             self.add_changes(self.states.judge_readings(readings[start : start + BATCH], now))
             await asyncio.sleep(0)
 
     async def judge_time(self, now: float) -> None:
-        """Judge that it is `now`, and that all readings up to then have come, giving the event loop turns."""
+        """Advance all sensors to the time `now`. Yield to the event loop after each batch.
+
+        All readings up to `now` must have arrived.
+        """
         keys = self.states.keys()
         for start in range(0, len(keys), BATCH):
             self.add_changes(self.states.judge_time(keys[start : start + BATCH], now))
             await asyncio.sleep(0)
 
     def judge_outages(self, lost_since: float | None, now: float) -> None:
-        """Raise or clear one alarm for each storehouse that has no data as a whole, and for a database that is lost."""
+        """Raise or clear the outage alarms of the storehouses and of the sensor database.
+
+        `lost_since` is the time at which the sensor database stopped answering; None if it answers.
+        """
         changes = outages.database_outage(self.outage_alarms.get(EVERYWHERE), lost_since, now)
         sensor_alarms = self.states.open_no_data_episodes()
         for store_house_id in sensor_alarms.keys() | (self.outage_alarms.keys() - {EVERYWHERE}):
@@ -87,16 +95,19 @@ class JudgeTerm:
         self.add_changes(changes)
 
     def add_changes(self, changes: Iterable[Change]) -> None:
-        """Keep changes until they are written."""
+        """Keep changes in memory until they are written."""
         for change in changes:
             if change.what == REFRESHED:
                 self.refreshed[identity(change.episode)] = change
             else:
-                self.refreshed.pop(identity(change.episode), None)  # it is older
+                self.refreshed.pop(identity(change.episode), None)  # the refreshed values are older than this change
                 self.unwritten.append(change)
 
     def adopt(self, episodes: Iterable[Episode], late: Iterable[Episode]) -> None:
-        """Add the episodes that are open in the database and would otherwise never end; `late`: the late ones."""
+        """Add the open episodes from the database. Otherwise these episodes would never end.
+
+        `late` contains those open episodes that are late.
+        """
         for episode in episodes:
             self.states.adopt(episode)
             if episode.key is None and episode.kind == NO_DATA:
@@ -104,7 +115,7 @@ class JudgeTerm:
         self.late = {identity(episode): episode for episode in late}
 
     def judged_change(self, change: Change, now: datetime) -> JudgedChange:
-        """Return a change with the facts that the judge does not know."""
+        """Return a change together with the sensor's name and metric, and whether the change is late or muted."""
         episode = change.episode
         sensor = self.states.sensor(episode.key) if episode.key else None
         return JudgedChange(
@@ -126,9 +137,9 @@ class JudgeTerm:
         return change.time < now.timestamp() - (no_data_after_s if math.isfinite(no_data_after_s) else LATE_S)
 
     def up_to_date_changes(self, now: datetime) -> list[Change]:
-        """Return a refreshing change for each late episode whose sensor is up to date now."""
+        """Return a `REFRESHED` change for each late episode if the last reading of its sensor is current now."""
         stamp = now.timestamp()
-        # An episode's unwritten change is newer than the episode as `late` has it.
+        # Skip episodes with an unwritten change, because that change is newer than the episode in `late`.
         changed = {identity(change.episode) for change in self.unwritten} | self.refreshed.keys()
         return [
             Change(REFRESHED, stamp, episode)
@@ -137,7 +148,7 @@ class JudgeTerm:
         ]
 
     def remember_late(self, written: Sequence[JudgedChange]) -> None:
-        """Note which open episodes are late, after these changes were written."""
+        """Update the set of late open episodes after these changes have been written."""
         for judged in written:
             episode = judged.change.episode
             if judged.late and episode.raised is not None and episode.cleared is None:
@@ -146,8 +157,8 @@ class JudgeTerm:
                 self.late.pop(identity(episode), None)
 
     def apply(self, result: SyncResult) -> None:
-        """Apply what was written, and what people have done."""
-        # First the written ones: their closing takes account of changes that the others do not know of.
+        """Apply the result of a write and the users' actions."""
+        # Apply the closed episodes of the write first, because they include changes that the others do not include.
         for closed in (*result.written.closed, *result.closed):
             self.add_changes(self.states.close(closed))
         for episode in result.written.already_open:
@@ -160,7 +171,7 @@ class JudgeTerm:
 
 
 def is_muted(maintenance: Iterable[Maintenance], time: datetime, episode: Episode) -> bool:
-    """Return whether maintenance of the episode's storehouse or sensor mutes it at this time."""
+    """Return whether maintenance of the episode's storehouse or sensor mutes the episode at this time."""
     return any(
         muting.store_house_id == episode.store_house_id
         and muting.start <= time < muting.end

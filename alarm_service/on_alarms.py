@@ -1,4 +1,4 @@
-"""The callback for alarms that have changed."""
+"""The type of the callback that is called with changed alarms."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from ask.answers import Alarm
 
 OnAlarms = Callable[[sa.Connection, Sequence[Alarm]], None]
-"""Called in the transaction of a change, in a worker thread, with each alarm as it was after each step.
+"""A function that is called with the alarm after each step, in the transaction of the change and in a worker thread.
 
-It is called once more with an alarm, without a step, when its late readings have come up to date.
+It is also called with a late alarm, without a step, when the readings of the alarm's sensor are up to date again.
 """

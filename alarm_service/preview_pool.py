@@ -1,7 +1,7 @@
-"""Previews of alarm rules, made in a process of their own, because judging would hold up every push meanwhile.
+"""Computes previews of alarm rules in a separate process, because they would delay pushes in the server's process.
 
-The process starts with the first preview and stays. It reads tasks as lines of JSON and ends when its stdin does, so
-it never outlives us; `alarm_service/preview_worker.py` runs in it.
+The process starts with the first preview and keeps running. It runs `alarm_service/preview_worker.py` and reads tasks
+as lines of JSON. It ends when its stdin closes, so it never outlives the server.
 """
 
 import asyncio
@@ -29,13 +29,15 @@ from settings import Database as DatabaseSettings
 COMMAND = (sys.executable, "-m", "alarm_service.preview_worker")
 ROOT = Path(__file__).resolve().parent.parent
 ANSWER_S = 60.0
+"""Time-out of a preview, including the time in the queue, in seconds."""
 MAX_WAITING = 4
-"""Previews that are being made, or wait for their turn."""
+"""Maximum number of previews that are running or queued at the same time."""
 LONGEST_LINE = 64 * 1024 * 1024
+"""Maximum length of an answer from the preview process, in bytes."""
 
 
 class PreviewPool:
-    """Makes one preview at a time, of the readings in `sensor_database`; `state` has the rules in force."""
+    """Computes one preview at a time, from the readings in `sensor_database` and the rules in force in `state`."""
 
     def __init__(
         self, ask: Ask, state: Database, sensor_database: DatabaseSettings, clock: Clock, in_force: RulesInForce
@@ -50,32 +52,33 @@ class PreviewPool:
         self._waiting = 0
 
     async def preview(self, request: Request) -> Preview:
-        """Return the alarms that the proposed rules would have raised.
+        """Return the alarms that the proposed rules and the rules in force would have raised.
 
-        Raises `BadRequest`, `RateLimited` where too many wait, `Unavailable`.
+        Raise `BadRequest` if the rules or the time span are invalid, `Unavailable` if the preview fails or takes too
+        long, and `RateLimited` if too many previews are running or queued.
         """
         task = await self._task(request)
         if self._waiting >= MAX_WAITING:
-            raise RateLimited("others are being previewed; try again in a minute")
+            raise RateLimited("too many previews are running; try again in a minute", reason="too_many_previews")
         self._waiting += 1
         try:
             async with asyncio.timeout(ANSWER_S), self._turn:
                 return await self._make(task)
         except TimeoutError:
-            raise Unavailable("that takes too long; try a shorter span") from None
+            raise Unavailable("the preview takes too long; try a shorter span", reason="preview_too_slow") from None
         finally:
             self._waiting -= 1
 
     def check(self, request: Request) -> list[Rule]:
-        """Return the proposed rules; raises `BadRequest` where they are wrong, or the span is."""
+        """Return the proposed rules. Raise `BadRequest` if the rules or the time span are invalid."""
         question: PreviewAlarms = request.question
         try:
             proposed = rules.parse(question.rules)
-        except ValueError as error:
-            raise BadRequest(str(error), "rules") from None
+        except rules.InvalidRule as error:
+            raise BadRequest(str(error), "rules", reason=error.reason, **error.values) from None
         check_span(question.start, question.end)
         if question.start >= self._clock():
-            raise BadRequest("must lie in the past", "start")
+            raise BadRequest("start must be in the past", "start", reason="start_in_future")
         return proposed
 
     async def _task(self, request: Request) -> Task:
@@ -92,8 +95,14 @@ class PreviewPool:
             now=now,
         )
 
-    def stop(self) -> None:
-        """Kill the process."""
+    async def close(self) -> None:
+        """Kill the process and wait for its end, because its transport must not outlive the event loop."""
+        process = self._process
+        self._kill()
+        if process is not None:
+            await process.wait()
+
+    def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
         self._process = None
@@ -105,13 +114,14 @@ class PreviewPool:
             await _stdin(process).drain()
             answer = msgspec.json.decode(await _stdout(process).readline(), type=Answer)
         except (OSError, msgspec.DecodeError):
-            self.stop()
-            raise Unavailable("the process that previews has ended; try again") from None
+            self._kill()
+            raise Unavailable("the preview process has ended; try again", reason="preview_failed") from None
         except BaseException:
-            self.stop()  # or its answer would be taken for that to the next question
+            self._kill()  # otherwise the answer would be read as the answer to the next task
             raise
         if answer.preview is None:
-            raise (BadRequest if answer.field else Unavailable)(answer.message, answer.field)
+            error_type = BadRequest if answer.field else Unavailable
+            raise error_type(answer.message, answer.field, reason=answer.reason, **answer.values)
         return answer.preview
 
     async def _running(self) -> Process:
@@ -119,7 +129,8 @@ class PreviewPool:
             self._process = await asyncio.create_subprocess_exec(
                 *COMMAND, cwd=ROOT, stdin=PIPE, stdout=PIPE, limit=LONGEST_LINE
             )
-            # Not as an argument: everybody on this machine could read the password there.
+            # Send the settings over stdin. Every user of the machine can read the arguments of a process, so the
+            # password must not be in them.
             _stdin(self._process).write(msgspec.json.encode(self._sensor_database) + b"\n")
         return self._process
 

@@ -1,6 +1,7 @@
-"""The process that makes previews: stdin has the database on its first line, then a task a line; each is answered.
+"""The process that computes previews.
 
-It runs at low priority: pushes come first.
+The first line of stdin contains the settings of the sensor database. Each further line is a task, which the process
+answers with one line. The process has a low priority, so that it does not delay pushes.
 """
 
 import os
@@ -22,15 +23,16 @@ from ask.site_mapping import subjects_of
 from ask.subjects import Subjects
 from db import database
 from db.limits import BATCH_LIMITS
-from errors import BadRequest, Unavailable, UsageError
+from errors import BadRequest, Params, Reason, Unavailable, UsageError
 
 NICE = 10
+"""Niceness of the preview process. A higher niceness means a lower priority."""
 MOST_LISTED = 100
-"""Alarms listed one by one, for each kind at each sensor."""
+"""Maximum number of alarms that a preview lists for each kind at each sensor."""
 
 
 class Task(msgspec.Struct, frozen=True):
-    """Judge the readings of these sensors by the `proposed` rules and by those `in_force`."""
+    """The input of a preview: the sensors, the `proposed` rules, the rules `in_force`, and the time span."""
 
     store_house_id: Id
     sensors: list[Sensor]
@@ -43,15 +45,21 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The preview, or else an error's message; `field` names the wrong field of the question, if that is the error."""
+    """The answer to a task: a preview, or an error. `field` names the invalid field of the request, if there is one."""
 
     preview: Preview | None = None
     message: str = ""
     field: str | None = None
+    reason: Reason | None = None
+    values: Params = {}
 
 
 def answer(task: Task, connection: sa.Connection, site_subjects: Subjects) -> Preview:
-    """Return the preview; raises `BadRequest`, `Unavailable`."""
+    """Return the preview of a task.
+
+    Raise `BadRequest` if the preview needs too many readings. Raise `Unavailable` if an hour has more readings than the
+    database can return.
+    """
     replay_readings = ReplayReadings(connection, site_subjects, task.now)
     trial = Trial(task.proposed, task.in_force, task.defaults, task.start.timestamp(), task.end.timestamp())
     comparisons = list(preview(trial, task.sensors, replay_readings))
@@ -107,7 +115,7 @@ def _to_datetime(seconds: float) -> datetime:
 
 
 def main(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
-    """Answer each line."""
+    """Read the settings from the first line. Then answer the task on each further line with `write`."""
     line_iterator = iter(lines)
     database_settings = msgspec.json.decode(next(line_iterator), type=settings.Database)
     sensor_database = database.Database(database_settings, BATCH_LIMITS, 1)
@@ -118,7 +126,7 @@ def main(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
                 site_subjects = subjects_of(database_settings, settings.Source(None), connection)
                 answered = Answer(answer(task, connection, site_subjects))
         except (BadRequest, Unavailable) as error:
-            answered = Answer(None, error.message, error.field)
+            answered = Answer(None, error.message, error.field, error.reason, error.values)
         except (UsageError, *database.DATABASE_ERRORS):
             answered = Answer(None, "the database does not answer")
         write(msgspec.json.encode(answered) + b"\n")

@@ -1,4 +1,4 @@
-"""The alarm rules as people read and save them, and the limits that follow for each sensor."""
+"""Reads and saves the alarm rules for users, and returns the limits of each sensor."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,19 +23,22 @@ from ask.history import check_time
 from ask.sensors import Sensor
 from common.clock import Clock
 from db.database import Database
-from errors import BadRequest
+from errors import BadRequest, Conflict
 from record import audit
 from record.audit import Entry
 
 CHANGES = 20
-"""The newest changes of the rules, in an answer."""
+"""Maximum number of past changes of the rules that an answer lists."""
 FORMER_CHANGES = 50
-"""How many changes of the rules, at most, are looked back for the limits that applied before."""
+"""Maximum number of changes of the rules that are read to find earlier limits."""
 
 
 @dataclass(frozen=True)
 class RuleActions:
-    """Reads and saves the rules in `state`, in any process; the judge, wherever it runs, reads them within a second."""
+    """Reads and saves the rules in the database `state`.
+
+    Every process can save rules. The judging process reads the saved rules within 1 s.
+    """
 
     ask: Ask
     state: Database
@@ -44,24 +47,28 @@ class RuleActions:
     in_force: RulesInForce
 
     async def rules(self, request: Request) -> Rules:
-        """Return the rules; with a storehouse those that may apply there."""
+        """Return all rules, or the rules that may apply to the requested storehouse."""
         storehouse = request.named_storehouse
         return await self._rules(None if storehouse is None else storehouse.store_house_id)
 
     async def save_rules(self, request: Request) -> Rules:
-        """Replace all rules that the caller may edit; raises `BadRequest`, `NotFound`, `Forbidden`."""
+        """Replace all rules that the caller may edit.
+
+        Raise `BadRequest` if a rule is invalid, and `Conflict` if somebody else has saved rules since the request's
+        revision. Raise `NotFound` or `Forbidden` if the request changes a rule that the caller may not edit.
+        """
         question, by = request.question, person(request.question.by, request.caller)
         try:
             wanted: list[Data] = msgspec.to_builtins(rules.parse(question.rules))
-        except ValueError as error:
-            raise BadRequest(str(error), "rules") from None
+        except rules.InvalidRule as error:
+            raise BadRequest(str(error), "rules", reason=error.reason, **error.values) from None
         scope = await self.guard.rule_scope(request.caller.user.visibility)
 
         def save(connection: sa.Connection) -> None:
             with connection.begin():
                 now = lock(connection)
                 if question.revision not in (None, ask.rules.version(connection)):
-                    raise BadRequest("somebody has saved other rules since: ask for these, and change them", "revision")
+                    raise Conflict("somebody else has saved rules in the meantime; read them and try again", "revision")
                 before = self.in_force.as_written(connection)
                 after = wanted if scope is None else rule_visibility.merged(before, wanted, scope)
                 record.rules.save(connection, before, after, by, now)
@@ -72,12 +79,15 @@ class RuleActions:
         return await self._rules(None)
 
     def check_sensors(self, request: Request) -> None:
-        """Raise `BadRequest` where the time that a question for sensors names is none."""
+        """Raise `BadRequest` if the field `since` of a request for sensors is invalid."""
         if request.question.since is not None:
             check_time(request.question.since, "since")
 
     async def sensors(self, request: Request) -> list[SensorAnswer]:
-        """Return a storehouse's sensors with their limits, and the limits since a time."""
+        """Return a storehouse's sensors with their limits.
+
+        If the request has a time `since`, also return the limits that were in force from that time on.
+        """
         since: datetime | None = request.question.since
         sensors = await self.ask.sensors(request.storehouse)
 

@@ -1,4 +1,4 @@
-"""The alarm rules in force: those that people have saved last, or else those of the settings."""
+"""The alarm rules in force: the rules saved last, or the rules of the settings if nobody has saved any."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,17 @@ from ask.answers import Data
 
 @dataclass(frozen=True)
 class RulesInForce:
-    """Reads the rules in force. `configured` are those of the settings; with `defaults` ours apply where none does."""
+    """Reads the rules in force.
+
+    `configured` contains the rules of the settings. If `defaults` is true, the default rules apply to limits that no
+    other rule sets.
+    """
 
     configured: Sequence[Rule]
     defaults: bool
 
     def as_written(self, connection: sa.Connection) -> list[Data]:
-        """Return the rules as people wrote them."""
+        """Return the rules in force in the form in which users wrote them."""
         saved = ask.rules.saved(connection)
         if saved is not None:
             return saved
@@ -28,6 +32,6 @@ class RulesInForce:
         return configured
 
     def read(self, connection: sa.Connection) -> list[Rule]:
-        """Return the rules; raises ValueError where saved ones cannot be used."""
+        """Return the rules in force. Raise ValueError if the saved rules are invalid."""
         saved = ask.rules.saved(connection)
         return list(self.configured) if saved is None else rules.parse(saved)

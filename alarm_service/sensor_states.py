@@ -1,4 +1,4 @@
-"""The judge's state of every sensor, and how readings and the passing of time change it. No clock, no socket."""
+"""The judge's states of all sensors, and their updates by readings and by time. Uses no clock and no database."""
 
 import math
 from collections import deque
@@ -22,35 +22,48 @@ from record.episodes import ClosedByHand
 
 AHEAD_S = AHEAD.total_seconds()
 LEAP_S = 2 * AHEAD_S
-"""A time so far ahead of now is not that of a sensor whose clock runs ahead: our own clock was set back."""
+"""Lead of a sensor's state over the clock, in seconds, above which the clock must have been set back.
+
+A sensor clock that is ahead cannot cause this lead, because readings more than `AHEAD_S` in the future are dropped.
+"""
 SAME_S = 0.001
+"""Difference in seconds below which two times count as equal."""
 MOST_UNKNOWN = 10_000
-"""Readings that wait for their sensor to be listed; those of one that is in no list may come for ever."""
+"""Maximum number of stored readings whose sensors are not listed yet.
+
+The number is limited because a sensor that is never listed may keep sending readings.
+"""
 
 
 class SensorStates:
-    """The state of each sensor that has been judged; `defaults`: our own rules apply where no configured rule does."""
+    """The states of all evaluated sensors.
+
+    If `defaults` is true, the default rules apply to limits that no other rule sets.
+    """
 
     def __init__(self, rules: Sequence[Rule], *, defaults: bool) -> None:
         self._rules = rules
         self._defaults = defaults
         self._listed: list[Sensor] = []
-        """All sensors, as they were set last; `_sensors` has one for each key."""
+        """All sensors that were passed to the last `set_sensors`. `_sensors` has only one sensor for each key."""
         self._sensors: Mapping[Key, Sensor] = {}
         self._terms: dict[Key, Terms] = {}
         self._states: dict[Key, State] = {}
         self._no_data_due: dict[Key, float] = {}
-        """When the no-data alarm of each sensor is due if no reading comes; missing where that is not known."""
+        """Time at which the no-data alarm of each sensor is due if no reading arrives, by the sensor's key.
+
+        A sensor without a known time has no entry.
+        """
         self._closed: dict[Identity, ClosedByHand] = {}
-        """Episodes closed by hand that the states do not have yet, because their readings are judged again."""
+        """Episodes that users closed but the states do not contain yet, because their readings are evaluated again."""
         self._unknown: deque[Reading] = deque(maxlen=MOST_UNKNOWN)
-        """Readings of sensors that are not listed."""
+        """Readings of sensors that are not listed yet."""
 
     def __len__(self) -> int:
         return len(self._states)
 
     def set_sensors(self, sensors: Sequence[Sensor]) -> None:
-        """Judge these sensors from now on."""
+        """Evaluate these sensors from now on."""
         if sensors == self._listed:
             return
         self._listed = list(sensors)
@@ -61,30 +74,33 @@ class SensorStates:
         self._terms = {}
 
     def set_rules(self, rules: Sequence[Rule]) -> None:
-        """Judge by these rules from now on."""
+        """Apply these rules from now on."""
         self._rules = rules
         self._terms = {}
 
     def sensor(self, key: Key) -> Sensor | None:
-        """Return a sensor; None if it is not listed."""
+        """Return the sensor with this key; None if the sensor is not listed."""
         return self._sensors.get(key)
 
     def no_data_after_s(self, key: Key) -> float:
-        """Return after how many seconds without a reading a sensor has no data; infinite if that is not watched."""
+        """Return the sensor's no-data limit in seconds; infinite if the sensor has no such limit."""
         terms = self._terms_of(key)
         return terms.no_data_after_s if terms else math.inf
 
     def has_reading(self, key: Key) -> bool:
-        """Return whether a good reading of a sensor has been judged here."""
+        """Return whether a good reading of the sensor has been evaluated since this object was created."""
         return key in self._no_data_due
 
     def is_current(self, key: Key, now: float) -> bool:
-        """Return whether the last reading of a sensor still describes its state at `now`."""
+        """Return whether the sensor's last reading is still current at the time `now`."""
         terms = self._terms_of(key)
         return terms is not None and (terms.holds or now < self._no_data_due.get(key, 0.0))
 
     def judge_readings(self, readings: Iterable[Reading], now: float) -> list[Change]:
-        """Judge readings that came by `now`, in this order; those of an unknown sensor wait until it is listed."""
+        """Evaluate readings, in the given order, that had arrived at the time `now`.
+
+        Readings of sensors that are not listed yet are stored for later.
+        """
         changes: list[Change] = []
         for reading in readings:
             time = reading.time.timestamp()
@@ -99,11 +115,11 @@ class SensorStates:
 
     @property
     def unknown_readings(self) -> Sequence[Reading]:
-        """The readings of sensors that are not listed."""
+        """Readings of sensors that are not listed yet."""
         return list(self._unknown)
 
     def pop_recognised(self) -> list[Reading]:
-        """Remove and return the readings whose sensors were listed after they came; they are not judged yet."""
+        """Remove and return the stored readings whose sensors are listed now, without evaluating them."""
         waiting, self._unknown = self._unknown, deque(maxlen=MOST_UNKNOWN)
         recognised: list[Reading] = []
         for reading in waiting:
@@ -111,7 +127,7 @@ class SensorStates:
         return recognised
 
     def judge_time(self, keys: Iterable[Key], now: float) -> list[Change]:
-        """Judge that it is `now`, and that all readings up to then have come."""
+        """Advance these sensors to the time `now`. All readings up to `now` must have arrived."""
         due = []
         for key in keys:
             self._set_back(key, now)
@@ -120,11 +136,11 @@ class SensorStates:
         return list(chain.from_iterable(self._judge(key, now) for key in due))
 
     def keys(self) -> list[Key]:
-        """Return the keys of the judged sensors."""
+        """Return the keys of all evaluated sensors."""
         return list(self._states)
 
     def restart_no_data(self, now: float) -> None:
-        """Count the time without readings from `now` on: until now no reading could be received."""
+        """Restart the no-data timers at `now`: during the database outage before it, readings could not be received."""
         for key in self._states:
             self._postpone_no_data(key, now)
 
@@ -137,14 +153,14 @@ class SensorStates:
         return by_storehouse
 
     def count_no_data_watched(self, store_house_id: Id) -> int:
-        """Return how many of a storehouse's sensors are watched for having no data."""
+        """Return the number of the storehouse's evaluated sensors that have a no-data limit."""
         here = (key for key, sensor in self._sensors.items() if sensor.store_house_id == store_house_id)
         return sum(key in self._states and math.isfinite(self.no_data_after_s(key)) for key in here)
 
     def close(self, closed: ClosedByHand) -> list[Change]:
-        """Apply that an episode was closed by hand: raise nothing until its sensor is back to normal.
+        """Close an episode that a user closed by hand: raise nothing until the value is back to normal.
 
-        If its readings are being judged again, this is applied when they have reached the time it was closed.
+        If the readings of the episode are still being evaluated again, the episode is closed when they reach its time.
         """
         key = closed.episode.key if closed.episode.kind in KINDS else None
         state, terms = (self._states.get(key), self._terms_of(key)) if key else (None, None)
@@ -156,7 +172,7 @@ class SensorStates:
         return []
 
     def adopt(self, episode: Episode) -> None:
-        """Add an episode that is open in the database to its sensor's state, if it is missing there."""
+        """Add an open episode from the database to the state of its sensor, unless the state already contains it."""
         sensor = self._sensors.get(episode.key) if episode.key and episode.kind in KINDS else None
         if sensor is not None:
             state = self._states.get(sensor.key) or judge.initial_state(sensor)
@@ -164,11 +180,11 @@ class SensorStates:
                 self._states[sensor.key] = judge.adopt(state, episode)
 
     def encode(self, keys: Iterable[Key]) -> bytes:
-        """Return the states of these sensors in the form of a snapshot."""
+        """Return the states of these sensors in the format of a snapshot."""
         return msgspec.msgpack.encode([self._states[key] for key in keys])
 
     def decode(self, content: bytes) -> None:
-        """Add the states of a snapshot; raises msgspec's DecodeError."""
+        """Add the states that a part of a snapshot contains. Raise msgspec's DecodeError if it cannot be decoded."""
         for state in msgspec.msgpack.decode(content, type=list[State]):
             self._states[state.key] = state
 
@@ -184,10 +200,14 @@ class SensorStates:
         return changes + self._close_again(changes) if self._closed else changes
 
     def _set_back(self, key: Key, now: float) -> None:
-        """Go on from now if the last reading, or the last judged time, lies ahead: the clock has been set back."""
+        """Set a sensor's state back to `now` if its last reading or last time is too far in the future.
+
+        In that case the clock has been set back.
+        """
         state = self._states.get(key)
         if state is not None and max(state.end[0], state.now) > now + LEAP_S:
-            # A little earlier: readings taken while the clock was being set may not have come yet.
+            # Continue slightly before `now`, because readings from the moments before the clock was set back may still
+            # arrive.
             self._states[key] = judge.set_clock_back(state, now - AHEAD_S)
             self._no_data_due[key] = min(self._no_data_due.get(key, 0.0), now + self.no_data_after_s(key))
 
@@ -210,14 +230,14 @@ class SensorStates:
         self._no_data_due[key] = max(self._no_data_due.get(key, 0.0), time + self.no_data_after_s(key))
 
     def _is_due(self, key: Key, now: float) -> bool:
-        """Whether the passing of time may change anything about this sensor."""
+        """Return whether the passing of time may change an alarm of this sensor."""
         terms = self._terms_of(key)
         return terms is not None and (terms.holds or now >= self._no_data_due.get(key, 0.0))
 
 
 def _has_episode(state: State, episode: Episode) -> bool:
     kind_state = state.no_data if episode.kind == NO_DATA else state.evaluation.kind_states.get(episode.kind)
-    # The database has times to the millisecond.
+    # The database stores times to the millisecond.
     return (
         kind_state is not None
         and kind_state.episode is not None

@@ -1,4 +1,4 @@
-"""The transitions of the site's own alarms: compares two polls of them. Pure."""
+"""Compares two polls of the site's own alarms and finds the transitions between them. The functions are pure."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -10,10 +10,10 @@ from record.journal import Step
 
 
 def next_steps(last_steps: Mapping[Id, Step], alarms: Iterable[Alarm], begun: datetime, now: datetime) -> list[Step]:
-    """Return the next step of each alarm that differs from its last step, oldest first.
+    """Return the next step of each alarm that differs from its last step, in chronological order.
 
-    An alarm that was over before the first poll (`begun`) is history, not a transition. An open alarm that is no longer
-    listed, as where a site moves alarms that are over into another table, is cleared now.
+    An unknown alarm that ended before the first poll, at the time `begun`, makes no step. An open alarm that is no
+    longer listed counts as cleared at `now`, because some sites move cleared alarms into another table.
     """
     listed = {alarm.alarm_id: alarm for alarm in alarms}
     gone = {
@@ -36,5 +36,5 @@ def _has_changed(alarm: Alarm, last_step: Step | None, begun: datetime) -> bool:
 
 
 def _stage(alarm: Alarm) -> tuple[object, ...]:
-    """The facts whose change is a transition; a new value of an open alarm is none."""
+    """Return the fields of an alarm whose changes are transitions. A new value of an open alarm is no transition."""
     return alarm.kind, alarm.severity, alarm.state, alarm.acknowledged, alarm.cleared

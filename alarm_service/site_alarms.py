@@ -1,4 +1,4 @@
-"""Watches the site's own alarms: writes each change of one into the journal, in one process at a time."""
+"""Polls the site's own alarms and writes their changes to the alarm journal, in one process at a time."""
 
 import logging
 from collections.abc import Mapping
@@ -22,14 +22,19 @@ log = logging.getLogger(__name__)
 Steps = Mapping[Id, Step]
 
 LEASE = "alarm journal"
+"""Name of the lease whose holder polls the site's alarms or is the judge."""
 LATE = timedelta(days=1)
-"""How long after the fact a change may be committed and still be noticed."""
+"""Maximum time between a change of an alarm and its commit. Changes that are committed later may not be found."""
 MOST_BETWEEN_S = 1.0
-"""Between two polls, however long the interval: so soon is a lease acquired that has run out."""
+"""Maximum time between two polls, in seconds. It is short so that this process soon acquires an expired lease."""
 
 
 class SiteAlarms:
-    """Polls the alarms every `interval_s` while this process, `holder`, has the lease; writes to `state`."""
+    """Polls the site's alarms while this process has the lease, and writes their changes to the database `state`.
+
+    The time between two polls is `interval_s`, in seconds, but at most `MOST_BETWEEN_S`. `holder` is the name of this
+    process.
+    """
 
     def __init__(self, ask: Ask, state: Database, followed: JournalFollower, holder: str, interval_s: float) -> None:
         self._ask = ask
@@ -38,21 +43,24 @@ class SiteAlarms:
         self._holder = holder
         self._interval_s = interval_s
         self._last_steps: Steps | None = None
-        """The last step of each alarm, from one poll with the lease to the next; None: to be read from the journal."""
+        """Last step of each alarm after the last poll; None if the steps must be read from the journal."""
         self._term = -1
-        """The lease's term in which `_last_steps` was read."""
+        """Number of the lease's term in which `_last_steps` was set."""
 
     async def run(self) -> None:
-        """Poll until cancelled; then let another process go on at once."""
+        """Poll until cancelled. Then release the lease, so that another process can take over immediately."""
         interval_s = min(self._interval_s, MOST_BETWEEN_S)
         try:
-            await run_periodically(self.poll, interval_s, log=log, purpose="keep the alarm journal")
+            await run_periodically(self.poll, interval_s, log=log, purpose="record the site's alarms")
         finally:
             await leases.release(self._state, LEASE, self._holder)
 
     async def poll(self) -> None:
-        """Write down what has changed, if this process has the lease; raises `Unavailable`."""
-        # If this poll fails half way, the last steps are read again.
+        """Write the changes of the site's alarms to the journal, if this process has the lease.
+
+        Raise `Unavailable` if a database does not answer.
+        """
+        # If this poll fails, the next poll reads the last steps again.
         last_steps, self._last_steps = self._last_steps, None
         held = await self._state.run(self._hold)
         if held is None:
@@ -72,7 +80,8 @@ class SiteAlarms:
         if steps:
             await self._journal.push_new()
 
-    # These run in a worker thread, which may go on after its caller was cancelled: they change no attribute.
+    # The methods below run in a worker thread and may continue after their caller is cancelled. Therefore they must not
+    # change attributes.
 
     def _hold(self, connection: sa.Connection) -> lease.HeldLease | None:
         with connection.begin():
@@ -81,7 +90,10 @@ class SiteAlarms:
     def _write(
         self, connection: sa.Connection, before: lease.HeldLease, last_steps: Steps | None, alarms: list[Alarm]
     ) -> tuple[Steps, list[Step]] | None:
-        """Return all last steps, and those written; None if another process had the lease since `before`."""
+        """Write the new steps. Return the last steps of all alarms, and the new steps.
+
+        Return None if another process has had the lease since `before`.
+        """
         with connection.begin():
             held = lease.acquire(connection, LEASE, self._holder)
             if held is None or held.term != before.term:
@@ -90,11 +102,11 @@ class SiteAlarms:
                 last_steps = {
                     alarm_id: step
                     for alarm_id, step in journal.open_steps(connection).items()
-                    if step.alarm.transition is msgspec.UNSET  # the others are our own alarms, not the site's
+                    if step.alarm.transition is msgspec.UNSET  # Storewatch's own alarms have a transition
                 }
-            # The alarms were read after `before.now`: what changed in between is left to the next poll.
+            # The alarms were read after `before.now`. The next poll handles changes that happened in between.
             steps = site_alarm_changes.next_steps(last_steps, alarms, before.begun, before.now)
-            # The journal may know an alarm that seems new, however long ago it was over.
+            # An alarm that seems new may already be in the journal, even if it ended long ago.
             new = [step.alarm.alarm_id for step in steps if step.number == 1]
             if new:
                 last_steps = {**last_steps, **journal.last_steps(connection, new)}

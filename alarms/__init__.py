@@ -1,1 +1,4 @@
-"""Alarms judged: rules and readings in, episodes out. Pure: no socket, no clock, no database."""
+"""Evaluates alarm rules on readings and returns alarm episodes.
+
+Only the command line in `__main__.py` and `commands/` uses a clock, a database or files.
+"""

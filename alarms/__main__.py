@@ -10,8 +10,8 @@ COMMANDS = (score, nuisance, preview, alarm_tests)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 2 if it cannot be done."""
-    return cli.run("alarms", "Try alarm rules on what has been.", COMMANDS, argv)
+    """Run the command and return its exit status, which is 2 if the command cannot be run."""
+    return cli.run("alarms", "Test alarm rules on stored readings and raise test alarms.", COMMANDS, argv)
 
 
 if __name__ == "__main__":

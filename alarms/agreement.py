@@ -1,4 +1,4 @@
-"""Compares the alarms of two systems: which were raised by both, and which of those ended at about the same time."""
+"""Compares the alarms of two systems: matches alarms raised at about the same time, then compares their end times."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -6,11 +6,14 @@ from typing import NamedTuple
 import msgspec
 
 NEAR_S = 15 * 60.0
-"""Alarms raised at most this far apart match; so do their ends."""
+"""Maximum difference between two start times, or two end times, that count as equal, in seconds."""
 
 
 class AlarmSpan(NamedTuple):
-    """An alarm of one sensor, by another system or by us; times are seconds, `cleared` None while it is open."""
+    """An alarm of one sensor, raised by Storewatch or by another system.
+
+    Times are seconds since 1970. `cleared` is None while the alarm is open.
+    """
 
     kind: str
     raised: float
@@ -18,7 +21,11 @@ class AlarmSpan(NamedTuple):
 
 
 class Agreement(msgspec.Struct, frozen=True):
-    """The agreement about one sensor. `f1`: 1 if each alarm matches another, and if there are none."""
+    """How well the alarms of two systems agree, for one sensor.
+
+    `f1` is the F1 score. It is 1 if every alarm has a match, and also if there are no alarms. `theirs` is the number of
+    alarms of the other system, `ours` the number of alarms of Storewatch, `matched` the number of matching pairs.
+    """
 
     f1: float
     theirs: int
@@ -27,9 +34,10 @@ class Agreement(msgspec.Struct, frozen=True):
 
 
 class Score(msgspec.Struct, frozen=True):
-    """The agreement about all sensors; `ends_within_15_min`: the share of the matched alarms whose ends match.
+    """How well the alarms of two systems agree, for all sensors.
 
-    Alarms that had not ended when the other system's log did are left out of that share.
+    `ends_within_15_min` is the share of matching pairs whose end times also match. It leaves out pairs whose alarm has
+    no end in the other system's log.
     """
 
     f1: float
@@ -38,18 +46,18 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class Days(NamedTuple):
-    """The compared time: from its start up to, but without, its end."""
+    """The time range of a comparison. It includes its start and excludes its end."""
 
     start: float
     end: float
 
     def contain(self, time: float) -> bool:
-        """Return whether a time lies in it."""
+        """Return whether a time is in the range."""
         return self.start <= time < self.end
 
 
 def score(theirs: Mapping[str, Sequence[AlarmSpan]], ours: Mapping[str, Sequence[AlarmSpan]], days: Days) -> Score:
-    """Compare the alarms of the sensors in `ours` that were raised in these days."""
+    """Compare the alarms that two systems raised in the time range `days`, for the sensors in `ours`."""
     sensors, end_matches = {}, []
     for name, our_spans in ours.items():
         their_spans = theirs.get(name, [])
@@ -68,12 +76,15 @@ def score(theirs: Mapping[str, Sequence[AlarmSpan]], ours: Mapping[str, Sequence
 
 
 def agreement(theirs: int, ours: int, matched: int) -> Agreement:
-    """Return the agreement with these counts."""
+    """Return the agreement with its F1 score, for these numbers of alarms and matching pairs."""
     return Agreement(2 * matched / (theirs + ours) if theirs + ours else 1.0, theirs, ours, matched)
 
 
 def match(theirs: Sequence[AlarmSpan], ours: Sequence[AlarmSpan]) -> list[tuple[AlarmSpan, AlarmSpan]]:
-    """Pair alarms of the same kind that were raised near to each other, the nearest first, each once."""
+    """Return pairs of alarms of the same kind whose start times match.
+
+    The alarms with the closest start times are paired first. Each alarm is in at most one pair.
+    """
     near = sorted(
         (abs(their_span.raised - our_span.raised), i, j)
         for i, their_span in enumerate(theirs)

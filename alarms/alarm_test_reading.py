@@ -1,4 +1,4 @@
-"""Test alarms: a test reading is judged like any other, so its alarm goes the whole way to a person and back."""
+"""Test alarms: evaluates test readings like real readings, so that a test alarm goes through the same steps."""
 
 import msgspec
 
@@ -8,16 +8,17 @@ from alarms.rules import Terms
 from ask.sensors import Sensor
 
 TEST_ALARM = "drill"
-"""The kind of a test alarm, in the database and on the wire: it never mixes with a real alarm of the same sensor."""
+"""The kind of a test alarm in the database and in events. It keeps test alarms separate from real alarms."""
 TERMS = Terms(high=(Limit(0.0, "critical"),))
 HIGH_VALUE, NORMAL_VALUE = 1.0, 0.0
-"""The test readings."""
+"""Values of the test reading that raises a test alarm, and of the test reading that clears it."""
 
 
 def changes_of_test_alarm(sensor: Sensor, start: float, end: float | None) -> list[Change]:
-    """Return the changes of a test alarm from its first test reading to the one that ends it; `end` None: still open.
+    """Return the changes that the test readings of a test alarm cause.
 
-    `start` and `end` are seconds since 1970.
+    `start` is the time of the reading that raises the alarm. `end` is the time of the reading that clears the alarm;
+    None while the alarm is open. Times are seconds since 1970.
     """
     state, changes = judge(TERMS, initial_state(sensor), Reading(start, HIGH_VALUE))
     if end is not None:

@@ -1,4 +1,4 @@
-"""The limits that a chart shows: those in force, and those of earlier rules."""
+"""Finds the limits that a chart shows: the limits in force and the limits that earlier rules set."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,11 +11,11 @@ from ask.answers import ChartLimits, FormerChartLimits
 from ask.sensors import Sensor
 
 FormerRules = tuple[datetime, datetime, Sequence[Rule]]
-"""Start and end of the time in which these rules were in force."""
+"""A set of rules that was in force earlier: the start and the end of that time, and the rules."""
 
 
 def chart_limits(terms: Terms) -> ChartLimits:
-    """Return the limits of a value."""
+    """Return the high and low limits of a sensor's terms."""
     high, low = ([limit.limit for limit in limits] + [None, None] for limits in (terms.high, terms.low))
     return ChartLimits(high=high[0], high_high=high[1], low=low[0], low_low=low[1])
 
@@ -23,7 +23,10 @@ def chart_limits(terms: Terms) -> ChartLimits:
 def former_chart_limits(
     former_rules: Sequence[FormerRules], sensor: Sensor, *, defaults: bool
 ) -> list[FormerChartLimits]:
-    """Return the limits that a sensor had by earlier rules, in order of time; equal ones in a row are joined."""
+    """Return the limits that earlier rules set for a sensor, in chronological order.
+
+    Consecutive time spans with equal limits are merged.
+    """
     spans: list[tuple[ChartLimits, datetime, datetime]] = []
     for start, end, in_force in former_rules:
         limits = chart_limits(rules.terms(in_force, sensor, defaults=defaults))

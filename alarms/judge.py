@@ -1,9 +1,10 @@
-"""The judge: readings and the passing of time in, changes of alarm episodes out.
+"""The judge: evaluates the alarm rules for one sensor and returns the changes of its alarm episodes.
 
-Each sensor has its own state. The caller passes the sensor's readings and, as time passes, the time up to which all
-readings have come. It must not pass a reading whose time lies ahead of the clock: that sensor's clock is wrong.
-Readings are judged by their own time: a late one, or one whose value was corrected, is put in its place, and the
-differences are returned as changes. A duplicate changes nothing. A reading older than the history is not judged.
+Each sensor has its own state. The caller passes the sensor's readings. As time passes, the caller also passes the time
+up to which all readings have arrived. The caller must not pass a reading whose time is in the future, because the
+sensor's clock is wrong. The judge evaluates readings in the order of their times. It inserts a late or corrected
+reading at its place in the history, and returns the resulting differences as changes. A duplicate reading changes
+nothing. The judge ignores readings that are older than the history.
 """
 
 import math
@@ -24,25 +25,33 @@ from ask.readings import Key
 from ask.sensors import Sensor
 
 HISTORY_READINGS = 64
-"""The history keeps at least this many readings, and up to twice as many: an hour of one reading a minute."""
+"""Minimum number of newest readings in a sensor's history. The history has at most twice as many readings.
+
+With one reading a minute, the history covers at least an hour.
+"""
 MAX_LATE_S = 7 * 86_400
-"""A reading this much older than the newest is not judged, however short the history is."""
+"""Maximum age of a late reading, compared with the newest reading, in seconds. The judge ignores older readings."""
 
 _PACKED_READING = struct.Struct("<ddq")
-"""Time, value, rank: a history as bytes takes a tenth of the memory of one as objects."""
+"""A reading as bytes: its time, value and rank. A history in this format takes a tenth of the memory of objects."""
 _MAX_HISTORY_BYTES = 2 * HISTORY_READINGS * _PACKED_READING.size
 
 Order = tuple[float, int]
-"""Time and rank of a reading."""
+"""Sort key of a reading: its time, then its rank, which orders readings with the same time."""
 NEVER: Order = (-math.inf, 0)
 
 
 class State(msgspec.Struct, frozen=True, array_like=True):
-    """State of one sensor. A snapshot is made of it with `msgspec.msgpack.encode`.
+    """The state of one sensor. Snapshots store it in the encoding of `msgspec.msgpack.encode`.
 
-    `fingerprint`: that of the terms it was last judged by. `base`, `start`: the evaluation after the readings before
-    the history, and the last of those readings. `evaluation`, `end`: the same after all readings, at the time `now`.
-    `no_data`: the state of the no-data alarm, which depends on when readings arrive and so is no part of `evaluation`.
+    - `fingerprint`: fingerprint of the terms (the limits in force) that were applied last.
+    - `history`: the newest readings, in the format `_PACKED_READING`.
+    - `base`: the evaluation before the first reading of the history.
+    - `start`: the sort key of the last reading before the history.
+    - `evaluation`: the evaluation after all readings, at the time `now`.
+    - `end`: the sort key of the newest reading.
+    - `no_data`: the state of the no-data alarm. It is not part of `evaluation`, because it depends on when readings
+      arrive.
     """
 
     store_house_id: Id
@@ -58,17 +67,17 @@ class State(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def origin(self) -> Origin:
-        """The storehouse and the sensor of its episodes."""
+        """The storehouse id and the sensor key that identify the sensor in its episodes."""
         return self.store_house_id, self.key
 
 
 def initial_state(sensor: Sensor) -> State:
-    """Return the state of a sensor that has sent nothing yet."""
+    """Return the state of a sensor without readings."""
     return State(sensor.store_house_id, sensor.key)
 
 
 def judge(terms: Terms, state: State, event: Reading | float) -> tuple[State, list[Change]]:
-    """Judge a reading; or that it is this time now, and all readings up to it have come."""
+    """Evaluate an event: a reading, or a time up to which all readings have arrived."""
     if state.fingerprint != terms.fingerprint:
         time = event.time if isinstance(event, Reading) else event
         state, changes = _apply_terms(terms, state, time)
@@ -85,10 +94,10 @@ def judge(terms: Terms, state: State, event: Reading | float) -> tuple[State, li
 
 
 def set_clock_back(state: State, time: float) -> State:
-    """Continue from `time`, after the clock was set back from a later one: open episodes stay open.
+    """Continue from `time` after the server's clock was set back from a later time. Open episodes stay open.
 
-    Readings of that later time do not block those that come; how long a limit has been violated, or kept, counts from
-    `time` on.
+    New readings are then accepted although they are older than the readings from before the change. A delay that
+    started later than `time` starts at `time` instead.
     """
     kind_states = {
         kind: KindState(
@@ -110,9 +119,9 @@ def set_clock_back(state: State, time: float) -> State:
 
 
 def adopt(state: State, episode: Episode) -> State:
-    """Return the state with an open or pending episode that the database has and the state lacks.
+    """Add an open or pending episode that is in the database but not in the state.
 
-    The readings up to its start were judged; they are not judged again.
+    The judge then ignores readings up to the start of the episode, because they have already been evaluated.
     """
     violated_since = tuple(episode.since if level <= episode.level else None for level in range(len(episode.limits)))
     end = max(state.end, (episode.since, sys.maxsize))
@@ -121,13 +130,14 @@ def adopt(state: State, episode: Episode) -> State:
 
 
 def close(terms: Terms, state: State, kind: str, time: float) -> tuple[State, list[Change]]:
-    """Apply that the episode of this kind was closed by hand at `time`: nothing is raised until all is normal again.
+    """Close the episode of this kind because a user closed the alarm at `time`.
 
-    Later readings may have been judged already, as part of that episode: a violation after a return to normal is
-    another episode.
+    Nothing is raised until the value is back to normal.
+    Readings later than `time` may already have been evaluated as part of the closed episode. They are evaluated again,
+    because a violation after a return to normal starts a new episode.
     """
     now = max(state.now, time)
-    if kind == NO_DATA or state.fingerprint != terms.fingerprint:  # by other terms nothing is judged again
+    if kind == NO_DATA or state.fingerprint != terms.fingerprint:  # new terms do not apply to earlier readings
         kind_state = state.no_data if kind == NO_DATA else state.evaluation.kind_states.get(kind)
         return _with_kind_state(msgspec.structs.replace(state, now=now), kind, _closed(kind_state)), []
     readings = list(_unpack(state.history))
@@ -144,7 +154,7 @@ def close(terms: Terms, state: State, kind: str, time: float) -> tuple[State, li
 
 
 def _closed(kind_state: KindState | None) -> KindState | None:
-    """Return the state of a kind after its episode was closed by hand; None where all is normal already."""
+    """Return the state of a kind of alarm after its episode was closed by hand; None if the value is back to normal."""
     is_normal = kind_state is None or (kind_state.episode is not None and kind_state.episode.cleared is not None)
     return None if is_normal else KindState(None)
 
@@ -157,7 +167,7 @@ def _with_kind_state(state: State, kind: str, kind_state: KindState | None) -> S
 
 
 def _evaluation_with(evaluation: Evaluation, kind: str, kind_state: KindState | None) -> Evaluation:
-    """Return the evaluation with this state of a kind; None: it is normal."""
+    """Return the evaluation with a new state of one kind of alarm; None for a kind that is normal."""
     others = {name: other for name, other in evaluation.kind_states.items() if name != kind}
     return msgspec.structs.replace(
         evaluation, kind_states=others if kind_state is None else {**others, kind: kind_state}
@@ -165,12 +175,15 @@ def _evaluation_with(evaluation: Evaluation, kind: str, kind_state: KindState | 
 
 
 def _without_history(state: State) -> State:
-    """Drop the history: episodes stay as they are, and the terms are applied anew."""
+    """Return the state without its history. Episodes stay unchanged, and the next event applies the terms again."""
     return msgspec.structs.replace(state, fingerprint=None, base=state.evaluation, start=state.end, history=b"")
 
 
 def _apply_terms(terms: Terms, state: State, time: float) -> tuple[State, list[Change]]:
-    """Judge by other terms from `time` on: open episodes stay open, by the new limits, if there still are any."""
+    """Apply new terms from `time` on.
+
+    An open episode stays open with the new limits of its kind. If its kind no longer has limits, the episode ends.
+    """
     changes = []
     kind_states = {}
     for kind, kind_state in state.evaluation.kind_states.items():
@@ -191,7 +204,7 @@ def _apply_terms(terms: Terms, state: State, time: float) -> tuple[State, list[C
         and evaluation.unknown_since is None
         and time <= evaluation.time + terms.no_data_after_s
     ):
-        # The value that holds is judged now: the next reading may be long in coming.
+        # Evaluate the held value now, because the next reading may arrive much later.
         held = Reading(max(time, evaluation.time), evaluation.value)
         judged, new_changes = apply_reading(terms, state.origin, evaluation, held)
         evaluation = msgspec.structs.replace(judged, time=evaluation.time)
@@ -231,7 +244,7 @@ def _advance(terms: Terms, state: State, now: float) -> tuple[State, list[Change
 
 
 def _append_newest(terms: Terms, state: State, reading: Reading) -> tuple[State, list[Change]]:
-    """Judge a reading that is the newest."""
+    """Evaluate a reading that is newer than all earlier readings."""
     time, value, rank = reading
     evaluation, no_data = state.evaluation, state.no_data
     changes: list[Change] = []
@@ -244,7 +257,7 @@ def _append_newest(terms: Terms, state: State, reading: Reading) -> tuple[State,
         no_data, no_data_changes = _update_no_data(terms, state, evaluation)
         changes = no_data_changes + changes
     history = state.history + _pack(reading)
-    # Built at once and by position, which is fastest: this is done for each reading.
+    # This code runs for each reading, and one constructor call with positional arguments is the fastest way.
     state = State(
         state.store_house_id,
         state.key,
@@ -261,7 +274,10 @@ def _append_newest(terms: Terms, state: State, reading: Reading) -> tuple[State,
 
 
 def _update_no_data(terms: Terms, state: State, evaluation: Evaluation) -> tuple[KindState | None, list[Change]]:
-    """Return the state of the no-data alarm after a reading; in a gap that was not reported yet, it is raised first."""
+    """Return the state of the no-data alarm after a reading, and its changes.
+
+    If the reading follows a gap that was not reported yet, the alarm is raised first.
+    """
     last, time = state.evaluation.time, evaluation.time
     if time is None or time == last or (last is not None and time < last):
         return state.no_data, []
@@ -274,7 +290,7 @@ def _update_no_data(terms: Terms, state: State, evaluation: Evaluation) -> tuple
 
 
 def _with_short_history(terms: Terms, state: State) -> State:
-    """Move the older half of the history into `base`."""
+    """Return the state with the older half of its history evaluated into `base`."""
     older, newer = state.history[: _MAX_HISTORY_BYTES // 2], state.history[_MAX_HISTORY_BYTES // 2 :]
     readings = list(_unpack(older))
     base = state.base
@@ -295,7 +311,7 @@ def _unpack(history: bytes) -> Iterator[Reading]:
 
 
 def _insert_late(terms: Terms, state: State, reading: Reading) -> tuple[State, list[Change]]:
-    """Judge a reading that came after others of the same time or later."""
+    """Evaluate a reading that arrived after a reading with the same or a later time."""
     order = (reading.time, reading.rank)
     if order <= state.start or reading.time < state.end[0] - MAX_LATE_S:
         return state, []

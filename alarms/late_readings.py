@@ -1,4 +1,7 @@
-"""Late readings: the readings around one are evaluated again, and the episodes before and after are compared."""
+"""Late readings: evaluates a sensor's history again with the late reading, and compares the new and the old episodes.
+
+A reading is late if it arrives after a reading with the same or a later time.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -22,11 +25,11 @@ from alarms.rules import Terms
 from alarms.state_machine import Evaluation, Origin, advance, apply_reading
 
 KindAndStart = tuple[str, float]
-"""Kind and first time of an episode: they identify it among those of one sensor."""
+"""The kind and the start of an episode. Together they identify the episode among those of one sensor."""
 
 
 class Outcome(NamedTuple):
-    """What readings came to: all episodes as they are in the end, and the changes on the way."""
+    """The result of evaluating readings: the final evaluation, all episodes in their final state, and all changes."""
 
     evaluation: Evaluation
     episodes: dict[KindAndStart, Episode]
@@ -34,7 +37,7 @@ class Outcome(NamedTuple):
 
 
 def evaluate(terms: Terms, origin: Origin, base: Evaluation, readings: Sequence[Reading], until: float) -> Outcome:
-    """Apply readings to the state `base`, and let time pass to `until`."""
+    """Apply readings to the evaluation `base`. For a sensor with a held value, then advance the time to `until`."""
     evaluation, changes = base, []
     for reading in readings:
         evaluation, new_changes = apply_reading(terms, origin, evaluation, reading)
@@ -57,9 +60,10 @@ def _kind_and_start(episode: Episode) -> KindAndStart:
 
 
 def differences(before: Mapping[KindAndStart, Episode], after: Outcome, time: float) -> list[Change]:
-    """Return the changes that a reading of this time makes to the episodes that were there before.
+    """Return the changes that lead from the episodes before a late reading to the episodes after it.
 
-    Episodes that are gone come first, so that two are never open at once, then the rest by time.
+    `time` is the time of the late reading. Changes that remove an episode come first, so that two episodes of a kind
+    are never open at once. The other changes follow in chronological order.
     """
     gone: list[Change] = []
     changes: list[Change] = []
@@ -73,7 +77,7 @@ def differences(before: Mapping[KindAndStart, Episode], after: Outcome, time: fl
         if identity in before:
             continue
         if episode.cleared is not None:
-            # Reported step by step it would be open at the same time as a later one.
+            # Report only the end: if each step were reported, this episode and a later one would be open together.
             changes.append(Change(CLEARED, episode.cleared, episode))
         else:
             changes += (change for change in after.changes if _kind_and_start(change.episode) == identity)
@@ -81,7 +85,7 @@ def differences(before: Mapping[KindAndStart, Episode], after: Outcome, time: fl
 
 
 def _changes_between(old: Episode, new: Episode, time: float) -> Iterator[Change]:
-    """Yield the changes that lead from an episode as it was reported to the episode as it is."""
+    """Yield the changes that lead from the reported state of an episode to its new state."""
     if new.raised is None:
         yield Change(REFRESHED, time, new) if old.raised is None else Change(PENDING, new.since, new)
         return

@@ -1,4 +1,7 @@
-"""Input and output of the judge: readings, episodes, changes. Times are seconds since 1970, UTC; spans are seconds."""
+"""Input and output of the judge: readings, episodes and changes.
+
+Times are seconds since 1970-01-01 00:00 UTC. Time spans are in seconds.
+"""
 
 from typing import NamedTuple
 
@@ -13,80 +16,81 @@ KINDS = (HIGH, LOW, RATE, SWITCH, NO_DATA)
 
 PENDING, RAISED, WORSENED, CLEARED = "pending", "raised", "worsened", "cleared"
 REOPENED = "reopened"
-"""Its violation returned soon after it was cleared."""
+"""The change of an episode that is open again, because the violation returned soon after the episode was cleared."""
 REFRESHED = "refreshed"
-"""Only its last value or its peak changed; that is no transition for the journal."""
+"""A change of only an episode's last value, peak or limits. The journal does not record it as a transition."""
 DISMISSED = "dismissed"
-"""It was pending, and its value returned to normal before the delay was over."""
+"""The change of a pending episode that ends before its delay is over."""
 WITHDRAWN = "withdrawn"
-"""A late reading has shown that there was no alarm."""
+"""The change of a raised episode after a late reading shows that there was no alarm."""
 ACTIVE = "active"
-"""The state of an episode that was raised and is not cleared."""
+"""The state of an episode that has been raised and is not cleared."""
 ACKNOWLEDGED, CLOSED = "acknowledged", "closed"
-"""Actions of people; the judge never returns these."""
+"""Changes of an alarm by users. The judge never returns these changes."""
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """One limit in force, with its delays and hysteresis; each episode has a copy."""
+    """One limit in force, with its delays and hysteresis. Each episode has a copy of its limits."""
 
     limit: float
     severity: Severity
     delay: float = 0.0
-    """How long readings must violate the limit before the alarm is raised."""
+    """Time for which readings must violate the limit before the alarm is raised, in seconds."""
     clear_delay: float = 0.0
-    """How long they must be back within the limit before it is cleared."""
+    """Time for which readings must be back within the limit before the alarm is cleared, in seconds."""
     hysteresis: float = 0.0
-    """How far inside the limit they must be to count as back."""
+    """Distance inside the limit that a value must reach to count as back within the limit."""
     reopen: float = 600.0
-    """A violation that returns this soon after the end reopens the episode."""
+    """Time after the end of an episode in which a new violation reopens the episode, in seconds."""
     within: float = 0.0
-    """For a rate: the span in which a change of more than `limit` is a violation."""
+    """Time span in which a change of more than `limit` is a violation, in seconds; only for a rate of change."""
 
 
 class Episode(msgspec.Struct, frozen=True):
-    """A violation of one kind at one sensor, from its first reading out of limits to its end.
+    """A violation of the limits of one kind at one sensor, from the first reading outside the limits to the end.
 
-    `key`, `kind` and `since` identify it permanently: judging the same readings again gives the same three. `key` is
-    None for an alarm of the whole storehouse.
+    `key`, `kind` and `since` identify an episode permanently, because they stay the same if the same readings are
+    evaluated again. `key` is None for an alarm of a whole storehouse.
     """
 
     store_house_id: Id
     key: Key | None
     kind: str
     since: float
-    """The time of the first reading out of limits; for no data, that of the last reading."""
+    """Time of the first reading outside the limits; for a no-data alarm, time of the last reading."""
     limits: tuple[Limit, ...]
-    """The limits of this kind in force when it started, the mildest first."""
+    """Limits of the episode's kind, the mildest first. If the rules change, an open episode gets the new limits."""
     level: int
     """Index in `limits` of the worst limit violated so far."""
     value: float | None
-    """The last one."""
+    """Last value of the episode."""
     peak: float | None
-    """The one furthest beyond the limit."""
+    """Value of the episode that was furthest beyond the limit."""
     raised: float | None = None
-    """None while it is pending."""
+    """Time at which the alarm was raised; None while the episode is pending."""
     cleared: float | None = None
+    """Time at which the alarm was cleared; None while it is not cleared."""
 
     @property
     def state(self) -> str:
-        """State of the alarm: pending, active or cleared."""
+        """State of the episode: pending, active or cleared."""
         if self.raised is None:
             return PENDING
         return ACTIVE if self.cleared is None else CLEARED
 
     @property
     def severity(self) -> Severity:
-        """Severity of the worst limit violated so far."""
+        """Severity of the worst limit that the episode has violated so far."""
         return self.limits[self.level].severity
 
     @property
     def limit(self) -> float:
-        """The worst limit violated so far."""
+        """Worst limit that the episode has violated so far."""
         return self.limits[self.level].limit
 
 
 class Change(NamedTuple):
-    """A change of an episode, its time, and the episode after it."""
+    """A change of an episode: its type, its time, and the episode after the change."""
 
     what: str
     time: float
@@ -94,9 +98,9 @@ class Change(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A measured value at a time; None: the sensor reported a fault, which is no data.
+    """A measured value and its time. The value is None if the sensor reported a fault; a fault counts as no data.
 
-    Of two with the same time the one with the higher `rank` is the newer, as in `ask.readings`.
+    If two readings have the same time, the reading with the higher `rank` is newer, as in `ask.readings`.
     """
 
     time: float

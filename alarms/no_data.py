@@ -1,6 +1,7 @@
-"""No-data alarms of one sensor.
+"""Raises and clears the no-data alarm of one sensor.
 
-They depend on when readings arrive: a late reading that fills the gap clears the alarm and does not withdraw it.
+A no-data alarm depends on when readings arrive. If a late reading fills the gap, the alarm is therefore cleared, not
+withdrawn.
 """
 
 import msgspec
@@ -9,11 +10,14 @@ from alarms.model import CLEARED, NO_DATA, RAISED, REOPENED, Change, Episode
 from alarms.state_machine import KindState, Limits, Origin
 
 Result = tuple[KindState | None, list[Change]]
-"""The state of the no-data alarm, and its changes."""
+"""The new state of a sensor's no-data alarm, and the changes of that alarm."""
 
 
 def raise_no_data(origin: Origin, limits: Limits, kind_state: KindState | None, last: float) -> Result:
-    """Raise that nothing has come since the reading at `last`, unless that is raised or was closed by hand."""
+    """Raise the no-data alarm, unless it is already open or a user closed it by hand.
+
+    `last` is the time of the last good reading. If the previous alarm was cleared only recently, reopen that alarm.
+    """
     episode = None if kind_state is None else kind_state.episode
     if kind_state is not None and (episode is None or episode.cleared is None):
         return kind_state, []
@@ -26,7 +30,10 @@ def raise_no_data(origin: Origin, limits: Limits, kind_state: KindState | None, 
 
 
 def clear_no_data(limits: Limits, kind_state: KindState | None, time: float, now: float) -> Result:
-    """Clear it with a good reading of this time, unless that is so old that data is missing since then, too."""
+    """Clear the no-data alarm after a good reading, unless the reading itself is older than the no-data limit.
+
+    `time` is the time of the reading, `now` the current time.
+    """
     episode = None if kind_state is None else kind_state.episode
     if episode is None or episode.raised is None or not limits:
         return None, []

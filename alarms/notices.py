@@ -1,9 +1,9 @@
-"""Which notices are due: who must be notified of which alarm, and when.
+"""Decides which notices are due: which target must be notified of which alarm, and when.
 
-Pure: the input is the alarms, the last notices and a time. The functions return what is missing, not what has just
-happened. Called after every change and again as time passes, they notify each target of each alarm once that it was
-raised, that it got worse and that it was cleared; an alarm that nobody acknowledges is repeated, and escalated to the
-next tier.
+The functions are pure. Their input is the alarms, the last notices about them and the time. They compare the alarms
+with the notices that are already written, and return the missing notices. The caller calls them after every change of
+an alarm and periodically. Each target then gets one notice when an alarm is raised, one when it worsens and one when it
+is cleared. If nobody acknowledges an alarm, its targets are reminded, and the alarm is escalated to the next tier.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,18 +19,19 @@ from settings import Notify, Target, duration
 
 REMINDED, ESCALATED = "reminded", "escalated"
 NOTICE_EVENTS = (RAISED, WORSENED, CLEARED, REMINDED, ESCALATED)
-"""What a message may say of an alarm."""
+"""The events of an alarm that a message can report."""
 TIMED = {REMINDED, ESCALATED}
+"""The events of an alarm that become due as time passes, without a change of the alarm."""
 DELIVERY = "delivery"
-"""The kind of an alarm that says that notices do not arrive; its `sensor_name` is that of the target."""
+"""The kind of an alarm that is raised if notices do not arrive. Its `sensor_name` is the name of the target."""
 RECORD_ONLY = ACKNOWLEDGED
-"""A notice that is recorded like the others but sent to nobody: it ends the repeating."""
+"""The event of a notice that is recorded like other notices but not sent. Such a notice stops the reminders."""
 
 Tiers = Sequence[Sequence[Target]]
 
 
 class EscalationPolicy(NamedTuple):
-    """The targets, tier by tier, and the times after which a notice is repeated or escalated."""
+    """The targets by tier, the time between two reminders, and the time after which an alarm is escalated."""
 
     tiers: Tiers
     repeat: timedelta
@@ -38,10 +39,12 @@ class EscalationPolicy(NamedTuple):
 
 
 class NoticeContent(NamedTuple):
-    """What a notice says of an alarm.
+    """The content of a notice about an alarm.
 
-    `number`: counts the target's notices of this alarm, from 1. `since`: the time since which nobody has acknowledged
-    the alarm. `time`: when the notice arrived; None while it is on its way.
+    - `number`: the consecutive number of the notice among the notices about this alarm to this target, from 1.
+    - `what`: the event, one of `NOTICE_EVENTS` or `RECORD_ONLY`.
+    - `since`: the time at which Storewatch began to wait for an acknowledgement.
+    - `time`: the time at which the notice arrived; None if it has not arrived yet.
     """
 
     number: int
@@ -53,14 +56,14 @@ class NoticeContent(NamedTuple):
 
 
 class Case(NamedTuple):
-    """An alarm as it is now, and the last notice of it to each target, by the target's name."""
+    """An alarm in its current state, and the last notice about it to each target, by the target's name."""
 
     alarm: Alarm
     last_notices: Mapping[str, NoticeContent]
 
 
 class Notice(NamedTuple):
-    """A notice of an alarm to a target."""
+    """A notice about an alarm to a target."""
 
     target: str
     alarm: Alarm
@@ -73,15 +76,15 @@ def escalation_policy(notify: Notify) -> EscalationPolicy:
 
 
 def change_notices(cases: Sequence[Case], policy: EscalationPolicy, now: datetime) -> list[Notice]:
-    """Return the notices of these alarms that are due because the alarms have changed."""
+    """Return the notices that are due because these alarms have changed."""
     return [notice for case in cases for notice in _due(case, policy, now, ()) if notice.content.what not in TIMED]
 
 
 def due_notices(cases: Sequence[Case], policy: EscalationPolicy, now: datetime) -> list[Notice]:
-    """Return all notices that are due, also because of the time; `cases` must hold every open alarm.
+    """Return all notices that are due, including reminders and escalations. `cases` must contain every open alarm.
 
-    When a target is reminded of one alarm, or one is escalated to it, it is also notified of every other alarm of that
-    storehouse that nobody has acknowledged: alarms that started one by one are reminded of together from then on.
+    When a reminder or an escalation to a target is due, the target also gets a notice about every other unacknowledged
+    alarm of the same storehouse. From then on, the target is reminded of these alarms at the same times.
     """
     together: dict[Id, set[str]] = {}
     for case in cases:
@@ -117,7 +120,7 @@ def _of_unacknowledged(
     now: datetime,
     together: Collection[str],
 ) -> Iterator[Notice]:
-    # An acknowledgement that is void starts the time before the next tier anew.
+    # When an acknowledgement becomes void, the time until the escalation starts again.
     start = min((last.since for last in last_notices.values() if last.what != RECORD_ONLY), default=now)
     for tier, names in enumerate(_recipients(case.alarm, policy.tiers)):
         for name in names:
@@ -136,32 +139,36 @@ def _of_unacknowledged(
 
 
 def _recipients(alarm: Alarm, tiers: Tiers) -> Iterable[list[str]]:
-    """Return the names of the recipients by tier; the first tier that has any is notified at once."""
+    """Return the names of an alarm's recipients by tier, without empty tiers.
+
+    The first tier in the result is notified at once.
+    """
     recipients = ([target.name for target in tier if is_recipient(target, alarm)] for tier in tiers)
     return (names for names in recipients if names)
 
 
 def is_recipient(target: Target, alarm: Alarm) -> bool:
-    """Return whether the target is notified of such an alarm: not of one that says that the target is unreachable."""
+    """Return whether the target is notified of this alarm. A target gets no notice about its own delivery alarm."""
     if alarm.kind == DELIVERY and alarm.sensor_name == target.name:
         return False
-    # As in rules, an id in digits matches a number, too.
+    # As in alarm rules, a text of digits also matches an id that is a number.
     matches = target.store_house_ids is None or str(alarm.store_house_id) in map(str, target.store_house_ids)
     return matches and severity_rank(alarm.severity) >= severity_rank(target.severity)
 
 
 def is_muted(alarm: Alarm) -> bool:
-    """Return whether nobody is notified of it: in maintenance, of late readings, or part of another alarm."""
+    """Return whether an alarm is muted: under maintenance, raised by late readings, or part of another alarm."""
     return alarm.silenced is True or alarm.late is True or alarm.cause is not msgspec.UNSET
 
 
 def _is_worse(alarm: Alarm, last: NoticeContent) -> bool:
-    # The limit of an open alarm changes only when a worse one is violated, which may have the same severity.
+    # Compare the limits too, because a worse limit may have the same severity. The limit of an open alarm changes only
+    # when a worse limit is violated.
     return severity_rank(alarm.severity) > severity_rank(last.severity) or alarm.limit != last.limit
 
 
 def severity_rank(severity: str) -> int:
-    """Return the rank of a severity, 0 for the mildest; a word that is not ours ranks as the worst."""
+    """Return the rank of a severity, 0 for the mildest. An unknown severity has a higher rank than all others."""
     return rank(severity, unknown=WORST_RANK)
 
 

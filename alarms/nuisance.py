@@ -1,6 +1,6 @@
-"""Nuisance alarms: which sensors alarm most, which of their alarms nobody needed, and what would have prevented those.
+"""Counts the nuisance alarms of each sensor, and recommends a delay or hysteresis that would have prevented them.
 
-A nuisance alarm (ISA-18.2) is one that was short and that nobody acknowledged.
+A nuisance alarm (ISA-18.2) is a short alarm that nobody acknowledged.
 """
 
 import math
@@ -11,17 +11,20 @@ from typing import NamedTuple
 from alarms.model import NO_DATA, Limit
 
 DELAY_STEP_S = 60.0
+"""Step of the recommended delay, in seconds."""
 HYSTERESIS_STEP = 0.1
-"""Delays are recommended in whole minutes, hysteresis in tenths."""
+"""Step of the recommended hysteresis, in the sensor's unit."""
 MAX_HYSTERESIS = 2.0
-"""With more an alarm would hardly ever be cleared."""
+"""Largest recommended hysteresis. With a larger hysteresis, alarms would rarely be cleared."""
 
 
 class AlarmOccurrence(NamedTuple):
-    """An alarm that was raised; times are seconds since 1970, `cleared` None while it is open.
+    """An alarm that was raised. Times are seconds since 1970; `cleared` is None while the alarm is open.
 
-    `limit`: the worst limit violated. `interval_s`: seconds between the sensor's readings, 0 where it reports changes
-    only. `inside_by`: how far inside the limit values had been since the alarm before, None where that is long ago.
+    - `limit`: the worst limit that the alarm violated.
+    - `interval_s`: the time between the sensor's readings, in seconds; 0 if the sensor only reports changes.
+    - `inside_by`: how far the values between the previous alarm and this alarm were inside the limit at most; None if
+      this is unknown or the previous alarm was long ago.
     """
 
     sensor: str
@@ -36,23 +39,26 @@ class AlarmOccurrence(NamedTuple):
 
     @property
     def violated_s(self) -> float:
-        """Seconds from its first reading out of limits to the first back within."""
+        """Time from the alarm's first reading outside the limit to the first reading back within it, in seconds."""
         return math.inf if self.cleared is None else self.cleared - self.limit.clear_delay - self.since
 
     def is_nuisance(self, shorter_than_s: float) -> bool:
-        """Return whether it was shorter than this, and nobody acknowledged it."""
+        """Return whether the alarm was shorter than `shorter_than_s` and nobody acknowledged it."""
         return not self.acknowledged and self.cleared is not None and self.cleared - self.raised < shorter_than_s
 
 
 class Recommendation(NamedTuple):
-    """A delay in seconds (of no data: its limit) or a hysteresis, and how many alarms it would have prevented."""
+    """A recommended setting of a limit, and the number of nuisance alarms that it would have prevented.
+
+    `value` is a delay in seconds, a hysteresis, or the limit of a no-data alarm in seconds.
+    """
 
     value: float
     prevented: int
 
 
 class NuisanceAlarms(NamedTuple):
-    """How many alarms of one kind a sensor had, how many were nuisances, and what would have prevented those."""
+    """The numbers of alarms and nuisance alarms of one kind at a sensor, and the recommendations to prevent them."""
 
     sensor: str
     kind: str
@@ -63,7 +69,10 @@ class NuisanceAlarms(NamedTuple):
 
 
 def nuisance_alarms(alarms: Iterable[AlarmOccurrence], shorter_than_s: float) -> list[NuisanceAlarms]:
-    """Return the alarms by sensor and kind, the most frequent first; a nuisance is shorter than `shorter_than_s`."""
+    """Return one summary for each sensor and kind of alarm. The summary with the most alarms comes first.
+
+    `shorter_than_s` is the duration below which an alarm that nobody acknowledged is a nuisance alarm, in seconds.
+    """
     groups: dict[tuple[str, str], list[AlarmOccurrence]] = defaultdict(list)
     for alarm in alarms:
         groups[alarm.sensor, alarm.kind].append(alarm)
@@ -80,9 +89,9 @@ def _summary(sensor: str, kind: str, group: Sequence[AlarmOccurrence], shorter_t
 
 
 def _delay(kind: str, needed: Sequence[AlarmOccurrence], nuisances: Sequence[AlarmOccurrence]) -> Recommendation | None:
-    """Return the delay that prevents the most.
+    """Return the delay that prevents the most nuisance alarms; None if it is not longer than the present delay.
 
-    It still raises each needed alarm before its last reading out of limits.
+    With the returned delay, every needed alarm would still be raised before its last reading outside the limit.
     """
     longest = min((alarm.violated_s - alarm.interval_s for alarm in needed), default=math.inf)
     delays = ((alarm.violated_s // DELAY_STEP_S + 1) * DELAY_STEP_S for alarm in nuisances)
@@ -92,7 +101,10 @@ def _delay(kind: str, needed: Sequence[AlarmOccurrence], nuisances: Sequence[Ala
 
 
 def _hysteresis(nuisances: Sequence[AlarmOccurrence]) -> Recommendation | None:
-    """Return the hysteresis with which the most would have been part of the alarm before."""
+    """Return the hysteresis that prevents the most nuisance alarms; None if it is not larger than the present one.
+
+    With the returned hysteresis, these nuisance alarms would be part of the alarm before them.
+    """
     insides = [alarm.inside_by for alarm in nuisances if alarm.inside_by is not None]
     steps = (round((math.floor(round(inside / HYSTERESIS_STEP, 6)) + 1) * HYSTERESIS_STEP, 6) for inside in insides)
     best = max((step for step in steps if step <= MAX_HYSTERESIS), default=0.0)

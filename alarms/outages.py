@@ -1,6 +1,6 @@
-"""Outages: when most sensors of a storehouse, or the database, deliver no data, one alarm stands for the cause.
+"""Outage alarms: one alarm when most sensors of a storehouse have no data, or when the sensor database does not answer.
 
-The no-data alarms of the single sensors name that alarm as their cause.
+The sensors' no-data alarms then name the outage alarm as their cause.
 """
 
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ from ask.answers import EVERYWHERE, Id
 from common.severity import Severity
 
 SHARE = 0.5
-"""More than this part of a storehouse's monitored sensors must be without data."""
+"""Share of a storehouse's monitored sensors. An outage means that more sensors than this share have no data."""
 MIN_SENSORS = 3
-"""And at least this many sensors; two may well fail independently."""
+"""Minimum number of sensors without data in a storehouse outage. Two sensors may fail independently."""
 DATABASE_OUTAGE_AFTER_S = 180.0
-"""The database is an alarm when it has not answered for this long."""
+"""Time without an answer from the sensor database after which the outage alarm is raised, in seconds."""
 SEVERITY: Severity = "critical"
 
 
 def storehouse_outage(
     store_house_id: Id, monitored: int, sensor_alarms: Sequence[Episode], last_outage: Episode | None, time: float
 ) -> list[Change]:
-    """Return the changes of a storehouse's outage alarm at this time.
+    """Return the changes of a storehouse's outage alarm at `time`.
 
-    `monitored`: how many of its sensors have a no-data limit; `sensor_alarms`: the open no-data alarms of its sensors;
-    `last_outage`: the storehouse's last outage alarm, open or not. The alarm's value is the number of sensors without
-    data.
+    `monitored` is the number of the storehouse's sensors with a no-data limit. `sensor_alarms` are the open no-data
+    alarms of these sensors. `last_outage` is the storehouse's last outage alarm, open or cleared. The value of the
+    outage alarm is the number of sensors without data.
     """
     limit = Limit(max(monitored * SHARE, MIN_SENSORS - 1.0), SEVERITY)
     count = len(sensor_alarms)
@@ -35,7 +35,7 @@ def storehouse_outage(
         return _clear(last_outage, time)
     if last_outage is not None and last_outage.state == ACTIVE:
         return _refresh(last_outage, count, time)
-    # The alarm of the sensor that exceeded the limit.
+    # The sensor alarm that made the number of sensors without data exceed the limit.
     decisive = sorted(sensor_alarms, key=_raised)[int(limit.limit)]
     outage = Episode(
         store_house_id,
@@ -52,7 +52,10 @@ def storehouse_outage(
 
 
 def database_outage(last_outage: Episode | None, since: float | None, now: float) -> list[Change]:
-    """Return the changes of the database's outage alarm; it has not answered since `since` (None: it answers)."""
+    """Return the changes of the sensor database's outage alarm.
+
+    `since` is the time at which the database stopped answering; None if it answers.
+    """
     if since is None:
         return _clear(last_outage, now)
     raised = since + DATABASE_OUTAGE_AFTER_S

@@ -1,8 +1,9 @@
-"""Preview: judges the past by proposed rules and by those in force, and returns the alarms that each would have raised.
+"""Preview: evaluates the proposed rules and the rules in force on past readings, and returns the alarms of both.
 
-Reading by reading a month would take many seconds. So an hour of a sensor that is sure to change nothing (its lowest
-and highest values are within limits, and it has no gap) is judged at once. Like `judge` with a reading that is within
-limits while all is normal, that only moves the last reading on.
+It would take many seconds to evaluate the readings of a month one by one. Preview therefore evaluates a whole hour of a
+sensor in one step if the hour cannot change an alarm. This is the case if the lowest and highest values of the hour are
+within the limits and the hour has no gap. The step only updates the time and value of the last reading, as `judge` does
+for a single normal reading.
 """
 
 import math
@@ -24,24 +25,34 @@ from ask.sensors import Sensor
 
 HOUR_S = 3600
 WARM_UP_S = 86_400
-"""Judging starts this long before the span, so that alarms pending or open at its start are there."""
+"""Time before the span at which the evaluation starts, in seconds.
+
+The evaluation then knows the alarms that are pending or open at the start of the span.
+"""
 SLOT_LENGTHS_S = tuple(slot_s for slot_s in range(1, HOUR_S + 1) if HOUR_S % slot_s == 0)
+"""Possible lengths of a slot, in seconds: the divisors of an hour. An hour consists of slots of equal length."""
 HOURS_AT_ONCE = 6
-"""Hours that are read at once while an alarm continues."""
+"""Number of hours whose readings are read in one query while an alarm continues."""
 
 
 class History(Protocol):
-    """Source of past readings, such as `ask.replay_readings.ReplayReadings`. Times are seconds since 1970."""
+    """A source of past readings, such as `ask.replay_readings.ReplayReadings`. Times are seconds since 1970."""
 
     def hours(self, sensors: Sequence[Sensor], slot_s: int, start: int, end: float) -> Mapping[Key, Mapping[int, Hour]]:
-        """Return the hours that have a reading in each slot, by their first second; readings of others are read."""
+        """Return each sensor's hours that have a reading in every slot. The keys are the first seconds of the hours.
+
+        The preview evaluates the readings of the other hours one by one.
+        """
 
     def readings(self, sensor: Sensor, spans: Sequence[Span]) -> Iterable[Measured]:
-        """Return all readings in these spans, in the order of their times."""
+        """Return all readings of a sensor in these spans, in chronological order."""
 
 
 class Trial(NamedTuple):
-    """The rules to try, those in force, and the span: alarms raised from `start` to `end` are returned."""
+    """The input of a preview: the proposed rules, the rules in force, and the time span.
+
+    The preview returns the alarms raised in this span. If `defaults` is true, the default rules also apply.
+    """
 
     proposed: Sequence[Rule]
     in_force: Sequence[Rule]
@@ -51,9 +62,10 @@ class Trial(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The alarms of one kind at a sensor, by both sets of rules.
+    """The alarms of one kind at a sensor that the proposed rules and the rules in force raise.
 
-    `rule_numbers`: for each of `proposed` the number of the rule that gave its limit, from 0; None: a default.
+    `rule_numbers` contains the index of the proposed rule that set the limit of each alarm in `proposed`. The index is
+    None if the limit is a default.
     """
 
     sensor: Sensor
@@ -64,7 +76,7 @@ class Comparison(NamedTuple):
 
 
 def preview(trial: Trial, sensors: Iterable[Sensor], history: History) -> Iterator[Comparison]:
-    """Judge the past by both sets of rules; yield each kind of alarm for which either has limits, sensor by sensor."""
+    """Evaluate both sets of rules on past readings. Yield a comparison for each sensor and kind that have limits."""
     groups: dict[int, list[tuple[Sensor, tuple[Terms, Terms]]]] = {}
     for sensor in sensors:
         both_terms = (
@@ -104,13 +116,16 @@ def _compare(trial: Trial, both_terms: tuple[Terms, Terms], sensor_readings: "_S
 
 
 def slot_length_s(both_terms: Iterable[Terms]) -> int:
-    """Return the greatest slot of which two without a reading are no missing data; 0 where there is none."""
+    """Return the length of the longest slot that fits twice into the no-data limit, in seconds; 0 if there is none.
+
+    If every slot of this length has a reading, no two consecutive readings are further apart than the no-data limit.
+    """
     no_data_after_s = min(each_terms.no_data_after_s for each_terms in both_terms)
     return max((slot_s for slot_s in SLOT_LENGTHS_S if 2 * slot_s <= no_data_after_s), default=0)
 
 
 class _SensorReadings:
-    """The readings of a sensor by hour; they are read when they are needed."""
+    """The readings of one sensor by hour. An hour's readings are read when they are first needed."""
 
     def __init__(
         self, history: History, sensor: Sensor, hours: Mapping[int, Hour], slot_s: int, span: range, end: float
@@ -118,14 +133,14 @@ class _SensorReadings:
         self.sensor = sensor
         self.slot_s = slot_s
         self.span = span
-        """The first second of each hour."""
+        """First second of each hour of the preview."""
         self.end = end
         self.hours = hours
         self._history = history
         self._readings: dict[int, list[Measured]] = {}
 
     def read_relevant_hours(self, both_terms: Iterable[Terms]) -> None:
-        """Read the first hour, those that may change something, and the hour after each, all at once."""
+        """Read the hours that may change an alarm and the first hour of the span, each with the hour that follows."""
         relevant = {
             second
             for second in self.span
@@ -135,7 +150,7 @@ class _SensorReadings:
         self._read(second for second in self.span if second in relevant or second - HOUR_S in relevant)
 
     def of_hour(self, second: int) -> list[Measured]:
-        """Return the readings of the hour that starts at this second."""
+        """Return the readings of the hour that starts at `second`."""
         if second not in self._readings:
             self._read(range(second, min(second + HOURS_AT_ONCE * HOUR_S, self.span.stop), HOUR_S))
         return self._readings[second]
@@ -156,7 +171,7 @@ def _merged(hours: Iterable[int], end: float) -> list[Span]:
 
 
 def judge_readings(terms: Terms, sensor_readings: _SensorReadings) -> list[Episode]:
-    """Return the episodes of a sensor in the order of their first changes."""
+    """Evaluate limits on a sensor's readings. Return the episodes in the order of their first changes."""
     state = initial_state(sensor_readings.sensor)
     episodes: dict[KindAndStart, Episode] = {}
 
@@ -188,7 +203,7 @@ def judge_readings(terms: Terms, sensor_readings: _SensorReadings) -> list[Episo
 
 
 def _next_to_judge(terms: Terms, state: State, readings: Sequence[Measured], start: int) -> int:
-    """Return the index of the first reading from `start` on that may change something."""
+    """Return the index of the first reading that may change an alarm, from index `start` on."""
     last = state.evaluation.time
     if last is None or not _is_normal(terms, state, last):
         return start
@@ -203,14 +218,14 @@ def _next_to_judge(terms: Terms, state: State, readings: Sequence[Measured], sta
 
 
 def _is_normal(terms: Terms, state: State, until: float) -> bool:
-    """Return whether all is normal, and a next reading by `until` leaves no gap."""
+    """Return whether the sensor has no alarm and a next reading at the time `until` would leave no gap."""
     evaluation = state.evaluation
     no_alarms = state.fingerprint == terms.fingerprint and not evaluation.kind_states and state.no_data is None
     return no_alarms and evaluation.time is not None and until - evaluation.time <= terms.no_data_after_s
 
 
 def _moved_on(state: State, time: float, value: float | None) -> State:
-    """Return the state after readings that change nothing, of which this is the last."""
+    """Return the state after readings that change no alarm. `time` and `value` belong to the last of the readings."""
     evaluation, end = Evaluation(time, value), (time, sys.maxsize)
     return msgspec.structs.replace(state, base=evaluation, evaluation=evaluation, start=end, end=end, history=b"")
 
@@ -221,7 +236,7 @@ def _is_within_limits(terms: Terms, hour: Hour | None) -> bool:
 
 
 def _rule_numbers(rules: Sequence[Rule], sensor: Sensor, kind: str) -> dict[float, int]:
-    """Return for each limit of a kind the number of the rule that gives it, from 0."""
+    """Return the index of the rule that sets each limit of a kind. The keys are the limits."""
     by_slot: dict[str, tuple[float, int]] = {}
     ranked = [(rule.scope.rank, number, rule) for number, rule in enumerate(rules) if rule.scope.includes(sensor)]
     for _, number, rule in sorted(ranked, key=lambda rank_and_rule: rank_and_rule[0]):
@@ -237,7 +252,7 @@ def _rule_numbers(rules: Sequence[Rule], sensor: Sensor, kind: str) -> dict[floa
 
 
 def _limit(of_rule: Terms, kind: str, bound: object) -> float:
-    """Return the limit as it is in force: that of no data may be written in minutes, or left out."""
+    """Return the limit of a bound as a number. In a rule, a no-data limit may be in minutes or missing."""
     if kind in (HIGH, LOW):
         limit = bound.limit if isinstance(bound, Bound) else bound
         if isinstance(limit, (int, float)):

@@ -1,4 +1,4 @@
-"""Judges the whole history of a sensor: readings in, episodes out."""
+"""Evaluates alarm rules on the whole history of a sensor and returns the episodes."""
 
 from collections.abc import Iterable
 from itertools import chain
@@ -11,7 +11,10 @@ from ask.sensors import Sensor
 
 
 def replay(terms: Terms, sensor: Sensor, readings: Iterable[Reading], until: float | None = None) -> list[Episode]:
-    """Judge readings, and then that it is `until`; return the episodes in the order of their first changes."""
+    """Evaluate all readings, then advance the time to `until` if it is given.
+
+    Return the episodes in the order of their first changes.
+    """
     state = initial_state(sensor)
     episodes: dict[KindAndStart, Episode] = {}
     events: Iterable[Reading | float] = readings if until is None else chain(readings, [until])
@@ -22,7 +25,7 @@ def replay(terms: Terms, sensor: Sensor, readings: Iterable[Reading], until: flo
 
 
 def apply_changes(episodes: dict[KindAndStart, Episode], changes: Iterable[Change]) -> None:
-    """Update the `episodes` of a sensor with these changes."""
+    """Update the episodes of a sensor with the changes of the judge."""
     for what, _, episode in changes:
         if what in (DISMISSED, WITHDRAWN):
             episodes.pop((episode.kind, episode.since), None)

@@ -1,7 +1,9 @@
-"""Rules: which limits apply to which sensor. They have the same shape in the settings, in our tables and on the wire.
+"""Alarm rules: which limits apply to which sensor.
 
-A rule sets bounds for the sensors of its scope, kind by kind. For each kind of a sensor only the most specific rule
-with a bound of that kind applies: sensor, storehouse and metric, storehouse, metric, the whole site, then the defaults.
+Rules have the same format in the settings, in Storewatch's own tables and in events. A bound is a limit as users write
+it, with its delays and hysteresis: `high`, `high_high` and so on. A rule sets bounds for the sensors in its scope. If
+several rules set the same bound for a sensor, only the most specific of these rules applies. From most to least
+specific, the scopes are: sensor, storehouse and metric, storehouse, metric, whole site. The defaults come last.
 """
 
 import math
@@ -16,28 +18,33 @@ import msgspec
 from alarms.model import HIGH, LOW, NO_DATA, RATE, SWITCH, Limit
 from ask.sensors import Sensor
 from common.severity import Severity
+from errors import Reason
 from settings import duration
 
 NO_DATA_INTERVALS = 3
+"""Default no-data limit, as a number of the sensor's reporting intervals."""
 MIN_NO_DATA_S = 180.0
-"""No data means: this many intervals without a reading, and at least this long."""
+"""Minimum of the default no-data limit, in seconds."""
 
 Duration = float | str
-"""Seconds, or a number and s, m, h or d."""
+"""A number of seconds, or a text such as 90s, 15m, 1h or 2d."""
 Profile = Literal["frozen", "chilled", "pharma_2_8", "pharma_15_25", "general"]
 
 
 ScopeId = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
-"""An id that fits a database column: rules are stored, and sent to clients that cannot read longer numbers."""
+"""An id in the scope of a rule. A number must fit into 64 bits.
+
+Rules are stored in the database, and some clients cannot read longer numbers.
+"""
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One limit and its terms, as people write them."""
+    """A limit with its delays and hysteresis, in the format in which users write it."""
 
     limit: Duration | None = None
-    """In the sensor's unit; of a switch the alarming state, 0 or 1; of no data the time without a reading."""
+    """Limit in the sensor's unit; for a switch, its alarm state, 0 or 1; for no data, the time without a reading."""
     severity: Severity | None = None
-    """Default: critical for `high_high`, `low_low` and `switch`, otherwise warning."""
+    """Severity of the alarm. Default: critical for `high_high`, `low_low` and `switch`, otherwise warning."""
     delay: Duration = 0.0
     clear_delay: Duration = 0.0
     hysteresis: float = 0.0
@@ -46,11 +53,14 @@ class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 RuleBound = Bound | float | str | None | msgspec.UnsetType
-"""A bound; its limit alone; null: off, whatever a more general rule says; left out: as a more general rule says."""
+"""A bound in a rule, or only its limit. None turns the bound off. If it is UNSET, a more general rule may set it."""
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The sensors to which a rule applies: those that match all of its fields. Without any field: the whole site."""
+    """The sensors to which a rule applies. A sensor must match every field that is set.
+
+    An empty scope matches all sensors.
+    """
 
     store_house_id: ScopeId | None = None
     sensor_id: ScopeId | None = None
@@ -58,7 +68,7 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     metric: str | None = None
 
     def includes(self, sensor: Sensor) -> bool:
-        """Return whether the sensor is in this scope; an id in digits matches a number, too."""
+        """Return whether the sensor is in this scope. A text of digits also matches an id that is a number."""
         return (
             self.store_house_id in (None, sensor.store_house_id, str(sensor.store_house_id))
             and self.sensor_id in (None, sensor.sensor_id, str(sensor.sensor_id))
@@ -68,13 +78,13 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @property
     def rank(self) -> tuple[bool, bool, bool]:
-        """The higher, the more specific."""
+        """Sort key of a scope: a more specific scope has a higher rank."""
         names_sensor = self.sensor_id is not None or self.sensor_name is not None
         return names_sensor, self.store_house_id is not None, self.metric is not None
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What applies to the sensors of a scope: a profile, and bounds that override it."""
+    """A rule for the sensors in a scope: a profile, and bounds that override the profile."""
 
     scope: Scope = Scope()
     profile: Profile | None = None
@@ -87,7 +97,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     no_data: RuleBound = msgspec.UNSET
 
     def bounds(self, metric: str) -> dict[str, RuleBound]:
-        """Return the rule's bounds for sensors of this metric, by slot."""
+        """Return the rule's bounds for sensors of this metric. The keys are the names `high`, `high_high` and so on."""
         of_profile = PROFILES[self.profile].get(metric, {}) if self.profile else {}
         of_rule = {slot: getattr(self, slot) for slot in SLOTS}
         return {**of_profile, **{slot: bound for slot, bound in of_rule.items() if bound is not msgspec.UNSET}}
@@ -102,15 +112,16 @@ SLOTS = {
     "switch": SWITCH,
     "no_data": NO_DATA,
 }
-"""The kind of alarm that each bound of a rule is for."""
+"""The names of the bounds in a rule, each with the kind of alarm that the bound raises."""
 SEVERE = {"high_high", "low_low", "switch"}
+"""Names of the bounds whose default severity is critical."""
 
 
 class Terms(msgspec.Struct, frozen=True, dict=True):
-    """The limits in force for one sensor, by kind, the mildest first.
+    """The limits in force for one sensor, by kind of alarm. The limits of each kind are ordered, the mildest first.
 
-    Of `switch` the limit is the alarming state, of `no_data` the span in seconds. `holds`: the sensor reports changes
-    only, so its value holds until the next.
+    The limit of `switch` is the state that raises the alarm. The limit of `no_data` is a time in seconds. `holds` is
+    true if the sensor only reports changes. Its value then holds until the next reading.
     """
 
     high: tuple[Limit, ...] = ()
@@ -121,24 +132,24 @@ class Terms(msgspec.Struct, frozen=True, dict=True):
     holds: bool = False
 
     def of(self, kind: str) -> tuple[Limit, ...]:
-        """The limits of a kind."""
+        """Return the limits of a kind of alarm."""
         limits: tuple[Limit, ...] = getattr(self, kind)
         return limits
 
     @cached_property
     def no_data_after_s(self) -> float:
-        """Seconds without a good reading that are too many; infinite where none are."""
+        """Time without a good reading after which a no-data alarm is raised, in seconds; infinite without a limit."""
         return self.no_data[0].limit if self.no_data else math.inf
 
     @cached_property
     def judged(self) -> tuple[tuple[str, tuple[Limit, ...]], ...]:
-        """The kinds by which values are judged, with their limits."""
+        """The kinds of alarm that depend on values, with their limits. Kinds without limits are left out."""
         kinds = (HIGH, LOW, RATE, SWITCH)
         return tuple((kind, self.of(kind)) for kind in kinds if self.of(kind))
 
     @cached_property
     def normal_range(self) -> tuple[float, float]:
-        """The lowest and the highest value that are sure to violate no limit."""
+        """Lowest and highest value of the range in which a value certainly violates no limit."""
         if self.rate:
             return math.inf, -math.inf
         lowest, highest = -math.inf, math.inf
@@ -149,7 +160,7 @@ class Terms(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def fingerprint(self) -> int:
-        """A checksum that differs for other terms and is the same in every process."""
+        """Checksum of the limits. It is the same in every process, and it differs if the limits differ."""
         return crc32(msgspec.msgpack.encode(self))
 
 
@@ -201,15 +212,18 @@ PROFILES: Mapping[str, Mapping[str, Mapping[str, RuleBound]]] = {
         "humidity": {"high": Bound(75.0, delay="1h", hysteresis=2.0)},
     },
 }
-"""Ready limits for the air of a storehouse, by metric. The delays let a defrost or a delivery pass.
+"""Predefined limits for the air of a storehouse, by profile and metric. The delays tolerate a defrost or a delivery.
 
-frozen: -18 °C or colder, and briefly 3 K more: Codex CAC/RCP 8-1976, EU directive 89/108/EEC, GB/T 24616-2019.
-chilled: 41 °F (5 °C) of the FDA Food Code 3-501.16, at most 8 °C by the UK's Food Safety (Temperature Control)
-Regulations 1995; below 0 °C goods freeze. Cold rooms are as damp as their goods want them, so that is no alarm there.
-pharma_2_8: "refrigerator" of WHO TRS 961 annex 9 and the EU's GDP guidelines 2013/C 343/01; up to 15 °C as an
-excursion by USP <659>; below 0 °C vaccines are lost at once. pharma_15_25: room temperature of WHO TRS 961 annex 9,
-up to 30 °C as an excursion by USP <659>. Both with 35 to 75 % relative humidity as China's GSP (2016, article 83).
-general: no standard. Frost bursts pipes and bottles; cartons weaken and mould grows in damp.
+frozen: -18 °C or colder, with short excursions of up to 3 K. Sources: Codex CAC/RCP 8-1976, EU directive 89/108/EEC,
+GB/T 24616-2019.
+chilled: 41 °F (5 °C) from FDA Food Code 3-501.16, and 8 °C as the maximum from the UK's Food Safety (Temperature
+Control) Regulations 1995. Goods freeze below 0 °C. frozen and chilled have no humidity limit, because the goods
+determine the humidity of a cold room.
+pharma_2_8: "refrigerator" in WHO TRS 961 annex 9 and in the EU's GDP guidelines 2013/C 343/01. USP <659> allows
+excursions up to 15 °C. Below 0 °C vaccines are destroyed immediately.
+pharma_15_25: room temperature in WHO TRS 961 annex 9. USP <659> allows excursions up to 30 °C. Both pharma profiles
+limit relative humidity to 35 to 75 %, as China's GSP does (2016, article 83).
+general: not from a standard. Frost bursts pipes and bottles. In damp air, cartons weaken and mould grows.
 """
 
 DEFAULTS: Mapping[str, Mapping[str, RuleBound]] = {
@@ -227,49 +241,61 @@ DEFAULTS: Mapping[str, Mapping[str, RuleBound]] = {
     "door": {"switch": Bound(1.0, "warning", delay="5m")},
     "power": {"switch": Bound(0.0, delay="10s")},
 }
-"""Bounds that apply where no rule has one, by metric. None for temperature, light and pressure: the goods decide.
+"""Default bounds by metric. A default bound applies if no rule sets the bound.
 
-humidity: above 80 % mould grows on surfaces (WHO guidelines on dampness and mould, 2009). co2: 5,000 ppm is the limit
-for eight hours of work (OSHA 29 CFR 1910.1000 table Z-1), 30,000 ppm that for a quarter of an hour (ACGIH, NIOSH).
-pm25: 75 µg/m³ is the daily limit of GB 3095-2012, second class; above 150 the air is heavily polluted (HJ 633-2012).
-smoke, water: at once. door: what controllers of cold rooms commonly allow. power: a stand-by supply must have taken
-over within 10 s (NFPA 110, type 10).
+Temperature, light and pressure have no defaults, because their limits depend on the goods.
+
+humidity: above 80 % mould grows on surfaces (WHO guidelines on dampness and mould, 2009).
+co2: 5,000 ppm is the limit for eight hours of work (OSHA 29 CFR 1910.1000 table Z-1). 30,000 ppm is the limit for 15
+minutes (ACGIH, NIOSH).
+pm25: 75 µg/m³ is the daily limit of GB 3095-2012, second class. Above 150 µg/m³ the air is heavily polluted
+(HJ 633-2012).
+smoke, water: the alarm is raised without a delay.
+door: controllers of cold rooms commonly use this delay.
+power: a stand-by supply must take over within 10 s (NFPA 110, type 10).
 """
 
 
-def parse(data: Any) -> list[Rule]:
-    """Return the rules in `data`, a list as it comes from YAML or JSON.
+class InvalidRule(ValueError):
+    """The error for an invalid rule. Its message names the rule. `reason` and `values` are as in `StorewatchError`."""
 
-    Raises ValueError that says which rule is wrong, and why.
+    def __init__(self, message: str, reason: Reason = "invalid_rule", **values: float | str) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+        self.values = values
+
+
+def parse(data: Any) -> list[Rule]:
+    """Convert `data`, a list that was decoded from YAML or JSON, to rules.
+
+    Raise `InvalidRule`, a ValueError, if the data is invalid. The message names the rule and the reason.
     """
     if not isinstance(data, list):
-        raise ValueError("rules: must be a list")
+        raise InvalidRule("rules must be a list")
     rules = []
     for number, item in enumerate(data, 1):
         try:
             rules.append(msgspec.convert(item, Rule))
         except msgspec.ValidationError as error:
-            raise ValueError(f"rule {number}: {error}") from None
+            raise InvalidRule(f"rule {number}: {error}") from None
     check(rules)
     return rules
 
 
 def check(rules: Sequence[Rule]) -> None:
-    """Raise ValueError that says which rule is wrong, and why."""
+    """Raise `InvalidRule` if a rule is invalid or two rules have the same scope."""
     for number, rule in enumerate(rules, 1):
         for slot in SLOTS:
             try:
                 _check_bound(slot, getattr(rule, slot))
             except ValueError as error:
-                raise ValueError(f"rule {number}, {slot}: {error}") from None
-        try:
-            _check_order(rule)
-        except ValueError as error:
-            raise ValueError(f"rule {number}, {error}") from None
+                raise InvalidRule(f"rule {number}, {slot}: {error}", "invalid_limit", limit=slot) from None
+        _check_order(number, rule)
     scopes = Counter(rule.scope for rule in rules)
     for number, rule in enumerate(rules, 1):
         if scopes[rule.scope] > 1:
-            raise ValueError(f"rule {number}: another rule has the same scope; make them one")
+            message = f"rule {number}: another rule has the same scope; combine the two rules into one"
+            raise InvalidRule(message, "same_scope")
 
 
 def _check_bound(slot: str, bound: RuleBound) -> None:
@@ -277,31 +303,35 @@ def _check_bound(slot: str, bound: RuleBound) -> None:
         return
     limit = _limit(slot, bound, 1.0)
     if not all(map(math.isfinite, (limit.limit, limit.hysteresis))) or limit.hysteresis < 0:
-        raise ValueError("limit and hysteresis must be numbers, and the hysteresis not below 0")
+        raise ValueError("limit and hysteresis must be finite numbers, and the hysteresis must be 0 or more")
     if not all(0 <= span < math.inf for span in (limit.delay, limit.clear_delay, limit.reopen, limit.within)):
-        raise ValueError("spans must not be below 0")
+        raise ValueError("delay, clear_delay, reopen and within must be 0 or more")
     if slot == "switch" and limit.limit not in (0, 1):
-        raise ValueError("the limit is the alarming state, 0 or 1")
+        raise ValueError("the limit must be 0 or 1: the state that raises the alarm")
     if slot in ("rate", "no_data") and limit.limit <= 0:
         raise ValueError("the limit must be above 0")
     if (slot == "rate") != (limit.within > 0):
-        raise ValueError("give `within`, the span of the change" if slot == "rate" else "`within` is for rate alone")
+        required = "`within` is required: the time span of the change"
+        raise ValueError(required if slot == "rate" else "remove `within`: only rate has it")
 
 
-def _check_order(rule: Rule) -> None:
+def _check_order(number: int, rule: Rule) -> None:
     for mild, severe, sign in (("high", "high_high", 1), ("low", "low_low", -1)):
         pair = [getattr(rule, slot) for slot in (mild, severe)]
         if any(bound is None or bound is msgspec.UNSET for bound in pair):
             continue
         nearer, further = (sign * _limit(mild, bound, None).limit for bound in pair)
         if nearer >= further:
-            raise ValueError(f"{severe}: must lie further out than {mild}")
+            raise InvalidRule(
+                f"rule {number}, {severe}: must be {'above' if sign > 0 else 'below'} {mild}",
+                "high_high_not_above_high" if sign > 0 else "low_low_not_below_low",
+            )
 
 
 def terms(rules: Sequence[Rule], sensor: Sensor, *, defaults: bool = True) -> Terms:
-    """Return the limits in force for a sensor; `defaults`: `DEFAULTS` apply where no rule has a bound."""
+    """Return the limits in force for a sensor. If `defaults` is true, `DEFAULTS` apply to bounds that no rule sets."""
     bounds: dict[str, RuleBound] = {"no_data": Bound(), **DEFAULTS.get(sensor.metric, {})} if defaults else {}
-    # Of two equally specific rules, one with an id and one with a name, the later one applies.
+    # If two rules are equally specific (one names the sensor's id, the other its name), the later rule applies.
     for rule in sorted((rule for rule in rules if rule.scope.includes(sensor)), key=lambda rule: rule.scope.rank):
         bounds |= rule.bounds(sensor.metric)
     no_data_s = max(NO_DATA_INTERVALS * sensor.interval_s, MIN_NO_DATA_S) if sensor.interval_s else None
@@ -309,7 +339,7 @@ def terms(rules: Sequence[Rule], sensor: Sensor, *, defaults: bool = True) -> Te
     for slot, bound in bounds.items():
         if bound is not None and not isinstance(bound, msgspec.UnsetType) and _fits(slot, bound, sensor):
             kinds[SLOTS[slot]].append(_limit(slot, bound, no_data_s))
-    # high and high_high may come from two rules, and then in any order.
+    # high and high_high may come from two rules, and therefore be in any order.
     kinds[HIGH].sort(key=lambda limit: limit.limit)
     kinds[LOW].sort(key=lambda limit: -limit.limit)
     return Terms(**{kind: tuple(limits) for kind, limits in kinds.items()}, holds=sensor.interval_s is None)
@@ -317,12 +347,12 @@ def terms(rules: Sequence[Rule], sensor: Sensor, *, defaults: bool = True) -> Te
 
 def _fits(slot: str, bound: Bound | float | str, sensor: Sensor) -> bool:
     if slot == "switch":
-        # Power may be that of a meter.
+        # A sensor with a unit is not a switch: for example, the metric power may come from a meter, in kW.
         return not sensor.unit
     if slot == "no_data":
         has_limit = not isinstance(bound, Bound) or bound.limit is not None
         return has_limit or sensor.interval_s is not None
-    # A sensor that reports changes only does not say how fast its value changed.
+    # If a sensor only reports changes, the rate of change between two readings is unknown.
     return slot != "rate" or sensor.interval_s is not None
 
 
@@ -331,7 +361,7 @@ def _limit(slot: str, bound: Bound | float | str, no_data_s: float | None) -> Li
         bound = Bound(bound)
     limit = no_data_s if bound.limit is None and slot == "no_data" else bound.limit
     if limit is None:
-        raise ValueError("a limit is missing")
+        raise ValueError("the limit is missing")
     if isinstance(limit, str) and slot != "no_data":
         raise ValueError(f"the limit must be a number, not {limit!r}")
     return Limit(

@@ -1,6 +1,6 @@
-"""The alarm state machine of one sensor: readings in the order of their own times become alarm episodes.
+"""The alarm state machine of one sensor: turns readings, in chronological order, into alarm episodes.
 
-`alarms.judge` puts late readings in their place before it calls this module.
+`alarms.judge` inserts late readings at their place in the history before it calls this module.
 """
 
 import math
@@ -31,19 +31,19 @@ from ask.answers import Id
 from ask.readings import Key
 
 DECIMALS = 9
-"""Values are compared to this many digits after the point, so that 5 - 0.1 is 4.9."""
+"""Decimal places to which values are rounded before a comparison, so that 5 - 0.1 equals 4.9."""
 RESOLUTION_S = 0.001
-"""Times are exact to the millisecond."""
+"""Tolerance with which times are compared, in seconds."""
 
 Limits = tuple[Limit, ...]
 Origin = tuple[Id, Key]
-"""The storehouse and the sensor that an episode belongs to."""
+"""The storehouse and the sensor of an episode."""
 ViolatedSince = tuple[float | None, ...]
-"""For each limit of a kind the time from which its delay counts; None while the limit is not violated."""
+"""The time from which the delay of each limit of a kind counts; None for a limit that is not violated."""
 
 
 class Kind(NamedTuple):
-    """One kind of alarm at one sensor, and the limits that raise it, the mildest first."""
+    """One kind of alarm at one sensor, with the limits that raise the alarm, the mildest first."""
 
     origin: Origin
     name: str
@@ -51,11 +51,13 @@ class Kind(NamedTuple):
 
 
 class KindState(msgspec.Struct, frozen=True, array_like=True):
-    """State of one kind of alarm at a sensor; a kind that is simply normal has none.
+    """The state of one kind of alarm at a sensor. A kind that is normal has no `KindState`.
 
-    `episode`: pending, open, or cleared so recently that a new violation reopens it; None: closed by hand, so nothing
-    is raised until all is normal. `normal_since`: the time from which the delay before clearing counts. A gap in the
-    data moves both times on.
+    - `episode`: an episode that is pending, open, or cleared so recently that a new violation reopens it. It is None
+      after a user has closed the episode; then nothing is raised until the value is back to normal.
+    - `normal_since`: the time from which the clear delay counts.
+
+    After a gap in the data, `violated_since` and `normal_since` are later by the length of the gap.
     """
 
     episode: Episode | None
@@ -64,10 +66,11 @@ class KindState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True, array_like=True):
-    """State of a sensor after some readings: the last good reading, and each kind that is not simply normal.
+    """The state of a sensor after some readings: the last good reading, and the kinds of alarm that are not normal.
 
-    `recent`: times and values of the readings within the span of a rate. `unknown_since`: time of the fault after
-    which a held value is not known any more.
+    `recent` contains the times and values of the readings within the time span of the rate limit. `unknown_since` is
+    the time of the fault after which the sensor's held value is unknown; None if there was no fault since the last good
+    reading.
     """
 
     time: float | None = None
@@ -80,7 +83,7 @@ class Evaluation(msgspec.Struct, frozen=True, array_like=True):
 def apply_reading(
     terms: Terms, origin: Origin, evaluation: Evaluation, reading: Reading
 ) -> tuple[Evaluation, list[Change]]:
-    """Apply a reading that is later than all before. After a fault a held value is not known any more."""
+    """Apply a reading that is later than all readings before it. After a fault, a held value is unknown."""
     time, value, _ = reading
     if value is None:
         evaluation, changes = advance(terms, evaluation, time)
@@ -109,7 +112,7 @@ def apply_reading(
 
 
 def advance(terms: Terms, evaluation: Evaluation, until: float) -> tuple[Evaluation, list[Change]]:
-    """Let time pass for a sensor whose value holds: each change that falls due gets its own time."""
+    """Advance the time of a sensor with a held value to `until`. Each change gets the time at which it was due."""
     changes = []
     kind_states = dict(evaluation.kind_states)
     last = min(until, _known_until(terms, evaluation))
@@ -127,13 +130,13 @@ def advance(terms: Terms, evaluation: Evaluation, until: float) -> tuple[Evaluat
 
 
 def _known_until(terms: Terms, evaluation: Evaluation) -> float:
-    """Return the time until which a held value counts as known."""
+    """Return the time until which the sensor's held value is known."""
     no_data = math.inf if evaluation.time is None else evaluation.time + terms.no_data_after_s
     return no_data if evaluation.unknown_since is None else min(no_data, evaluation.unknown_since)
 
 
 def _gap_s(terms: Terms, evaluation: Evaluation, time: float) -> float:
-    """Return how many seconds before this reading were without data; they count towards no delay."""
+    """Return the length of the data gap before this reading, in seconds. A gap does not count towards a delay."""
     if evaluation.time is None:
         return 0.0
     if terms.holds:
@@ -158,14 +161,14 @@ def _recent_readings(
 
 
 def _largest_change(recent: tuple[tuple[float, float], ...]) -> float:
-    """Return the largest change, with its sign, from any of the recent values to the newest."""
+    """Return the change to the newest value from the recent value that differs most, with its sign."""
     newest = recent[-1][1]
     furthest = max(recent, key=lambda reading: abs(newest - reading[1]))
     return round(newest - furthest[1], DECIMALS)
 
 
 def _violates(kind: str, limit: Limit, value: float, hysteresis: float = 0.0) -> bool:
-    """Return whether the value violates the limit, or is not yet back inside it by `hysteresis`."""
+    """Return whether the value violates the limit or is inside the limit by less than `hysteresis`."""
     if kind == HIGH:
         return value > (round(limit.limit - hysteresis, DECIMALS) if hysteresis else limit.limit)
     if kind == LOW:
@@ -176,7 +179,7 @@ def _violates(kind: str, limit: Limit, value: float, hysteresis: float = 0.0) ->
 
 
 def _worse_value(kind: str, peak: float | None, value: float) -> float:
-    """Return whichever of the two lies further beyond the limit."""
+    """Return `peak` or `value`, whichever is further beyond the limit."""
     if peak is None:
         return value
     if kind == LOW:
@@ -187,7 +190,7 @@ def _worse_value(kind: str, peak: float | None, value: float) -> float:
 def _apply_value(
     kind: Kind, kind_state: KindState | None, time: float, value: float
 ) -> tuple[KindState | None, Change | None]:
-    """Apply a value to a kind that is violated, or was recently."""
+    """Apply a value to a kind of alarm whose limits are violated or were violated recently."""
     name, limits = kind.name, kind.limits
     if kind_state is None:
         return _start_episode(kind, time, value)
@@ -217,9 +220,10 @@ def _start_episode(kind: Kind, time: float, value: float) -> tuple[KindState, Ch
 def _apply_after_clear(
     kind: Kind, kind_state: KindState, violated_since: ViolatedSince, time: float, value: float
 ) -> tuple[KindState | None, Change | None]:
-    """Apply a value after an episode was cleared: a violation that starts soon reopens it, once its delay is over.
+    """Apply a value after an episode was cleared.
 
-    Until then there is no change.
+    If a violation starts soon after the end of the episode, the episode is reopened when the delay of the violation is
+    over. Until then nothing changes.
     """
     episode = kind_state.episode
     can_reopen = episode is not None and _can_reopen(episode, kind.limits, time)
@@ -231,9 +235,10 @@ def _apply_after_clear(
 
 
 def _can_reopen(episode: Episode, limits: Limits, time: float) -> bool:
-    """Return whether a violation at this time reopens an episode that was cleared.
+    """Return whether a violation at `time` reopens a cleared episode.
 
-    Not where its end lies ahead: no episode ends before it was raised, which may have been by a clock that ran ahead.
+    A violation before the end does not reopen it. The end can be in the future, because it is never earlier than the
+    time at which the episode was raised, and that time may come from a sensor clock that was ahead.
     """
     cleared = episode.cleared
     if cleared is None:
@@ -256,7 +261,7 @@ def _with_value(kind: str, episode: Episode, value: float) -> Episode:
 def _apply_due_or(
     otherwise: str | None, kind_state: KindState, limits: Limits, time: float
 ) -> tuple[KindState, Change | None]:
-    """Apply the change that is due; without one, report `otherwise` of the episode, if that is given."""
+    """Apply the change that is due. If no change is due, return a change of the type `otherwise` unless it is None."""
     kind_state, change = _apply_due(kind_state, limits, time)
     if change is None and otherwise is not None and kind_state.episode is not None:
         change = Change(otherwise, time, kind_state.episode)
@@ -264,12 +269,12 @@ def _apply_due_or(
 
 
 def _apply_due(kind_state: KindState, limits: Limits, time: float) -> tuple[KindState, Change | None]:
-    """Raise, worsen, reopen or clear the episode, if that is due."""
+    """Raise, worsen, reopen or clear the episode if that is due."""
     episode = kind_state.episode
     if episode is None or _next_due(kind_state, limits) > time + RESOLUTION_S:
         return kind_state, None
     if kind_state.normal_since is not None:
-        # Not before it was raised, which may have been by a clock that ran ahead.
+        # An episode must not end before it was raised. It may have been raised by a sensor clock that was ahead.
         what, episode = CLEARED, msgspec.structs.replace(episode, cleared=max(time, episode.raised or time))
     else:
         due_levels = (level for level, due in _levels_to_raise(kind_state, limits) if due <= time + RESOLUTION_S)
@@ -281,7 +286,7 @@ def _apply_due(kind_state: KindState, limits: Limits, time: float) -> tuple[Kind
 
 
 def _next_due(kind_state: KindState, limits: Limits) -> float:
-    """Return the time of the next change if the value stays as it is; infinite if there is none."""
+    """Return the time of the next change if the value stays the same; infinite if there is no next change."""
     if kind_state.episode is None:
         return math.inf
     if kind_state.normal_since is not None:
@@ -290,7 +295,7 @@ def _next_due(kind_state: KindState, limits: Limits) -> float:
 
 
 def _levels_to_raise(kind_state: KindState, limits: Limits) -> Iterator[tuple[int, float]]:
-    """Yield each level that is violated and not raised yet, and the time when its delay is over."""
+    """Yield the level of each violated limit that is not raised yet, and the time at which its delay is over."""
     episode = kind_state.episode
     raised_level = episode.level if episode is not None and episode.state == ACTIVE else -1
     for level, (since, limit) in enumerate(zip(kind_state.violated_since, limits, strict=True)):

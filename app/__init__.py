@@ -1,1 +1,1 @@
-"""Composition: builds every part from the settings, starts them, and stops them in reverse."""
+"""Builds all parts of the server from the settings, starts them, and stops them in reverse order."""

@@ -1,4 +1,4 @@
-"""Background tasks: each runs beside everything else until the server stops."""
+"""Background tasks that run until the server stops."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def background_task(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run `work` for the length of a block, then cancel it and wait for its end."""
+    """Run `work` as a task during the block, then cancel the task and wait until it has ended."""
     task = asyncio.create_task(work, name=name)
     try:
         yield
@@ -19,4 +19,4 @@ async def background_task(name: str, work: Coroutine[Any, Any, None]) -> AsyncIt
         task.cancel()
         await asyncio.wait([task])
         if not task.cancelled() and task.exception():
-            log.error("the %s ended with an error", name, exc_info=task.exception())
+            log.error("the background task %r failed", name, exc_info=task.exception())

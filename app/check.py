@@ -1,4 +1,7 @@
-"""`python main.py --check`: tries the settings on the database, and reports what is there or wrong, by subject."""
+"""`python main.py --check`: tests the settings against the database.
+
+For each mapped subject (organisation, storehouse, sensor, reading, alarm), it prints the number of rows or the error.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,10 +23,13 @@ LIMITS = Limits(connect=5.0, statement=60.0, read=65.0, answer=70.0)
 
 
 def run(settings: Settings, source: Source) -> int:
-    """Print a report; return 0 if all is well, 2 if not."""
+    """Print the report. Return the exit status: 0 without errors, otherwise 2."""
     if settings.notify is not None:
         sender.prepare(settings.notify.targets, source)
-        print(f"notify: {len(settings.notify.targets)} targets; none was told anything, `python -m alarms drill` does")
+        print(
+            f"notify: {len(settings.notify.targets)} targets; no message was sent; "
+            "`python -m alarms drill` sends a test alarm"
+        )
     database_settings = settings.sensor_database
     if database_settings.map is None:
         migrate(database_settings)
@@ -40,9 +46,9 @@ def run(settings: Settings, source: Source) -> int:
 def _check(settings: DatabaseSettings, source: Source, connection: sa.Connection) -> int:
     subjects: dict[str, Subject | None] = {}
     errors = 0
-    for name in (*FIELDS, "together"):
+    for name in (*FIELDS, "references"):
         try:
-            if name == "together":
+            if name == "references":
                 check_references(subjects, settings)
                 continue
             subjects[name] = _subject(settings, name, connection)
@@ -50,11 +56,11 @@ def _check(settings: DatabaseSettings, source: Source, connection: sa.Connection
                 print(line)
         except MappingError as error:
             errors += 1
-            print(f"{name}: WRONG: {source.where(error.key)}: {error.message}")
+            print(f"{name}: ERROR: {source.where(error.key)}: {error.message}")
         except sa.exc.DBAPIError as error:
             errors += 1
-            print(f"{name}: WRONG: {source.where(f'database.map.{name}')}: {reason(error)}")
-    print(f"{errors} wrong; nothing was changed" if errors else "all is well")
+            print(f"{name}: ERROR: {source.where(f'database.map.{name}')}: {reason(error)}")
+    print(f"errors: {errors}; nothing was changed" if errors else "no errors")
     return 2 if errors else 0
 
 
@@ -67,7 +73,7 @@ def _subject(settings: DatabaseSettings, name: str, connection: sa.Connection) -
 
 def _report(name: str, subject: Subject | None, connection: sa.Connection, now: datetime) -> Iterator[str]:
     if subject is None:
-        yield f"{name}: not mapped: none will be shown"
+        yield f"{name}: not mapped; the pages show none"
         return
     rows = connection.scalar(sa.select(sa.func.count()).select_from(subject.relation))
     line = f"{name}: {rows} rows"
@@ -84,20 +90,20 @@ def _newest(subject: Subject, connection: sa.Connection, now: datetime) -> str:
         now,
     )
     ahead = connection.scalar(sa.select(sa.func.count()).select_from(subject.relation).where(time > now + clock.AHEAD))
-    text = f", newest {newest:%Y-%m-%d %H:%M:%S}Z, {age(now - newest)} old" if newest else ", none with a time till now"
-    return text + (f"; {ahead} lie in the future: is time_zone right?" if ahead else "")
+    text = f", newest {newest:%Y-%m-%d %H:%M:%S}Z, {age(now - newest)} old" if newest else ", none with a past time"
+    return text + (f"; {ahead} have a time in the future: check time_zone" if ahead else "")
 
 
 def _left_out(subject: Subject, connection: sa.Connection) -> str:
     time, sensor_id = subject.column("time"), subject.column("sensor_id")
-    # To MySQL 0000-00-00 is a time, the first of all.
+    # In MySQL 0000-00-00 is a valid time, earlier than all others.
     unusable = sa.or_(time.is_(None), time < datetime(1, 1, 2, tzinfo=UTC), sensor_id.is_(None))
     rows = connection.scalar(sa.select(sa.func.count()).select_from(subject.relation).where(unusable))
-    return f"; {rows} have no sensor or no time and are left out" if rows else ""
+    return f"; {rows} have no sensor or no time and are ignored" if rows else ""
 
 
 def age(span: timedelta) -> str:
-    """Return the length of `span` in its largest unit."""
+    """Format a time span in the largest unit (days, hours, minutes) that fits into it twice, otherwise in seconds."""
     seconds = max(span.total_seconds(), 0)
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
@@ -109,12 +115,12 @@ def _notes(name: str, subject: Subject) -> Iterator[str]:
     if name == "reading" and not subject.grows:
         hours = subject.late_window.total_seconds() / 3600
         yield (
-            f"no reading_id that grows: readings are asked for again over late_window ({hours:g} h), "
-            "and one that is committed later than that is not found"
+            f"no increasing reading_id: each poll queries the readings of the last late_window ({hours:g} h) again; "
+            "a reading that is committed more than late_window after its time is not found"
         )
     if name == "sensor" and not subject.has("interval_s"):
-        yield "no interval_s: no sensor can be told to be silent; map it, or give it as an expression"
+        yield "no interval_s: no sensor ever becomes stale; map interval_s to a column or an expression"
     if name == "sensor" and not subject.has("metric"):
-        yield "no metric: unless the readings are wide, nobody is told what a sensor measures"
+        yield "no metric: unless the readings are wide, the pages do not show what a sensor measures; map metric"
     if name == "storehouse" and not subject.has("time_zone"):
-        yield "no time_zone: the storehouses are taken to lie in the readings' time_zone, UTC where that is not set"
+        yield "no time_zone: storehouses use the time_zone of the readings, or UTC if that is not set"

@@ -1,4 +1,4 @@
-"""The databases: prepared before anything is built on them, then one pool of connections for each purpose."""
+"""Prepares the databases at start-up, and opens one connection pool for each purpose."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,29 +24,29 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 START_LIMITS = Limits(connect=2.0, statement=30.0, read=31.0, answer=32.0)
-"""For the newest reading of each sensor at start-up, which a site's tables may be slow to answer."""
+"""Time limits for queries at start-up. Finding the newest reading of each sensor can take long in a site's tables."""
 
 
 @dataclass(frozen=True)
 class Databases:
-    """The pools. None is taken by another purpose: a slow question does not delay the heartbeat or the judge."""
+    """The connection pools, one per purpose, so that a slow query does not delay the heartbeat or the judge."""
 
     questions: Database
-    """The sensor database, for the questions of browsers and the poller."""
+    """Pool of the sensor database for the queries of browsers and of the poller."""
     slow_questions: Database
-    """The sensor database, for what is asked at start-up."""
+    """Pool of the sensor database for slow queries at start-up."""
     heartbeat: Database
-    """The sensor database, for the heartbeat alone."""
+    """Pool of the sensor database for the heartbeat only."""
     rollups: Database | None
-    """The sensor database, for the rollups of readings; None where the tables are a site's own."""
+    """Pool of the sensor database for rollups of readings. None if the database has the site's own tables."""
     state: Database
-    """Our own tables, for reading."""
+    """Pool of the database with Storewatch's own tables, for reading."""
     state_writer: Database
-    """Our own tables, for what is written under a lease."""
+    """Pool of the database with Storewatch's own tables, for all writes, including those under a lease."""
 
     @classmethod
     def open(cls, settings: Settings, stack: AsyncExitStack) -> Self:
-        """Open the pools; `stack` closes them."""
+        """Open the connection pools. `stack` closes them when it exits."""
 
         def pool(which: DatabaseSettings, limits: Limits, workers: int, *, writes: bool = False) -> Database:
             return stack.enter_context(closing(Database(which, limits, workers, writes=writes)))
@@ -63,7 +63,7 @@ class Databases:
 
 
 def prepare(settings: Settings, origin: Source) -> None:
-    """Create or migrate our own tables, and the demo's history; raises `UsageError`."""
+    """Create or migrate Storewatch's own tables, and the demo's history. Raise `UsageError` if that is not possible."""
     if settings.notify is not None:
         sender.prepare(settings.notify.targets, origin)
     if settings.sensor_database.map is None:
@@ -75,14 +75,17 @@ def prepare(settings: Settings, origin: Source) -> None:
 
 
 def find_subjects(database: Database, origin: Source) -> Subjects:
-    """Return how the sensor database's tables map to ours; raises `UsageError`."""
+    """Return the mapping of the sensor database's tables to subjects, such as `storehouse` and `reading`.
+
+    Raise `UsageError` if the database does not answer or does not match the settings.
+    """
     reach(database.settings)
     with database.engine.connect() as connection:
         return subjects_of(database.settings, origin, connection)
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what `work` returns, done in a thread that is abandoned if we are to stop meanwhile."""
+    """Call `work` in a thread and return its result. If the server stops meanwhile, it does not wait for the thread."""
     threads = ThreadPoolExecutor(1, thread_name_prefix="starting")
     try:
         return await asyncio.get_running_loop().run_in_executor(threads, partial(work, *args, **kwargs))

@@ -1,4 +1,4 @@
-"""The HTTP server: its sockets, its certificate, and the application behind them."""
+"""Starts and stops the HTTP server: its sockets, its certificate and the Tornado application."""
 
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -20,16 +20,16 @@ from web.security_headers import SecurityHeaders
 
 MAX_HEADER_BYTES = 16_384
 EXTRA_BODY_BYTES = 1_048_576
-"""A body so much larger than allowed is not read any further, if nothing has refused it by then."""
+"""Margin in bytes. Tornado stops reading a body that is larger than the largest allowed body plus this margin."""
 DRAIN_S = 1.5
-"""Seconds that browsers have to notice that we stop; the rest of the 5 s is for a database that hangs."""
+"""Seconds for closing connections at shutdown. A shutdown may take 5 s; the rest is for a database that hangs."""
 
 Manager = fanout.Fanout | fanout.LibraryManager
 
 
 @dataclass(frozen=True)
 class Listener:
-    """The sockets that are listened on, and the certificate for https."""
+    """The listening sockets, and the certificate for https."""
 
     host: str
     sockets: Sequence[socket.socket]
@@ -37,7 +37,7 @@ class Listener:
 
     @classmethod
     def open(cls, settings: Settings, origin: Source, port: int) -> Self:
-        """Bind the sockets; port 0 means any free one. Raises `UsageError`."""
+        """Load the certificate and bind the sockets. Port 0 means any free port. Raise `UsageError` if this fails."""
         certificate = _certificate(settings, origin)
         return cls(settings.host, _bind(settings.host, port), certificate)
 
@@ -48,13 +48,13 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """The address to open in a browser."""
+        """The URL to open in a browser."""
         port = self.sockets[0].getsockname()[1]
         return f"http{'s' * bool(self.certificate)}://{_url_host(self.host)}:{port}/"
 
 
 def create_manager(settings: Settings) -> Manager:
-    """Return python-socketio's client manager: of this process alone, or with others over Redis."""
+    """Return the client manager: for a single process, or for several processes that communicate over Redis."""
     limits = settings.max_unsent, settings.max_stuck
     return (
         fanout.create_manager(*limits)
@@ -71,7 +71,7 @@ async def serve_http(
     pages: Sequence[tornado.routing.Rule],
     settings: Settings,
 ) -> AsyncIterator[None]:
-    """Serve Socket.IO and the pages for the length of a block; then say goodbye to every browser."""
+    """Serve Socket.IO and the pages during the block, then close every connection."""
     handler: type[Any] = manager.handler_class(transport.get_tornado_handler(sio, per_address=settings.max_per_address))
     application = tornado.web.Application([(r"/socket\.io/", handler), *pages], transforms=[SecurityHeaders])
     delegate = transport.ConnectionDelegate(application, "/socket.io/", handler, settings.trusted_proxies)
@@ -97,10 +97,10 @@ def _bind(host: str, port: int) -> Sequence[socket.socket]:
     try:
         if port:
             return tornado.netutil.bind_sockets(port, host)
-        # With port 0, each address of a host would get a port of its own.
+        # Use one address only: with port 0, each address of a host would get a different port.
         return tornado.netutil.bind_sockets(0, host)[:1]
     except OSError as error:
-        raise UsageError(f"cannot listen on {host} port {port}: {error.strerror}; choose another port") from None
+        raise UsageError(f"cannot listen on {host} port {port}: {error.strerror}; use another port") from None
 
 
 def _certificate(settings: Settings, origin: Source) -> transport.Certificate | None:
@@ -113,7 +113,7 @@ def _certificate(settings: Settings, origin: Source) -> transport.Certificate | 
 
 
 def _url_host(host: str) -> str:
-    """Return the host of a URL; one that means every address cannot be opened in a browser."""
+    """Return the host for a URL. Replace a host that stands for every address, because a browser cannot open it."""
     if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host

@@ -1,6 +1,6 @@
-"""Builds every part of the server, starts them, and stops them in reverse.
+"""Builds all parts of the server, starts them, and stops them in reverse order.
 
-This is the one place that knows all parts. Tests and benchmarks use `serving` too.
+Only this module depends on all parts. Tests and benchmarks also use `serving`.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ import alarms.rules
 import dashboard.pages
 import demo.live
 import demo.rules
+import demo.site
 import globals
 import record.journal
 import web.endpoints
@@ -74,7 +75,7 @@ log = logging.getLogger(__name__)
 
 
 class RunningServer(NamedTuple):
-    """A running server, and the parts that tell how it is doing."""
+    """A running server, with the parts that tests and benchmarks inspect."""
 
     url: str
     sio: socketio.AsyncServer
@@ -85,7 +86,7 @@ class RunningServer(NamedTuple):
 
 
 async def serve(settings: Settings, origin: Source, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; raises `UsageError` where that cannot begin."""
+    """Serve until SIGTERM or SIGINT. Raise `UsageError` if the server cannot start."""
     stop = asyncio.Event()
     this_task = asyncio.current_task()
     assert this_task is not None  # noqa: S101 - this is a coroutine
@@ -104,7 +105,10 @@ def _on_signals(callback: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterator[RunningServer]:
-    """Build all parts, run them for the length of a block, and stop them in reverse; raises `UsageError`."""
+    """Build all parts, run them during the block, and stop them in reverse order.
+
+    Raise `UsageError` if the server cannot start.
+    """
     async with AsyncExitStack() as stack:
         # Sockets and databases
         listener = Listener.open(settings, origin, port)
@@ -116,7 +120,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         in_force = RulesInForce(await in_thread(configured_rules, settings, origin), settings.own_alarms.default_rules)
         process_id = uuid.uuid4().hex
 
-        # Who may come in, and who is connected
+        # Access and connections
         metrics = Metrics()
         clients = globals.clients
         authenticator = Authenticator(build_policy(settings.restricted, origin), clock.now)
@@ -127,7 +131,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         sio = socket_server(settings, manager)
         connections = Connections(sio, clients)
 
-        # From readings to browsers
+        # Readings and pushes
         ask = Ask(databases.questions, databases.slow_questions, subjects, clock.now, state, metrics.time_query)
         newest = Newest()
         push_guard = PushGuard(newest)
@@ -167,9 +171,9 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         site_alarms = SiteAlarms(ask, state_writer, journal, process_id, settings.poll_interval)
         test_alarms = AlarmTestRunner(state_writer, on_alarms, clock.now, LEASE, process_id)
         previews = PreviewPool(ask, state_writer, settings.sensor_database, clock.now, in_force)
-        stack.callback(previews.stop)
+        stack.push_async_callback(previews.close)
 
-        # The poller, and what follows each tick
+        # The poller and the actions after each tick
         async def ticked(answered: bool) -> None:
             judge_loop.ticked(answered)
             await storehouse_feed.ticked(answered)
@@ -188,7 +192,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             if not answering:
                 judge_loop.ticked(False)
                 await database_lost()
-            # After a loss too: a tick that was answered just before it must not have the last word.
+            # Poll at once, even after a loss: a tick that was answered just before may have marked the data as good.
             poller.wake()
 
         heartbeat = Heartbeat(databases.heartbeat, [databases.questions, databases.slow_questions], heartbeat_changed)
@@ -232,15 +236,15 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         open_steps = await state.run(record.journal.open_steps)
         await overview_feed.load(step.alarm for step in open_steps.values())
         if rollups is not None:
-            poller.subscribe(rollups.consume)  # from here on: what came before, the rollups read themselves
+            poller.subscribe(rollups.consume)  # only new readings: the rollups read earlier ones from the database
         jobs: dict[str, Callable[[], Coroutine[Any, Any, None]] | None] = {
-            "audit writer": audit.run,  # stops last: every other part may have an entry for it
+            "audit writer": audit.run,  # stops last: every other part may still write an entry
             "heartbeat": heartbeat.run,
             "poller": poller.run,
             "directory": directory.run,
             "journal follower": journal.run,
             "site alarms": site_alarms.run,
-            "judge": judge.run if judge else None,  # stops before the site alarms, which release the lease
+            "judge": judge.run if judge else None,  # stops before the site alarms, which release their common lease
             "test alarms": test_alarms.run,
             "overview feed": overview_feed.run,
             "slow clients": manager.close_stuck_clients,
@@ -257,7 +261,10 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         pages = [
             *web.endpoints.routes(health, metrics, authenticator),
             *web.login.routes(authenticator, audit),
-            *dashboard.pages.routes(partial(web.login.redirect_to_login, authenticator)),
+            *dashboard.pages.routes(
+                partial(web.login.redirect_to_login, authenticator),
+                demo.site.CHINESE_NAMES if settings.is_demo else {},
+            ),
         ]
         await stack.enter_async_context(serve_http(listener, sio, manager, pages, settings))
         gc_tuning.tune()
@@ -265,17 +272,17 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
 
 
 def configured_rules(settings: Settings, origin: Source) -> list[Rule]:
-    """Return the alarm rules of the settings, else those of the demo; raises `UsageError` where one is wrong."""
+    """Return the alarm rules in the settings, or the demo's rules. Raise `UsageError` if a rule is invalid."""
     if settings.is_demo and not settings.rules:
         return demo.rules.rules(settings.sensor_database)
     try:
         return alarms.rules.parse(settings.rules)
     except ValueError as error:
-        raise UsageError(f"{origin.where('rules')}: {error}; docs/settings.md tells what there is") from None
+        raise UsageError(f"{origin.where('rules')}: {error}; see docs/settings.md") from None
 
 
 def _notifier(settings: Settings, state: Database, newest: Newest, process_id: str) -> Notifier | None:
-    """Return the notifier; None where the settings name nobody to notify."""
+    """Return the notifier, or None if the settings have no `notify` section."""
     if settings.notify is None:
         return None
     return Notifier(settings.notify, state, newest, Sender(), clock.now, LEASE, process_id)

@@ -1,6 +1,6 @@
-"""The questions put to the sensor database, one file per subject; the only reads.
+"""Queries of the sensor database and of Storewatch's own tables. No other package queries a site's own tables.
 
-`Ask` puts each of them from the event loop. Any of its methods raises `Unavailable` when the database does not answer.
+The event loop runs the queries through `Ask`. Each of its methods raises `Unavailable` if the database does not answer.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,13 +24,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SHORT = timedelta(days=1)
-"""How far back the newest readings are looked for where a site's tables are too slow for more."""
+"""Maximum age of a reading when `Ask.newest` repeats its query, after a query of a site's whole table has failed."""
 
 
 class Ask:
-    """Puts the questions to `database`, those that take long to `patient` (the same database), ours to `state`.
+    """Runs queries on the sensor database, and on the alarms that Storewatch judges.
 
-    `timed` measures each question by its name, such as "readings.newest".
+    `database` is the sensor database. `patient` is the same database with longer time limits, for slow queries. `state`
+    is the database with the alarms that Storewatch judges. `timed` returns a context manager that measures the query
+    with the given name, such as "readings.newest".
     """
 
     def __init__(
@@ -54,11 +56,11 @@ class Ask:
         return await self._put(organisations.organisations)
 
     async def organisation(self, org_id: Id) -> Id:
-        """Return an organisation's id as its column has it; raises `NotFound`."""
+        """Return an organisation's id in its column's type. Raise `NotFound` if the organisation does not exist."""
         return await self._put(organisations.organisation, org_id)
 
     async def storehouses(self, question: Storehouses) -> list[Storehouse]:
-        """Return an organisation's storehouses; none where there is no such organisation."""
+        """Return an organisation's storehouses, or an empty list if the organisation does not exist."""
         return await self._put(storehouses.storehouses, question.org_id)
 
     async def all_storehouses(self) -> list[Storehouse]:
@@ -66,15 +68,19 @@ class Ask:
         return await self._put(storehouses.all_storehouses)
 
     async def storehouse(self, store_house_id: Id) -> Storehouse:
-        """Return one storehouse; raises `NotFound`."""
+        """Return one storehouse. Raise `NotFound` if it does not exist."""
         return await self._put(storehouses.storehouse, store_house_id)
 
     async def owners(self) -> dict[Id, Id]:
-        """Return the organisation of each storehouse, both by their ids."""
+        """Return a dict from the id of each storehouse to the `org_id` of its organisation."""
         return await self._put(storehouses.owners)
 
     async def alarms(self, question: QueryAlarms, storehouse: Storehouse) -> list[Alarm]:
-        """Return a storehouse's alarms, the site's own and ours, newest first; raises `BadRequest`."""
+        """Return a storehouse's alarms that were open at `data_minute` or have been raised since, newest first.
+
+        The list contains alarms from the site's own system, and alarms that Storewatch judges. Raise `BadRequest` if
+        there are more than 10,000 alarms.
+        """
         now = self._clock()
         since = alarms.since_minute(question.data_minute, storehouse, now)
         site_alarms = await self._put(alarms.alarms, storehouse, since, now)
@@ -83,31 +89,39 @@ class Ask:
                 lambda connection: episodes.since(connection, storehouse.store_house_id, since, alarms.MOST + 1)
             )
         if len(site_alarms) + len(our_alarms) > alarms.MOST:
-            raise BadRequest(f"that is more than {alarms.MOST} alarms; ask for a shorter time", "data_minute")
+            raise BadRequest(
+                f"more than {alarms.MOST} alarms match; choose a shorter time span",
+                "data_minute",
+                reason="too_many_alarms",
+                most=alarms.MOST,
+            )
         return sorted(site_alarms + our_alarms, key=lambda alarm: alarm.raised, reverse=True)
 
     async def site_alarm_subject(self, alarm_id: Id) -> tuple[Id | None, Id | None] | None:
-        """Return the storehouse and the sensor of an alarm of the site's own; None where there is no such alarm."""
+        """Return the ids of an alarm's storehouse and sensor, or None if the site's own system has no such alarm."""
         return await self._put(alarms.subject, alarm_id)
 
     async def episode_storehouse(self, episode_id: int) -> Id | None:
-        """Return the storehouse of an alarm of ours; None where there is no such alarm."""
+        """Return the id of an alarm's storehouse, or None if Storewatch does not judge such an alarm."""
         return await self._state.run(lambda connection: episodes.storehouse_of(connection, episode_id))
 
     async def sensors(self, storehouse: Storehouse) -> list[Sensor]:
-        """Return the sensors of a storehouse, by id."""
+        """Return the sensors of a storehouse, ordered by id."""
         return await self._put(sensors.sensors, storehouse.store_house_id)
 
     async def recent_alarms(self, since: datetime) -> list[Alarm]:
-        """Return the alarms of all storehouses open, or raised, since then."""
+        """Return the site's own alarms, in any storehouse, that were open at `since` or have been raised since."""
         return await self._put(alarms.recent, since, self._clock())
 
     async def history(self, question: QueryEnvs, storehouse: Storehouse) -> History:
-        """Return the history of a storehouse's sensors; raises `NotFound`, `BadRequest`."""
+        """Return the history of a storehouse's sensors.
+
+        Raise `NotFound` if the sensor does not exist, and `BadRequest` if the time span is invalid.
+        """
         return await self._put(history.history, question, storehouse, self._clock())
 
     async def sparks(self, wanted: Sequence[Sensor]) -> dict[Key, list[float | None]]:
-        """Return the hourly means of the last 24 hours of each of these sensors."""
+        """Return each sensor's hourly means of the last 24 hours."""
         return await self._put(history.sparks, wanted, self._clock())
 
     async def directory(self) -> tuple[list[Storehouse], list[Sensor]]:
@@ -115,7 +129,10 @@ class Ask:
         return await self._put(storehouses.all_storehouses), await self._put(sensors.sensors)
 
     async def newest(self) -> list[Reading]:
-        """Return the newest reading of each sensor."""
+        """Return the newest reading of each sensor.
+
+        If the query fails on a site's own tables, repeat it for the readings of the last day only (`SHORT`).
+        """
         now = self._clock()
         try:
             return await self._newest(None, now)
@@ -125,19 +142,19 @@ class Ask:
         return await self._newest(now - SHORT, now)
 
     async def rows_after(self, from_id: int, holes: Spans, most: int) -> list[Row]:
-        """Return the rows of readings with ids from `from_id` on, and those in `holes`."""
+        """Return the reading rows with ids of at least `from_id`, and the rows with ids in the spans `holes`."""
         return await self._put(readings.after, from_id, holes, most, self._clock())
 
     async def rows_between(self, spans: Sequence[tuple[datetime, datetime]], most: int) -> list[Row]:
-        """Return the rows of readings whose times, as they stand in the table, are in `spans`."""
+        """Return the reading rows whose stored times are in `spans`."""
         return await self._put(readings.between, spans, most, self._clock())
 
     async def highest_row(self) -> int:
-        """Return the highest id of a reading, -1 where there is none."""
+        """Return the highest `reading_id`, or -1 if there are no readings."""
         return await self._put(readings.highest)
 
     async def row_ids(self, low: int, high: int) -> list[int]:
-        """Return the ids of readings from `low` to `high`."""
+        """Return the existing reading ids from `low` to `high`."""
         return await self._put(readings.ids_between, low, high)
 
     async def _newest(self, since: datetime | None, now: datetime) -> list[Reading]:

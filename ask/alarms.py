@@ -1,4 +1,4 @@
-"""The alarms of the site's own system."""
+"""Queries of the alarms from the site's own alarm system."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ FIELDS = (
 def alarms(
     connection: sa.Connection, subjects: Subjects, storehouse: Storehouse, since: datetime, now: datetime
 ) -> list[Alarm]:
-    """Return the storehouse's alarms that were open, or raised, since then, newest first; at most 10,001 of them."""
+    """Return at most 10,001 of a storehouse's alarms, newest first. They were open at `since` or raised later."""
     if subjects.alarm is None:
         return []
     alarm = subjects.alarm
@@ -49,9 +49,9 @@ def alarms(
 
 
 def subject(connection: sa.Connection, subjects: Subjects, alarm_id: Id) -> tuple[Id | None, Id | None] | None:
-    """Return the storehouse and the sensor of an alarm, each None where its row has none.
+    """Return the ids of an alarm's storehouse and sensor, or None if the alarm does not exist.
 
-    None where there is no such alarm.
+    An id is None if the alarm's row does not contain it.
     """
     alarm = subjects.alarm
     if alarm is None:
@@ -65,9 +65,9 @@ def subject(connection: sa.Connection, subjects: Subjects, alarm_id: Id) -> tupl
 
 
 def recent(connection: sa.Connection, subjects: Subjects, since: datetime, now: datetime) -> list[Alarm]:
-    """Return the alarms of all storehouses that were open, or raised, since then, newest first.
+    """Return the alarms, in any storehouse, that were open at `since` or have been raised since, newest first.
 
-    Raises `Unavailable` if there are more than 10,000. An alarm without a storehouse is left out.
+    Leave out alarms without a storehouse. Raise `Unavailable` if there are more than 10,000 alarms.
     """
     alarm = subjects.alarm
     if alarm is None:
@@ -86,7 +86,7 @@ def recent(connection: sa.Connection, subjects: Subjects, since: datetime, now: 
 
 
 def _by_id(sensors: Iterable[Sensor]) -> dict[Id, Sensor]:
-    """Of a device that measures several metrics, take the first sensor."""
+    """Return a dict from ids to sensors. A device that measures several metrics is represented by its first sensor."""
     by_id: dict[Id, Sensor] = {}
     for sensor in sensors:
         by_id.setdefault(sensor.sensor_id, sensor)
@@ -94,18 +94,21 @@ def _by_id(sensors: Iterable[Sensor]) -> dict[Id, Sensor]:
 
 
 def since_minute(data_minute: int | str, storehouse: Storehouse, now: datetime) -> datetime:
-    """Return the instant of `data_minute`; raises `BadRequest` where it is none.
+    """Convert `data_minute` to an instant. Raise `BadRequest` if it is not a valid time.
 
-    A text is a wall-clock time of the storehouse; in a repeated hour it is the earlier pass.
+    A number counts the minutes before `now`. A string is a local time of the storehouse. If the local time occurs
+    twice, at the end of daylight saving time, return the earlier instant.
     """
     if isinstance(data_minute, int):
         return now - timedelta(minutes=data_minute)
     try:
-        local = datetime.strptime(data_minute, "%Y-%m-%d %H:%M")  # noqa: DTZ007 - the zone comes next
+        local = datetime.strptime(data_minute, "%Y-%m-%d %H:%M")  # noqa: DTZ007 - the next line sets the zone
         return local.replace(tzinfo=zone(storehouse.time_zone), fold=0).astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadRequest(
-            'must be minutes back from now, or a time of the storehouse as "YYYY-MM-DD HH:MM"', "data_minute"
+            'must be a number of minutes before now, or a local time of the storehouse as "YYYY-MM-DD HH:MM"',
+            "data_minute",
+            reason="invalid_value",
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""What a browser is told: the answers, and what the server pushes."""
+"""The types of the server's answers and pushes."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -6,13 +6,14 @@ from typing import Any, Literal
 import msgspec
 
 from common.severity import Severity
+from errors import Params
 
 Id = int | str
-"""An id keeps the JSON type that its column has."""
+"""An id; it has the JSON type of its database column."""
 EVERYWHERE: Id = "*"
-"""The storehouse of an alarm about all of them; it is told to whoever watches any."""
+"""The `store_house_id` of an alarm about all storehouses. Every client that watches a storehouse gets this alarm."""
 Data = dict[str, Any]
-"""A JSON object as people wrote it, such as a rule; `alarms/rules.py` has its shape."""
+"""A JSON object as a user wrote it, such as an alarm rule. `alarms/rules.py` defines the fields of a rule."""
 Quality = Literal["good", "stale", "bad"]
 StorehouseState = Severity | Literal["stale", "good", "empty"]
 
@@ -36,8 +37,9 @@ class Storehouse(msgspec.Struct, frozen=True):
 class Env(msgspec.Struct, frozen=True):
     """A sensor's newest reading.
 
-    `value` and `time` are null where there is none. `quality`: good, stale (older than three of the sensor's
-    intervals) or bad (a fault, not a number, no reading at all).
+    `value` is null if the reading is a fault. `value` and `time` are null if there is no reading. `quality` is stale if
+    the reading is older than three intervals of the sensor. It is bad if the reading is a fault or not a number, or if
+    there is no reading. Otherwise it is good.
     """
 
     sensor_id: Id
@@ -50,10 +52,11 @@ class Env(msgspec.Struct, frozen=True):
 
 
 class Envs(msgspec.Struct, frozen=True):
-    """A storehouse as it stands at `time`; `stale`: the server has lost its database.
+    """The newest reading of each sensor of a storehouse, at `time`. `stale` is true while the database does not answer.
 
-    `cursor` is the id of the last alarm transition. `reset` stands there, true, when the cursor that the browser
-    brought along is not known: what it missed cannot be told.
+    `cursor` is the id of the last alarm transition. `reset` is true if the server cannot send the transitions that the
+    client missed, because it does not know the cursor that the client sent, or because there are more than 10,000.
+    Otherwise `reset` is absent.
     """
 
     store_house_id: Id
@@ -65,10 +68,10 @@ class Envs(msgspec.Struct, frozen=True):
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """An alarm; `cleared` is null while it is open.
+    """An alarm. `cleared` is null while the alarm is open.
 
-    What comes after `cleared` stands there for the alarms that Storewatch judges, not for those of a site's own system.
-    `raised` of one that is pending is the time of its first reading out of limits.
+    Only alarms that Storewatch raises have the fields after `cleared`; alarms of a site's own system do not. While an
+    alarm is pending, `raised` is the time of its first reading out of limits.
     """
 
     alarm_id: Id
@@ -85,36 +88,39 @@ class Alarm(msgspec.Struct, frozen=True):
     raised: datetime
     cleared: datetime | None
     transition: str | msgspec.UnsetType = msgspec.UNSET
-    """The last: pending raised worsened acknowledged cleared reopened closed dismissed withdrawn."""
+    """The alarm's last transition: pending raised worsened acknowledged cleared reopened closed dismissed withdrawn."""
     since: datetime | msgspec.UnsetType = msgspec.UNSET
-    """The time of the first reading out of limits; of missing data, that of the last reading."""
+    """Time of the alarm's first reading out of limits; for a no-data alarm, time of the sensor's last good reading."""
     peak: float | msgspec.UnsetType | None = msgspec.UNSET
-    """The value furthest out."""
+    """The value of the alarm that was furthest beyond the limit."""
     limits: list[dict[str, float | str]] | msgspec.UnsetType = msgspec.UNSET
-    """Those of its kind that were in force when it began, the mildest first, with their terms in seconds."""
+    """The limits of this alarm kind, mildest first. They change with the rules while the alarm is open.
+
+    Delays and time spans are in seconds.
+    """
     acknowledged_by: str | msgspec.UnsetType = msgspec.UNSET
     acknowledged_at: datetime | msgspec.UnsetType = msgspec.UNSET
     comment: str | msgspec.UnsetType = msgspec.UNSET
     closed_by: str | msgspec.UnsetType = msgspec.UNSET
-    """Who closed it by hand, for which `reason`."""
+    """Name of the user who closed the alarm by hand. `reason` is the explanation of this user."""
     reason: str | msgspec.UnsetType = msgspec.UNSET
     cause: str | msgspec.UnsetType = msgspec.UNSET
-    """The alarm of which this one is only a part."""
+    """The `alarm_id` of the outage alarm of which this alarm is a part."""
     late: bool | msgspec.UnsetType = msgspec.UNSET
-    """It was noticed long after the fact, from readings that came late."""
+    """Whether the alarm was found by readings that arrived late."""
     silenced: bool | msgspec.UnsetType = msgspec.UNSET
-    """It fell into maintenance."""
+    """Whether maintenance mutes the alarm."""
     drill: bool | msgspec.UnsetType = msgspec.UNSET
-    """It is a test."""
+    """Whether the alarm is a test alarm."""
 
     @property
     def is_open(self) -> bool:
-        """Whether it is not over; a pending alarm is open, too."""
+        """Whether the alarm has not ended yet. A pending alarm is open too."""
         return self.cleared is None and self.state != "cleared"
 
 
 class ChartLimits(msgspec.Struct, frozen=True):
-    """The limits in force, as a chart has them; null where there is none."""
+    """The limits of a sensor that a chart shows. A limit that is not set is null."""
 
     high: float | None
     high_high: float | None
@@ -123,16 +129,17 @@ class ChartLimits(msgspec.Struct, frozen=True):
 
 
 class FormerChartLimits(ChartLimits, frozen=True):
-    """The limits that were in force from `start` to `end`."""
+    """The limits of a sensor that were in force from `start` to `end`."""
 
     start: datetime
     end: datetime
 
 
 class SensorAnswer(msgspec.Struct, frozen=True):
-    """A sensor. `interval_s`: null where it reports changes only. `position`: on the floor plan, 0 to 1 each.
+    """A sensor with its limits.
 
-    `past_limits` stands there for who has asked since when: those before the last change of the rules.
+    `interval_s` is null if the sensor reports only changes. `position` is x and y on the floor plan, each from 0 to 1.
+    `past_limits` is present only if the request has `since`: the limits before the last change of the rules.
     """
 
     sensor_id: Id
@@ -146,7 +153,7 @@ class SensorAnswer(msgspec.Struct, frozen=True):
 
 
 class RuleChange(msgspec.Struct, frozen=True):
-    """A change of the rules: who made it, when, and all rules before and after."""
+    """A change of the alarm rules: its time, its user, and all rules before and after it."""
 
     written: datetime
     by: str
@@ -155,7 +162,7 @@ class RuleChange(msgspec.Struct, frozen=True):
 
 
 class Maintenance(msgspec.Struct, frozen=True):
-    """A time in which nobody is to be disturbed by a sensor, or by a whole storehouse."""
+    """A time span in which the alarms of a sensor, or of a whole storehouse, are muted."""
 
     maintenance_id: int
     store_house_id: Id
@@ -167,9 +174,10 @@ class Maintenance(msgspec.Struct, frozen=True):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """The rules in force, as people wrote them; what counts where none says otherwise; and the newest changes.
+    """The alarm rules in force, the default limits, the profiles, the newest changes of the rules, and the maintenance.
 
-    `revision` grows with each change.
+    `rules` are as users wrote them. `defaults` contains the limits that apply if no rule sets them, by metric.
+    `revision` increases with each change.
     """
 
     rules: list[Data]
@@ -181,7 +189,7 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class PreviewedAlarm(msgspec.Struct, frozen=True):
-    """An alarm as rules would have raised it; `cleared` is null where it is not over at the end of the span."""
+    """An alarm that rules would have raised. `cleared` is null if the alarm is still open at the end of the preview."""
 
     severity: Severity
     raised: datetime
@@ -191,14 +199,14 @@ class PreviewedAlarm(msgspec.Struct, frozen=True):
 
 
 class AlarmTotals(msgspec.Struct, frozen=True):
-    """How many alarms, and for how many seconds in all."""
+    """Number of alarms in a preview, and their total duration in seconds."""
 
     count: int
     duration_s: float
 
 
 class AlarmSummary(msgspec.Struct, frozen=True):
-    """How many alarms, for how many seconds in all, the longest, and the first 100 of them."""
+    """Number of alarms in a preview, their total and longest duration in seconds, and the first 100 alarms."""
 
     count: int
     duration_s: float
@@ -207,7 +215,7 @@ class AlarmSummary(msgspec.Struct, frozen=True):
 
 
 class PreviewedKind(msgspec.Struct, frozen=True):
-    """The alarms of a kind at a sensor: those of the proposed rules, and those of the rules in force."""
+    """The alarms of one kind that the proposed rules, and the rules in force, would have raised at a sensor."""
 
     sensor_id: Id
     sensor_name: str
@@ -219,7 +227,10 @@ class PreviewedKind(msgspec.Struct, frozen=True):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """Which alarms would have been raised from `start` on and before `end`; `rules`: by each of those proposed."""
+    """The alarms that the proposed rules, and the rules in force, would have raised from `start` to before `end`.
+
+    `rules` contains the totals of each proposed rule, in the order of the request.
+    """
 
     store_house_id: Id
     start: datetime
@@ -229,11 +240,11 @@ class Preview(msgspec.Struct, frozen=True):
 
 
 Point = tuple[datetime, float, float, float, int]
-"""A bucket of time: when it begins; of its good readings the lowest, the highest, the mean and the number."""
+"""The start of a bucket, then the minimum, maximum, mean and count of its good readings."""
 
 
 class Curve(msgspec.Struct, frozen=True):
-    """A sensor's history; buckets without a good reading are left out."""
+    """The history of a sensor, without buckets that have no good reading."""
 
     sensor_id: Id
     sensor_name: str
@@ -243,7 +254,10 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct, frozen=True):
-    """The curves of a storehouse, in buckets of `bucket_s` seconds: those that `start` and `end` lie in are whole."""
+    """The history of a storehouse's sensors, in buckets of `bucket_s` seconds.
+
+    The first and last buckets include all their readings, even those before `start` or after `end`.
+    """
 
     store_house_id: Id
     start: datetime
@@ -253,7 +267,10 @@ class History(msgspec.Struct, frozen=True):
 
 
 class OpenAlarms(msgspec.Struct, frozen=True):
-    """How many alarms are open, how many of them nobody has acknowledged, and the worst one's severity."""
+    """Number of open alarms in a storehouse, number of unacknowledged alarms, and the worst severity.
+
+    `worst` is null if no alarm is open.
+    """
 
     open: int
     unacknowledged: int
@@ -261,11 +278,16 @@ class OpenAlarms(msgspec.Struct, frozen=True):
 
 
 class OverviewStorehouse(msgspec.Struct, frozen=True):
-    """The summary of a storehouse, for the overview.
+    """The summary of a storehouse in the overview.
 
-    `state`, the worst first: critical, warning, info (an alarm is open), stale (a sensor has no recent data, or is
-    faulty), good, empty (no sensors). `envs`: of each metric the reading that says most, at most four. `spark`: of the
-    first temperature sensor, else of the first, the means of the last 24 hours, null where there are none.
+    `state` is the first of these that applies: critical, warning or info (an alarm is open), stale (a sensor has no
+    recent data or is faulty), good, empty (no sensors).
+
+    `envs` contains one env for each metric, at most four. It is chosen among the good readings: first those of sensors
+    with an open alarm, then the one furthest from the median. If none is good, it is the newest.
+
+    `spark` contains 24 hourly means from the first temperature sensor, or from the first sensor if none measures
+    temperature. An hour without readings is null.
     """
 
     store_house_id: Id
@@ -278,7 +300,7 @@ class OverviewStorehouse(msgspec.Struct, frozen=True):
 
 
 class OverviewOrganisation(msgspec.Struct, frozen=True):
-    """The summaries of an organisation's storehouses."""
+    """An organisation and the summaries of its visible storehouses."""
 
     org_id: Id
     org_name: str
@@ -286,7 +308,10 @@ class OverviewOrganisation(msgspec.Struct, frozen=True):
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """Organisations as they stand at `time`, each of them whole; `stale`: the server has lost its database."""
+    """The state of organisations at `time`, each with all its visible storehouses.
+
+    `stale` is true while the database does not answer.
+    """
 
     time: datetime
     stale: bool
@@ -294,7 +319,7 @@ class Overview(msgspec.Struct, frozen=True):
 
 
 class Alarms(msgspec.Struct, frozen=True):
-    """The transitions of a storehouse's alarms, in their order; `cursor` is the id of the last."""
+    """Transitions of a storehouse's alarms, in order. `cursor` is the id of the last transition."""
 
     store_house_id: Id
     cursor: int
@@ -302,7 +327,10 @@ class Alarms(msgspec.Struct, frozen=True):
 
 
 class Who(msgspec.Struct, frozen=True):
-    """Who asks: without a name, anybody, for access is open; `expires` null: never."""
+    """The user of this connection.
+
+    `name` is empty while access is open. `expires` is null if the user's access never expires.
+    """
 
     name: str
     role: Literal["watch", "operate", "configure"]
@@ -310,24 +338,26 @@ class Who(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """The event `ended`: why the server ends the connection."""
+    """The payload of the event `ended`: the reason why the server closes the connection."""
 
     code: str
     message: str
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a question was refused; `field` is the key of the payload at fault."""
+    """The reason why the server refused an event. `field` is the payload key that is wrong."""
 
     code: str
     message: str
     field: str | None = None
+    params: Params = msgspec.field(default_factory=dict)
 
 
 class AskError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The event `ask_error`: a refusal, for browsers that ask without acknowledgement."""
+    """The payload of the event `ask_error`: a refusal, for clients that request no acknowledgement."""
 
     event: str
     code: str
     message: str
     field: str | None = None
+    params: Params = msgspec.field(default_factory=dict)

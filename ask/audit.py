@@ -1,7 +1,7 @@
-"""Reads the audit trail: who did what, when, from where. It is in the `state` database.
+"""Queries of the audit trail, which is in the `state` database.
 
-Each entry has a hash over all of it and over the hash of the entry before, so that an entry that is changed, removed or
-inserted is detected. The last hash is also in `audit_head`, so that entries removed from the end are detected too.
+Each entry has a hash of its own content and of the previous entry's hash. The hash chain therefore reveals changed,
+removed and inserted entries. `audit_head` also stores the last hash, which reveals entries removed from the end.
 """
 
 import hashlib
@@ -13,22 +13,22 @@ import sqlalchemy as sa
 from db import tables
 
 ESCAPED = "surrogateescape"
-"""The error handler that keeps bytes which are no UTF-8."""
+"""Python's decoding error handler that preserves bytes which are not valid UTF-8."""
 
 
 class ChainHead(NamedTuple):
-    """The last entry's id and hash."""
+    """The head of the hash chain: the id and hash of the last entry."""
 
     entry_id: int
     hash: str
 
 
 BEGINNING = ChainHead(0, "0" * 64)
-"""The head of an empty chain."""
+"""The head of a hash chain without entries."""
 
 
 class Sealed(NamedTuple):
-    """An entry as it is in its table."""
+    """An entry as stored in the table `audit`."""
 
     entry_id: int
     time: str
@@ -37,10 +37,10 @@ class Sealed(NamedTuple):
     address: str
     subject: str
     before: str | None
-    """JSON; None where there was nothing before."""
+    """The subject's state before the action, as JSON. None if the entry has no such state."""
     after: str | None
     previous: str
-    """The hash of the entry before."""
+    """The hash of the previous entry in the chain."""
     hash: str
 
     @property
@@ -49,14 +49,15 @@ class Sealed(NamedTuple):
         return ChainHead(self.entry_id, self.hash)
 
     def digest(self) -> str:
-        """Return the hash that this entry must have."""
-        # As JSON, so that no text can move from one column into the next with the same hash.
+        """Compute the hash that this entry must have."""
+        # JSON separates the columns. If they were only concatenated, text could be moved from one column to the next
+        # without changing the hash.
         columns = json.dumps(self[:-1], ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(columns.encode(errors=ESCAPED)).hexdigest()
 
 
 def after(connection: sa.Connection, entry_id: int | None, most: int) -> list[Sealed]:
-    """Return at most `most` entries after this one, in order; None: from the very first row on."""
+    """Return at most `most` entries after the entry `entry_id`, in order. If it is None, start at the first entry."""
     audit = tables.audit.c
     texts = [_bytes(audit[name]) for name in Sealed._fields[1:]]
     statement = sa.select(audit.entry_id, *texts).order_by(audit.entry_id).limit(most)
@@ -66,21 +67,21 @@ def after(connection: sa.Connection, entry_id: int | None, most: int) -> list[Se
 
 
 def last(connection: sa.Connection, action: str) -> Sealed | None:
-    """Return the last entry of an action."""
+    """Return the last entry with this action, or None if there is no such entry."""
     audit = tables.audit.c
     entry_id = connection.scalar(sa.select(sa.func.max(audit.entry_id)).where(audit.action == action))
     return None if entry_id is None else after(connection, entry_id - 1, 1)[0]
 
 
 def head(connection: sa.Connection) -> ChainHead | None:
-    """Return the last entry's id and hash as `audit_head` has them; None where that row has been removed."""
+    """Return the head stored in the table `audit_head`, or None if the table's row was removed."""
     columns = tables.audit_head.c
     row = connection.execute(sa.select(sa.cast(columns.entry_id, sa.Integer), _bytes(columns.hash))).first()
     return None if row is None else ChainHead(row[0], _text(row[1]))
 
 
 def _bytes(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    # A changed byte may leave what is no text, which the driver of SQLite refuses to decode.
+    # A text that somebody tampered with may be invalid UTF-8, which the SQLite driver cannot decode.
     return sa.cast(column, sa.LargeBinary)
 
 

@@ -1,7 +1,8 @@
-"""Buckets of time: how wide they are for a span, and the SQL that puts readings into them.
+"""Chooses the width of a chart's buckets (time spans of equal width), and assigns readings to buckets in SQL.
 
-A bucket starts at a multiple of its width in seconds since 1970, whatever span is asked for, so a curve keeps its shape
-while it is moved. Buckets are in UTC and ignore changes of the clocks; a bucket of a day is no day of a storehouse.
+A bucket's start, in seconds since 1970, is a multiple of its width. A chart therefore keeps its shape when the user
+scrolls along the time axis. Buckets are in UTC and ignore clock changes, so a one-day bucket is not a local day of a
+storehouse.
 """
 
 import sys
@@ -18,15 +19,16 @@ WIDTHS_S = (
     *(HOUR_S * hours for hours in (1, 2, 4, 6, 12)),
     *(DAY_S * days for days in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)),
 )
-"""The only widths, so that zooming goes in steps."""
+"""All possible widths of buckets, in seconds. A chart zooms in these steps."""
 
 ROLLED_UP_S = (300, HOUR_S)
-"""The widths of the rollups that we keep, each a multiple of the one before. 20 sensors that report once a minute make
-2,100,000 rollups of five minutes in a year and 175,000 of an hour; a year's view reads the latter in 0.2 s."""
+"""The widths of the stored rollups, in seconds. Each width is a multiple of the previous one. In a year, 20 sensors
+that report once a minute produce 2,100,000 five-minute rollups and 175,000 one-hour rollups. A chart of a year reads
+the one-hour rollups in 0.2 s."""
 
 
 class Frame(NamedTuple):
-    """Whole buckets of one width, from `start_s` up to `end_s`, in seconds since 1970."""
+    """A series of complete buckets of the width `bucket_s`, from `start_s` to `end_s`, in seconds since 1970."""
 
     start_s: int
     end_s: int
@@ -34,7 +36,7 @@ class Frame(NamedTuple):
 
 
 def frame(start: datetime, end: datetime, most: int) -> Frame:
-    """Return the narrowest buckets such that at most `most` of them cover the span, and the buckets that it touches."""
+    """Return a frame that covers the span in at most `most` buckets. Its buckets are as narrow as possible."""
     span_s = (end - start).total_seconds()
     bucket_s = next((width for width in WIDTHS_S if span_s <= width * (most - 1)), WIDTHS_S[-1])
     start_s, end_s = int(start.timestamp() // bucket_s), int(-(-end.timestamp() // bucket_s))
@@ -42,18 +44,18 @@ def frame(start: datetime, end: datetime, most: int) -> Frame:
 
 
 def rolled_up(bucket_s: int) -> int | None:
-    """Return the width of the widest rollups that make up buckets of this width; None where no rollup is as narrow."""
+    """Return the width of the widest rollups that add up to buckets of width `bucket_s`, or None if there are none."""
     return max((width for width in ROLLED_UP_S if bucket_s % width == 0), default=None)
 
 
-# SQL for every kind of database; `db.dialects` has what differs.
+# The SQL expressions below work in every kind of database. `db.dialects` contains the expressions that differ.
 
 
 def bucket_start(second: sa.ColumnElement[int], bucket_s: int) -> sa.ColumnElement[int]:
-    """Return the second at which the bucket of this second starts."""
+    """Return the SQL expression for the start of the bucket that contains `second`."""
     return second - second % bucket_s
 
 
 def finite(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """Return the value of a column of ours, null for a fault: SQLite keeps infinite numbers."""
+    """Return the SQL expression for `value`, with null instead of an infinite value, which SQLite can store."""
     return sa.case((value.between(-sys.float_info.max, sys.float_info.max), value))

@@ -1,4 +1,4 @@
-"""Reads the alarms that Storewatch judges itself. They are in the `state` database."""
+"""Queries of the alarms that Storewatch judges. Their table is in the `state` database."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,16 +12,16 @@ from ask.journal import key
 from db import tables
 
 PREFIX = "sw-"
-"""Prefix of the ids of our alarms, so that none equals an id of the site's own alarms."""
+"""Prefix of the `alarm_id` of alarms that Storewatch judges. It distinguishes them from the site's own alarms."""
 
 
 def alarm_id(episode_id: int) -> str:
-    """Return the id by which browsers know an episode."""
+    """Return the `alarm_id` that clients use for an episode."""
     return f"{PREFIX}{episode_id}"
 
 
 def episode_id(alarm_id: Id) -> int | None:
-    """Return the episode of an alarm's id; None where the alarm is not ours."""
+    """Return the `episode_id` of an `alarm_id`, or None if Storewatch does not judge the alarm."""
     if not isinstance(alarm_id, str):
         return None
     digits = alarm_id.removeprefix(PREFIX)
@@ -30,7 +30,7 @@ def episode_id(alarm_id: Id) -> int | None:
 
 
 def since(connection: sa.Connection, store_house_id: Id, time: datetime, most: int) -> list[Alarm]:
-    """Return at most `most` of the storehouse's alarms that were open, or raised, since then, newest first."""
+    """Return at most `most` of a storehouse's alarms, newest first. They were open at `time` or raised later."""
     episode = tables.episode.c
     begun = sa.func.coalesce(episode.raised, episode.since)
     statement = (
@@ -52,14 +52,14 @@ def open_alarms(connection: sa.Connection) -> list[Alarm]:
 
 
 def storehouse_of(connection: sa.Connection, episode_id: int) -> Id | None:
-    """Return the storehouse of an alarm; None where there is no such alarm."""
+    """Return the id of an alarm's storehouse, or None if the alarm does not exist."""
     episode = tables.episode.c
     store_house_key = connection.scalar(sa.select(episode.store_house_key).where(episode.episode_id == episode_id))
     return None if store_house_key is None else msgspec.json.decode(store_house_key)
 
 
 def alarm(row: Mapping[str, Any]) -> Alarm:
-    """Return a row of `tables.episode` as browsers get it."""
+    """Convert a row of `tables.episode` to an alarm, as answers contain it."""
     limits = msgspec.json.decode(row["limits"])
     limit = limits[row["level"]]
     return Alarm(
@@ -93,7 +93,7 @@ def alarm(row: Mapping[str, Any]) -> Alarm:
 
 
 def sensor_id(subject_key: str) -> Id | None:
-    """Return the sensor of an alarm's subject; None for an alarm about a whole storehouse."""
+    """Return the `sensor_id` in an alarm's `subject_key`, or None for an alarm of a whole storehouse."""
     subject: Sequence[Any] | Id = msgspec.json.decode(subject_key)
     return subject[0] if isinstance(subject, list) else None
 

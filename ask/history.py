@@ -1,4 +1,4 @@
-"""The history of a storehouse's sensors, for charts: the lowest, highest and mean value of each bucket of time."""
+"""Queries of the history of a storehouse's sensors, for charts: the minimum, maximum and mean of each bucket."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -25,17 +25,19 @@ LONGEST = timedelta(days=366)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 MOST_POINTS = 100_000
-"""Points of all sensors together: where there are many sensors, each has fewer and wider buckets."""
+"""Maximum number of points in an answer, for all sensors together. More sensors get fewer and wider buckets each."""
 MOST_ROWS = 3 * MOST_POINTS
-"""Buckets that cross a change of the clocks come in several rows, as do those with readings not rolled up yet."""
+"""Maximum number of rows of a history query. A bucket has several rows if the clocks change in it, or if some of its
+readings are not rolled up yet."""
 BEHIND = 100_000
-"""Readings not rolled up yet: if there are more, reading all readings is quicker than adding these to the rollups."""
+"""Maximum number of readings that are not rolled up yet. If there are more, a query of all readings is faster than a
+query of the rollups plus the remaining readings."""
 SPARK_HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The readings in a bucket, summarised."""
+    """The minimum, maximum, sum and count of a sensor's good readings in a bucket."""
 
     min: float
     max: float
@@ -44,18 +46,23 @@ class Bucket:
 
     @property
     def mean(self) -> float:
-        """The mean to six digits: further digits mean nothing."""
+        """The mean of the readings, to six significant digits, because further digits have no meaning."""
         return min(max(float(f"{self.sum / self.count:.6g}"), self.min), self.max)
 
 
 Buckets = dict[Key, dict[int, Bucket]]
-"""By sensor, and by the second at which the bucket starts; buckets without a good reading are left out."""
+"""For each sensor's key, its buckets by their start in seconds since 1970. Buckets without a good reading are left out.
+"""
 
 
 def history(
     connection: sa.Connection, subjects: Subjects, question: QueryEnvs, storehouse: Storehouse, now: datetime
 ) -> History:
-    """Return the storehouse's curves; raises `NotFound`, `BadRequest`, and `Unavailable` where it takes too long."""
+    """Return the curves of a storehouse's sensors.
+
+    Raise `NotFound` if the sensor does not exist, `BadRequest` if the time span is invalid, and `Unavailable` if the
+    query exceeds its time limit.
+    """
     check_span(question.start, question.end)
     shown = _shown(sensors(connection, subjects, storehouse.store_house_id), question.sensor_id)
     most = min(question.points, MOST_POINTS // max(len(shown), 1))
@@ -70,22 +77,26 @@ def history(
 
 
 def check_span(start: datetime, end: datetime) -> None:
-    """Raise `BadRequest` unless these are the start and end of a span of at most 366 days."""
+    """Raise `BadRequest` if `start` is out of range, or if `end` is not after `start` or is over 366 days after it."""
     check_time(start, "start")
     if end <= start:
-        raise BadRequest("must be later than start", "end")
+        raise BadRequest("must be later than start", "end", reason="end_before_start")
     if end - start > LONGEST:
-        raise BadRequest(f"must be at most {LONGEST.days} days after start", "end")
+        raise BadRequest(
+            f"must be at most {LONGEST.days} days after start", "end", reason="span_too_long", most_days=LONGEST.days
+        )
 
 
 def check_time(time: datetime, field: str) -> None:
-    """Raise `BadRequest` for a time that some database, or some time zone, cannot represent."""
+    """Raise `BadRequest` for a time that some databases or time zones cannot represent."""
     if not EARLIEST <= time < LATEST:
-        raise BadRequest(f"must be from {EARLIEST:%Y} on, and before {LATEST:%Y}", field)
+        raise BadRequest(
+            f"must be in {EARLIEST:%Y} or later, and before {LATEST:%Y}", field, reason="time_out_of_range"
+        )
 
 
 def points(of_sensor: dict[int, Bucket]) -> list[Point]:
-    """Return buckets as a browser gets them, in order of time."""
+    """Convert buckets to the points of an answer, in chronological order."""
     return [
         (datetime.fromtimestamp(second, UTC), bucket.min, bucket.max, bucket.mean, bucket.count)
         for second, bucket in sorted(of_sensor.items())
@@ -95,7 +106,10 @@ def points(of_sensor: dict[int, Bucket]) -> list[Point]:
 def sparks(
     connection: sa.Connection, subjects: Subjects, wanted: Sequence[Sensor], now: datetime
 ) -> dict[Key, list[float | None]]:
-    """Return each sensor's hourly means of the last 24 hours, including the current hour."""
+    """Return each sensor's hourly means of the last 24 hours, including the current hour.
+
+    The mean of an hour without readings is None.
+    """
     end_s = int(now.timestamp()) // HOUR_S * HOUR_S + HOUR_S
     span = Frame(end_s - SPARK_HOURS * HOUR_S, end_s, HOUR_S)
     by_sensor = buckets(connection, subjects, wanted, span, now)
@@ -112,16 +126,16 @@ def _shown(in_storehouse: list[Sensor], sensor_id: Id | None) -> list[Sensor]:
     # A string of digits also matches an integer id.
     shown = [each for each in in_storehouse if each.sensor_id == sensor_id or str(each.sensor_id) == sensor_id]
     if not shown:
-        raise NotFound(f"there is no sensor {sensor_id!r} in this storehouse", "sensor_id")
+        raise NotFound(f"there is no sensor {sensor_id!r} in this storehouse", "sensor_id", reason="unknown_sensor")
     return shown
 
 
 def buckets(
     connection: sa.Connection, subjects: Subjects, wanted: Iterable[Sensor], span: Frame, now: datetime
 ) -> Buckets:
-    """Return the buckets of these sensors; readings ahead of `now` are left out.
+    """Return the buckets of these sensors. Leave out readings with a time more than 60 s after `now`.
 
-    Raises `Unavailable` if the database needs too long.
+    Raise `Unavailable` if the query exceeds its time limit.
     """
     sensor_ids = {sensor.sensor_id for sensor in wanted}
     if not sensor_ids:
@@ -136,17 +150,19 @@ def buckets(
         if not dialect_of(connection).is_time_limit(error):
             raise
         raise Unavailable(
-            "the database needs too long for so much history: ask for a shorter span; "
-            "an index of the readings by sensor and time would help"
+            "the history query exceeded its time limit; choose a shorter span, "
+            "or add an index of the readings by sensor and time",
+            reason="query_too_slow",
         ) from None
 
 
 def _parts(
     connection: sa.Connection, subjects: Subjects, sensor_ids: Collection[Id], span: Frame, now: datetime
 ) -> list[sa.Select[Any]]:
-    """Return SELECTs that together cover every reading once.
+    """Return SELECT statements that together include every reading once.
 
-    Their rows: sensor, metric, second, and the four values of a bucket; of a wide table the four of each metric.
+    The columns of a row are the sensor, the metric, the start of the bucket, and the minimum, maximum, sum and count.
+    For a wide table, a row has the last four columns for each metric.
     """
     reading = subjects.reading
     width_s = rolled_up(span.bucket_s) if subjects.ours else None
@@ -155,7 +171,7 @@ def _parts(
     time, values = reading.column("time"), _values(connection, subjects)
     parts = []
     for local in _local_spans(reading, span, now):
-        # Naive times compare with those in the table; where the table has no zone, `start` is in UTC.
+        # `local.start` is naive, like the times in the table. If the table has no time zone, it is aware and in UTC.
         here = [reading.among("sensor_id", sensor_ids), time >= local.start, time < local.end]
         parts.append(_of_readings(connection, reading, values, span, local.offset).where(*here))
     return parts
@@ -189,7 +205,7 @@ def _grouped(dialect: Dialect, column: sa.ColumnElement[Any], is_text: bool) -> 
 
 
 def _values(connection: sa.Connection, subjects: Subjects) -> list[Any]:
-    """Return the columns of values as SQL that is a number, or null where `ask.rows.number` finds a fault."""
+    """Return a numeric SQL expression for each value column. It is null for the faults of `ask.rows.number`."""
     reading = subjects.reading
     columns: list[Any] = [reading.relation.c[label] for label in reading.wide.values()]
     columns = columns or [reading.column("value")]
@@ -199,7 +215,7 @@ def _values(connection: sa.Connection, subjects: Subjects) -> list[Any]:
 
 
 def _behind(connection: sa.Connection) -> int:
-    """Return approximately how many readings are not rolled up yet."""
+    """Return the approximate number of readings that are not rolled up yet."""
     highest = sa.select(sa.func.max(tables.reading.c.reading_id)).scalar_subquery()
     reached, last = connection.execute(sa.select(_position(), highest)).one()
     return int(last or 0) - int(reached)
@@ -212,7 +228,7 @@ def _position() -> sa.ColumnElement[int]:
 def _of_rollups(sensor_ids: Collection[Id], span: Frame, width_s: int) -> sa.Select[Any]:
     rollup = tables.rollup.c
     second = bucket_start(rollup.start, span.bucket_s).label("second")
-    count = sa.cast(sa.func.sum(rollup.count), sa.BigInteger)  # the sum of whole numbers is a DECIMAL
+    count = sa.cast(sa.func.sum(rollup.count), sa.BigInteger)  # in MySQL, SUM of integers is a DECIMAL
     values = sa.func.min(rollup.min), sa.func.max(rollup.max), sa.func.sum(rollup.sum), count
     return (
         sa.select(rollup.sensor_id, sa.null().label("metric"), second, *values)
@@ -227,8 +243,8 @@ def _not_rolled_up(
 ) -> sa.Select[Any]:
     columns = reading.relation.c
     start, end = (datetime.fromtimestamp(second, UTC) for second in (span.start_s, span.end_s))
-    # The position is read in the same statement: between two statements it might move. `+ 0` keeps the database from
-    # using the index of sensors, which would read all readings of a sensor instead of these few.
+    # The same statement reads the position, because another process may move it between two statements. `+ 0` stops the
+    # database from using the index on `sensor_id`. With that index, it would read all readings of a sensor.
     few = (
         columns.reading_id > _position(),
         (columns.sensor_id + 0).in_(sensor_ids),

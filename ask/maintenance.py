@@ -1,4 +1,4 @@
-"""Reads the maintenance windows, in which alarms are muted. They are in the `state` database."""
+"""Queries of maintenance: time spans in which alarms are muted. Its table is in the `state` database."""
 
 from datetime import datetime
 from typing import Any
@@ -13,12 +13,12 @@ from errors import NotFound
 
 
 def version(connection: sa.Connection) -> int:
-    """Return a number that grows whenever maintenance is saved."""
+    """Return the version of all maintenance: a number that grows each time maintenance is saved."""
     return connection.scalar(sa.select(sa.func.max(tables.maintenance.c.maintenance_id))) or 0
 
 
 def after(connection: sa.Connection, time: datetime, store_house_id: Id | None = None) -> list[Maintenance]:
-    """Return the maintenance that ends after this time, of one storehouse or of all, by its start."""
+    """Return the maintenance that ends after `time`, ordered by start. By default, return that of all storehouses."""
     columns = tables.maintenance.c
     statement = sa.select(tables.maintenance).where(columns.end > time)
     if store_house_id is not None:
@@ -27,12 +27,14 @@ def after(connection: sa.Connection, time: datetime, store_house_id: Id | None =
 
 
 def get(connection: sa.Connection, maintenance_id: int, store_house_id: Id) -> Maintenance:
-    """Return the maintenance of this id if it is of this storehouse; raises `NotFound`."""
+    """Return the maintenance with this id. Raise `NotFound` if the storehouse has no such maintenance."""
     columns = tables.maintenance.c
     conditions = columns.maintenance_id == maintenance_id, columns.store_house_key == key(store_house_id)
     row = connection.execute(sa.select(tables.maintenance).where(*conditions)).first()
     if row is None:
-        raise NotFound(f"there is no maintenance {maintenance_id} of that storehouse", "maintenance_id")
+        raise NotFound(
+            f"this storehouse has no maintenance {maintenance_id}", "maintenance_id", reason="unknown_maintenance"
+        )
     return _maintenance(row)
 
 

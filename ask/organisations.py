@@ -1,4 +1,4 @@
-"""The organisations, which own storehouses."""
+"""Queries of organisations."""
 
 import sqlalchemy as sa
 
@@ -11,7 +11,7 @@ MOST = 10_000
 
 
 def organisations(connection: sa.Connection, subjects: Subjects) -> list[Organisation]:
-    """Return all organisations, by id."""
+    """Return all organisations, ordered by id."""
     organisation = subjects.organisation
     rows = fetch_at_most(
         connection, organisation.select("org_id", "org_name").order_by(organisation.column("org_id")), MOST
@@ -20,7 +20,7 @@ def organisations(connection: sa.Connection, subjects: Subjects) -> list[Organis
 
 
 def organisation(connection: sa.Connection, subjects: Subjects, org_id: Id) -> Id:
-    """Return the id of an organisation as its column has it; raises `NotFound`."""
+    """Return an organisation's id in the type of its column. Raise `NotFound` if the organisation does not exist."""
     subject = subjects.organisation
     wanted = subject.select("org_id").where(subject.equals("org_id", org_id)).limit(1)
     known_org_id = connection.execute(wanted).scalar()
@@ -30,5 +30,5 @@ def organisation(connection: sa.Connection, subjects: Subjects, org_id: Id) -> I
 
 
 def no_organisation(org_id: Id) -> NotFound:
-    """Return the refusal for an organisation that does not exist, or that the caller may not see."""
-    return NotFound(f"there is no organisation {org_id!r}", "org_id")
+    """Return the error for an organisation that does not exist or that the caller may not see."""
+    return NotFound(f"there is no organisation {org_id!r}", "org_id", reason="unknown_organisation")

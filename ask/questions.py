@@ -1,6 +1,6 @@
-"""What a browser may ask: the payload of each event, with its limits.
+"""The payload of each event that a client may send, with its limits.
 
-Keys that are not known are ignored.
+The server ignores unknown keys.
 """
 
 from datetime import datetime
@@ -11,11 +11,11 @@ import msgspec
 from ask.answers import Id
 
 MINUTES = 527_040
-"""The most minutes back from now: 366 days."""
+"""Maximum of `data_minute` as a number of minutes before now: 366 days."""
 
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
-"""ISO 8601 with its offset."""
+"""A time in ISO 8601 with a UTC offset."""
 
 
 Person = Annotated[str, msgspec.Meta(max_length=100)]
@@ -23,19 +23,21 @@ Comment = Annotated[str, msgspec.Meta(max_length=2_000)]
 
 
 class Nothing(msgspec.Struct, frozen=True):
-    """No payload; whatever comes is ignored."""
+    """No payload. If a client sends one, the server ignores it."""
 
 
 class Storehouses(msgspec.Struct, frozen=True):
-    """The storehouses of an organisation."""
+    """Return the storehouses of an organisation."""
 
     org_id: Id
 
 
 class Register(msgspec.Struct, frozen=True):
-    """Watch a storehouse, instead of the one watched before.
+    """Watch a storehouse, and stop watching the previous one.
 
-    `cursor` is the last one seen, for a browser that comes back after a lost connection.
+    After a reconnect, a client sends its last `cursor` to receive the alarm transitions that it missed. The cursor must
+    come from the answer to `register` or from `alarms`: a pushed `envs` may arrive before the alarms that its cursor
+    already counts.
     """
 
     store_house_id: Id
@@ -43,7 +45,7 @@ class Register(msgspec.Struct, frozen=True):
 
 
 class AckAlarm(msgspec.Struct, frozen=True):
-    """Somebody, `by` name, has seen an alarm; that does not clear it."""
+    """Acknowledge an alarm. It stays open. `by` is the name of the person, which is required while access is open."""
 
     alarm_id: Id
     comment: Comment | None = None
@@ -51,7 +53,7 @@ class AckAlarm(msgspec.Struct, frozen=True):
 
 
 class CloseAlarm(msgspec.Struct, frozen=True):
-    """Clear an alarm by hand, for a `reason` such as a sensor that is faulty or was removed."""
+    """Close an alarm by hand. `reason` says why, for example because the sensor was removed."""
 
     alarm_id: Id
     reason: Comment
@@ -59,20 +61,26 @@ class CloseAlarm(msgspec.Struct, frozen=True):
 
 
 class QuerySensors(msgspec.Struct, frozen=True):
-    """The sensors of a storehouse, with their places and limits; the limits that were, too, back to `since`."""
+    """Return the sensors of a storehouse with their positions and limits.
+
+    With `since`, also return the earlier limits that were in force at or after that time.
+    """
 
     store_house_id: Id
     since: Time | None = None
 
 
 class QueryRules(msgspec.Struct, frozen=True):
-    """The rules of our alarms, or those that may hold in one storehouse."""
+    """Return all alarm rules, or only the rules that may apply to one storehouse."""
 
     store_house_id: Id | None = None
 
 
 class SaveRules(msgspec.Struct, frozen=True):
-    """Let these rules hold from now on, instead of all that there are; only if those are still of that `revision`."""
+    """Replace all alarm rules that the user may edit.
+
+    If `revision` is given and somebody has saved rules since that revision, the server refuses the event.
+    """
 
     rules: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=2_000)]
     revision: int | None = None
@@ -80,7 +88,11 @@ class SaveRules(msgspec.Struct, frozen=True):
 
 
 class PreviewAlarms(msgspec.Struct, frozen=True):
-    """Which alarms these rules would have raised in a storehouse from `start` to `end`, had they been all there are."""
+    """Return the alarms that would have been raised in a storehouse from `start` to `end`.
+
+    The answer contains the alarms that would have been raised if `rules` had replaced all rules in force, and the
+    alarms that the rules in force would have raised.
+    """
 
     store_house_id: Id
     rules: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=2_000)]
@@ -89,9 +101,9 @@ class PreviewAlarms(msgspec.Struct, frozen=True):
 
 
 class SaveMaintenance(msgspec.Struct, frozen=True):
-    """From `start` to `end` nobody is to be disturbed by a storehouse, or by one of its sensors.
+    """Mute the alarms of a storehouse, or of one of its sensors, from `start` to `end`.
 
-    With `maintenance_id` this holds instead of that one, which may so be ended early.
+    With `maintenance_id`, replace the maintenance that has this id, for example to end it early.
     """
 
     store_house_id: Id
@@ -104,9 +116,9 @@ class SaveMaintenance(msgspec.Struct, frozen=True):
 
 
 class QueryAlarms(msgspec.Struct, frozen=True):
-    """The alarms of a storehouse that were open, or raised, since `data_minute`.
+    """Return the alarms of a storehouse that were open at `data_minute` or have been raised since.
 
-    Minutes back from now, or "YYYY-MM-DD HH:MM" in the storehouse's zone.
+    `data_minute` is a number of minutes before now, or "YYYY-MM-DD HH:MM" in the storehouse's time zone.
     """
 
     store_house_id: Id
@@ -114,7 +126,7 @@ class QueryAlarms(msgspec.Struct, frozen=True):
 
 
 class QueryEnvs(msgspec.Struct, frozen=True):
-    """The history of a storehouse's sensors, or of one of them, in at most `points` buckets of time each."""
+    """Return the history of all sensors of a storehouse, or of one sensor, in at most `points` buckets per sensor."""
 
     store_house_id: Id
     start: Time

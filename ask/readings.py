@@ -1,4 +1,4 @@
-"""The readings: the newest of each sensor, new ones, and those of a span."""
+"""Queries of readings: the newest reading of each sensor, new rows, and the readings of a span."""
 
 import logging
 from bisect import bisect_right
@@ -16,14 +16,15 @@ from common.clock import AHEAD
 log = logging.getLogger(__name__)
 
 Key = tuple[Id, str | None]
-"""The source of a reading: a sensor, and the metric where a sensor has several."""
+"""Key of a sensor's readings: the `sensor_id`, and the metric if a sensor id can have several metrics, otherwise None.
+"""
 
 
 class Reading(NamedTuple):
-    """One measured value, None for a fault; `metric` is None where each sensor has only one.
+    """A reading of a sensor. `value` is None for a fault. `metric` is None if each sensor has only one metric.
 
-    Of two with the same time, the one with the higher `rank` is newer: the row's id where ids grow. Where they do not,
-    nothing in the table says which was written first, and all ranks are 0.
+    If two readings have the same time, the reading with the higher `rank` is newer. If ids grow, the rank is the row's
+    id. Otherwise the table does not show which row was written first, and all ranks are 0.
     """
 
     sensor_id: Id
@@ -34,15 +35,15 @@ class Reading(NamedTuple):
 
     @property
     def key(self) -> Key:
-        """The sensor, and the metric where a sensor has several."""
+        """The key of the reading's sensor."""
         return self.sensor_id, self.metric
 
 
 class Row(NamedTuple):
-    """A row of the table: its id (None: it has none), its time and contents, and its readings.
+    """A row of the reading table: its id (None if ids do not grow), time, content and readings.
 
-    `wall` is the time in the table, `time` the instant that it means at the time of the question: in the hour that the
-    end of daylight saving repeats, the same row may mean another instant later.
+    `wall` is the stored time, and `time` is the instant to which the query converted it. In the hour that is repeated
+    at the end of daylight saving time, a later query may convert the same `wall` to another instant.
     """
 
     reading_id: int | None
@@ -59,9 +60,10 @@ Rows = Sequence[Row]
 def after(
     connection: sa.Connection, subjects: Subjects, from_id: int, holes: Spans, most: int, now: datetime
 ) -> list[Row]:
-    """Return the rows with ids from `from_id` on, and those in `holes` (spans of ids, ends included), by id.
+    """Return at most `most` rows with ids of at least `from_id`, and at most `most` rows with ids in `holes`.
 
-    At most `most` of each. One statement, of two parts: an OR would have SQLite read the whole table.
+    `holes` are spans of ids, with both ends included. The rows are ordered by id. The statement is a UNION, because
+    SQLite would scan the whole table for an OR.
     """
     reading = subjects.reading
     reading_id = reading.column("reading_id")
@@ -84,13 +86,13 @@ def _in_spans(reading_id: sa.ColumnElement[Any], spans: Spans) -> sa.ColumnEleme
 
 
 def highest(connection: sa.Connection, subjects: Subjects) -> int:
-    """Return the highest `reading_id`, -1 where there is no reading."""
+    """Return the highest `reading_id`, or -1 if there are no readings."""
     reading_id = connection.scalar(sa.select(sa.func.max(subjects.reading.column("reading_id"))))
     return -1 if reading_id is None else int(reading_id)
 
 
 def ids_between(connection: sa.Connection, subjects: Subjects, low: int, high: int) -> list[int]:
-    """Return the ids from `low` to `high`, both included, that have a row."""
+    """Return the existing reading ids from `low` to `high`, both included."""
     reading_id = subjects.reading.column("reading_id")
     return [int(each) for each in connection.scalars(sa.select(reading_id).where(reading_id.between(low, high)))]
 
@@ -102,9 +104,9 @@ def between(
     most: int,
     now: datetime,
 ) -> list[Row]:
-    """Return at most `most` rows with times in `spans` (ends included), by time: for tables whose ids do not grow.
+    """Return at most `most` rows whose stored times are in `spans`, ordered by time. The ends of a span are included.
 
-    The times are as in the table. A row in several spans comes once.
+    This function is for tables without growing ids. A row in several spans is returned once.
     """
     reading = subjects.reading
     time = reading.column("time")
@@ -116,7 +118,10 @@ def between(
 def of_sensor(
     connection: sa.Connection, subjects: Subjects, key: Key, spans: Sequence[tuple[datetime, datetime]], now: datetime
 ) -> list[Reading]:
-    """Return a sensor's readings in `spans` (in order, ends excluded); those ahead of `now` are left out."""
+    """Return a sensor's readings in `spans`. Leave out readings with a time more than 60 s after `now`.
+
+    `spans` must be in chronological order. The end of a span is not included.
+    """
     reading = subjects.reading
     time = reading.column("time")
     walls = [reading.wall_span(*span) for span in spans]
@@ -126,7 +131,7 @@ def of_sensor(
     in_spans = []
     for row in _rows(reading, connection.execute(statement).all(), now):
         for each in row.readings:
-            # Around a change of the clocks, a span of local times includes more.
+            # Near a clock change, the span of local times in the query also includes instants outside `spans`.
             index = bisect_right(starts, each.time) - 1
             if each.key == key and index >= 0 and each.time < spans[index][1] and each.time <= now + AHEAD:
                 in_spans.append(each)
@@ -134,7 +139,10 @@ def of_sensor(
 
 
 def newest(connection: sa.Connection, subjects: Subjects, since: datetime | None, now: datetime) -> list[Reading]:
-    """Return the newest reading of each sensor; readings before `since` and ahead of `now` are left out."""
+    """Return the newest reading of each sensor. Leave out readings with a time more than 60 s after `now`.
+
+    In a site's own tables, also leave out readings before `since`.
+    """
     if subjects.ours:
         return _newest_of_ours(connection, subjects, now)
     reading = subjects.reading
@@ -143,7 +151,7 @@ def newest(connection: sa.Connection, subjects: Subjects, since: datetime | None
 
 
 def _newest_of_ours(connection: sa.Connection, subjects: Subjects, now: datetime) -> list[Reading]:
-    # One index look-up for each sensor, however long the history is; GROUP BY would read all of it.
+    # This needs one index look-up for each sensor, however long the history is. GROUP BY would read all readings.
     sensor, reading = subjects.sensor.relation.c, subjects.reading.relation.c
     last = (
         sa.select(reading.reading_id)
@@ -162,7 +170,7 @@ def _newest_of_ours(connection: sa.Connection, subjects: Subjects, now: datetime
 def _newest_of_site(
     connection: sa.Connection, reading: Subject, value: Any, since: datetime | None, now: datetime
 ) -> Iterable[Reading]:
-    # A site's indexes are not known; GROUP BY needs none.
+    # The indexes of a site's tables are unknown, and GROUP BY needs no index.
     keys = [reading.column(name) for name in ("sensor_id", "metric") if reading.has(name)]
     time = reading.column("time")
     wanted = [time <= now + AHEAD]
@@ -182,7 +190,10 @@ def _newest_of_site(
 
 
 def _select(reading: Subject, value: Any = None) -> sa.Select[Any]:
-    """Return a SELECT for `_rows`: a row's id, sensor, metric, time and values; with `value`, of that column only."""
+    """Return a SELECT statement whose rows `_rows` parses: id, sensor, metric, time and values.
+
+    If `value` is given, all other value columns are null.
+    """
     values: list[Any] = [reading.relation.c[label] for label in reading.wide.values()] or [reading.column("value")]
     if value is not None:
         values = [each if each is value else sa.null().label(each.name) for each in values]
@@ -198,8 +209,8 @@ def _rows(reading: Subject, rows: Iterable[Any], now: datetime) -> Iterable[Row]
         reading_id = None if row_id is None else int(row_id)
         time = reading.instant(raw, now)
         if time is None or sensor_id is None:
-            # `--check` counts such rows; here the same row may come once a second.
-            log.debug("left out: reading %s of sensor %s at %s has no sensor or no time", reading_id, sensor_id, raw)
+            # Debug level, because the same row may be read each second; `--check` counts such rows.
+            log.debug("ignored reading %s of sensor %s at %s: no sensor or no time", reading_id, sensor_id, raw)
             readings: tuple[Reading, ...] = ()
         else:
             readings = parse(identity(sensor_id), metric, metrics, time, values, reading_id or 0)
@@ -215,7 +226,7 @@ def _parse_long(
 def _parse_wide(
     sensor_id: Id, metric: Any, metrics: list[str], time: datetime, values: list[Any], rank: int
 ) -> tuple[Reading, ...]:
-    # In a wide row an empty column says that this metric was not measured then.
+    # In a wide row, a null column means that the metric was not measured at that time.
     return tuple(
         Reading(sensor_id, each, time, number(value), rank)
         for each, value in zip(metrics, values, strict=True)

@@ -1,4 +1,4 @@
-"""Past readings for the preview of rules: the extremes of hours, or every reading of spans."""
+"""Fetches past readings for the preview of rules: the extremes of each hour, or every reading of a span."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -15,18 +15,18 @@ from db.dialects import dialect_of
 from errors import BadRequest, Unavailable
 
 MOST = 12_000_000
-"""Readings in all: a year of 20 sensors, one each minute, has 10.5 million."""
+"""Maximum number of readings in a preview. 20 sensors that report each minute produce 10.5 million in a year."""
 SPANS = 500
-"""Spans in one statement."""
+"""Maximum number of time spans in one statement."""
 
 Measured = tuple[float, float | None, int]
-"""The time in seconds since 1970, the value (None: a fault), and the rank of the reading."""
+"""A reading: its time in seconds since 1970, its value (None for a fault), and its rank."""
 Span = tuple[float, float]
-"""Start and end, in seconds since 1970; the end is excluded."""
+"""A time span: its start and end, in seconds since 1970. The end is not included."""
 
 
 class Hour(NamedTuple):
-    """An hour with a good reading in every slot: the lowest and highest value, and the time of the last reading."""
+    """The lowest and highest value of a sensor in an hour, and the time of the last reading in the hour."""
 
     low: float
     high: float
@@ -34,19 +34,20 @@ class Hour(NamedTuple):
 
 
 class ReplayReadings:
-    """The readings of a database as they are at `now`."""
+    """Fetches past readings from the sensor database. Readings with a time more than 60 s after `now` are left out."""
 
     def __init__(self, connection: sa.Connection, subjects: Subjects, now: datetime) -> None:
         self._connection = connection
         self._subjects = subjects
         self._now = now
         self.count = 0
-        """Readings fetched so far."""
+        """Number of readings used so far. It may not exceed `MOST`."""
 
     def hours(self, sensors: Sequence[Sensor], slot_s: int, start: int, end: float) -> dict[Key, dict[int, Hour]]:
-        """Return, by their start, the hours from `start` to `end` that have a good reading in every slot of `slot_s`.
+        """Return the hours from `start` to `end` that have a good reading in every `slot_s` seconds.
 
-        A site's own tables give none: in SQL, their values may not be numbers.
+        The result maps the key of each sensor to its hours, by their start in seconds since 1970. It has no hours for a
+        site's own tables, because their values may not be SQL numbers.
         """
         if not self._subjects.ours:
             return {}
@@ -71,7 +72,7 @@ class ReplayReadings:
         return hours
 
     def readings(self, sensor: Sensor, spans: Sequence[Span]) -> Iterator[Measured]:
-        """Return all readings of a sensor in these spans, which follow each other, in the order of their times."""
+        """Return all readings of a sensor in `spans`, in chronological order. `spans` must be in this order too."""
         fetch = self._packed if self._subjects.ours and dialect_of(self._connection).packs_readings else self._plain
         for first in range(0, len(spans), SPANS):
             yield from fetch(
@@ -86,7 +87,7 @@ class ReplayReadings:
         return sorted(measured, key=lambda each: each[::2])
 
     def _packed(self, key: Key, spans: Sequence[tuple[datetime, datetime]]) -> Iterator[Measured]:
-        """Have the database put the readings of an hour into one row."""
+        """Fetch the readings of each hour as one packed row."""
         reading = self._subjects.reading.relation.c
         dialect = dialect_of(self._connection)
         packed_readings = dialect.packed_readings(self._connection, reading.time, reading.value, reading.reading_id)
@@ -100,7 +101,10 @@ class ReplayReadings:
         for _, count, packed in sorted(self._connection.execute(statement)):
             readings = packed.split(",")
             if len(readings) != count:
-                raise Unavailable("there are more readings in an hour than the database puts together")
+                raise Unavailable(
+                    "the database cut off the packed readings of an hour; choose a span without that hour",
+                    reason="too_many_readings_per_hour",
+                )
             for rank, each in enumerate(readings):
                 microsecond, value = each.split(" ")
                 yield int(microsecond) / 1e6, float(value) if value else None, rank
@@ -108,7 +112,12 @@ class ReplayReadings:
     def _add_count(self, count: int) -> None:
         self.count += count
         if self.count > MOST:
-            raise BadRequest(f"that is more than {MOST:,} readings; try a shorter span", "end")
+            raise BadRequest(
+                f"the preview needs more than {MOST:,} readings; choose a shorter span",
+                "end",
+                reason="too_many_readings",
+                most=MOST,
+            )
 
 
 def _instant(second: float) -> datetime:

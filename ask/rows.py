@@ -1,4 +1,4 @@
-"""Converts values of a database to those of our answers, and fetches rows up to a limit."""
+"""Converts database values to the values of answers, and fetches rows up to a limit."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from errors import Unavailable
 
 
 def number(value: Any) -> float | None:
-    """Return a reading's value; None for a fault: nothing, not a number, infinite."""
+    """Return a reading's value as a number, or None for a fault (null, infinite or not a number)."""
     if isinstance(value, bytes):  # MySQL's BIT
         value = int.from_bytes(value, "big")
     if not isinstance(value, (int, float, Decimal, str)):
@@ -24,20 +24,22 @@ def number(value: Any) -> float | None:
 
 
 def text(value: Any) -> str | None:
-    """Return a name or a word; None for nothing."""
+    """Return a database value as a string, or None for null."""
     return None if value is None else str(value)
 
 
 def flag(value: Any) -> bool:
-    """Return a yes or no, which a database may hold as a number or as a BIT."""
+    """Convert a database value to a boolean. Databases may store booleans as numbers or as BIT."""
     return bool(number(value))
 
 
 def fetch_at_most(
     connection: sa.Connection, statement: sa.Select[Any] | sa.CompoundSelect[Any], most: int
 ) -> Sequence[Any]:
-    """Return all rows of `statement`; raises `Unavailable` if there are more than `most`."""
+    """Return all rows of `statement`. Raise `Unavailable` if there are more than `most` rows."""
     rows = connection.execute(statement.limit(most + 1)).all()
     if len(rows) > most:
-        raise Unavailable(f"there are more than {most} of them")
+        raise Unavailable(
+            f"the query returned more than {most} rows, which is the limit", reason="too_many_rows", most=most
+        )
     return rows

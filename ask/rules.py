@@ -1,4 +1,4 @@
-"""Reads the alarm rules that people saved, and who changed them when. They are in the `state` database."""
+"""Queries of the saved alarm rules and of their changes. The tables are in the `state` database."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from db import tables
 
 
 class PastRules(NamedTuple):
-    """Rules that were in force from `start` until `end` at the latest."""
+    """The rules that were in force from `start` to `end`."""
 
     start: datetime
     end: datetime
@@ -19,12 +19,12 @@ class PastRules(NamedTuple):
 
 
 def version(connection: sa.Connection) -> int:
-    """Return a number that grows whenever the rules are saved; 0 where they never were."""
+    """Return the version of the rules: a number that grows each time rules are saved, or 0 if they were never saved."""
     return connection.scalar(sa.select(sa.func.max(tables.rule_change.c.change_id))) or 0
 
 
 def saved(connection: sa.Connection) -> list[Data] | None:
-    """Return the saved rules; None where nobody has saved any, and those of the settings are in force."""
+    """Return the saved rules. If rules were never saved, return None: the rules of the settings are then in force."""
     if not version(connection):
         return None
     rule = tables.rule.c
@@ -32,7 +32,7 @@ def saved(connection: sa.Connection) -> list[Data] | None:
 
 
 def changes(connection: sa.Connection, most: int) -> list[RuleChange]:
-    """Return the last changes, newest first."""
+    """Return the last changes of the rules, at most `most`, newest first."""
     change = tables.rule_change.c
     statement = sa.select(change.written, change.by, change.before, change.after)
     rows = connection.execute(statement.order_by(change.change_id.desc()).limit(most))
@@ -43,9 +43,9 @@ def changes(connection: sa.Connection, most: int) -> list[RuleChange]:
 
 
 def past_rules(connection: sa.Connection, since: datetime, most: int) -> list[PastRules]:
-    """Return the rules that were in force from `since` until the last change, in order of time.
+    """Return the rules that were in force from `since` until the last change, in chronological order.
 
-    If there were more than `most` changes, only the rules between the newest of them.
+    If there were more than `most` changes, return only the last `most` rule sets.
     """
     change = tables.rule_change.c
     statement = sa.select(change.written, change.before).where(change.written > since)

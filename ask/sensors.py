@@ -1,4 +1,4 @@
-"""The sensors: their names, metrics, units, intervals and positions."""
+"""Queries of sensors: their names, metrics, units, intervals and positions."""
 
 from collections.abc import Collection
 from typing import Any, NamedTuple
@@ -13,13 +13,14 @@ from common.metric_registry import unit_of
 
 MOST = 200_000
 LONGEST_S = 366 * 86_400
-"""A longer interval is ignored."""
+"""Longest valid interval between readings of a sensor, in seconds. Longer intervals are ignored."""
 
 
 class Sensor(NamedTuple):
-    """A sensor of one metric; a device that measures several metrics is several sensors.
+    """A sensor of one metric. A device that measures several metrics counts as several sensors.
 
-    `interval_s`: seconds between its readings, None where it reports changes only. `key`: that of its readings.
+    `interval_s` is the number of seconds between readings, or None if the sensor reports only changes. `key` is the key
+    of the sensor's readings.
     """
 
     sensor_id: Id
@@ -30,18 +31,18 @@ class Sensor(NamedTuple):
     interval_s: float | None
     key: Key
     position: tuple[float, float] | None = None
-    """On the floor plan, from the left and from the top, 0 to 1 each."""
+    """The sensor's position on the floor plan: x from the left and y from the top, each from 0 to 1."""
 
 
 def sensors(connection: sa.Connection, subjects: Subjects, store_house_id: Id | None = None) -> list[Sensor]:
-    """Return the sensors of one storehouse, or of all, by id."""
+    """Return the sensors of one storehouse, or by default of all storehouses, ordered by id."""
     sensor = subjects.sensor
     here = sa.true() if store_house_id is None else sensor.equals("store_house_id", store_house_id)
     return _select(connection, subjects, here)
 
 
 def sensors_of_ids(connection: sa.Connection, subjects: Subjects, sensor_ids: Collection[Id]) -> list[Sensor]:
-    """Return the sensors of these ids, by id."""
+    """Return the sensors with these ids, ordered by id."""
     return _select(connection, subjects, subjects.sensor.among("sensor_id", sensor_ids)) if sensor_ids else []
 
 
@@ -55,7 +56,7 @@ def _select(connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElem
 
 def _sensors(subjects: Subjects, row: Any) -> list[Sensor]:
     sensor_id, store_house_id, name, metric, unit, interval_s, x, y = row
-    # Readings that come several to a row make a sensor of each metric, unless the site's own list says which.
+    # Each metric of a wide reading table is a separate sensor, unless the site's sensor table names a metric.
     metrics = [metric] if metric is not None or not subjects.reading.wide else list(subjects.reading.wide)
     apart = bool(subjects.reading.wide) or subjects.reading.has("metric")
     return [

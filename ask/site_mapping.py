@@ -1,6 +1,7 @@
-"""The mapping of a site's own tables to our subjects, checked against the database.
+"""Maps a site's own tables to Storewatch's subjects, and checks the mapping against the database.
 
-A field that is not mapped is looked up under our name. What is wrong is reported with its key in the settings.
+A field without a mapping is read from the column with the field's name. Each error message contains the key of the
+setting to correct.
 """
 
 import re
@@ -21,9 +22,10 @@ from settings import Database, DatabaseMap, ReadingMap, Source, SubjectMap, dura
 
 TIMES = {"time", "raised", "cleared"}
 TIME_TEXT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d(\.\d+)?)?")
-"""The only texts that sort as times do; MySQL's 0000-00-00 comes out as such a text."""
+"""The only valid format of times in text columns, because texts in this format sort in chronological order. The driver
+also returns MySQL's 0000-00-00 in this format."""
 SAMPLE = 100
-"""Rows whose times are checked: some of them may be wrong without the column being so."""
+"""Number of rows whose times are checked. The check fails only if none of them has a valid time."""
 REFERENCES = (
     ("storehouse", "organisation", "org_id"),
     ("sensor", "storehouse", "store_house_id"),
@@ -31,12 +33,12 @@ REFERENCES = (
     ("alarm", "sensor", "sensor_id"),
     ("alarm", "storehouse", "store_house_id"),
 )
-"""Which subject refers to which other one, by which id."""
+"""References between subjects: a subject, the subject that it refers to, and the column with the id of the latter."""
 IDS = {"org_id", "store_house_id", "sensor_id", "reading_id", "alarm_id"}
 
 
 class MappingError(Exception):
-    """A mapping that does not fit the database; `key` is its place in the settings."""
+    """A mapping does not match the database. `key` is the mapping's key in the settings."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -45,7 +47,7 @@ class MappingError(Exception):
 
 
 def subjects_of(settings: Database, source: Source, connection: sa.Connection) -> Subjects:
-    """Return the subjects of the database; raises `UsageError` at the first mapping that does not fit it."""
+    """Return the subjects of the database. Raise `UsageError` if a mapping does not match the database."""
     if settings.map is None:
         return our_subjects(dialect_for(settings))
     try:
@@ -59,9 +61,9 @@ def subjects_of(settings: Database, source: Source, connection: sa.Connection) -
 
 
 def mapped_subject(name: str, maps: DatabaseMap, connection: sa.Connection) -> Subject | None:
-    """Return a site's subject, checked against the database; None for one that the site does not have and need not.
+    """Check a subject's mapping against the site's database, and return the subject.
 
-    Raises `MappingError`.
+    Return None for alarms if the settings do not map them. Raise `MappingError` if the mapping is wrong.
     """
     mapping: SubjectMap | None = getattr(maps, name)
     if mapping is None and name == "alarm":
@@ -71,27 +73,30 @@ def mapped_subject(name: str, maps: DatabaseMap, connection: sa.Connection) -> S
 
 
 def check_references(subjects: Mapping[str, Subject | None], settings: Database) -> None:
-    """Raise `MappingError` where subjects, each right in itself, do not fit together; missing ones are left out."""
-    if dialect_for(settings).declares_types:  # otherwise an empty table does not tell the type of its ids
+    """Raise `MappingError` if ids of two subjects have different types, or if only the readings have a metric.
+
+    Missing subjects are skipped.
+    """
+    if dialect_for(settings).declares_types:  # otherwise the type of the ids is unknown while a table is empty
         for name, other_name, key in REFERENCES:
             subject, other = subjects.get(name), subjects.get(other_name)
             if subject and other and subject.has(key) and subject.is_text(key) != other.is_text(key):
                 raise MappingError(
                     f"database.map.{name}",
-                    f"{key} is {'text' if subject.is_text(key) else 'a number'} here, and not so in {other_name}: they "
-                    "never meet; let one of them be an expression, with CAST(... AS CHAR) or CAST(... AS SIGNED)",
+                    f"{key} is {'text' if subject.is_text(key) else 'a number'} here but not in {other_name}, so the "
+                    "two never match; convert one with an expression, CAST(... AS CHAR) or CAST(... AS SIGNED)",
                 )
     sensor, reading = subjects.get("sensor"), subjects.get("reading")
     if sensor and reading and reading.has("metric") and not sensor.has("metric"):
         raise MappingError(
             "database.map.sensor",
-            "the readings tell their metric, so each sensor needs one: map it, or list each sensor with each of its "
-            "metrics by an sql",
+            "the readings have a metric, so each sensor needs one too; map it, or set `sql` to a query that returns a "
+            "row for each metric of each sensor",
         )
 
 
 class _SubjectMapper:
-    """Maps one subject, and checks the mapping part by part so that an error names the part."""
+    """Maps one subject. It checks each part of the mapping separately, so that an error names the wrong part."""
 
     def __init__(self, name: str, mapping: SubjectMap, connection: sa.Connection) -> None:
         self.name = name
@@ -108,7 +113,7 @@ class _SubjectMapper:
         columns = [*self._columns(origin, theirs), *self._wide_columns(theirs)]
         relation = sa.select(*columns).select_from(origin).subquery(self.name)
         if self.name == "alarm" and not {"store_house_id", "sensor_id"} & set(relation.c.keys()):
-            raise MappingError(self.key, "say in columns what store_house_id, or else sensor_id, is called")
+            raise MappingError(self.key, "map store_house_id or sensor_id in columns")
         type_codes = self._type_codes(relation)
         string_ids = self._string_ids(relation, type_codes)
         self._check_times(relation, type_codes)
@@ -130,9 +135,9 @@ class _SubjectMapper:
                     raise MappingError(f"{self.key}.{part}.{name}", f"{self.name} has no such field; it has {fields}")
 
     def _origin(self) -> tuple[sa.FromClause, dict[str, str]]:
-        """Return the table or sql of the mapping, and its columns by their names in lower case (MySQL ignores case)."""
+        """Return the mapping's table or query, and its column names by their lower-case form, as MySQL ignores case."""
         if self.mapping.sql:
-            # text() would read :name as a parameter. The last line may be a comment: a newline ends it.
+            # text() treats :name as a parameter, so colons are escaped. The newline ends a possible comment at the end.
             text = self.mapping.sql.strip().rstrip(";").replace(":", r"\:") + "\n"
             names = self._names(sa.text(text).columns().subquery("site"), "sql")
             whole: sa.FromClause = sa.text(text).columns(*(sa.column(name) for name in names)).subquery("site")
@@ -175,7 +180,7 @@ class _SubjectMapper:
         if mapped is not None:
             raise MappingError(f"{self.key}.columns.{name}", self._no_column(mapped, theirs))
         if needed:
-            raise MappingError(self.key, f"say in columns what {name} is called; {self._no_column(name, theirs)}")
+            raise MappingError(self.key, f"map {name} in columns: {self._no_column(name, theirs)}")
         return None
 
     def _no_column(self, wanted: str, theirs: dict[str, str]) -> str:
@@ -190,9 +195,9 @@ class _SubjectMapper:
             yield sa.column(site_column).label(_wide_label(metric))
 
     def _type_codes(self, relation: sa.FromClause) -> dict[str, Any]:
-        """Return the driver's codes of the columns' types; None for SQLite, where each value has a type."""
+        """Return the driver's type code of each column. In SQLite it is None, because each value has its own type."""
         result = self._try(sa.select(relation).limit(0), self.key)
-        assert result.cursor is not None  # noqa: S101 - a SELECT has one
+        assert result.cursor is not None  # noqa: S101 - a SELECT has a cursor
         return {name: column[1] for name, column in zip(relation.c.keys(), result.cursor.description, strict=True)}
 
     def _string_ids(self, relation: sa.FromClause, type_codes: dict[str, Any]) -> frozenset[str]:
@@ -209,15 +214,15 @@ class _SubjectMapper:
             key = f"{self.key}.{part}.{name}"
             if self.tz and self.dialect.is_instant(type_codes[name]):
                 raise MappingError(
-                    key, "a TIMESTAMP tells its time in UTC, so time_zone would shift it: leave time_zone out"
+                    key, "a TIMESTAMP column returns times in UTC, so time_zone would shift them; remove time_zone"
                 )
             raw = sa.type_coerce(relation.c[name], sa.types.NULLTYPE)
             values = list(self._try(sa.select(raw).where(raw.is_not(None)).limit(SAMPLE), key).scalars())
             if values and not any(_is_time(value) for value in values):
                 raise MappingError(
                     key,
-                    f"{str(values[0])!r} is no date and time as the database compares them; let an expression make it "
-                    f"one, such as `expressions: {{{name}: FROM_UNIXTIME(the_column)}}`",
+                    f"{str(values[0])!r} is not a date and time that the database can compare; convert it with an "
+                    f"expression such as `expressions: {{{name}: FROM_UNIXTIME(the_column)}}`",
                 )
 
 
@@ -226,5 +231,5 @@ def _is_time(value: Any) -> bool:
 
 
 def _wide_label(metric: str) -> str:
-    # A site may call a metric like one of our own fields: the prefix keeps them apart.
+    # Without the prefix, a site's metric could have the name of a field.
     return f"metric {metric}"

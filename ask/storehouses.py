@@ -1,4 +1,4 @@
-"""The storehouses: of one organisation, or of all."""
+"""Queries of storehouses."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ MOST = 10_000
 
 
 def storehouses(connection: sa.Connection, subjects: Subjects, org_id: Id) -> list[Storehouse]:
-    """Return the storehouses of an organisation, by id; none where there is no such organisation."""
+    """Return the storehouses of an organisation, ordered by id. If it does not exist, return an empty list."""
     return _select(connection, subjects, subjects.storehouse.equals("org_id", org_id))
 
 
 def storehouse(connection: sa.Connection, subjects: Subjects, store_house_id: Id) -> Storehouse:
-    """Return the storehouse of this id; raises `NotFound`."""
+    """Return the storehouse with this id. Raise `NotFound` if it does not exist."""
     rows = _select(connection, subjects, subjects.storehouse.equals("store_house_id", store_house_id))
     if not rows:
         raise no_storehouse(store_house_id)
@@ -27,18 +27,18 @@ def storehouse(connection: sa.Connection, subjects: Subjects, store_house_id: Id
 
 
 def no_storehouse(store_house_id: Id) -> NotFound:
-    """Return the refusal for a storehouse that does not exist, or that the caller may not see."""
-    return NotFound(f"there is no storehouse {store_house_id!r}", "store_house_id")
+    """Return the error for a storehouse that does not exist or that the caller may not see."""
+    return NotFound(f"there is no storehouse {store_house_id!r}", "store_house_id", reason="unknown_storehouse")
 
 
 def owners(connection: sa.Connection, subjects: Subjects) -> dict[Id, Id]:
-    """Return the organisation of each storehouse, both by their ids."""
+    """Return a dict from the id of each storehouse to the `org_id` of its organisation."""
     rows = fetch_at_most(connection, subjects.storehouse.select("store_house_id", "org_id"), MOST)
     return {identity(store_house_id): identity(org_id) for store_house_id, org_id in rows if store_house_id is not None}
 
 
 def all_storehouses(connection: sa.Connection, subjects: Subjects) -> list[Storehouse]:
-    """Return the storehouses of all organisations, by id."""
+    """Return the storehouses of all organisations, ordered by id."""
     return _select(connection, subjects, sa.true())
 
 
@@ -54,7 +54,7 @@ def _select(connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElem
 
 
 def _zone(name: Any, subjects: Subjects) -> str:
-    """Return the storehouse's time zone; where the site gives none that exists, the zone of its readings."""
+    """Return the time zone `name`. If it is missing or unknown, return the readings' time zone, or UTC by default."""
     try:
         return str(zone(name))
     except ValueError:

@@ -1,7 +1,7 @@
-"""Our subjects in any database: each becomes one relation whose columns bear our names.
+"""The five subjects (organisation, storehouse, sensor, reading, alarm) as SQL relations with standard column names.
 
-The tables are ours, or a site's own that the settings map to our names (`ask.site_mapping`); the questions are the same
-for both. A field that a site need not have may be missing.
+The relations are either Storewatch's own tables or queries of a site's tables. The settings map a site's tables to the
+standard names (`ask.site_mapping`). The same queries work on both. Optional fields may be missing.
 """
 
 import re
@@ -19,7 +19,7 @@ from common.time_zones import from_local, wall_span
 from db import tables
 from db.dialects import Dialect
 
-# Our fields by subject, and whether a site must have them.
+# The fields of each subject. True means that a site's tables must have the field.
 FIELDS: Mapping[str, Mapping[str, bool]] = {
     "organisation": {"org_id": True, "org_name": True},
     "storehouse": {"store_house_id": True, "org_id": True, "store_house_name": True, "time_zone": False},
@@ -56,54 +56,55 @@ BIGINT = range(-(2**63), 2**63)
 
 @dataclass(frozen=True)
 class Subject:
-    """One subject: a relation to select from, and how to read its values."""
+    """A subject: its table or query (`relation`), and how to convert the values of its columns."""
 
     name: str
     relation: sa.FromClause
     dialect: Dialect
     tz: ZoneInfo | None = None
-    """The zone of its naive times."""
+    """The time zone of the subject's stored times. None means UTC."""
     wide: Mapping[str, str] = field(default_factory=dict)
-    """The relation's column of each metric, where one row holds several readings."""
+    """The column of each metric, if one row of the reading table has several readings."""
     late_window: timedelta = timedelta(hours=1)
-    """How late a reading may be committed and still be found."""
+    """Maximum delay with which a reading may be committed. The poller misses readings that are committed later."""
     string_ids: frozenset[str] = frozenset()
-    """The ids that are strings; the others are integers."""
+    """Names of the subject's id columns that contain strings. The other id columns contain integers."""
 
     def has(self, name: str) -> bool:
-        """Whether the database has this field."""
+        """Return whether the database has the field `name`."""
         return name in self.relation.c
 
     def is_text(self, name: str) -> bool:
-        """Whether this id is a string."""
+        """Return whether the id column `name` contains strings."""
         return name in self.string_ids
 
     @property
     def grows(self) -> bool:
-        """Whether readings have ids that grow, so that new ones are those above the last."""
+        """Whether readings have growing ids, so that a new reading has a higher id than all earlier readings."""
         return self.has("reading_id") and "reading_id" not in self.string_ids
 
     def column(self, name: str) -> sa.ColumnElement[Any]:
-        """Return the field's column, null where the database has none."""
+        """Return the column of the field `name`, or NULL if the database does not have this field."""
         return self.relation.c[name] if self.has(name) else sa.null().label(name)
 
     def select(self, *names: str) -> sa.Select[Any]:
-        """Return a SELECT of these fields."""
+        """Return a SELECT statement for these fields."""
         return sa.select(*(self.column(name) for name in names)).select_from(self.relation)
 
     def equals(self, name: str, wanted: Id) -> sa.ColumnElement[bool]:
-        """Return the condition that the id `name` is the one a browser asks for."""
+        """Return the condition that the id column `name` equals `wanted`."""
         return self.among(name, [wanted])
 
     def among(self, name: str, wanted: Iterable[Id]) -> sa.ColumnElement[bool]:
-        """Return the condition that the id `name` is one of those wanted.
+        """Return the condition that the id column `name` is one of the ids `wanted`.
 
-        They are bound in the column's own type, since to MySQL 'abc' = 0 is true. To most of its collations
-        'A' = 'a' and 'x' = 'x ', too: such texts are compared as bytes besides: 'a' may not see the data of 'A'.
+        The ids are bound with the column's type, because 'abc' = 0 is true in MySQL. In most MySQL collations 'A' = 'a'
+        and 'x' = 'x ' are true too. String ids are therefore also compared as bytes: a user who may see 'a' must not
+        see the data of 'A'.
         """
         column = self.column(name)
         values = [value for value in (self._bindable(name, identity) for identity in wanted) if value is not None]
-        alike = column.in_(values)  # by which the database can use an index
+        alike = column.in_(values)  # this condition can use an index; the comparison of bytes cannot
         if name not in self.string_ids:
             return alike
         exact = self.dialect.text_bytes(column).in_([str(value).encode() for value in values])
@@ -119,22 +120,25 @@ class Subject:
         return wanted if wanted in BIGINT else None
 
     def instant(self, value: datetime | None, now: datetime) -> datetime | None:
-        """Return the instant that a time of this subject means at `now`."""
+        """Convert a stored time to an instant.
+
+        In the hour that is repeated at the end of daylight saving time, the result depends on `now` (see `from_local`).
+        """
         if value is None or value.tzinfo is not None or self.tz is None:
             return value
         try:
             return from_local(value, self.tz, now)
         except OverflowError:
-            return None  # 9999-12-31, which some write for "never", is in the year 10000 elsewhere
+            return None  # 9999-12-31, which some sites use for "never", may be in the year 10000 in UTC
 
     def wall_span(self, start: datetime, end: datetime) -> tuple[datetime, datetime]:
-        """Return the span of times, as they stand in the table, that may mean an instant between these two."""
+        """Convert `start` to `end` into a span of the table's local times that misses no instant."""
         return wall_span(start, end, self.tz)
 
 
 @dataclass(frozen=True)
 class Subjects:
-    """All five subjects, and whether their tables are ours."""
+    """All five subjects. `ours` is true if their tables are Storewatch's own tables."""
 
     organisation: Subject
     storehouse: Subject
@@ -145,13 +149,13 @@ class Subjects:
 
 
 def identity(value: Any) -> Id:
-    """Return an id from the database as a browser gets it."""
+    """Convert an id from the database to the id that answers contain."""
     if isinstance(value, Decimal) and value == value.to_integral_value():
         return int(value)
     return value if isinstance(value, int) else str(value)
 
 
 def our_subjects(dialect: Dialect) -> Subjects:
-    """Return the subjects of our own tables."""
+    """Return the subjects of Storewatch's own tables."""
     names = ("organisation", "storehouse", "sensor", "reading", "alarm")
     return Subjects(**{name: Subject(name, tables.metadata.tables[name], dialect) for name in names}, ours=True)

@@ -1,4 +1,4 @@
-"""How much of the sensor database a user may see."""
+"""Visibility: the organisations and storehouses that a user may see."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from ask.answers import Id, Storehouse
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """Whole organisations, and single storehouses besides, by their ids as text; None: no restriction.
+    """What a user may see: the ids of whole organisations and of individual storehouses, as strings.
 
-    Only `access.guard` asks what it includes.
+    If both are None, everything is visible. Only `access.guard` calls the `includes_*` methods.
     """
 
     organisations: frozenset[str] | None = None
@@ -17,15 +17,15 @@ class Visibility:
 
     @property
     def everything(self) -> bool:
-        """Whether nothing is hidden."""
+        """Whether the user may see everything."""
         return self.organisations is None and self.storehouses is None
 
     def includes_organisation(self, org_id: Id) -> bool:
-        """Whether the whole of an organisation is visible."""
+        """Return whether the user may see the whole organisation."""
         return self.everything or str(org_id) in (self.organisations or ())
 
     def includes_storehouse(self, storehouse: Storehouse) -> bool:
-        """Whether a storehouse is visible."""
+        """Return whether the user may see the storehouse."""
         visible_alone = str(storehouse.store_house_id) in (self.storehouses or ())
         return visible_alone or self.includes_organisation(storehouse.org_id)
 

@@ -1,1 +1,1 @@
-"""Measures this server and its peers in one run: `make bench`, or `python -m bench SUBJECT ...` for some of it."""
+"""Benchmarks of Storewatch and comparable servers. `make bench` runs all, `python -m bench SUBJECT ...` runs some."""

@@ -1,4 +1,4 @@
-"""The command: measures one subject after the other, writes each into the page, and prints a summary."""
+"""The command `python -m bench`: measures each subject, writes its section in docs/performance.md, prints a summary."""
 
 import argparse
 import sys
@@ -49,13 +49,13 @@ SUBJECTS: dict[str, Callable[[Workspace, Report], None]] = {
 
 
 def main() -> int:
-    """Run the command; return its exit status: 1 where a promise does not hold."""
-    parser = argparse.ArgumentParser(prog="bench", description="Measures this server and its peers in one run.")
-    parser.add_argument("subject", nargs="*", metavar="SUBJECT", help=f"one of {', '.join(SUBJECTS)}; none: all")
+    """Run the command. Return the exit status: 2 if a subject failed, 1 if a target was missed, else 0."""
+    parser = argparse.ArgumentParser(prog="bench", description="Measure Storewatch and comparable servers.")
+    parser.add_argument("subject", nargs="*", metavar="SUBJECT", help=f"one of {', '.join(SUBJECTS)}; default: all")
     wanted = parser.parse_args().subject or list(SUBJECTS)
     unknown = set(wanted) - set(SUBJECTS)
     if unknown:
-        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(SUBJECTS)}")
+        parser.error(f"unknown subject: {', '.join(sorted(unknown))}; choose from {', '.join(SUBJECTS)}")
     began = time.monotonic()
     rows: list[Row] = []
     failed = []
@@ -68,7 +68,7 @@ def main() -> int:
             try:
                 SUBJECTS[name](workspace, report)
             except Failed as error:
-                # What the page says of it stays; the others are measured all the same.
+                # The page keeps the old section of this subject. The other subjects are still measured.
                 print(f"bench: {name}: {error}", file=sys.stderr)
                 failed.append(name)
             else:
@@ -80,11 +80,11 @@ def main() -> int:
 
 
 def _summarise(rows: Sequence[Row], failed: Sequence[str], minutes: float) -> list[Row]:
-    """Print every promise; return those that do not hold."""
+    """Print a summary of all rows that have a target. Return the rows that missed their target."""
     promised = [row for row in rows if row.promised]
     broken = [row for row in promised if row.holds is False]
     measured = [row for row in promised if row.holds is not None]
-    print(f"\n{len(measured) - len(broken)} of {len(measured)} promises hold, after {minutes:.0f} minutes")
+    print(f"\n{len(measured) - len(broken)} of {len(measured)} targets met, after {minutes:.0f} minutes")
     if len(measured) < len(promised):
         print(f"{len(promised) - len(measured)} more could not be measured")
     for row in promised:

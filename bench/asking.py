@@ -1,4 +1,4 @@
-"""Asking: what a question with acknowledgement costs, the answer being known."""
+"""Asking: the server's CPU time for a request with acknowledgement. The answer to the request is a constant."""
 
 import time
 from statistics import median
@@ -9,7 +9,10 @@ from bench.peers import NODE, ROOM, SETTLE_S, STOREWATCH, Target, Workspace
 from bench.report import DID_NOT_KEEP_UP, Report, number
 from bench.turns import in_turns, ratio, started
 
-TITLE = "the server's CPU for one `orgs` with acknowledgement: the same answer everywhere, emitted and acknowledged"
+TITLE = (
+    "each figure is the server's CPU time for one `orgs`. "
+    "Every server sends the same answer, as an event and as the acknowledgement"
+)
 CLIENTS = 100
 AT_ONCE = 4
 REQUESTS = 5000
@@ -18,7 +21,7 @@ PROMISES = {ROOM: 0.4, NODE: 2.5}
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Have many clients ask."""
+    """Measure the CPU time for requests from many clients."""
     report.start("asking", TITLE)
     peers.allow_files(CLIENTS)
     several = (STOREWATCH, ROOM, NODE)
@@ -30,11 +33,11 @@ def run(workspace: Workspace, report: Report) -> None:
     for peer, limit in PROMISES.items():
         report.at_most(f"ratio to {peer.label}", ratio(costs[STOREWATCH.name], costs[peer.name]), limit)
     answers = {answer for turns in asked.values() for _, answer in turns}
-    report.at_most("different answers, all in order", len(answers), 1)
+    report.at_most("number of different answers among all servers", len(answers), 1)
 
 
 def _ask(target: Target) -> tuple[float, str]:
-    """Return the microseconds that a question costs, and what tells one answer from another."""
+    """Return the server's CPU time for a request in microseconds, and the hash of the answer."""
     before = target.server.cpu_ns()
     came = target.load.ask(f"ask {REQUESTS} {AT_ONCE}")
     time.sleep(SETTLE_S)

@@ -1,7 +1,8 @@
-"""What a number of server processes carry: computed from what each kind of work costs. Pure; docs/scaling.md says more.
+"""Computes the capacity of several server processes from the measured cost of each kind of work. No I/O.
 
-Each part (all server processes, nginx, MariaDB, Redis) uses CPU time in proportion to how often each kind of work is
-done. What one process costs is measured; the rest is this arithmetic.
+docs/scaling.md explains the model. It has four parts: the server processes, nginx, MariaDB and Redis. The CPU time of a
+part is the sum, over all kinds of work, of the cost of the work times its frequency. The costs are measured with one
+process.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,70 +10,71 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 PING_INTERVAL_S = 10
-"""As the product has it."""
+"""Storewatch's ping interval, in seconds."""
 
 
 class Kind(StrEnum):
-    """Kinds of work."""
+    """A kind of work."""
 
-    COMMIT = "reading that is committed"
-    TICK = "tick of a process"
-    """With what goes on beside it at the same pace: the journal, the alarm watch; and the heartbeat."""
-    READING = "reading that a process gets"
-    """Each process gets all of them."""
-    CONNECT = "browser that comes"
-    """By websocket, and registers for a storehouse."""
+    COMMIT = "committed reading"
+    TICK = "poll of a process"
+    """Poll, with the other periodic work of a process: the alarm journal, the alarm watch and the heartbeat."""
+    READING = "reading that a process polls"
+    """Reading that a process gets from a poll. Every process polls every reading."""
+    CONNECT = "connecting browser"
+    """Browser that connects by websocket and registers for a storehouse."""
     PING = "ping"
-    """With its answer, and whatever else is done now and then for a connection that waits."""
-    ASK = "question"
+    """Ping with its pong, and the other periodic work for an idle connection."""
+    ASK = "request (`orgs`)"
     PUSH = "push"
-    """One message to one browser."""
-    PICTURE = "envs that is made"
-    """Once a process, for all who watch the storehouse there."""
-    CROSSING = "event by Redis that a process gets"
-    """Each process gets all of them; no push is among them."""
+    """Push of one message to one browser."""
+    PICTURE = "`envs` that a process builds"
+    """`envs` message that a process builds once for all its clients that watch the storehouse."""
+    CROSSING = "Redis event that a process receives"
+    """Event from Redis. Every process receives every event. Pushes do not go through Redis."""
 
 
 Work = Mapping[Kind, float]
-"""How often; of all processes together, in some span of time."""
+"""How often all processes together do each kind of work in a period of time."""
 Costs = Mapping[Kind, float]
-"""Microseconds of CPU for each, of one part."""
+"""CPU time in microseconds that one part needs for each kind of work."""
 
 
 def cpu_us(costs: Costs, work: Work) -> float:
-    """Return the microseconds of CPU that the work costs."""
+    """Return the CPU time of the work, in microseconds."""
     return sum(costs.get(kind, 0.0) * times for kind, times in work.items())
 
 
 def learn(lessons: Iterable[tuple[Kind, Work, float]], known_costs: Costs | None = None) -> Costs:
-    """Return the costs behind what was measured, in microseconds of CPU, together with the `known_costs`.
+    """Compute the costs from measurements. Return them together with `known_costs`, in microseconds of CPU time.
 
-    Each lesson is about one kind, the only one in its work that is neither known nor of a lesson before it.
+    A lesson consists of a kind of work, all work that was done, and the CPU time that was used. It determines the cost
+    of this kind. The costs of all other kinds of work in it must be in `known_costs` or come from earlier lessons.
     """
     costs = dict(known_costs or {})
     for kind, work, measured_us in lessons:
-        # Work that was never done, such as pushes of which none arrived, teaches nothing.
+        # Work that was never done gets no cost, for example if no push arrived.
         costs[kind] = max(0.0, (measured_us - cpu_us(costs, work)) / work[kind]) if work[kind] else 0.0
     return costs
 
 
 @dataclass(frozen=True)
 class Load:
-    """What all processes together are to do."""
+    """The load on all processes together."""
 
     connections: float
     storehouses: float
-    """That are watched."""
+    """Number of watched storehouses."""
     changes: float
-    """How often a storehouse looks different in a second, so that it is pushed: at most once a tick."""
+    """Pushes per second to each client that watches a storehouse: at most one per poll."""
     readings: float
-    """Committed in a second."""
+    """Committed readings per second."""
     interval_s: float = 1.0
-    """Between two ticks."""
+    """Seconds between two polls of a process."""
 
 
 def work(load: Load, processes: int) -> Work:
-    """Return what there is to do in a second."""
+    """Return how often each kind of work is done per second."""
     return {
         Kind.COMMIT: load.readings,
         Kind.TICK: processes / load.interval_s,
@@ -84,25 +86,25 @@ def work(load: Load, processes: int) -> Work:
 
 
 def arrival_s(interval_s: float, burst_s: float) -> tuple[float, float]:
-    """Return p50 and p99 from a commit to its arrival, in seconds.
+    """Return the median and the 99th percentile of the time from a commit to its arrival, in seconds.
 
-    It waits for the next tick, and then its turn among the pushes of that tick, which take `burst_s`.
+    A reading waits for the next poll, then for its turn among the pushes of that poll, which take `burst_s`.
     """
     return interval_s / 2 + burst_s / 2, 0.99 * interval_s + burst_s
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What it is computed from."""
+    """The measured costs from which capacity is computed."""
 
     costs: Mapping[str, Costs]
-    """Of each part: `server`, `nginx`, `mariadb`, `redis`."""
+    """Costs by part: `server`, `nginx`, `mariadb`, `redis`."""
     process_mb: float
-    """Memory of a process that nobody watches."""
+    """Memory of a server process without connections, in MB."""
     connection_kb: float
-    """Memory of a process for each connection."""
+    """Memory of a server process for each connection, in kB."""
     nginx_connection_kb: float
-    """Memory of nginx for each browser."""
+    """Memory of nginx for each browser, in kB."""
     push_bytes: float
 
 
@@ -112,12 +114,12 @@ class Usage:
 
     sensors: int
     every_s: float
-    """Between two readings of a sensor."""
+    """Seconds between two readings of a sensor."""
     browsers: float
-    """That watch it."""
+    """Number of browsers that watch the storehouse."""
 
     def load(self, connections: float) -> Load:
-        """Return the load that so many connections come with."""
+        """Return the load for this number of connections."""
         storehouses = connections / self.browsers
         readings = self.sensors / self.every_s
         return Load(connections, storehouses, min(1.0, readings), storehouses * readings)
@@ -125,26 +127,26 @@ class Usage:
 
 @dataclass(frozen=True)
 class Deployment:
-    """The processes of a deployment, and what its machines have."""
+    """The processes of a deployment and the resources of its machines."""
 
     processes: int
     nginx_cores: int
     memory_gb: float
     network_gbit: float
-    """A second, of all machines together."""
+    """Network bandwidth of all machines together, in Gbit/s."""
     mariadb_cores: int
 
 
 BUSY = 0.5
-"""How much of a core, a network or a memory is used in good times: the rest is for bad ones."""
+"""Share of a core, a network or a memory that may be used in normal operation. The rest is a reserve."""
 BACK_S = 20.0
-"""In which everybody can come back after a restart of everything: as long as a client waits for its connection."""
+"""Seconds within which all clients must reconnect after a restart. A client has this connection time-out."""
 MOST = 1e9
-"""Connections, where a part is no limit at all."""
+"""Largest number of connections that is considered. It is the result for a part that limits nothing."""
 
 
 def shares(measured: Measured, load: Load, deployment: Deployment) -> dict[str, float]:
-    """Return how much each part is used of what it may give; above 1 it is too much."""
+    """Return, for each part, the used share of the capacity that it may use. A share above 1 is an overload."""
     server, nginx, mariadb = (measured.costs[part] for part in ("server", "nginx", "mariadb"))
     second = work(load, deployment.processes)
     memory_kb = deployment.processes * measured.process_mb * 1000
@@ -152,7 +154,7 @@ def shares(measured: Measured, load: Load, deployment: Deployment) -> dict[str, 
     back: Work = {Kind.CONNECT: load.connections}
     return {
         "the processes' CPU": cpu_us(server, second) / 1e6 / deployment.processes / BUSY,
-        "everybody comes back": cpu_us(server, back) / 1e6 / deployment.processes / BACK_S,
+        "reconnection": cpu_us(server, back) / 1e6 / deployment.processes / BACK_S,
         "nginx's CPU": cpu_us(nginx, second) / 1e6 / deployment.nginx_cores / BUSY,
         "MariaDB's CPU": cpu_us(mariadb, second) / 1e6 / deployment.mariadb_cores / BUSY,
         "network": second[Kind.PUSH] * measured.push_bytes * 8 / 1e9 / deployment.network_gbit / BUSY,
@@ -161,7 +163,7 @@ def shares(measured: Measured, load: Load, deployment: Deployment) -> dict[str, 
 
 
 def limits(measured: Measured, usage: Usage, deployment: Deployment) -> dict[str, float]:
-    """Return with how many connections each part is at its limit; the least of them is what can be carried."""
+    """Return the number of connections at which each part reaches its limit. The smallest is the capacity."""
     parts = shares(measured, usage.load(0), deployment)
     return {part: _limit(part, measured, usage, deployment) for part in parts}
 
@@ -178,9 +180,9 @@ def _limit(part: str, measured: Measured, usage: Usage, deployment: Deployment) 
 
 
 def crossings(measured: Measured, processes: int) -> dict[str, float | None]:
-    """Return with how many events a second from other programs a process, and Redis, is at its limit.
+    """Return how many events from other programs the CPU of the processes and the CPU of Redis permit per second.
 
-    None where the cost is too small to be measured.
+    A limit is None if the cost of an event was too small to be measured.
     """
     server, redis = (measured.costs[part][Kind.CROSSING] for part in ("server", "redis"))
     return {

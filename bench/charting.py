@@ -1,4 +1,4 @@
-"""Charting: how long the history of a year takes, from the question to its acknowledgement."""
+"""Charting: time from a `queryEnvs` for a year, a month or a day to its acknowledgement."""
 
 import asyncio
 import sqlite3
@@ -20,18 +20,21 @@ from tests.support.coldstore import READINGS as COLDSTORE_READINGS
 from tests.support.coldstore import with_year, year_in
 from tests.support.serving import StorewatchServer
 
-TITLE = "from `queryEnvs` to its acknowledgement at a client, the server as the command starts it"
+TITLE = (
+    "each time in ms is the time from `queryEnvs` to its acknowledgement at a client. "
+    "The server is started with `python main.py`"
+)
 SENSORS, MINUTES = 20, 365 * 1440
 START = datetime(2025, 1, 1, tzinfo=UTC)
 END = START + timedelta(minutes=MINUTES)
 PORTION = 500_000
-"""Rows in one statement."""
+"""Number of rows that one statement inserts."""
 POSITION = "SELECT reading_id FROM rollup_position"
 TIMES = 15
 YEAR_LIMIT_MS, COLDSTORE_LIMIT_MS = 500, 300
 PATIENCE_S = 900
 
-# Not sine alone: each minute has a value of its own.
+# Because of the random part, each minute has a different value.
 READINGS = """
     INSERT INTO reading (reading_id, sensor_id, time, value)
     SELECT seq, 1 + (seq - 1) % {sensors}, '{start}' + INTERVAL (seq - 1) DIV {sensors} MINUTE,
@@ -41,23 +44,23 @@ READINGS = """
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Ask for a year of many readings, and for that of a real cold store."""
+    """Measure queries for a year of generated readings and for a year of a real cold store."""
     report.start("charting", TITLE)
     with mariadb() as database:
         site = Site(database, "site")
         site.fill(1, SENSORS, 0)
         began = time.monotonic()
         _fill(site)
-        report.tell(f"making {SENSORS * MINUTES:,} readings", f"{time.monotonic() - began:.0f} s")
+        report.tell(f"preparation: create {SENSORS * MINUTES:,} readings", f"{time.monotonic() - began:.0f} s")
         site.execute("DELETE FROM rollup_position")
         server = StorewatchServer(_folder(workspace, "year"), {"database": site.settings}).start()
         try:
             took_s = _rolled_up(lambda: site.execute(POSITION), SENSORS * MINUTES)
-            report.tell("rolling them up, beside a server that serves", f"{took_s:.0f} s")
+            report.tell("preparation: compute their rollups while the server runs", f"{took_s:.0f} s")
             cases = {"a year": timedelta(days=365), "a month": timedelta(days=30), "a day": timedelta(days=1)}
             for case, span in cases.items():
                 times = asyncio.run(_ask(server.url, START, START + span))
-                what = f"{SENSORS} sensors, a reading each minute: {case}"
+                what = f"{SENSORS} sensors, a reading per minute: {case}"
                 if span == max(cases.values()):
                     report.below(what, median(times), YEAR_LIMIT_MS, "ms")
                 else:
@@ -75,17 +78,17 @@ def _fill(site: Site) -> None:
 
 
 def _rolled_up(position: Callable[[], list[tuple[int]]], readings: int) -> float:
-    """Wait until so many readings are; return how many seconds that took."""
+    """Wait until `readings` readings have been rolled up. Return how long it took, in seconds."""
     began = time.monotonic()
     while position() != [(readings,)]:
         if time.monotonic() - began > PATIENCE_S:
-            raise Failed(f"after {PATIENCE_S} s the readings are still not rolled up")
+            raise Failed(f"the readings were not rolled up within {PATIENCE_S} s")
         time.sleep(1)
     return time.monotonic() - began
 
 
 async def _ask(url: str, start: datetime, end: datetime) -> list[float]:
-    """Return how many milliseconds each question took."""
+    """Query the span from `start` to `end` several times. Return the duration of each query in milliseconds."""
     question = {"store_house_id": 1, "start": start.isoformat(), "end": end.isoformat()}
     times = []
     async with connected("python", url) as client:
@@ -100,14 +103,14 @@ async def _ask(url: str, start: datetime, end: datetime) -> list[float]:
 
 def _check(answer: dict[str, Any]) -> None:
     if not answer["ok"]:
-        raise Failed(f"refused: {answer['error']}")
+        raise Failed(f"the server refused queryEnvs: {answer['error']}")
     if not all(sensor["points"] for sensor in answer["data"]["sensors"]):
-        raise Failed("a sensor has no points")
+        raise Failed("the answer has a sensor without points")
 
 
 def _coldstore(workspace: Workspace, report: Report) -> None:
     if not COLDSTORE.is_dir():
-        report.tell(f"a year of a real cold store: {COLDSTORE} is absent", "")
+        report.tell(f"a year of a real cold store: skipped, {COLDSTORE} does not exist", "")
         return
     folder = _folder(workspace, "coldstore")
     server = with_year(COLDSTORE, folder).start()
@@ -118,7 +121,9 @@ def _coldstore(workspace: Workspace, report: Report) -> None:
         times = asyncio.run(_ask(server.url, start, start + timedelta(days=365)))
     finally:
         server.stop()
-    report.below("a year of a real cold store, 10 sensors each 15 minutes", median(times), COLDSTORE_LIMIT_MS, "ms")
+    report.below(
+        "a year of a real cold store: 10 sensors, a reading every 15 minutes", median(times), COLDSTORE_LIMIT_MS, "ms"
+    )
 
 
 def _folder(workspace: Workspace, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Child processes: told what to do in lines, and how much of the machine each of them used."""
+"""Child processes that receive commands as lines. Functions for the CPU time, memory and files of a process."""
 
 import ctypes
 import json
@@ -18,20 +18,20 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Failed(Exception):
-    """A child process ended, or did not answer."""
+    """A child process ended or did not answer, or a measurement failed."""
 
 
 class DidNotKeepUp(Failed):
-    """A measured server is too slow for what is asked of it on this machine."""
+    """A measured server is too slow for the load on this machine."""
 
 
 def process_tree(pid: int) -> list[int]:
-    """Return the ids of a process and of all its descendants, such as the workers of nginx."""
+    """Return the ids of a process and all its descendants, such as the workers of nginx."""
     parents: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
-            with suppress(OSError):  # it has ended meanwhile
-                # The name before it is in brackets, and may hold anything.
+            with suppress(OSError):  # the process has ended meanwhile
+                # The process name, which precedes the parent id, is in brackets and may contain any character.
                 parent = int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
                 parents.setdefault(parent, []).append(int(folder.name))
     tree = [pid]
@@ -41,7 +41,7 @@ def process_tree(pid: int) -> list[int]:
 
 
 def cpu_ns(pid: int) -> int:
-    """Return the CPU time that all threads of a process have used, in nanoseconds."""
+    """Return the CPU time of all threads of a process, in nanoseconds."""
     clock = ctypes.c_int()
     error = _libc.clock_getcpuclockid(pid, ctypes.byref(clock))
     if error:
@@ -50,30 +50,31 @@ def cpu_ns(pid: int) -> int:
 
 
 def tree_cpu_ns(pid: int) -> int:
-    """Return the CPU time that a process and all its descendants have used, in nanoseconds."""
+    """Return the CPU time of a process and all its descendants, in nanoseconds."""
     used = cpu_ns(pid)
     for descendant in process_tree(pid)[1:]:
-        with suppress(Failed):  # it has ended meanwhile
+        with suppress(Failed):  # the process has ended meanwhile
             used += cpu_ns(descendant)
     return used
 
 
 def memory_bytes(pid: int) -> int:
-    """Return the memory of its own that a process has in use, in bytes."""
+    """Return the resident private memory of a process (`RssAnon`), in bytes."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("RssAnon:"))
     return int(kilobytes) * 1024
 
 
 def files(pid: int) -> int:
-    """Return how many files and sockets a process has open."""
+    """Return the number of open files and sockets of a process."""
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 class Child:
-    """A process that answers each line on its stdin with one line of JSON; it ends with the block it is used in.
+    """A process that answers each line on its stdin with one line of JSON. At the end of a `with` block it is killed.
 
-    It runs on the `core` of that number, counted from the end if negative.
+    The process runs on one core. `core` is an index into the list of available cores. A negative index counts from the
+    end.
     """
 
     def __init__(self, command: Sequence[str], folder: Path, core: int) -> None:
@@ -90,18 +91,18 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Id of the process."""
         return self._process.pid
 
     def tell(self, line: str) -> None:
-        """Send a command, and leave its answer for `hear`."""
+        """Send a command. The next call of `hear` returns the answer to it."""
         try:
             self._in.write(f"{line}\n".encode())
         except BrokenPipeError:
             raise Failed(self._last_words()) from None
 
     def hear(self, patience_s: float = PATIENCE_S) -> dict[str, Any]:
-        """Return its next answer; raises `Failed`."""
+        """Return the next answer. Raise `Failed` if the process ended, `DidNotKeepUp` if it does not answer in time."""
         if not self._answers.select(patience_s):
             raise DidNotKeepUp(f"no answer within {patience_s:g} s: {self._last_words()}")
         line = self._out.readline()
@@ -111,17 +112,17 @@ class Child:
         return answer
 
     def ask(self, line: str) -> dict[str, Any]:
-        """Send a command and return its answer; raises `Failed`."""
+        """Send a command and return the answer to it. Raise the same errors as `hear`."""
         self.tell(line)
         return self.hear()
 
     def cpu_ns(self) -> int:
-        """Return the CPU time it has used so far."""
+        """Return the CPU time that the process has used so far, in nanoseconds."""
         return cpu_ns(self.pid)
 
     def _last_words(self) -> str:
         words = self._log.read_text(errors="replace").strip().splitlines()[-5:]
-        return f"{self._process.args!r}: {' / '.join(words) or 'no word'}"
+        return f"{self._process.args!r}: {' / '.join(words) or 'no output on stderr'}"
 
     def __enter__(self) -> Self:
         return self
@@ -130,8 +131,8 @@ class Child:
         self.kill()
 
     def kill(self) -> None:
-        """End the process; once it has ended, there is nothing more to do."""
-        # No graceful end: a server takes its time to say goodbye to thousands.
+        """Kill the process. If it has already ended, do nothing."""
+        # SIGKILL, because a server needs a long time to disconnect thousands of clients properly.
         self._process.kill()
         self._process.wait()
         self._in.close()
@@ -141,7 +142,7 @@ class Child:
 
 @contextmanager
 def _on_core(core: int) -> Iterator[None]:
-    """Have the processes started within the block run on one core only, all their threads."""
+    """Pin all threads of the processes that are started within the block to one core."""
     ours = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {sorted(ours)[core]})
     try:
@@ -151,5 +152,5 @@ def _on_core(core: int) -> Iterator[None]:
 
 
 def environment() -> dict[str, str]:
-    """Return ours without what would override the settings."""
+    """Return the environment variables, except those that override Storewatch's settings."""
     return {key: value for key, value in os.environ.items() if not key.startswith("STOREWATCH_")}

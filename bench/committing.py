@@ -1,4 +1,4 @@
-"""Committing: from a reading's commit in the database to its arrival at every client."""
+"""Committing: time from the commit of a reading in the database to its arrival at every client."""
 
 import random
 import time
@@ -10,19 +10,22 @@ from bench.report import Report, number
 from bench.site import Site, mariadb
 from tests.support.serving import StorewatchServer
 
-TITLE = "from a commit in MariaDB to its arrival at 1,000 clients, the server as the command starts it"
+TITLE = (
+    "each figure is the time from a commit in MariaDB to its arrival at 1,000 clients. "
+    "The server is started with `python main.py`"
+)
 CLIENTS = 1000
 STOREHOUSES, SENSORS, READINGS = 1, 13, 1000
 CASES = {1.0: (40, 1.1), 0.1: (100, 0.2)}
-"""By the poll interval in seconds: commits, and the promise for p99 in seconds."""
+"""Maps each poll interval in seconds to the number of commits and the target for the 99th percentile in seconds."""
 SPACING = (1.1, 1.7)
-"""Poll intervals between two commits: of two between two ticks only the newer would be seen."""
+"""Range of the time between two commits, in poll intervals. It is above 1: a poll pushes only the newest commit."""
 SENSOR = 1
 QUIET_MS = 3000
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Commit now and then, and see how long each reading takes."""
+    """Commit readings at random intervals. Measure the time from each commit to its arrival at the clients."""
     report.start("committing", TITLE)
     peers.allow_files(CLIENTS)
     with mariadb() as database:
@@ -37,7 +40,7 @@ def _measure(workspace: Workspace, report: Report, site: Site, interval: float, 
     folder.mkdir()
     server = StorewatchServer(folder, {"database": site.settings, "poll_interval": interval}).start()
     try:
-        # The time of an `envs` is its first, the reading's the second.
+        # The first `time` in an `envs` is the time of the message. The second is the time of the reading.
         with workspace.load(server.port, "stamp=2") as load:
             load.ask(f"connect {CLIENTS} {AT_ONCE} 1")
             load.ask("reset")
@@ -48,7 +51,7 @@ def _measure(workspace: Workspace, report: Report, site: Site, interval: float, 
     finally:
         server.stop()
     if came["samples"] != commits * CLIENTS:
-        raise Failed(f"of {commits} readings, {came['samples'] / CLIENTS:g} came to each client")
-    case = f"poll_interval {interval:g}"
+        raise Failed(f"only {came['samples'] / CLIENTS:g} of {commits} readings arrived at each client")
+    case = f"`poll_interval` of {interval:g} s"
     report.tell(f"{case}: p50", f"{number(came['p50_us'] / 1e6)} s")
     report.below(f"{case}: p99", came["p99_us"] / 1e6, limit, "s")

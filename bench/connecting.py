@@ -1,4 +1,4 @@
-"""Connecting: what it costs to come and to go, and whether that grows with the number of those who are there."""
+"""Connecting: CPU time for a connect and a disconnect, and whether it grows with the number of connected clients."""
 
 import time
 from contextlib import ExitStack
@@ -10,10 +10,10 @@ from bench.peers import NODE, ROOM, SETTLE_S, STOREWATCH, Target, Workspace
 from bench.report import DID_NOT_KEEP_UP, Report, number
 from bench.turns import in_turns, ratio, started
 
-TITLE = "the server's CPU for a client that connects by websocket, and for one that goes"
+TITLE = "each figure is the server's CPU time for one client that connects by websocket, or that disconnects"
 CLIENTS = 1000
 WARM_UP = 4
-"""Turns before the first that counts, for all alike: a compiler at run time, such as Node's, needs them."""
+"""Number of warm-up turns for every server. Servers with a just-in-time compiler, such as Node, need them."""
 TURNS = 7
 OF_NODE = 1.4
 FEW, MANY = 500, 3000
@@ -25,7 +25,7 @@ PATIENCE_S = 30.0
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Connect and disconnect in turns: to several servers, then to one with few and one with many clients."""
+    """Compare the costs of connecting to several servers, then the costs with few and with many other clients."""
     report.start("connecting", TITLE)
     peers.allow_files(MANY + MORE)
     _compare(workspace, report)
@@ -36,13 +36,13 @@ def _compare(workspace: Workspace, report: Report) -> None:
     several = (STOREWATCH, ROOM, NODE)
     with started(workspace, several, 0, 0) as targets:
         costs = in_turns(targets, TURNS, lambda target: _come_and_go(target, CLIENTS), _warm_up)
-    report.tell("connects of each before the first that counts", f"{WARM_UP * CLIENTS:,}")
+    report.tell("warm-up connections to each server before the measurement", f"{WARM_UP * CLIENTS:,}")
     for peer in several:
         medians = ", ".join(number(median(turns)) for turns in zip(*costs[peer.name], strict=True))
         figure = f"{medians} us" if medians else DID_NOT_KEEP_UP
-        report.tell(f"{CLIENTS:,} clients: {peer.label}, to come, to go", figure)
+        report.tell(f"{CLIENTS:,} clients: {peer.label}: connect, disconnect", figure)
     ours, theirs = ([come for come, _ in costs[peer.name]] for peer in (STOREWATCH, NODE))
-    report.at_most(f"{CLIENTS:,} clients: to come, ratio to {NODE.label}", ratio(ours, theirs), OF_NODE)
+    report.at_most(f"{CLIENTS:,} clients: connect, ratio to {NODE.label}", ratio(ours, theirs), OF_NODE)
 
 
 def _warm_up(target: Target) -> None:
@@ -51,7 +51,7 @@ def _warm_up(target: Target) -> None:
 
 
 def _grow(workspace: Workspace, report: Report) -> None:
-    # Sums, not medians: what is cleared up now and then is a part of the cost, and grows with all that there is.
+    # Means, not medians: the cost includes occasional cleanup, which grows with the number of connections.
     costs = [0.0, 0.0]
     with ExitStack() as running:
         targets = [running.enter_context(workspace.target(STOREWATCH, clients)) for clients in (FEW, MANY)]
@@ -61,12 +61,12 @@ def _grow(workspace: Workspace, report: Report) -> None:
             for index, target in enumerate(targets):
                 costs[index] += sum(_come_and_go(target, MORE)) / MORE_TURNS
     for clients, cost in zip((FEW, MANY), costs, strict=True):
-        report.tell(f"to come and to go, beside {clients:,} others", f"{number(cost)} us")
-    report.at_most(f"to come and to go, ratio of {MANY:,} to {FEW:,}", costs[1] / costs[0], GROWTH)
+        report.tell(f"connect and disconnect, with {clients:,} other clients", f"{number(cost)} us")
+    report.at_most(f"connect and disconnect, ratio of {MANY:,} to {FEW:,} other clients", costs[1] / costs[0], GROWTH)
 
 
 def _come_and_go(target: Target, clients: int) -> tuple[float, float]:
-    """Return the microseconds that each of them costs when it comes and when it goes."""
+    """Connect and disconnect clients. Return the server's CPU time per connect and per disconnect, in microseconds."""
     connected = files(target.server.pid)
     start = target.server.cpu_ns()
     target.connect(clients, 0)
@@ -76,7 +76,7 @@ def _come_and_go(target: Target, clients: int) -> tuple[float, float]:
     end = time.monotonic() + PATIENCE_S
     while files(target.server.pid) > connected:
         if time.monotonic() > end:
-            raise DidNotKeepUp(f"{target.peer.label} does not let go of connections that are closed")
+            raise DidNotKeepUp(f"{target.peer.label} keeps closed connections open for over {PATIENCE_S:g} s")
         time.sleep(CHECK_INTERVAL_S)
     time.sleep(4 * SETTLE_S)
     return (middle - start) / clients / 1000, (target.server.cpu_ns() - middle) / clients / 1000

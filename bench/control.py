@@ -1,8 +1,8 @@
-"""How a measured server is told what to do: commands as lines on stdin, each answered by one line of JSON on stdout.
+"""The control protocol of measured servers: a server gets commands as lines on stdin, and answers each on stdout.
 
-Every server of the bench speaks this, those that are not written in Python too: first it says `{"port": N}`, then it
-obeys `push ROUNDS GAP_MS`: it pushes the message so many times, sleeping for the gap after each. It ends with its
-stdin.
+An answer is one line of JSON. Every measured server supports this protocol, including those not written in Python. The
+server first writes `{"port": N}`. On `push ROUNDS GAP_MS` it pushes the message ROUNDS times, and sleeps for GAP_MS
+milliseconds after each push. It exits at the end of stdin.
 """
 
 import asyncio
@@ -19,22 +19,22 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def clock() -> datetime:
-    """Return the time of the monotonic clock, as if it had begun in 1970: the load generator reads the same clock."""
+    """Return the time of the monotonic clock as a date since 1970. The load generator uses the same clock."""
     return BEGINNING + timedelta(microseconds=time.monotonic_ns() // 1000)
 
 
 def stamp() -> str:
-    """Return `clock()` as it stands in a message."""
+    """Return `clock()` in the format of times in messages."""
     return clock().isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def say(**answer: Any) -> None:
-    """Write one answer."""
+    """Write one answer to stdout."""
     print(json.dumps(answer), flush=True)
 
 
 async def obey(commands: dict[str, Command]) -> None:
-    """Obey commands, given by their names, until stdin ends; their arguments are integers."""
+    """Execute the commands from stdin until it ends. `commands` maps names to functions with integer arguments."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     async for line in reader:
@@ -43,7 +43,7 @@ async def obey(commands: dict[str, Command]) -> None:
 
 
 def pushing(push: Callable[[], Awaitable[None]]) -> dict[str, Command]:
-    """Return the command that every server has, given what pushes once."""
+    """Return the command `push`, which every server supports. The argument `push` is a function that pushes once."""
 
     async def rounds(count: int, gap_ms: int) -> dict[str, Any]:
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""Fan-out: what it costs the server to push one `envs` to everybody who watches."""
+"""Fan-out: the server's CPU time to push an `envs` to all clients that watch the storehouse."""
 
 from statistics import median
 
@@ -7,7 +7,10 @@ from bench.peers import EACH, FLOOR, NODE, ROOM, STOREWATCH, WEBSOCKETS, Peer, T
 from bench.report import DID_NOT_KEEP_UP, Report, number
 from bench.turns import Turns, measure, middle, ratio_of
 
-TITLE = "the server's CPU for each delivered message, an `envs` of 2 kB to websocket clients"
+TITLE = (
+    "each figure is the server's CPU time for one delivered message. "
+    "The message is an `envs` of 2 kB, pushed to websocket clients"
+)
 TURNS = 5
 GAP_MS = 20
 ROUNDS = {200: 50, 1000: 15, 3000: 6}
@@ -21,7 +24,7 @@ OF_NODE_IN_ROOMS = 0.5
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Measure everybody at each number of clients, then many rooms."""
+    """Measure all servers with each number of clients in one room, then some servers with many rooms."""
     report.start("fanout", TITLE)
     for clients, rounds in ROUNDS.items():
         measured = _measure(workspace, peers.ALL, clients, 1, rounds)

@@ -1,9 +1,10 @@
 /*
- * The floor: what the system alone needs to hand the same bytes to the same sockets, one send() each.
+ * The C loop: a server that only calls send() once for each socket. No server can push with less CPU time.
  *
  *     floor MESSAGE_FILE
  *
- * Accepts websockets and reads nothing after their handshake. Commands as in control.py: `push ROUNDS GAP_MS`.
+ * The server accepts websockets and reads nothing from them after the handshake. It supports the command
+ * `push ROUNDS GAP_MS`, which control.py describes.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -28,7 +29,7 @@ static void fail(const char *what) {
     exit(1);
 }
 
-/* Makes the frame of an event whose payload the file holds. */
+/* Create the websocket frame of an `envs` event. The file contains the event's payload. */
 static void make_frame(const char *path) {
     char *text = (char *)frame + 4;
     FILE *file = fopen(path, "r");
@@ -48,7 +49,7 @@ static void make_frame(const char *path) {
     size = length + 4;
 }
 
-/* Writes the time of the monotonic clock into the frame, as a date after 1970-01-01. */
+/* Write the time of the monotonic clock into the frame, as a date since 1970-01-01. */
 static void set_stamp(void) {
     char text[40];
     struct timespec now;
@@ -72,7 +73,7 @@ static int listen_somewhere(void) {
 }
 
 static void accept_client(int listener) {
-    /* The answer to the one key that the load generator sends: the example of RFC 6455, 1.3. */
+    /* The load generator always sends the same key, the example of RFC 6455, section 1.3. This is the answer to it. */
     static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                                  "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     char request[4096];

@@ -1,4 +1,4 @@
-"""Judging: what it costs to judge a year of a real cold store on one core."""
+"""Judging: CPU time to evaluate alarm rules, for a year of a real cold store and for individual readings."""
 
 import sys
 import time
@@ -18,24 +18,27 @@ from bench.peers import Workspace
 from bench.report import Report, number
 from tests.support.coldstore import FOLDER, ZONE
 
-TITLE = "what it costs to judge, on one core: a year of a real cold store (ten sensors) from its file, and each reading"
+TITLE = (
+    "each time is CPU time of the judge on one core. "
+    "The readings of a year are those of a real cold store with ten sensors, and are read from a file"
+)
 RULES = ROOT / "docs" / "examples" / "coldstore-rules.yaml"
 OTHERS = ("freezer_1", "freezer_3", "freezer_4")
-"""Have no rules in the file; they are judged like `freezer_2`."""
+"""Sensors without rules in the rules file. The benchmark uses the rules of `freezer_2` for them."""
 READINGS = 100_000
 SENSOR = Sensor(1, 1, "", "temperature", "°C", 60.0, (1, None))
 TERMS = Terms(high=(Limit(5.0, "warning", 300.0, hysteresis=0.5),), low=(Limit(0.0, "warning", 300.0),))
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Judge a year, and readings of each sort."""
+    """Judge a year of real readings, then generated readings within limits and during an open alarm."""
     report.start("judging", TITLE)
     if FOLDER.is_dir():
         _year(report)
     else:
-        print(f"  the cold store is skipped: its folder is absent: {FOLDER} (STOREWATCH_COLDSTORE names another)")
-    report.tell("a reading within limits", f"{number(_each(3.0 for _ in range(READINGS)))} us")
-    report.tell("a reading of an open alarm", f"{number(_each(6.0 + n % 7 for n in range(READINGS)))} us")
+        print(f"  the year of a real cold store is skipped: set STOREWATCH_COLDSTORE, {FOLDER} does not exist")
+    report.tell("judge a reading within limits", f"{number(_each(3.0 for _ in range(READINGS)))} us")
+    report.tell("judge a reading during an open alarm", f"{number(_each(6.0 + n % 7 for n in range(READINGS)))} us")
 
 
 def _year(report: Report) -> None:
@@ -47,14 +50,14 @@ def _year(report: Report) -> None:
     read = time.process_time()
     alarms = [replay(rules.terms(all_rules, sensor), sensor, readings) for sensor, readings in table.items()]
     end = time.process_time()
-    report.tell("readings", f"{sum(map(len, table.values())):,}")
-    report.tell("alarms", f"{sum(map(len, alarms)):,}")
-    report.tell("of this, reading the file", f"{number(read - start)} s")
-    report.below("the year, read and judged", end - start, 10, "s")
+    report.tell("readings in the year", f"{sum(map(len, table.values())):,}")
+    report.tell("alarms in the year", f"{sum(map(len, alarms)):,}")
+    report.tell("read the file of the year", f"{number(read - start)} s")
+    report.below("read the file and judge the year", end - start, 10, "s")
 
 
 def _each(values: Iterable[float]) -> float:
-    """Microseconds for each of these, a minute apart."""
+    """Judge readings with these values, a minute apart. Return the CPU time per reading, in microseconds."""
     state = initial_state(SENSOR)
     events = [Reading(60.0 * minute, value) for minute, value in enumerate(values)]
     start = time.process_time()

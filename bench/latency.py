@@ -1,11 +1,11 @@
-"""Latency: from the moment a push begins to its arrival at each client."""
+"""Latency: time from the start of a push to its arrival at each client."""
 
 from bench import peers
 from bench.peers import FLOOR, NODE, STOREWATCH, Workspace
 from bench.report import DID_NOT_KEEP_UP, Report, number
 from bench.turns import measure, middle, ratio_of
 
-TITLE = "from the emit to the arrival of an `envs` of 2 kB, 1,000 clients"
+TITLE = "each figure is the time from the emit of an `envs` of 2 kB to its arrival at 1,000 clients"
 CLIENTS = 1000
 TURNS = 40
 ROUNDS = 5
@@ -13,7 +13,7 @@ GAP_MS = 20
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Push now and then, and see how long each message takes."""
+    """Push at intervals. Measure the time from each push to its arrival at the clients."""
     report.start("latency", TITLE)
     peers.allow_files(CLIENTS)
     several = (STOREWATCH, NODE, FLOOR)

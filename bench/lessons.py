@@ -1,4 +1,4 @@
-"""What one process costs: lessons, each with one kind of work more than those before, and the costs they teach."""
+"""Measures the costs of one process. Each measurement, a lesson, adds a kind of work to that of earlier lessons."""
 
 import json
 import time
@@ -14,14 +14,17 @@ from bench.server_group import PARTS, Meter, ServerGroup, Services, Spent, serve
 
 STOREHOUSES, SENSORS, READINGS = 80, 13, 10_000
 FIRST = [SENSORS * index + 1 for index in range(STOREHOUSES)]
-"""The first sensor of each storehouse."""
+"""Id of the first sensor of each storehouse."""
 GROUPS = 10
 EVERY = [[first + index for first in FIRST[group::GROUPS] for index in range(SENSORS)] for group in range(GROUPS)]
-"""Every sensor, a tenth of the storehouses in a commit."""
+"""Ids of all sensors, in groups. Each group contains the sensors of a tenth of the storehouses, for one commit."""
 INTERVAL_S, ROUND_S = 1.0, 1.4
-"""Between two ticks, and in which each storehouse is written once: of two changes between ticks only one is pushed."""
+"""Poll interval in seconds, and duration of a round, in which each storehouse is written once, in seconds.
+
+A round takes longer than the poll interval: if a storehouse changed twice between two polls, it would be pushed once.
+"""
 FAST_INTERVAL_S, FAST_ROUND_S = 0.1, 0.14
-"""To measure pushes: at the other pace they cost less than what goes on beside them."""
+"""Poll interval and duration of a round for measuring pushes. With slower rounds, pushes cost less than polls do."""
 CLIENTS = 2000
 ROUNDS, FAST_ROUNDS, FAST_TURNS = 12, 28, 3
 REST_S, FAST_REST_S = 16.0, 3.0
@@ -33,7 +36,7 @@ Lesson = tuple[Kind, Work, Spent]
 
 
 def learn(workspace: Workspace, services: Services) -> Measured:
-    """Measure one process with its nginx, its MariaDB and its Redis."""
+    """Measure one server process with nginx, MariaDB and Redis. Return the costs of all parts."""
     lessons = [_commits(services)]
     with server_group(workspace, services, 1, INTERVAL_S, CLIENTS) as group:
         lessons += [_ticks(group), _readings(group), _crossings(group)]
@@ -60,7 +63,7 @@ def _costs(part: str, lessons: Sequence[Lesson], fast: Sequence[Lesson]) -> Cost
 
 
 def _beside(spent: Spent, clients: int) -> dict[Kind, float]:
-    """Return the work that goes on all the time."""
+    """Return the polls and pings in the measured time."""
     return {Kind.TICK: spent.seconds / INTERVAL_S, Kind.PING: spent.seconds * clients / PING_INTERVAL_S}
 
 
@@ -91,7 +94,7 @@ def _readings(group: ServerGroup) -> Lesson:
 
 
 def _crossings(group: ServerGroup) -> Lesson:
-    """Send events as another program would, for a browser of another process."""
+    """Measure events from Redis. They are sent as by another program, to a room without clients in the process."""
     where = group.services.redis.settings()
     event = {"method": "emit", "event": "note", "data": "x" * 100, "namespace": "/", "room": "nobody"}
     with redis.Redis(where["host"], where["port"], password=where["password"]) as program:
@@ -104,7 +107,7 @@ def _crossings(group: ServerGroup) -> Lesson:
 
 
 def _connects(group: ServerGroup) -> Lesson:
-    """Have browsers come over ten seconds: the pings of those that come at once go together, and cost less."""
+    """Measure browsers that connect over ten seconds. After one burst, their pings would coincide and cost less."""
     meter = group.meter()
     for second in range(PING_INTERVAL_S):
         group.load.ask(f"connect {CLIENTS // PING_INTERVAL_S} {AT_ONCE} {STOREHOUSES}")
@@ -126,21 +129,21 @@ def _asks(group: ServerGroup) -> Lesson:
 
 
 def _pushes(fast: ServerGroup) -> tuple[list[Lesson], float]:
-    """Push one storehouse to many, and the others each to a few, in turns; return the bytes of a push too."""
+    """Measure pushes of storehouses with many and with few clients. Also return the size of a push, in bytes."""
     fast.load.ask(f"connect {CLIENTS // 2} {AT_ONCE} 1")
     fast.load.ask(f"connect {CLIENTS // 2} {AT_ONCE} {STOREHOUSES}")
     turns = [(_rest(fast, FAST_REST_S), _pushed(fast, FIRST[:1]), _pushed(fast, FIRST[1:])) for _ in range(FAST_TURNS)]
     rests, many, few = zip(*turns, strict=True)
     rest = _sum(rests)
     lessons: list[Lesson] = [
-        # Pings and all else go on as they do at rest: there is no need to tell them from the ticks.
+        # Pings and other periodic work cost the same as without pushes, so they count as part of the polls.
         (Kind.TICK, {Kind.TICK: rest.seconds}, rest),
         _lesson(Kind.PUSH, many, 1),
         _lesson(Kind.PICTURE, few, len(FIRST) - 1),
     ]
     came = many[0][1]
     if not came["messages"]:
-        raise Failed("of the pushes to one storehouse, none arrived")
+        raise Failed("no push of the one storehouse arrived")
     return lessons, came["bytes"] / came["messages"]
 
 
@@ -160,7 +163,7 @@ def _lesson(kind: Kind, turns: Sequence[Pushed], storehouses: int) -> Lesson:
     written = storehouses * FAST_ROUNDS * len(turns)
     work: dict[Kind, float] = {Kind.TICK: spent.seconds, Kind.COMMIT: written, Kind.READING: written}
     work[Kind.PUSH] = sum(came["messages"] for _, came in turns)
-    # Of the one storehouse that many watch, making its envs is next to nothing, and counts as pushing.
+    # If a storehouse has many clients, the cost of building its `envs` is negligible and counts as part of the pushes.
     return kind, work | ({Kind.PICTURE: written} if kind is Kind.PICTURE else {}), spent
 
 

@@ -1,22 +1,24 @@
 /*
- * The load generator: many Socket.IO clients over websocket, in one thread, cheap enough not to be the bottleneck.
+ * The load generator: many Socket.IO clients over websocket, in one thread. It uses little CPU time, so that it is not
+ * the bottleneck.
  *
  *     load PORT [plain] [monotonic] [stamp=K] [tabs]
  *
- * plain: websockets without Engine.IO and Socket.IO in them. monotonic: the times in the messages are of that clock,
- * not of the day. stamp=K: the K-th "time" of a message (1: the first) tells when it was sent. tabs: each
- * connection names itself, as our page does.
+ *     plain        use websockets without Engine.IO and Socket.IO
+ *     monotonic    the times in messages are from the monotonic clock, not from the wall clock
+ *     stamp=K      the K-th "time" of a message is the time at which it was sent (default: 1, the first)
+ *     tabs         each connection sends a unique name in `?tab=`, as the dashboard does
  *
- * Commands come as lines on stdin; each is answered by one line of JSON on stdout.
- *     connect N AT_ONCE ROOMS   open N more, AT_ONCE in their handshake at a time; with ROOMS, the connection of number
- *                               i registers at the storehouse 1 + i % ROOMS
- *     close N                   close the last N
- *     reset                     forget what was counted and measured
- *     await N MS                answer `stats` once N messages have come, or none for MS milliseconds
- *     stats
- *     ask N AT_ONCE             ask N times for `orgs` with acknowledgement, each connection AT_ONCE at a time
- *     stall N PONG              read no more from the first N; with PONG they go on answering pings, unasked
- *     resume                    read again
+ * It reads commands as lines from stdin, and answers each with one line of JSON on stdout:
+ *     connect N AT_ONCE ROOMS   open N more connections, at most AT_ONCE of them in their handshake at a time; unless
+ *                               ROOMS is 0, connection number i registers for the storehouse 1 + i % ROOMS
+ *     close N                   close the newest N connections
+ *     reset                     set all counters to 0 and discard all samples
+ *     await N MS                answer with `stats` when N messages have arrived, or no message for MS milliseconds
+ *     stats                     answer with the counters and the percentiles of the delays
+ *     ask N AT_ONCE             send N `orgs` requests with acknowledgement, at most AT_ONCE at a time per connection
+ *     stall N PONG              stop reading from the first N connections; if PONG is 1, they still send regular pongs
+ *     resume                    read from the stalled connections again
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -41,12 +43,12 @@ typedef struct {
     int fd;
     state state;
     bool stalled;
-    uint8_t *rest; /* the beginning of a frame whose end is still to come */
+    uint8_t *rest; /* start of a frame that has not arrived completely */
     size_t rest_size, rest_room;
     uint64_t messages;
     int64_t last_stamp;
-    int asked, answered; /* ids of acknowledgements */
-    int64_t *asked_at;   /* a ring of `at_once` */
+    int asked, answered; /* acknowledgement ids of the last request and of the last answer */
+    int64_t *asked_at;   /* ring buffer with the times of the last `asking_at_once` requests */
 } client;
 
 static client clients[MOST];
@@ -57,7 +59,7 @@ static clockid_t clock_of_stamps = CLOCK_REALTIME;
 
 static uint64_t messages, bytes, pings, most_wanted;
 static int64_t begun_at, last_at, newest_stamp, quiet_ns;
-static uint32_t samples[SAMPLES]; /* us */
+static uint32_t samples[SAMPLES]; /* delays in microseconds */
 static size_t sampled;
 
 static uint64_t requests_left, answers, out_of_order, different;
@@ -90,14 +92,14 @@ static void send_all(int fd, const void *data, size_t size) {
     const char *next = data;
     while (size) {
         ssize_t sent = send(fd, next, size, MSG_NOSIGNAL);
-        if (sent < 0 && errno != EAGAIN) return; /* closed: reading will tell */
+        if (sent < 0 && errno != EAGAIN) return; /* the connection is closed; the next read handles that */
         if (sent < 0) { usleep(100); continue; }
         next += sent;
         size -= sent;
     }
 }
 
-/* Sends one masked frame, of at most 125 bytes. */
+/* Send one masked frame with at most 125 bytes of payload. */
 static void send_frame(client *c, int kind, const char *text, size_t size) {
     static const uint8_t mask[4] = {0x12, 0x34, 0x56, 0x78};
     uint8_t frame[6 + 125] = {0x80 | kind, 0x80 | size, mask[0], mask[1], mask[2], mask[3]};
@@ -107,7 +109,7 @@ static void send_frame(client *c, int kind, const char *text, size_t size) {
 
 static void send_text(client *c, const char *text) { send_frame(c, TEXT, text, strlen(text)); }
 
-/* Prints an answer. */
+/* Print one answer to a command. */
 static void say(const char *format, ...) {
     va_list values;
     va_start(values, format);
@@ -117,7 +119,7 @@ static void say(const char *format, ...) {
     fflush(stdout);
 }
 
-/* ---- Opening and closing ---- */
+/* ---- Opening and closing connections ---- */
 
 static void open_one(void) {
     int number = opened++, on = 1;
@@ -165,7 +167,7 @@ static void become_ready(client *c) {
 static void lose(client *c) {
     if (c->state == CLOSED) return;
     if (c->state != READY) {
-        fprintf(stderr, "load: connection %ld closed in its handshake\n", (long)(c - clients));
+        fprintf(stderr, "load: connection %ld was closed during its handshake\n", (long)(c - clients));
         exit(1);
     }
     close(c->fd);
@@ -190,9 +192,9 @@ static void close_last(int count) {
     say("{\"connected\": %d}", ready - closed);
 }
 
-/* ---- What messages say ---- */
+/* ---- Evaluating messages ---- */
 
-/* Days since 1970-01-01 of a date of the Gregorian calendar. */
+/* Return the number of days from 1970-01-01 to a date in the Gregorian calendar. */
 static int64_t days(int64_t year, int month, int day) {
     year -= month <= 2;
     int64_t era = year / 400, of_era = year - era * 400;
@@ -206,7 +208,8 @@ static int digits(const uint8_t *p, int count) {
     return value;
 }
 
-/* The time that the message was sent, in us since 1970 or of the monotonic clock; 0 where there is none. */
+/* Return the time at which the message was sent, in microseconds since 1970 or of the monotonic clock. Return 0 if the
+ * message contains no time. */
 static int64_t stamp_of(const uint8_t *text, size_t size) {
     static const char key[] = "\"time\":\"";
     const uint8_t *end = text + (size < STAMP_WITHIN ? size : STAMP_WITHIN), *p = text;
@@ -272,7 +275,7 @@ static void count(client *c, const uint8_t *text, size_t size) {
     if (most_wanted && messages >= most_wanted) say_stats();
 }
 
-/* ---- Asking ---- */
+/* ---- Sending requests ---- */
 
 static void ask_once(client *c) {
     char text[64];
@@ -325,7 +328,7 @@ static void ask(uint64_t count_wanted, int each) {
     most_wanted = count_wanted;
 }
 
-/* ---- Reading ---- */
+/* ---- Reading from connections ---- */
 
 static void handle_text(client *c, const uint8_t *text, size_t size) {
     if (plain) { count(c, text, size); return; }
@@ -355,7 +358,7 @@ static void handle_text(client *c, const uint8_t *text, size_t size) {
     }
 }
 
-/* Handles the whole frames of `data`; returns their size. */
+/* Handle the complete frames in `data`. Return their total size. */
 static size_t handle_frames(client *c, const uint8_t *data, size_t size) {
     size_t done = 0;
     while (size - done >= 2 && c->state != CLOSED) {
@@ -381,7 +384,7 @@ static size_t handle_handshake(client *c, const uint8_t *data, size_t size) {
     const uint8_t *end = memmem(data, size, "\r\n\r\n", 4);
     if (!end) return 0;
     if (memcmp(data, "HTTP/1.1 101", 12)) {
-        fprintf(stderr, "load: no websocket: %.*s\n", (int)size, data);
+        fprintf(stderr, "load: the server did not accept the websocket: %.*s\n", (int)size, data);
         exit(1);
     }
     if (plain) become_ready(c);
@@ -417,7 +420,7 @@ static void read_some(client *c) {
     if (c->state != CLOSED) keep(c, buffer + done, size - done);
 }
 
-/* ---- Stalling ---- */
+/* ---- Stalling connections ---- */
 
 static void stall(int count_wanted, bool with_pongs) {
     pongs = with_pongs;
@@ -478,7 +481,7 @@ static void obey(const char *line) {
     } else if (!strcmp(word, "resume")) {
         resume();
     } else {
-        fprintf(stderr, "load: what is %s", line);
+        fprintf(stderr, "load: unknown command: %s\n", line);
         exit(1);
     }
 }

@@ -1,4 +1,4 @@
-"""What is pushed and what is answered: the same bytes by every server of the bench."""
+"""The message that measured servers push, and their answer to `orgs`. Every server sends the same bytes."""
 
 from datetime import UTC, datetime
 
@@ -14,16 +14,16 @@ from bench import control
 from live.newest import Newest
 
 SENSORS = 13
-"""In a storehouse; its `envs` is about 2 kB."""
+"""Number of sensors in a storehouse. With this number, the size of an `envs` is about 2 kB."""
 STOREHOUSES = [Storehouse(number, f"Storehouse {number}", 1, "UTC") for number in range(1, 51)]
 ORGANISATIONS = [Organisation(1, "North Cold Chain"), Organisation(2, "Harbour"), Organisation(3, "Mill Lane")]
-"""The constant answer to `orgs`."""
+"""Constant answer to `orgs`."""
 MEASURED = datetime(2026, 1, 1, microsecond=123_000, tzinfo=UTC)
 METRIC, UNIT, VALUE = "temperature", "C", 21.5
 
 
 def fill(connection: sa.Connection) -> None:
-    """Write the storehouses, with a reading of each sensor, into an empty database of ours."""
+    """Write storehouses, sensors and one reading of each sensor to Storewatch's own tables, which must be empty."""
     for organisation in ORGANISATIONS:
         record.sites.ensure_organisation(connection, organisation.org_name)
     for storehouse in STOREHOUSES:
@@ -36,7 +36,7 @@ def fill(connection: sa.Connection) -> None:
 
 
 def text() -> bytes:
-    """Return the `envs` of the first storehouse, as our server makes it of such a database."""
+    """Return the `envs` of the first storehouse, as Storewatch builds it from a database filled by `fill`."""
     newest = Newest()
     sensors = [
         Sensor(number, 1, _sensor_name(number), METRIC, UNIT, None, (number, None)) for number in range(1, SENSORS + 1)
@@ -48,7 +48,7 @@ def text() -> bytes:
 
 
 def organisations() -> bytes:
-    """Return the answer to `orgs`."""
+    """Return the answer to `orgs` as JSON."""
     return msgspec.json.encode(ORGANISATIONS)
 
 

@@ -1,4 +1,4 @@
-"""The page: docs/performance.md with its plot; what is measured anew takes its place there, the rest stays."""
+"""Writes docs/performance.md and its plot. Newly measured sections replace the old ones. Other sections stay."""
 
 import os
 import platform
@@ -17,36 +17,74 @@ PAGE = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "performance.svg"
 
 INTRODUCTION = """\
-# Performance
+# Performance: measured CPU time, memory and delays
 
-`make bench` measures all of this and writes this page; `make bench BENCH=fanout` measures one subject anew.
+This page shows the CPU time, memory and delays that were measured for Storewatch and for other servers that do the same
+work.
 
-On {cores} cores ({processor}) with {memory} GB, {system}. {versions}.
+`make bench` measures everything and writes this page. To measure only one section, set `BENCH` to its name in lower
+case: `make bench BENCH=fanout`. The section *Watching* observes the dashboard for 120 s, or for 600 s with
+`STOREWATCH_BENCH_WATCH_S=600`.
 
-![CPU for each delivered message](performance.svg)
+The machine has {cores} cores ({processor}) and {memory} GB of memory, and runs {system}. Versions: {versions}.
+
+| question | section |
+| --- | --- |
+| How much CPU time does a push need? | [Fanout](#fanout) |
+| How many messages can one core deliver? | [Saturation](#saturation) |
+| How long does a push take? | [Latency](#latency), [Committing](#committing) |
+| How much memory does a connection need? | [Memory](#memory) |
+| What happens if a client stops reading? | [Stall](#stall) |
+| How much CPU time does a request or a connection need? | [Asking](#asking), [Connecting](#connecting) |
+| How much CPU time does a poll of the sensor database need? | [Ticking](#ticking) |
+| How fast are charts and the dashboard? | [Charting](#charting), [Watching](#watching) |
+| How fast are alarm rules evaluated, and does this delay pushes? | [Judging](#judging), [Ringing](#ringing) |
+| How fast are previews of alarm rules, and do they delay pushes? | [Previewing](#previewing) |
+| How much can several processes carry? | [Scaling](#scaling), explained in [scaling.md](scaling.md) |
+
+![CPU time for each delivered message](performance.svg)
 
 ## How to read it
 
-- Machines differ and are never quiet: the ratios are what counts. All peers of a comparison run at the same time, their
-  clients connected, and are measured in turns, A B B A; a figure is the median of its turns, a ratio the median of the
-  ratios of turns that were next to each other. In brackets: the lowest and the highest turn.
-- CPU is that of the server's process and all its threads, user and system, from before the first message to 50 ms
-  after the last has arrived. Python's garbage collector is in it, and so is Node's.
-- Every server runs on one core, the clients on another. The clients are one C program over epoll, `bench/load.c`; they
-  offer no compression, or some of the peers would use it and need twice as much.
-- All push the same bytes at the same command, and answer the same. Pings are an hour apart everywhere, so that none
-  falls into a measurement; where a client stalls, they are as the product has them.
-- Storewatch is the whole server as the command starts it, over a small database in SQLite which it does not poll
-  meanwhile. Only its answer to `orgs` is a constant, as it is everywhere.
-- A push begins 20 ms after the one before has been sent. Node is given 100 pushes to warm up, the others 5.
-- *C loop* is a C program that calls `send()` once for each socket and does nothing else: nobody can be faster without
-  leaving the sockets. *Storewatch, the library's way* is what pushing costs where the installed libraries are not those
-  that Storewatch knows, and what it cost before it had a way of its own.
+- Compare ratios rather than individual figures, because figures depend on the machine and on its other work.
+- `us` means microseconds. p50 is the median. p95 and p99 are the 95th and the 99th percentile.
+- Numbers below 100 are rounded to three significant digits, and larger numbers to whole numbers. The column *met* says
+  whether the number before rounding meets the target.
+- All processes run on one machine, so no result includes network delay.
+
+The sections Fanout, Saturation, Latency, Asking and Connecting compare servers. They are measured in this way:
+
+- All servers run at the same time. In each turn, all of them are measured one after another. The order is reversed in
+  every other turn (A B, then B A). A result is the median of all turns. Fanout also shows the lowest and the highest
+  result of a turn in brackets. A ratio is computed for each turn, and the median of these ratios is shown.
+- CPU time is the user and system time of all threads of the server's process. It is measured from just before the first
+  message is sent until 50 ms after the last message has arrived. It includes the garbage collection of Python and Node.
+- Every server runs on one core, and the clients run on another core. One C program that uses epoll, `bench/load.c`,
+  contains all clients. The clients do not offer compression: some servers would use it, and would then need twice as
+  much CPU time.
+- All servers get the same commands, push the same bytes and give the same answers.
+- Pings are an hour apart, so that no ping falls into a measurement. Only the section Stall uses the server's default
+  ping interval.
+- Storewatch runs as the complete server on a small SQLite database. It does not poll during a measurement, and its
+  answer to `orgs` is a constant, as on the other servers.
+- In Fanout and Latency, a push starts 20 ms after the previous push has been sent.
+- Before the measurement, Node warms up with 100 pushes, and each other server with 5 pushes.
+
+| server | what it is |
+| --- | --- |
+| Storewatch | Storewatch with its own code for pushes |
+| Storewatch, library's push code | Storewatch with python-socketio's own code, which it uses for unsupported versions |
+| python-socketio, one emit each | python-socketio on Tornado, one emit per connection |
+| python-socketio, room | python-socketio on Tornado, one emit per room |
+| python-socketio on uvicorn | python-socketio on uvicorn with uvloop, one emit per room |
+| Tornado websockets | Tornado's websockets, without Socket.IO |
+| Node socket.io | the Socket.IO server of Node |
+| C loop | a C program that only calls `send()` once per socket; a server that uses sockets cannot be faster |
 """
 
 
 def write(report: Report, subjects: Sequence[str]) -> None:
-    """Write the page and its plot; `subjects` are all that there are, in their order."""
+    """Write the page and its plot. `subjects` are the names of all sections, in their order on the page."""
     if report.bars:
         PLOT.write_text(plot(report.bars), encoding="utf-8")
     sections = sections_of(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
@@ -57,7 +95,7 @@ def write(report: Report, subjects: Sequence[str]) -> None:
 
 
 def sections_of(page: str) -> dict[str, str]:
-    """Return the sections of a page, by subject."""
+    """Split a page into its sections. Return them by subject."""
     _, *parts = page.split("\n## ")
     return {part.split("\n", 1)[0].lower(): f"## {part.rstrip()}\n" for part in parts}
 
@@ -75,7 +113,7 @@ def _introduction() -> str:
 def _section(report: Report, name: str) -> str:
     title, today = report.titles[name], datetime.now(UTC).strftime("%Y-%m-%d")
     lines = [f"## {name.capitalize()}", "", f"{title[0].upper()}{title[1:]}. Measured on {today}.", ""]
-    lines += ["| | figure | promised | holds |", "| --- | ---: | ---: | --- |"]
+    lines += ["| measured | result | target | met |", "| --- | ---: | ---: | --- |"]
     lines += [_line(row) for row in report.rows if row.subject == name]
     return "\n".join([*lines, ""])
 
@@ -105,15 +143,15 @@ def _path(command: str) -> str | None:
 
 
 def _told(command: str) -> str:
-    """Return the version that a program tells."""
+    """Run a program that prints its version. Return this version."""
     option = "-dumpfullversion" if command == "gcc" else "--version"
     line = [_path(command) or command, option]
-    told = subprocess.run(line, capture_output=True, text=True, check=False).stdout  # noqa: S603 - a compiler, or Node
+    told = subprocess.run(line, capture_output=True, text=True, check=False).stdout  # noqa: S603 - fixed programs
     words = [word.strip("v,") for word in told.split()]
     return next((word.split("-")[0] for word in words if word[:1].isdigit()), "?")
 
 
-# The plot: one bar for each peer, a group for each number of clients.
+# The plot has one group of bars for each number of clients, with one bar for each server.
 
 WIDTH, LABEL, BAR, SPACE, HEAD = 900, 250, 16, 5, 34
 COLOURS = {"Storewatch": "#0b7a53", "C loop": "#888888"}
@@ -121,7 +159,7 @@ OTHERS = "#5b8db8"
 
 
 def plot(groups: dict[str, dict[str, float]]) -> str:
-    """Return bars as an SVG: microseconds of CPU by peer, a group for each number of clients."""
+    """Return a bar chart of CPU times as SVG. `groups` maps a number of clients to the microseconds of each server."""
     most = max((value for group in groups.values() for value in group.values()), default=0) or 1
     parts: list[str] = []
     y = 10

@@ -1,10 +1,11 @@
-"""The peers that are written in Python, each as its own documentation would have it.
+"""The compared servers that are written in Python. Each is used as its documentation recommends.
 
-`python -m bench.peer_server KIND PING_S MESSAGE_FILE ANSWER_FILE`, KIND being one of
-each: python-socketio on Tornado, one emit for each connection, as the original example does;
-room: the same, one emit into a room;
-uvicorn: python-socketio on uvicorn, with uvloop, one emit into a room;
-websockets: Tornado's websockets alone.
+To start one: `python -m bench.peer_server KIND PING_S MESSAGE_FILE ANSWER_FILE`. KIND is one of these:
+
+- each: python-socketio on Tornado, one emit per connection, as in the original example
+- room: python-socketio on Tornado, one emit per room
+- uvicorn: python-socketio on uvicorn with uvloop, one emit per room
+- websockets: Tornado's websockets without Socket.IO
 """
 
 import asyncio
@@ -28,7 +29,7 @@ Push = Callable[[], Awaitable[None]]
 
 
 class Peer:
-    """A plain Socket.IO server with the events that are asked of it."""
+    """A Socket.IO server that supports only the events that the load generator uses."""
 
     def __init__(self, mode: str, ping_s: int, message: dict[str, Any], answer: Any) -> None:
         self.sio = socketio.AsyncServer(async_mode=mode, ping_interval=ping_s, cors_allowed_origins="*")
@@ -39,33 +40,33 @@ class Peer:
             self.sio.on(handler.__name__, handler)
 
     async def connect(self, sid: str, _environ: dict[str, Any]) -> None:
-        """Let a client in."""
+        """Accept a client."""
         self._clients[sid] = None
         await self.sio.enter_room(sid, f"ROOM_{sid}")
 
     async def disconnect(self, sid: str) -> None:
-        """Forget a client."""
+        """Remove a client that has disconnected."""
         self._clients.pop(sid, None)
 
     async def register(self, sid: str, question: dict[str, int]) -> dict[str, Any]:
-        """Watch a storehouse."""
+        """Put a client into the room of a storehouse. Return the `envs` of this storehouse."""
         store_house_id = question["store_house_id"]
         await self.sio.enter_room(sid, f"storehouse {store_house_id}")
         self._clients[sid] = store_house_id
         return {"ok": True}
 
     async def orgs(self, sid: str) -> dict[str, Any]:
-        """Answer with what is known."""
+        """Send the constant answer as an event, and return it as the acknowledgement."""
         await self.sio.emit("orgs", self._answer, to=sid)
         return {"ok": True, "data": self._answer}
 
     async def push_each(self) -> None:
-        """Emit to one connection after the other."""
+        """Push the message with one emit for each connection."""
         for sid, watched in list(self._clients.items()):
             await self.sio.emit("envs", self._envs(watched), to=f"ROOM_{sid}")
 
     async def push_rooms(self) -> None:
-        """Emit into one room after the other."""
+        """Push the message with one emit for each room."""
         for watched in set(self._clients.values()):
             await self.sio.emit("envs", self._envs(watched), to=f"storehouse {watched}")
 
@@ -74,7 +75,7 @@ class Peer:
 
 
 def raw(message: dict[str, Any]) -> tuple[type[tornado.web.RequestHandler], Push]:
-    """Return the handler of plain websockets, and how it pushes."""
+    """Return a handler for websockets without Socket.IO, and a function that pushes to all of them."""
     handlers: set[tornado.websocket.WebSocketHandler] = set()
 
     class Handler(tornado.websocket.WebSocketHandler):
@@ -83,7 +84,7 @@ def raw(message: dict[str, Any]) -> tuple[type[tornado.web.RequestHandler], Push
             handlers.add(self)
 
         def on_message(self, message: str | bytes) -> None:
-            """Take nothing."""
+            """Ignore messages."""
 
         def on_close(self) -> None:
             handlers.discard(self)
@@ -106,13 +107,13 @@ async def serve_tornado(handler: type[tornado.web.RequestHandler], push: Push) -
 
 async def serve_uvicorn(sio: socketio.AsyncServer, push: Push) -> None:
     """Serve on uvicorn until stdin ends."""
-    # By name, because the checkers run where only the bench's own requirements are missing.
+    # Imported by name, because the packages in bench/requirements.txt are not installed where the linters run.
     uvicorn: Any = importlib.import_module("uvicorn")
     config = uvicorn.Config(socketio.ASGIApp(sio), log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:  # noqa: ASYNC110 - it tells nobody
+    while not server.started:  # noqa: ASYNC110 - uvicorn signals no event
         await asyncio.sleep(0.01)
     control.say(port=listener.getsockname()[1])
     await control.obey(control.pushing(push))
@@ -122,7 +123,7 @@ async def serve_uvicorn(sio: socketio.AsyncServer, push: Push) -> None:
 
 
 def main(kind: str, ping_s: str, message_file: str, answer_file: str) -> None:
-    """Serve one of the peers."""
+    """Run the server of this kind."""
     message = json.loads(Path(message_file).read_bytes())
     if kind == "websockets":
         asyncio.run(serve_tornado(*raw(message)))

@@ -1,4 +1,4 @@
-"""Who is measured, each in a process of its own, with clients in another."""
+"""The measured servers, and how to start them and their clients in separate processes."""
 
 import resource
 import shutil
@@ -16,30 +16,33 @@ from bench.child import ROOT, Child, DidNotKeepUp, Failed
 BENCH = ROOT / "bench"
 SERVER_CORE, LOAD_CORE = 0, -1
 QUIET_S = 3600
-"""Seconds between two pings, for all alike: so long that none falls into what is measured."""
+"""Ping interval of all servers in seconds. It is so long that no ping falls into a measurement."""
 SPARE_FILES = 100
 SETTLE_S = 0.05
-"""After the last message: what is still to be tidied up belongs to its cost."""
+"""Seconds for which CPU time is still measured after the last message, to include the cleanup after it."""
 QUIET_MS = 2000
-"""Without a message for so long, no more are awaited: a slow peer writes nothing until it has queued all of a push."""
+"""Milliseconds without a message after which the wait for messages ends.
+
+It is long because a slow server writes nothing until it has queued the whole push.
+"""
 AT_ONCE = 50
-"""Handshakes of clients at a time."""
+"""Maximum number of clients that are in their handshake at the same time."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A server to be measured. `plain`: it speaks websocket, and not Socket.IO in it."""
+    """A server to measure. If it is `plain`, it uses websockets without Socket.IO."""
 
     name: str
     label: str
     arguments: tuple[str, ...]
     plain: bool = False
     warm_up: int = 5
-    """Pushes before the first that counts."""
+    """Number of pushes that the server sends before it is measured."""
     required: bool = False
-    """Our own server: nothing can be compared without it."""
+    """Whether the benchmark fails if this server does not keep up. True only for Storewatch."""
     day_time: bool = False
-    """Its messages bear the time of day, as the product's do; those of the others bear that of the monotonic clock."""
+    """Whether the server's messages contain the wall-clock time instead of the time of the monotonic clock."""
 
 
 def python(module: str, *arguments: str) -> tuple[str, ...]:
@@ -55,7 +58,7 @@ PATIENT = Peer(
 )
 LIBRARY = Peer(
     "library",
-    "Storewatch, the library's way",
+    "Storewatch, library's push code",
     python("storewatch_server", "{ping}", "{folder}", "library"),
     day_time=True,
 )
@@ -78,9 +81,10 @@ ALL = (STOREWATCH, LIBRARY, EACH, ROOM, UVICORN, WEBSOCKETS, NODE, FLOOR)
 
 @dataclass(frozen=True)
 class Turn:
-    """What one measured turn came to. Times in microseconds; CPU is the server's, for each message that arrived.
+    """The results of one measured turn of a server.
 
-    `seconds`: from the command to the last arrival.
+    `cpu_us` is the CPU time of the server for each message that arrived, in microseconds. `seconds` is the time from
+    the push command to the arrival of the last message.
     """
 
     cpu_us: float
@@ -92,7 +96,7 @@ class Turn:
 
 
 class Target:
-    """A running server with its connected clients."""
+    """A running server with its load generator."""
 
     def __init__(self, peer: Peer, server: Child, load: Child, port: int) -> None:
         self.peer = peer
@@ -102,14 +106,20 @@ class Target:
         self.clients = 0
 
     def connect(self, clients: int, rooms: int = 1) -> None:
-        """Connect so many more; with rooms, each registers for one of them. Raises DidNotKeepUp."""
+        """Connect `clients` more clients. Raise `DidNotKeepUp` if the server does not accept them in time.
+
+        If `rooms` is not 0, each client registers for one of the first `rooms` storehouses.
+        """
         try:
             self.clients = self.load.ask(f"connect {clients} {AT_ONCE} {rooms}")["connected"]
         except Failed as error:
             raise DidNotKeepUp(f"{self.peer.label}: {error}") from None
 
     def push(self, rounds: int, gap_ms: int) -> Turn:
-        """Push to all of them `rounds` times, and return what it cost; raises DidNotKeepUp where too much is lost."""
+        """Push to all clients `rounds` times and return the results.
+
+        Raise `DidNotKeepUp` if more than half of the messages are lost or a connection is closed.
+        """
         self.load.ask("reset")
         start = time.monotonic_ns()
         before = self.server.cpu_ns()
@@ -119,7 +129,9 @@ class Target:
         time.sleep(SETTLE_S)
         used = self.server.cpu_ns() - before
         if came["messages"] < 0.5 * rounds * self.clients or came["closed"]:
-            raise DidNotKeepUp(f"{self.peer.label}: of {rounds * self.clients} messages only these came: {came}")
+            raise DidNotKeepUp(
+                f"{self.peer.label}: lost messages or connections; expected {rounds * self.clients} messages: {came}"
+            )
         return Turn(
             used / came["messages"] / 1000,
             came["messages"],
@@ -130,19 +142,19 @@ class Target:
         )
 
     def stop(self) -> None:
-        """End the server and its clients, so that they take no time from the others."""
+        """Stop the server and its load generator, so that they use no CPU time during other measurements."""
         self.server.kill()
         self.load.kill()
 
 
 class Workspace:
-    """A temporary folder, in which everything is built and started."""
+    """A temporary folder in which the bench builds and starts its programs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def build(self) -> None:
-        """Compile the load generator and the floor, install Node's server; raises `Failed`."""
+        """Compile the load generator and the C loop, and install the Node server. Raise `Failed` if one step fails."""
         compiler = shutil.which("cc") or shutil.which("gcc")
         npm = shutil.which("npm")
         if compiler is None or npm is None:
@@ -155,7 +167,7 @@ class Workspace:
 
     @contextmanager
     def target(self, peer: Peer, clients: int = 0, rooms: int = 1, ping_s: int = QUIET_S) -> Iterator[Target]:
-        """Start a server and connect clients to it."""
+        """Run a server with connected clients during the block."""
         values = {
             "ping": ping_s,
             "message": self.folder / "message.json",
@@ -173,7 +185,7 @@ class Workspace:
                 yield target
 
     def load(self, port: int, *options: str) -> Child:
-        """Start a load generator for the server at this port."""
+        """Start a load generator for the server on this port."""
         return Child([str(self.folder / "load"), str(port), *options], self.folder, LOAD_CORE)
 
 
@@ -184,8 +196,8 @@ def _run(command: list[str], folder: Path | None = None) -> None:
 
 
 def allow_files(wanted: int) -> None:
-    """Let this process and its children open as many files as they may; raises `Failed` where that is too few."""
+    """Set the limit of open files to its maximum. Raise `Failed` if it is too low for `wanted` connections."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if most != resource.RLIM_INFINITY and most < wanted + SPARE_FILES:
-        raise Failed(f"a process may open {most} files, and needs {wanted + SPARE_FILES}: raise `ulimit -Hn`")
+        raise Failed(f"a process may open only {most} files but needs {wanted + SPARE_FILES}: raise `ulimit -Hn`")

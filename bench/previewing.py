@@ -1,4 +1,4 @@
-"""Previewing: how long `previewAlarms` takes for a month, and whether browsers notice while it is made."""
+"""Previewing: duration of `previewAlarms` for a month, and whether these previews delay pushes."""
 
 import asyncio
 import time
@@ -18,7 +18,10 @@ from bench.site import Site, mariadb
 from tests.support.clients import Client, connected
 from tests.support.serving import StorewatchServer
 
-TITLE = "a month of 20 sensors, a reading each minute: `previewAlarms`, while a client watches another storehouse"
+TITLE = (
+    "a client requests `previewAlarms` for a month of 20 sensors with a reading per minute. "
+    "Another client watches another storehouse"
+)
 SENSORS, DAYS = 20, 30
 MINUTES = (DAYS + 1) * 1440
 START = datetime(2026, 1, 2, tzinfo=UTC)
@@ -26,12 +29,12 @@ END = START + timedelta(days=DAYS)
 TIMES = 7
 LIMIT_S = 2
 DELAYED_MS = 20
-"""More than this at the 95th percentile would be a delay that the preview makes."""
+"""Largest permitted increase of the 95th percentile of push times during previews, in milliseconds."""
 POLL_S = 0.05
 IN_FORCE = [{"scope": {"metric": "temperature"}, "high": {"limit": 5, "delay": "20m", "hysteresis": 0.5}, "low": 0}]
 PROPOSED = [{"scope": {"metric": "temperature"}, "high": {"limit": 5, "delay": "45m", "hysteresis": 0.5}, "low": 0.5}]
 WATCHED = SENSORS + 1
-"""A sensor of another storehouse, which somebody watches."""
+"""Id of a sensor in another storehouse. A client watches that storehouse."""
 SENSOR = Sensor(1, 1, "", "temperature", "°C", 60.0, (1, None))
 APART_S, PATIENCE_S = 10.0, 120.0
 OF_SENSOR = """
@@ -39,9 +42,9 @@ OF_SENSOR = """
     WHERE sensor_id = {sensor_id} AND time < '2026-02-01' ORDER BY time, reading_id
 """
 Raised = tuple[Any, ...]
-"""What tells one alarm from another: sensor, kind, its times and its peak."""
+"""Values by which alarms are compared: sensor, kind, times and peak."""
 
-# A defrost of 30 min a day, and of each eighth 50 min, lifts it by 3 K; two hours a month without a reading.
+# A defrost raises the temperature by 3 K for 30 min a day, on every eighth day for 50 min. Two hours have no readings.
 READINGS = """
     INSERT INTO reading (sensor_id, time, value)
     SELECT 1 + seq % {sensors}, '{start}' + INTERVAL seq DIV {sensors} MINUTE,
@@ -53,7 +56,7 @@ READINGS = """
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Have a month previewed, beside pushes, and compare with the judge itself."""
+    """Measure previews of a month, and pushes meanwhile. Compare the previews with the judge's alarms."""
     report.start("previewing", TITLE)
     with mariadb() as database:
         site = Site(database, "site")
@@ -74,18 +77,18 @@ def run(workspace: Workspace, report: Report) -> None:
         judged = {
             which: _judged(site, rule_set) for which, rule_set in (("proposed", PROPOSED), ("in_force", IN_FORCE))
         }
-    report.tell("the first, which starts the process", f"{number(times[0])} s")
-    report.below(f"{SENSORS * DAYS * 1440:,} readings", median(times[1:]), LIMIT_S, "s")
+    report.tell("first preview, which starts the worker process", f"{number(times[0])} s")
+    report.below(f"later previews of {SENSORS * DAYS * 1440:,} readings, median", median(times[1:]), LIMIT_S, "s")
     for which, expected in judged.items():
         different = len(_told(answer, which) ^ expected)
-        report.at_most(f"of {len(expected):,} alarms ({which}), other than the judge's", different, 0)
-    report.tell("from a reading to its push, p50, p95", spread(apart))
-    report.tell("the same while previews are made", spread(beside))
-    report.below("later because of them, p95", late(beside) - late(apart), DELAYED_MS, "ms")
+        report.at_most(f"alarms that differ from the judge's {len(expected):,} alarms (`{which}`)", different, 0)
+    report.tell("time from a reading to its push, without previews: p50, p95", spread(apart))
+    report.tell("time from a reading to its push, during previews: p50, p95", spread(beside))
+    report.below("increase of p95 during previews", late(beside) - late(apart), DELAYED_MS, "ms")
 
 
 async def _measure(url: str, site: Site) -> tuple[Any, list[float], list[float], list[float]]:
-    """Return an answer, how long each took, and how long pushes took without and beside them."""
+    """Return one preview, the durations of all previews, and the push times without previews and during them."""
     async with connected("python", url) as caller, connected("python", url) as watcher:
         await watcher.call("register", {"store_house_id": 2})
         apart = await pushes(watcher, site, WATCHED, asyncio.create_task(asyncio.sleep(APART_S)))
@@ -103,12 +106,12 @@ async def _ask(client: Client) -> tuple[Any, list[float]]:
         answer = await client.call("previewAlarms", question, timeout=PATIENCE_S)
         times.append(time.monotonic() - began)
         if not answer["ok"]:
-            raise Failed(f"refused: {answer['error']}")
+            raise Failed(f"the server refused previewAlarms: {answer['error']}")
     return answer["data"], times
 
 
 def _judged(site: Site, rule_set: Any) -> set[Raised]:
-    """The alarms that the judge makes of all readings, one by one."""
+    """Return the alarms that the judge raises if it gets all readings one by one."""
     limits = rules.terms(rules.parse(rule_set), SENSOR)
     raised = set()
     for sensor_id in range(1, SENSORS + 1):

@@ -1,4 +1,4 @@
-"""How long it takes from a reading to its push, as one client sees it."""
+"""Measures the time from writing a reading to the arrival of its push at a client."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ GAP_S = 0.05
 
 
 async def pushes(watcher: Client, site: Site, sensor_id: int, meanwhile: asyncio.Task[Any]) -> list[float]:
-    """Write readings of a sensor that is watched; return how many milliseconds each took until it was pushed."""
+    """Write readings of a watched sensor until `meanwhile` is done. Return the time from each to its push, in ms."""
     times = []
     while not meanwhile.done():
         began = time.monotonic()
@@ -26,12 +26,12 @@ async def pushes(watcher: Client, site: Site, sensor_id: int, meanwhile: asyncio
 
 
 def spread(times: list[float]) -> str:
-    """Return the median and the 95th percentile."""
+    """Return the median and the 95th percentile of times in milliseconds, as text."""
     return f"{number(median(times))}, {number(late(times))} ms"
 
 
 def late(times: list[float]) -> float:
-    """Return the 95th percentile; raises Failed where there are fewer than two times."""
+    """Return the 95th percentile of the times. Raise `Failed` if there are fewer than two."""
     if len(times) < 2:
-        raise Failed(f"only {len(times)} pushes were measured")
+        raise Failed(f"only {len(times)} pushes were measured, but at least 2 are needed")
     return quantiles(times, n=20)[-1]

@@ -1,4 +1,4 @@
-"""What came out: rows with what was promised, printed as they come and written to the page at the end."""
+"""The results of the benchmark as rows with targets. Each row is printed at once and later written to the page."""
 
 import operator
 from collections.abc import Callable
@@ -10,7 +10,7 @@ DID_NOT_KEEP_UP = "did not keep up"
 
 @dataclass(frozen=True)
 class Row:
-    """One figure; `promised` in words, `holds` None where nothing was promised or nothing could be measured."""
+    """A measured result. `promised` is its target as text. `holds` is None if there is no target or no measurement."""
 
     subject: str
     what: str
@@ -20,13 +20,13 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Whether it holds, in a word."""
+        """Word that says whether the target was met."""
         return {True: "yes", False: "NO", None: ""}[self.holds]
 
 
 @dataclass
 class Report:
-    """All rows so far, by subjects; `bars` are for the plot: CPU per message by clients and by peer."""
+    """All rows so far. `bars` contains the data of the plot: CPU time per message, by number of clients and server."""
 
     rows: list[Row] = field(default_factory=list)
     bars: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -34,25 +34,25 @@ class Report:
     subject: str = ""
 
     def start(self, subject: str, title: str) -> None:
-        """Start a subject; `title` says what is measured there."""
+        """Start a subject. `title` describes what is measured."""
         self.subject = subject
         self.titles[subject] = title
         print(f"\n{subject}: {title}", flush=True)
 
     def tell(self, what: str, figure: str) -> None:
-        """Add a figure for which nothing was promised."""
+        """Add a result without a target."""
         self._add(Row(self.subject, what, figure))
 
     def at_most(self, what: str, value: float | None, limit: float, unit: str = "") -> None:
-        """Add a figure that was promised to be at most `limit`."""
+        """Add a result whose target is at most `limit`."""
         self._promise(what, value, f"at most {number(limit, unit)}", unit, operator.le, limit)
 
     def below(self, what: str, value: float | None, limit: float, unit: str = "") -> None:
-        """Add a figure that was promised to be below `limit`."""
+        """Add a result whose target is below `limit`."""
         self._promise(what, value, f"below {number(limit, unit)}", unit, operator.lt, limit)
 
     def above(self, what: str, value: float | None, limit: float, unit: str = "") -> None:
-        """Add a figure that was promised to be above `limit`."""
+        """Add a result whose target is above `limit`."""
         self._promise(what, value, f"above {number(limit, unit)}", unit, operator.gt, limit)
 
     def _promise(
@@ -74,7 +74,7 @@ class Report:
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """Return three significant digits, and all of a larger number; of None, that it was not measured."""
+    """Format a number: with three significant digits below 100, otherwise as a whole number; None as `not measured`."""
     if value is None:
         return NOT_MEASURED
     digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
@@ -82,5 +82,5 @@ def number(value: float | None, unit: str = "") -> str:
 
 
 def quotient(value: float | None, base: float | None) -> float | None:
-    """Return the ratio of two figures, None where either was not measured or the base is zero."""
+    """Return `value` divided by `base`. Return None if one of them was not measured, or if `base` is zero."""
     return None if value is None or not base else value / base

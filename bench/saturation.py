@@ -1,18 +1,21 @@
-"""Saturation: how many messages a second one core delivers when there is no pause."""
+"""Saturation: number of messages per second that a server on one core delivers without pauses between pushes."""
 
 from bench import peers
 from bench.peers import FLOOR, NODE, STOREWATCH, Turn, Workspace
 from bench.report import DID_NOT_KEEP_UP, Report, number
 from bench.turns import measure, middle, ratio_of
 
-TITLE = "messages of 2 kB a second that one core delivers to 1,000 clients, without a pause between pushes"
+TITLE = (
+    "each figure is the number of 2 kB messages that one core delivers to 1,000 clients per second. "
+    "There is no pause between pushes"
+)
 CLIENTS = 1000
 TURNS = 5
 ROUNDS = 100
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Push as fast as each can."""
+    """Push without pauses. Measure how many messages each server delivers per second."""
     report.start("saturation", TITLE)
     peers.allow_files(CLIENTS)
     several = (STOREWATCH, NODE, FLOOR)
@@ -20,7 +23,7 @@ def run(workspace: Workspace, report: Report) -> None:
     for peer in several:
         turns = measured[peer.name]
         arrived = middle(turns, lambda turn: turn.messages / (ROUNDS * CLIENTS))
-        rate = f"{number(middle(turns, _rate))} a second"
+        rate = f"{number(middle(turns, _rate))} per second"
         report.tell(peer.label, DID_NOT_KEEP_UP if arrived is None else f"{rate} ({arrived:.0%} arrived)")
     report.above(f"ratio to {NODE.label}", ratio_of(_rate, measured[STOREWATCH.name], measured[NODE.name]), 1)
 

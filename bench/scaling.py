@@ -1,4 +1,4 @@
-"""Scaling: what 4 processes behind nginx need for 8,000 connections, computed from what one costs, and tried."""
+"""Scaling: measures one process, predicts the costs of 4 processes with 8,000 connections, and measures those costs."""
 
 import time
 from collections.abc import Sequence
@@ -14,16 +14,20 @@ from bench.site import Site, mariadb
 from tests.support.services.mariadb import MariaDB
 from tests.support.services.redis import Redis
 
-TITLE = "what one process costs; what 4 behind nginx need for 8,000 connections, predicted from it and measured"
+TITLE = (
+    "the first rows show the measured costs of one process. "
+    "The next rows are for 4 processes behind nginx with 8,000 connections: predicted and measured figures. "
+    "The last rows show computed capacities"
+)
 PROCESSES, CLIENTS = 4, 8000
 ROUNDS = 43
-"""In each, every storehouse is written and pushed once."""
+"""Number of rounds in the measurement. In each round, every storehouse is written and pushed once."""
 QUIET_MS = 3000
 SETTLE_S = 2.0
 
 USAGES = {
-    "a reading a minute": Usage(sensors=13, every_s=60, browsers=20),
-    "a reading each 10 s": Usage(sensors=13, every_s=10, browsers=20),
+    "a reading per minute": Usage(sensors=13, every_s=60, browsers=20),
+    "a reading every 10 s": Usage(sensors=13, every_s=10, browsers=20),
 }
 DEPLOYMENTS = {
     "one process": Deployment(processes=1, nginx_cores=1, memory_gb=4, network_gbit=1, mariadb_cores=4),
@@ -33,7 +37,7 @@ DEPLOYMENTS = {
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Measure one process, predict what several need, and see."""
+    """Measure one process, predict the cost of several, and compare the prediction with a measurement."""
     report.start("scaling", TITLE)
     peers.allow_files(2 * CLIENTS)
     with mariadb() as database, Redis() as redis:
@@ -51,14 +55,14 @@ def run(workspace: Workspace, report: Report) -> None:
 def _tell_costs(report: Report, measured: Measured) -> None:
     for kind in Kind:
         costs = ", ".join(number(round(costs[kind], 2)) for costs in measured.costs.values())
-        report.tell(f"each {kind}: {', '.join(measured.costs)}", f"{costs} us")
+        report.tell(f"CPU time per {kind}: {', '.join(measured.costs)}", f"{costs} us")
     report.tell("memory of a process", number(measured.process_mb, "MB"))
     memory = f"{number(measured.connection_kb)}, {number(measured.nginx_connection_kb)} kB"
-    report.tell("memory for each connection: server, nginx", memory)
-    report.tell("bytes of a push", number(measured.push_bytes))
+    report.tell("memory per connection: server, nginx", memory)
+    report.tell("size of a push, in bytes", number(measured.push_bytes))
 
 
-# Several processes, tried.
+# Measurement of several processes.
 
 
 def _connect(report: Report, several: ServerGroup, measured: Measured) -> None:
@@ -67,10 +71,10 @@ def _connect(report: Report, several: ServerGroup, measured: Measured) -> None:
     several.load.ask(f"connect {CLIENTS} {AT_ONCE} {STOREHOUSES}")
     spent = meter.read()
     connections = [files(server.pid) - there for server, there in zip(several.servers, before, strict=True)]
-    report.tell("connections of a process, fewest and most", f"{min(connections):,}, {max(connections):,}")
+    report.tell("connections per process: lowest, highest", f"{min(connections):,}, {max(connections):,}")
     for part in ("server", "nginx"):
         expected_us = measured.costs[part][Kind.CONNECT]
-        _compare(report, f"{part}, for each that comes", expected_us, spent.cpu_us[part] / CLIENTS, "us")
+        _compare(report, f"{part}, CPU time per connecting browser", expected_us, spent.cpu_us[part] / CLIENTS, "us")
     time.sleep(SETTLE_S)
 
 
@@ -81,22 +85,22 @@ def _push(report: Report, several: ServerGroup, measured: Measured) -> None:
     due = ROUNDS * CLIENTS
     came = several.load.ask(f"await {due} {QUIET_MS}")
     spent = meter.read()
-    report.at_most(f"of {due:,} pushes, those that did not arrive", due - came["samples"], 0)
-    report.tell("pushes to a connection, fewest and most", f"{came['least']:,}, {came['most']:,}")
+    report.at_most(f"pushes lost, of {due:,}", due - came["samples"], 0)
+    report.tell("pushes per connection: lowest, highest", f"{came['least']:,}, {came['most']:,}")
     work = _work()
     _compare_cpu(report, measured, work, spent)
     expected_mb = measured.process_mb + measured.connection_kb * CLIENTS / PROCESSES / 1000
     _compare(report, "memory of a process", expected_mb, several.memory_mb(), "MB")
     for share, expected_s in zip(("p50", "p99"), capacity.arrival_s(INTERVAL_S, _burst_s(measured, work)), strict=True):
-        _compare(report, f"from commit to arrival, {share}", expected_s, came[f"{share}_us"] / 1e6, "s")
+        _compare(report, f"time from commit to arrival, {share}", expected_s, came[f"{share}_us"] / 1e6, "s")
     busy = ", ".join(f"{number(used / spent.seconds / 1e4)} %" for used in spent.cpu_us.values())
-    report.tell(f"of a core: {', '.join(spent.cpu_us)}", busy)
+    report.tell(f"CPU use as a share of one core: {', '.join(spent.cpu_us)}", busy)
     report.tell("messages between processes through Redis", str(_published(several.services.redis)))
     report.tell("connections to MariaDB", str(_connections(several.services.mariadb)))
 
 
 def _work() -> Work:
-    """Return what there is to do for all rounds."""
+    """Return the work of all rounds together."""
     load = Load(CLIENTS, STOREHOUSES, 1 / ROUND_S, STOREHOUSES * SENSORS / ROUND_S, INTERVAL_S)
     return {kind: times * ROUNDS * ROUND_S for kind, times in capacity.work(load, PROCESSES).items()}
 
@@ -105,15 +109,15 @@ def _compare_cpu(report: Report, measured: Measured, work: Work, spent: Spent) -
     for part in ("server", "nginx"):
         expected_us = capacity.cpu_us(measured.costs[part], work) / work[Kind.PUSH]
         used_us = spent.cpu_us[part] / work[Kind.PUSH]
-        _compare(report, f"{part}, everything divided by the pushes", expected_us, used_us, "us")
+        _compare(report, f"{part}, total CPU time per push", expected_us, used_us, "us")
     costs, ticks = measured.costs["mariadb"], work[Kind.TICK]
     commits_us = costs[Kind.COMMIT] * work[Kind.COMMIT]
     expected_us, used_us = capacity.cpu_us(costs, work) - commits_us, spent.cpu_us["mariadb"] - commits_us
-    _compare(report, "mariadb, all but the commits divided by the ticks", expected_us / ticks, used_us / ticks, "us")
+    _compare(report, "mariadb, CPU time without commits, per poll", expected_us / ticks, used_us / ticks, "us")
 
 
 def _burst_s(measured: Measured, work: Work) -> float:
-    """Return how long the pushes of one tick take, from the first to the last."""
+    """Return the predicted time from the first to the last push of one poll, in seconds."""
     tick = {kind: work[kind] / work[Kind.TICK] for kind in (Kind.READING, Kind.PICTURE, Kind.PUSH)}
     return sum(capacity.cpu_us(measured.costs[part], tick) for part in ("server", "nginx")) / 1e6
 
@@ -131,29 +135,31 @@ def _published(redis: Redis) -> int:
 
 
 def _connections(database: MariaDB) -> int:
-    """Return how many there are, without the one that asks."""
+    """Return the number of connections to MariaDB, except the connection of this query."""
     return int(database.execute("SHOW STATUS LIKE 'Threads_connected'")[0][1]) - 1
 
 
-# What can be carried, computed.
+# Computed capacities.
 
 
 def _tell_capacity(report: Report, measured: Measured) -> None:
-    report.tell("what follows is computed, for", ", ".join(DEPLOYMENTS))
+    report.tell("meaning of the three figures in each computed row below", ", ".join(DEPLOYMENTS))
     for use, usage in USAGES.items():
         limits = [capacity.limits(measured, usage, deployment) for deployment in DEPLOYMENTS.values()]
         for part in limits[0]:
-            report.tell(f"{use}: connections at the limit of {part}", _thousands([each[part] for each in limits]))
+            report.tell(f"{use}: connections, limited by {part}", _thousands([each[part] for each in limits]))
         loads = [usage.load(min(each.values())) for each in limits]
-        report.tell(f"{use}: connections", _thousands([load.connections for load in loads]))
-        report.tell(f"{use}: pushes a second", _thousands([load.connections * load.changes for load in loads]))
-        report.tell(f"{use}: storehouses", _thousands([load.storehouses for load in loads]))
+        report.tell(f"{use}: capacity in connections", _thousands([load.connections for load in loads]))
+        report.tell(
+            f"{use}: capacity in pushes per second", _thousands([load.connections * load.changes for load in loads])
+        )
+        report.tell(f"{use}: capacity in storehouses", _thousands([load.storehouses for load in loads]))
     crossings = [capacity.crossings(measured, deployment.processes) for deployment in DEPLOYMENTS.values()]
     for part in crossings[0]:
-        report.tell(f"events a second through Redis: {part}", _thousands([each[part] for each in crossings]))
+        report.tell(f"Redis events per second, limited by {part}", _thousands([each[part] for each in crossings]))
 
 
 def _thousands(values: Sequence[float | None]) -> str:
-    # A part whose cost was not measured, because it was too small, is no limit at all.
+    # If the cost of a part was too small to be measured, the part is no limit.
     measured = [None if value is None or value > capacity.MOST - 2 else value for value in values]
     return ", ".join(NOT_MEASURED if value is None else f"{value / 1000:,.1f}k" for value in measured)

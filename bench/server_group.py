@@ -1,4 +1,4 @@
-"""Server processes behind nginx with MariaDB and Redis, as the command and `deploy/` start them, and what each uses."""
+"""Runs server processes behind nginx with MariaDB and Redis, as in `deploy/`, and measures their CPU time."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +14,13 @@ from tests.support.services.redis import Redis
 from tests.support.serving import StorewatchServer
 
 SLOTS = 2.25
-"""Of nginx for each browser: two, and where only a sixteenth of all is free it closes those that have just come."""
+"""nginx connections for each browser: two plus a reserve, because nginx closes new ones if less than 1/16 is free."""
 PARTS = ("server", "nginx", "mariadb", "redis")
 
 
 @dataclass(frozen=True)
 class Services:
-    """What is there before any server, and its site."""
+    """The services that must run before the servers start, and the site whose readings the servers poll."""
 
     mariadb: MariaDB
     redis: Redis
@@ -29,7 +29,7 @@ class Services:
 
 @dataclass(frozen=True)
 class Spent:
-    """Microseconds of CPU by part, in so many seconds."""
+    """CPU time in microseconds that each part has used within `seconds`."""
 
     seconds: float
     cpu_us: Mapping[str, float]
@@ -41,7 +41,7 @@ class Spent:
 
 
 class Meter:
-    """Reads the CPU that processes and their descendants use, by part, from here on."""
+    """Measures the CPU time that each part's processes and their descendants use after the meter was created."""
 
     def __init__(self, pids: Mapping[str, Sequence[int]]) -> None:
         self.start = time.monotonic()
@@ -49,7 +49,7 @@ class Meter:
         self._before = self._used()
 
     def read(self) -> Spent:
-        """Return what was spent until now."""
+        """Return the CPU time that each part has used so far."""
         used = self._used()
         return Spent(time.monotonic() - self.start, {part: used[part] - self._before[part] for part in used})
 
@@ -59,7 +59,7 @@ class Meter:
 
 @dataclass(frozen=True)
 class ServerGroup:
-    """Servers that run, with a load generator that reaches them through nginx."""
+    """Running servers, and a load generator that connects to them through nginx."""
 
     servers: Sequence[StorewatchServer]
     nginx: Nginx
@@ -67,7 +67,7 @@ class ServerGroup:
     load: Child
 
     def meter(self) -> Meter:
-        """Start to read what its parts use."""
+        """Start a meter for all parts."""
         pids = {
             "server": [server.pid for server in self.servers],
             "nginx": [self.nginx.pid],
@@ -77,11 +77,11 @@ class ServerGroup:
         return Meter(pids)
 
     def memory_mb(self) -> float:
-        """Return the mean memory of a server process."""
+        """Return the mean memory of a server process, in MB."""
         return sum(memory_bytes(server.pid) for server in self.servers) / len(self.servers) / 1e6
 
     def nginx_memory_bytes(self) -> int:
-        """Return the memory of nginx, its workers included."""
+        """Return the memory of nginx and its workers, in bytes."""
         return sum(memory_bytes(pid) for pid in process_tree(self.nginx.pid))
 
 
@@ -89,7 +89,7 @@ class ServerGroup:
 def server_group(
     workspace: Workspace, services: Services, processes: int, interval_s: float, connections: int
 ) -> Iterator[ServerGroup]:
-    """Start so many processes that tick every `interval_s` seconds, and an nginx for so many browsers."""
+    """Run server processes that poll every `interval_s` seconds, and an nginx for `connections` browsers."""
     settings = {
         "database": services.site.settings,
         "redis": services.redis.settings(),
@@ -104,13 +104,16 @@ def server_group(
             running.callback(server.stop)
             servers.append(server)
         nginx = running.enter_context(Nginx([server.port for server in servers], round(SLOTS * connections)))
-        # The time of an `envs` is its first, that of the first sensor's reading the second.
+        # The first `time` in an `envs` is its own, the second is the time of the first sensor's reading.
         load = running.enter_context(workspace.load(nginx.port, "stamp=2", "tabs"))
         yield ServerGroup(servers, nginx, services, load)
 
 
 def write(site: Site, commits: Sequence[list[int]], rounds: int, round_s: float) -> int:
-    """Commit readings of these sensors, in turns and at a steady pace; return how many."""
+    """Write readings for one group of sensors after another, each in one commit, at a steady pace.
+
+    Return the number of readings.
+    """
     start = time.monotonic()
     for turn in range(rounds * len(commits)):
         time.sleep(max(0.0, start + turn * round_s / len(commits) - time.monotonic()))

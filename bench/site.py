@@ -1,4 +1,4 @@
-"""Sites in a private MariaDB, small and large."""
+"""Generated sites in a private MariaDB."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +16,12 @@ from tests.support.services.mariadb import MariaDB
 from tests.support.services.private import HOST
 
 PORTION = 500_000
-"""Rows in one statement."""
+"""Number of rows that one statement inserts."""
 STEP_US = 6000
-"""Microseconds between two readings of the site."""
+"""Microseconds between two consecutive readings of the site."""
 
 
-# MariaDB's own tables of numbers, `seq_1_to_10`, make rows without sending them.
+# MariaDB's sequence tables, such as `seq_1_to_10`, generate rows in the server.
 STOREHOUSES = """
     INSERT INTO storehouse (store_house_id, store_house_name, org_id, time_zone)
     SELECT seq, CONCAT('Storehouse ', seq), 1, 'UTC' FROM seq_1_to_{storehouses}
@@ -39,7 +39,7 @@ READINGS = """
 
 
 class Site:
-    """A database of ours with organisations, storehouses, sensors and readings, all numbered from 1."""
+    """A database with Storewatch's own tables. Ids of organisations, storehouses, sensors and readings start at 1."""
 
     def __init__(self, mariadb: MariaDB, name: str) -> None:
         mariadb.create_database(name)
@@ -49,7 +49,7 @@ class Site:
         migrate(msgspec.convert(self.settings, settings.Database))
 
     def fill(self, storehouses: int, sensors: int, readings: int) -> None:
-        """Make so many storehouses, with so many sensors each, and so many readings in all."""
+        """Create storehouses, `sensors` sensors in each of them, and `readings` readings in total."""
         everywhere = storehouses * sensors
         with self._connection() as connection, connection.cursor() as cursor:
             cursor.execute("INSERT INTO organisation (org_id, org_name) VALUES (1, 'Site')")
@@ -60,23 +60,23 @@ class Site:
                 cursor.execute(
                     READINGS.format(first=first, last=last, readings=readings, everywhere=everywhere, step_us=STEP_US)
                 )
-            # As if they were rolled up, which would otherwise go on beside what is measured.
+            # Mark the readings as rolled up, so that no rollup runs during the measurement.
             cursor.execute("INSERT INTO rollup_position (position_id, reading_id) VALUES (1, %s)", (readings,))
 
     def execute(self, statement: str) -> Any:
-        """Run and commit a statement; return its rows."""
+        """Run and commit a statement. Return its rows."""
         return self._mariadb.execute(statement, database=self._name)
 
     def write(self, sensor_ids: list[int]) -> None:
-        """Commit a reading of each of these sensors, of now; the time is rounded down to a millisecond."""
+        """Commit one reading of each given sensor. Its time is the current time, rounded down to a millisecond."""
         now = datetime.now(UTC).replace(tzinfo=None).isoformat(" ", "milliseconds")
-        # The value is a new one each time, or nothing would be different.
+        # Each value is different from the one before: Storewatch does not push a storehouse that has not changed.
         rows = ", ".join(f"({number}, '{now}', {number % 10} + RAND())" for number in sensor_ids)
-        statement = f"INSERT INTO reading (sensor_id, time, value) VALUES {rows}"  # noqa: S608 - all of it is ours
+        statement = f"INSERT INTO reading (sensor_id, time, value) VALUES {rows}"  # noqa: S608 - no input from outside
         self._mariadb.execute(statement, database=self._name)
 
     def settings_file(self, folder: Path, poll_interval: float) -> Path:
-        """Return a file with the settings by which a server finds it."""
+        """Write the server's settings for this site to a file. Return its path."""
         path = folder / f"{self._name}.yaml"
         content = {"host": HOST, "access": "open", "poll_interval": poll_interval, "database": self.settings}
         path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
@@ -95,15 +95,15 @@ class Site:
 
 
 class LargeMariaDB(MariaDB):
-    """With room for ten million readings."""
+    """A MariaDB with enough memory for ten million readings."""
 
     def command(self) -> list[str]:
-        """Return the command, with more memory and a longer log."""
+        """Return the command that starts MariaDB with a larger buffer pool and a larger log."""
         return [*super().command(), "--innodb-buffer-pool-size=2G", "--innodb-log-file-size=512M"]
 
 
 @contextmanager
 def mariadb() -> Iterator[MariaDB]:
-    """Start a private server for the length of a block."""
+    """Run a private MariaDB during the block."""
     with LargeMariaDB() as server:
         yield server

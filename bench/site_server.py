@@ -1,7 +1,7 @@
-"""The whole server over a database, told when to tick: `python -m bench.site_server SETTINGS_FILE`.
+"""Runs the complete server, which polls only on command: `python -m bench.site_server SETTINGS_FILE`.
 
-The settings have a poll interval longer than any measurement; `tick` has the poller read new readings, which there
-must be, and answers once they have been handed out.
+The poll interval in the settings is longer than any measurement. The command `tick` makes the poller poll. The command
+is answered when the poller has handed out the new readings, so there must be at least one new reading.
 """
 
 import asyncio

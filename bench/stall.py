@@ -1,4 +1,4 @@
-"""A browser that stops reading: what it costs the server and the others, and what becomes of it."""
+"""Stall: memory and delays caused by a client that stops reading, and the time until the server closes it."""
 
 import time
 from contextlib import ExitStack
@@ -10,11 +10,14 @@ from bench.report import Report, number
 from bench.storewatch_server import SETTINGS
 from bench.turns import middle, pushes, ratio_of
 
-TITLE = "one client among 1,000 stops reading, and goes on answering pings"
+TITLE = (
+    "one of 1,000 clients stops reading but still answers pings. The server is configured not to close it. "
+    "In the last two rows, a server with default settings closes a stalled client"
+)
 CLIENTS = 1000
 MESSAGES = 10_000
 PORTION = 50
-"""Pushes without a pause, few enough for those who read to keep up."""
+"""Number of pushes without a pause. It is small enough for the other clients to keep up."""
 TURNS = 40
 ROUNDS = 5
 GAP_MS = 50
@@ -22,12 +25,12 @@ GROWTH_MB = 1
 SLOWER = 1.1
 FEW = 100
 LATE_S = 2.0
-"""For the sweep that looks for stuck connections, and for our own looking."""
+"""Tolerance in seconds for closing a stalled client: the server and this benchmark check only from time to time."""
 NEWEST_MS = 1000
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Stall one client: never closed and for very long, then until it is closed."""
+    """Stall one client of a server that never closes it, then one client of a server with default settings."""
     report.start("stall", TITLE)
     peers.allow_files(CLIENTS)
     with ExitStack() as running:
@@ -41,7 +44,7 @@ def run(workspace: Workspace, report: Report) -> None:
 
 
 def _grow(stalled: Target, free: Target, report: Report) -> None:
-    # A server that pushes without a pause grows a little by that alone: the free one tells how much.
+    # The memory of every server grows a little during many pushes. The server without a stalled client shows how much.
     targets = (stalled, free)
     before = []
     for target in targets:
@@ -55,17 +58,22 @@ def _grow(stalled: Target, free: Target, report: Report) -> None:
     with_it, without = (
         (memory_bytes(target.server.pid) - start) / 1e6 for target, start in zip(targets, before, strict=True)
     )
-    report.tell(f"growth during {MESSAGES:,} messages, with it and without", f"{with_it:.2f}, {without:.2f} MB")
-    report.below("growth by the stalled client", max(0, with_it - without), GROWTH_MB, "MB")
+    report.tell(
+        f"memory growth during {MESSAGES:,} messages, with and without the stalled client",
+        f"{with_it:.2f}, {without:.2f} MB",
+    )
+    report.below("memory growth caused by the stalled client", max(0, with_it - without), GROWTH_MB, "MB")
 
 
 def _slow_down(stalled: Target, free: Target, report: Report) -> None:
     measured = pushes([stalled, free], TURNS, ROUNDS, GAP_MS)
     with_it, without = measured[stalled.peer.name], measured[free.peer.name]
     times = ", ".join(number(middle(turns, lambda turn: turn.p99_us / 1000)) for turns in (with_it, without))
-    report.tell("p99 from emit to arrival of the others, with it and without", f"{times} ms")
+    report.tell("p99 from emit to arrival at the other clients, with and without the stalled client", f"{times} ms")
     report.below(
-        "the others' p99, ratio to that without it", ratio_of(lambda turn: turn.p99_us, with_it, without), SLOWER
+        "p99 at the other clients, ratio of the value with the stalled client to that without it",
+        ratio_of(lambda turn: turn.p99_us, with_it, without),
+        SLOWER,
     )
 
 
@@ -74,19 +82,27 @@ def _resume(target: Target, report: Report) -> None:
     time.sleep(2 * NEWEST_MS / 1000)
     came = target.load.ask("stats")
     newest_ms = came["resumed_newest_ms"]
-    report.tell("messages that it finds when it reads again, the newest included", f"{came['resumed_messages']:,}")
-    report.below("until it has the newest", newest_ms if newest_ms >= 0 else float("inf"), NEWEST_MS, "ms")
+    report.tell(
+        "messages that the stalled client receives when it reads again, including the newest",
+        f"{came['resumed_messages']:,}",
+    )
+    report.below(
+        "time from then until this client has received the newest message",
+        newest_ms if newest_ms >= 0 else float("inf"),
+        NEWEST_MS,
+        "ms",
+    )
 
 
 def _cut(workspace: Workspace, report: Report, pong: int) -> None:
     with workspace.target(STOREWATCH, FEW, ping_s=0) as target:
         connected = files(target.server.pid)
         target.load.ask(f"stall 1 {pong}")
-        # The system takes some MB before the server can notice anything.
+        # The system buffers some MB before the server can notice the stall.
         target.server.ask("push 4000 0")
         seconds = _until_closed(target, connected)
     what = "that answers pings" if pong else "that answers no pings"
-    report.at_most(f"a client {what} is closed after", seconds, SETTINGS.max_stuck + LATE_S, "s")
+    report.at_most(f"time until a stalled client {what} is closed", seconds, SETTINGS.max_stuck + LATE_S, "s")
 
 
 def _until_closed(target: Target, connected: int) -> float:

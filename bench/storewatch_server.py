@@ -1,11 +1,15 @@
-"""Our server to be measured: all of it, as `app.serve` builds it, over a small database of its own in SQLite.
+"""Storewatch as a measured server: the complete server, as `app.serve` builds it, with a small SQLite database.
 
-`python -m bench.storewatch_server PING_S FOLDER [library] [patient]`: the seconds between two pings, 0 as the product
-has it, and a folder for the database; with `library`, messages go python-socketio's own way, as they do where its
-insides are not those that we know; with `patient`, a browser that reads nothing is not closed.
+To start it: `python -m bench.storewatch_server PING_S FOLDER [library] [patient]`. The arguments are:
 
-It polls so seldom that no tick falls into a measurement. Only the answer to `orgs` is a constant, as it is with the
-peers: what its question to the database costs is measured by `bench.scaling`.
+- PING_S: the ping interval in seconds; 0 means Storewatch's default.
+- FOLDER: the folder for the database.
+- library: send messages with python-socketio's own code, as Storewatch does with library versions that it does not
+  support.
+- patient: never close a client that stops reading.
+
+The poll interval is so long that no poll falls into a measurement. The answer to `orgs` is a constant, as on the other
+servers. `bench.scaling` measures `orgs` with its database query.
 """
 
 import asyncio
@@ -68,7 +72,7 @@ async def _organisations(_services: server.Services, _request: Request) -> list[
 
 
 def _filled(folder: Path) -> DatabaseSettings:
-    """Return a new database with the storehouses of the bench."""
+    """Create a database with the storehouses of the benchmark. Return the `database` settings for it."""
     settings = DatabaseSettings(path=str(folder / f"storewatch-{os.getpid()}.db"))
     migrate(settings)
     with closing(Database(settings, BATCH_LIMITS, 1, writes=True)) as database, database.engine.begin() as connection:

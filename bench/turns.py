@@ -1,4 +1,4 @@
-"""A B B A: all peers are measured in turns, so that other work of the machine affects them alike."""
+"""Measures servers in turns, in the order A B, B A, so that other work on the machine affects all of them equally."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from bench.peers import Peer, Target, Turn, Workspace
 from bench.report import quotient
 
 Turns = dict[str, list[Turn]]
-"""By the peer's name; an empty list for a peer that did not keep up."""
+"""Results of all turns by the name of the server. The list of a server that did not keep up is empty."""
 WARM_UP_GAP_MS = 5
 
 Figure = TypeVar("Figure")
@@ -20,9 +20,9 @@ Figure = TypeVar("Figure")
 def measure(
     workspace: Workspace, peers: Sequence[Peer], clients: int, rooms: int, turns: int, rounds: int, gap_ms: int
 ) -> Turns:
-    """Start these peers, connect the clients to each, and push to them in turns.
+    """Start the servers, connect clients to each of them, and measure pushes in turns.
 
-    A peer that does not keep up is reported and stopped; raises DidNotKeepUp where it is one that is required.
+    If a server does not keep up, report and stop it. Raise `DidNotKeepUp` if this server is required.
     """
     with started(workspace, peers, clients, rooms) as targets:
         return {peer.name: [] for peer in peers} | pushes(targets, turns, rounds, gap_ms)
@@ -30,7 +30,7 @@ def measure(
 
 @contextmanager
 def started(workspace: Workspace, peers: Sequence[Peer], clients: int, rooms: int) -> Iterator[list[Target]]:
-    """Start these peers and connect the clients, for the length of a block; without those that do not keep up."""
+    """Run the servers with connected clients during the block. Yield the servers that keep up."""
     with ExitStack() as running:
         targets = []
         for peer in peers:
@@ -42,7 +42,7 @@ def started(workspace: Workspace, peers: Sequence[Peer], clients: int, rooms: in
 
 
 def pushes(targets: Sequence[Target], turns: int, rounds: int, gap_ms: int) -> Turns:
-    """Push to each target's clients in turns, after its warm-up."""
+    """Warm up all targets, then measure pushes to their clients in turns."""
 
     def warm_up(target: Target) -> None:
         target.push(target.peer.warm_up, min(gap_ms, WARM_UP_GAP_MS))
@@ -53,7 +53,10 @@ def pushes(targets: Sequence[Target], turns: int, rounds: int, gap_ms: int) -> T
 def in_turns(
     targets: Sequence[Target], turns: int, measure: Callable[[Target], Figure], warm_up: Callable[[Target], object]
 ) -> dict[str, list[Figure]]:
-    """Return the figures of each target, by its peer's name: none of a peer that did not keep up."""
+    """Call `measure` for each target in each turn. Return the figures by the name of the server.
+
+    The list of a server that did not keep up is empty.
+    """
     figures: dict[str, list[Figure]] = {target.peer.name: [] for target in targets}
     running = [target for target in targets if _attempt(target, warm_up)]
     for number in range(turns):
@@ -68,7 +71,7 @@ def in_turns(
 
 
 def _attempt(target: Target, measure: Callable[[Target], Figure]) -> list[Figure]:
-    """Return the figure, alone in a list, and no figure where the target did not keep up."""
+    """Measure the target. Return the figure in a list. If the target does not keep up, stop it and return no figure."""
     try:
         return [measure(target)]
     except DidNotKeepUp as error:
@@ -78,20 +81,20 @@ def _attempt(target: Target, measure: Callable[[Target], Figure]) -> list[Figure
 
 
 def give_up(peer: Peer, error: DidNotKeepUp) -> None:
-    """Report that a peer did not keep up; raises the error where the peer is required."""
+    """Report that a server did not keep up. Raise the error if the server is required."""
     if peer.required:
         raise error
-    print(f"bench: {peer.label} did not keep up and is measured no more: {error}", file=sys.stderr)
+    print(f"bench: {peer.label} did not keep up and is not measured further: {error}", file=sys.stderr)
 
 
 def middle(turns: Sequence[Turn], figure: Callable[[Turn], float]) -> float | None:
-    """Return the median of a figure, None without turns."""
+    """Return the median of a figure of the turns, or None if there are no turns."""
     return median(map(figure, turns)) if turns else None
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
-    """Return the median of the ratios of figures that were measured next to each other, None where there are none."""
-    # A peer that did not keep up has no figures to compare with.
+    """Divide the figures of one server by those of another, turn by turn. Return the median, or None without ratios."""
+    # A server that did not keep up has no figures.
     pairs = zip(ours, theirs, strict=bool(theirs))
     ratios = [quotient(our_figure, their_figure) for our_figure, their_figure in pairs]
     measured = [value for value in ratios if value is not None]
@@ -99,5 +102,5 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
 
 
 def ratio_of(figure: Callable[[Turn], float], ours: Sequence[Turn], theirs: Sequence[Turn]) -> float | None:
-    """Return the `ratio` of a figure of turns."""
+    """Return the `ratio` of the same figure in the turns of two servers."""
     return ratio(list(map(figure, ours)), list(map(figure, theirs)))

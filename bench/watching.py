@@ -1,4 +1,4 @@
-"""Watching: how quick and how smooth the dashboard is in a real browser, and whether it stays so."""
+"""Watching: load time, frame rate and memory of the dashboard in a real browser."""
 
 import asyncio
 import os
@@ -21,19 +21,19 @@ from tests.support.coldstore import SENSORS as COLDSTORE_SENSORS
 from tests.support.coldstore import with_year
 from tests.support.serving import StorewatchServer
 
-TITLE = "the dashboard in headless Chromium, on the same machine as its server and database"
+TITLE = "the dashboard runs in headless Chromium, on the same machine as the server and the database"
 STOREHOUSES, SENSORS = 200, 20
 WATCH_S = float(os.environ.get("STOREWATCH_BENCH_WATCH_S", "120"))
-"""How long the overview is watched; 600 for what was promised."""
+"""Seconds for which the overview is observed. The target for the heap applies to 600 s."""
 SETTLE_S = 120
-"""Until everything has been drawn often enough that what Chromium compiles is: 0.6 MB, and none of it later."""
+"""Seconds to wait until Chromium has compiled all frequently run code. The compiled code takes 0.6 MB of the heap."""
 WRITE_S = 1
 TIMES = 5
 USABLE_MS, PAINT_MS = 1500, 1000
 FRAMES = 50
 GROWTH = 1.1
 
-# Promises of times. Of two frames that are asked for, the second comes when what was there before the first is painted.
+# The promises resolve to times. Content is painted when the second animation frame after its insertion starts.
 WHEN_PAINTED = """
     const painted = (selector) => new Promise((resolve) => {
         new MutationObserver((_, observer) => {
@@ -69,7 +69,7 @@ COUNT_FRAMES = """
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Watch many storehouses that all change, and the year of a real cold store."""
+    """Measure the overview with many changing storehouses, and a chart with a year of a real cold store."""
     report.start("watching", TITLE)
     with mariadb() as database:
         site = Site(database, "site")
@@ -80,7 +80,7 @@ def run(workspace: Workspace, report: Report) -> None:
         finally:
             server.stop()
     if not COLDSTORE.is_dir():
-        report.tell(f"a year of a real cold store: {COLDSTORE} is absent", "")
+        report.tell(f"a year of a real cold store: skipped, {COLDSTORE} does not exist", "")
         return
     server = with_year(COLDSTORE, _folder(workspace, "coldstore")).start()
     try:
@@ -90,14 +90,14 @@ def run(workspace: Workspace, report: Report) -> None:
 
 
 async def _overview(report: Report, site: Site, url: str) -> None:
-    case = f"{STOREHOUSES} storehouses with {SENSORS} sensors"
+    case = f"{STOREHOUSES} storehouses with {SENSORS} sensors each"
     async with chromium() as browser:
         usable = [await _first(browser, url, _readable) for _ in range(TIMES)]
-        report.below(f"{case}: from navigation to the first value, cold cache", median(usable), USABLE_MS, "ms")
+        report.below(f"{case}: time from navigation to the first value, empty cache", median(usable), USABLE_MS, "ms")
         writing = asyncio.create_task(_write(site))
         try:
             async with visit(browser, url) as page:
-                await _watch(report, page, f"{case}, all changing each second")
+                await _watch(report, page, f"{case}, all changing every second")
         finally:
             writing.cancel()
             await asyncio.wait([writing])
@@ -106,7 +106,7 @@ async def _overview(report: Report, site: Site, url: str) -> None:
 
 
 async def _write(site: Site) -> None:
-    """Commit a reading of every sensor each second; raises what goes wrong."""
+    """Commit a reading of every sensor each second until cancelled."""
     everywhere = list(range(1, STOREHOUSES * SENSORS + 1))
     while True:
         began = time.monotonic()
@@ -123,21 +123,21 @@ async def _watch(report: Report, page: Page, case: str) -> None:
     await page.evaluate(COUNT_FRAMES)
     await asyncio.sleep(WATCH_S)
     frames: list[float] = await page.evaluate("window.counted")
-    await page.evaluate("window.counted = []")  # which would count as memory of the page
+    await page.evaluate("window.counted = []")  # otherwise the list would count as part of the heap
     after = await _heap_mb(page)
     if await values.all_text_contents() == contents:
-        raise Failed("nothing has changed on the page")
+        raise Failed("no value on the page changed during the measurement")
     seconds = _by_second(frames)
     if not seconds:
-        raise Failed("the page was not drawn for a second")
-    report.above(f"{case}: frames a second", mean(seconds), FRAMES)
-    report.tell(f"{case}: frames in the worst second", number(min(seconds)))
-    report.tell(f"{case}: the page's heap at the beginning", f"{number(before)} MB")
-    report.below(f"{case}: the heap {WATCH_S:.0f} s later, times that", after / before, GROWTH)
+        raise Failed("the browser drew frames for less than a second")
+    report.above(f"{case}: frames per second", mean(seconds), FRAMES)
+    report.tell(f"{case}: lowest number of frames in one second", number(min(seconds)))
+    report.tell(f"{case}: heap of the page at the start", f"{number(before)} MB")
+    report.below(f"{case}: heap after {WATCH_S:.0f} s, ratio to the start", after / before, GROWTH)
 
 
 def _by_second(frames: list[float]) -> list[int]:
-    """Return how many frames there were in each whole second, of their times in milliseconds."""
+    """Return the number of frames in each whole second. `frames` contains the times of the frames in milliseconds."""
     counts = [0] * int((frames[-1] - frames[0]) / 1000) if frames else []
     for frame in frames:
         second = int((frame - frames[0]) / 1000)
@@ -147,7 +147,7 @@ def _by_second(frames: list[float]) -> list[int]:
 
 
 async def _heap_mb(page: Page) -> float:
-    """Return the memory that the page's scripts hold, after what they do not is collected."""
+    """Return the size of the page's JavaScript heap after a garbage collection, in MB."""
     session = await page.context.new_cdp_session(page)
     await session.send("HeapProfiler.collectGarbage")
     used: dict[str, Any] = await session.send("Runtime.getHeapUsage")
@@ -158,12 +158,12 @@ async def _heap_mb(page: Page) -> float:
 async def _year(report: Report, url: str) -> None:
     async with chromium() as browser:
         times = [await _first(browser, f"{url}#/storehouse/1", _painted) for _ in range(TIMES)]
-    what = f"a year of a real cold store, {COLDSTORE_SENSORS} sensors: from the answer to the first paint"
+    what = f"a year of a real cold store, {COLDSTORE_SENSORS} sensors: time from the answer to the first paint"
     report.below(what, median(times), PAINT_MS, "ms")
 
 
 async def _first(browser: Browser, url: str, measure: Callable[[Page], Awaitable[float]]) -> float:
-    """Return what `measure` returns, in milliseconds, for a browser with empty caches."""
+    """Open a page in a browser with empty caches. Return the result of `measure` for it, in milliseconds."""
     async with visit(browser, "about:blank") as page:
         await page.add_init_script(WHEN_PAINTED)
         await page.goto(url)
@@ -175,13 +175,16 @@ async def _readable(page: Page) -> float:
 
 
 async def _painted(page: Page) -> float:
-    """By websocket, as soon as there is one: an answer by polling would not be seen coming."""
+    """Return the time from the answer with the chart's data to the first paint of the chart, in milliseconds.
+
+    First wait until the page uses the websocket, because `WHEN_PAINTED` does not detect answers by long polling.
+    """
     await page.evaluate("window.opened.then(() => null)")
     await page.locator(".tile").first.wait_for()
     await page.wait_for_load_state("networkidle")
     sensors = ";".join(f'[{sensor},"temperature"]' for sensor in range(1, COLDSTORE_SENSORS + 1))
     options = {"from": "2021-06-24T21:00:00Z", "to": "2022-05-20T14:00:00Z", "sensor": sensors}
-    # What was answered before is the tiles' last hour.
+    # Discard earlier answers: they contain the last hour for the tiles.
     go = "(hash) => ((window.answered = undefined), (location.hash = hash))"
     await page.evaluate(go, f"#/storehouse/1/charts?{urlencode(options)}")
     return float(await page.evaluate("window.drawn.then((time) => time - window.answered)"))

@@ -1,1 +1,1 @@
-"""Small tools that every layer may use. Nothing here knows a database or a socket."""
+"""Small helpers for every layer. They use no database and no network."""

@@ -1,15 +1,15 @@
-"""The clock: the present time, and how far ahead of it a reading's time may lie."""
+"""The current time, and the maximum by which a reading's time may be ahead of it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
-"""Returns the present instant, as `now` does; tests pass their own."""
+"""A function that returns the current time, such as `now`. Tests pass their own clock."""
 
 AHEAD = timedelta(seconds=60)
-"""How far a reading's time may lie ahead of our clock before it counts as wrong."""
+"""How far a reading's time may be ahead of the server's clock. A time further ahead counts as wrong."""
 
 
 def now() -> datetime:
-    """Return the present instant, in UTC."""
+    """Return the current time, in UTC."""
     return datetime.now(UTC)

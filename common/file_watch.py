@@ -1,16 +1,16 @@
-"""Watches files that others write while we run, to read them again once they have changed."""
+"""Watches files that other programs write, so that the server can read them again after a change."""
 
 import os
 
 Stamp = tuple[int, int, int]
-"""Changes when a file does: its modification time in nanoseconds, its size and its inode."""
+"""The modification time (in nanoseconds), the size and the inode of a file. They change when the file changes."""
 
 
 class FileWatch:
-    """Tells when files have changed since they were read, and no longer change.
+    """Detects that files have changed since they were read, and that the change is complete.
 
-    Nobody writes a file at once, nor replaces two: in between, half of a YAML file may be valid YAML that says less,
-    and a new certificate lies beside the old key.
+    A program does not write a file, or replace two files, in one step. During the change, the first half of a YAML file
+    may be valid YAML with fewer keys, and a new certificate may be stored beside the old key.
     """
 
     def __init__(self, *paths: str) -> None:
@@ -19,11 +19,11 @@ class FileWatch:
         self._checked = self._read
 
     def mark_read(self) -> None:
-        """Report only changes from now on; without this call, the first content counts as a change."""
+        """Let `check` report only later changes. Without this call, the first content counts as a change."""
         self._read = self._checked = self._stamps()
 
     def check(self) -> bool:
-        """Return whether to read the files: they have changed since they were read, but not since the last check."""
+        """Return whether the files have changed since they were last read, but not since the last check."""
         previous, self._checked = self._checked, self._stamps()
         if self._checked != previous or self._checked == self._read:
             return False
@@ -35,7 +35,7 @@ class FileWatch:
 
 
 def _stamp(path: str) -> Stamp | None:
-    """Return None if there is no file."""
+    """Return the stamp of a file, or None if the file does not exist."""
     try:
         status = os.stat(path)
     except OSError:

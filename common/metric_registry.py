@@ -1,8 +1,9 @@
-"""The metrics that Storewatch knows: unit, decimals, kind, and the words for them in Chinese and English.
+"""The metrics that Storewatch knows, with their units, decimals, kinds, and names in Chinese and English.
 
-This is the one list of them. The server reads it here; the browser reads `dashboard/data/metrics.js`, which
-`python -m contract` writes from it. A metric that is not in the list is the site's own: it is shown by its own word,
-with the unit that its sensor names. Default limits are in `alarms/rules.py`, by the names used here.
+This is the only list of metrics. The server reads it here. The browser reads `dashboard/data/metrics.js`, which
+`python -m contract` generates from this list. Any other metric is the site's own: the dashboard shows it under the
+site's own name, with the unit of its sensor. `alarms/rules.py` contains the default limits, under the metric names of
+this list.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ Kind = Literal["measurement", "switch"]
 
 
 class Term(NamedTuple):
-    """A word in both languages."""
+    """A word or phrase in both languages."""
 
     en: str
     zh: str
@@ -21,30 +22,31 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric; the dashboard shows `name` and `switch_words`, notifications say those `..._in_messages`."""
+    """A metric. The dashboard shows `name` and `switch_words`. Notifications use the fields `..._in_messages`."""
 
     name: Term
     name_in_messages: Term
     unit: str = ""
-    """Used where a sensor names no unit."""
+    """Unit of the metric, for sensors that have no unit of their own."""
     decimals: int | None = None
-    """Shown on the dashboard; None: as many as needed, at most three."""
+    """Number of decimals that the dashboard shows. None means as many as needed, at most three."""
     kind: Kind = "measurement"
-    """A switch is 0 or 1. Where its sensor has a unit, such as power in kW, it is a measurement all the same."""
+    """Whether the metric is a measurement or a switch. The value of a switch is 0 or 1. If a sensor of a switch metric
+    has a unit, such as power in kW, its readings count as measurements."""
     trend_step: float | None = None
-    """The change within 15 minutes from which on a value rises or falls; None: no trend is shown."""
+    """Minimum change of a value within 15 minutes for which the dashboard shows a trend. None: it shows no trend."""
     switch_words: tuple[Term, Term] | None = None
-    """For 0 and for 1."""
+    """The words that the dashboard shows for the values 0 and 1 of a switch."""
     switch_words_in_messages: tuple[Term, Term] | None = None
 
 
 METRICS: Mapping[str, Metric] = {
     "temperature": Metric(Term("Temperature", "温度"), Term("temperature", "温度"), "°C", 1, trend_step=0.5),
     "humidity": Metric(Term("Humidity", "湿度"), Term("humidity", "湿度"), "%", 1, trend_step=2),
-    "light": Metric(Term("Light", "照度"), Term("light", "光照"), "lx", 0),
+    "light": Metric(Term("Light", "照度"), Term("light", "照度"), "lx", 0),
     "co2": Metric(Term("CO₂", "二氧化碳"), Term("CO₂", "CO₂"), "ppm", 0, trend_step=50),
     "pm25": Metric(Term("PM2.5", "PM2.5"), Term("PM2.5", "PM2.5"), "µg/m³", 0, trend_step=10),
-    "pressure": Metric(Term("Pressure", "压力"), Term("pressure", "气压"), "hPa", 1, trend_step=2),
+    "pressure": Metric(Term("Pressure", "压力"), Term("pressure", "压力"), "hPa", 1, trend_step=2),
     "dew_point": Metric(Term("Dew point", "露点"), Term("dew point", "露点"), "°C", 1, trend_step=0.5),
     "smoke": Metric(
         Term("Smoke", "烟雾"),
@@ -68,8 +70,8 @@ METRICS: Mapping[str, Metric] = {
         switch_words_in_messages=(Term("dry", "无水"), Term("water", "有水")),
     ),
     "power": Metric(
-        Term("Power", "电力"),
-        Term("power", "供电"),
+        Term("Power", "功率"),
+        Term("power", "功率"),
         decimals=2,
         kind="switch",
         switch_words=(Term("No power", "断电"), Term("Power on", "供电正常")),
@@ -79,5 +81,5 @@ METRICS: Mapping[str, Metric] = {
 
 
 def unit_of(metric: str) -> str:
-    """Return the unit of a metric whose sensors name none; empty for a switch and for a site's own metric."""
+    """Return the default unit of a metric. It is empty for a switch and for a site's own metric."""
     return METRICS[metric].unit if metric in METRICS else ""

@@ -1,4 +1,4 @@
-"""Periodic work: the one loop behind every job that runs again and again."""
+"""The loop that runs the server's periodic jobs."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from contextlib import suppress
 from logger import errors_logged
 
 Interval = float | Callable[[], float]
-"""Seconds between the end of one run and the start of the next; a function is asked after each run."""
+"""Seconds from the end of one run of a job to the start of the next, or a function that returns them after each run."""
 
 
 async def run_periodically(
@@ -22,8 +22,9 @@ async def run_periodically(
 ) -> None:
     """Run `job` until cancelled, waiting `interval` seconds after each run.
 
-    An exception does not end the job: `log` says that it cannot do `purpose` (such as "refresh the directory"). Setting
-    `wake` starts the next run at once. With `wait_first` the first run waits, too.
+    An exception does not end the job. It is logged to `log`. The log line is "cannot " followed by `purpose`, such as
+    "refresh the directory".
+    Setting `wake` starts the next run at once. With `wait_first`, the job also waits before the first run.
     """
     if wait_first:
         await wait_for_event(wake, _seconds(interval))
@@ -34,7 +35,7 @@ async def run_periodically(
 
 
 async def wait_for_event(event: asyncio.Event | None, timeout_s: float) -> None:
-    """Wait until `event` is set, at most `timeout_s` seconds, and clear it."""
+    """Wait until `event` is set, at most `timeout_s` seconds. Then clear the event."""
     if event is None:
         await asyncio.sleep(timeout_s)
         return

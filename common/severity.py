@@ -1,20 +1,23 @@
-"""Severities of an alarm, and their order.
+"""The severities of alarms and their order.
 
-A site's own alarm system may use other words; each caller says how those rank. This module imports
-nothing of ours, because `settings` uses it, too.
+A site's own alarm system may use other words. Each caller decides how those words rank. This module imports no other
+module of Storewatch, because `settings` imports it.
 """
 
 from typing import Literal, get_args
 
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-"""From the mildest to the worst."""
+"""All severities of Storewatch, in ascending order."""
 _RANKS: dict[str, int] = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 WARNING_RANK = _RANKS["warning"]
 WORST_RANK = len(SEVERITIES)
-"""Above each of ours."""
+"""A rank above the ranks of all Storewatch severities."""
 
 
 def rank(severity: str, *, unknown: int | None = None) -> int:
-    """Return the position in SEVERITIES; any other word ranks as `unknown`, or raises KeyError without it."""
+    """Return the index of a severity in SEVERITIES.
+
+    For any other word, return `unknown`, or raise KeyError if `unknown` is None.
+    """
     return _RANKS[severity] if unknown is None else _RANKS.get(severity, unknown)

@@ -8,13 +8,14 @@ from zoneinfo import ZoneInfo
 from common.clock import AHEAD
 
 AROUND_CHANGE = timedelta(hours=3)
-"""Both offsets count within this time of a change of a zone's clocks; no zone has set its clocks back by more."""
+"""Time before and after a clock change in which both UTC offsets are used. No zone has set its clocks back further.
+"""
 FAR = timedelta(days=2)
-"""More than any zone is from UTC."""
+"""A time span that is longer than the UTC offset of any time zone."""
 
 
 def zone(name: str) -> ZoneInfo:
-    """Return the time zone `name` (IANA); raises ValueError if there is none."""
+    """Return the IANA time zone `name`. Raise ValueError if it does not exist."""
     try:
         return ZoneInfo(name)
     except (KeyError, OSError, ValueError, TypeError):
@@ -22,10 +23,11 @@ def zone(name: str) -> ZoneInfo:
 
 
 def from_local(local: datetime, tz: ZoneInfo, now: datetime) -> datetime:
-    """Return the instant at which the clocks of `tz` showed the naive `local`.
+    """Return the instant at which the clocks of `tz` showed the naive time `local`.
 
-    In the hour that the end of daylight saving repeats there are two. It is the later one, unless that is after `now`:
-    so the newest reading, the one that a live table shows, is right in either pass.
+    In the hour that is repeated at the end of daylight saving time, there are two such instants. Return the later
+    instant, unless it is more than 60 s after `now`. The newest reading, which the dashboard shows, therefore has the
+    right time in both passes of the hour.
     """
     earlier = local.replace(tzinfo=tz, fold=0).astimezone(UTC)
     later = local.replace(tzinfo=tz, fold=1).astimezone(UTC)
@@ -33,10 +35,10 @@ def from_local(local: datetime, tz: ZoneInfo, now: datetime) -> datetime:
 
 
 def wall_span(start: datetime, end: datetime, tz: ZoneInfo | None) -> tuple[datetime, datetime]:
-    """Return a span of local times of `tz` that includes all that may mean an instant from `start` to `end`.
+    """Return a span of local times of `tz` that covers the instants from `start` to `end`.
 
-    Around a change of the clocks it includes more: times that are shown twice, or never. Where the times are UTC (`tz`
-    is None), it is the same span.
+    Near a clock change, the span may include more times than needed. If `tz` is None, local times are in UTC, and the
+    span is returned unchanged.
     """
     if tz is None:
         return start, end
@@ -44,7 +46,7 @@ def wall_span(start: datetime, end: datetime, tz: ZoneInfo | None) -> tuple[date
 
 
 class LocalSpan(NamedTuple):
-    """Naive local times from `start` up to `end`, all of them `offset` ahead of UTC."""
+    """A span of naive local times from `start` up to `end`. All have the same `offset` from UTC."""
 
     start: datetime
     end: datetime
@@ -54,8 +56,8 @@ class LocalSpan(NamedTuple):
 def local_spans(start: datetime, end: datetime, tz: ZoneInfo, now: datetime) -> list[LocalSpan]:
     """Return the local times of `tz` that `from_local` converts to the instants from `start` up to `end`.
 
-    No time is in two of the spans. In the hour that the end of daylight saving repeats, times are of the second pass;
-    those that the second pass has not reached yet are of the first.
+    The spans do not overlap. In the hour that is repeated at the end of daylight saving time, a local time belongs to
+    the second pass. A time that the second pass has not reached yet belongs to the first pass.
     """
     changes = list(_changes(start - AROUND_CHANGE, end + AROUND_CHANGE, tz))
     before = _offset(start - AROUND_CHANGE, tz)
@@ -64,7 +66,7 @@ def local_spans(start: datetime, end: datetime, tz: ZoneInfo, now: datetime) -> 
     for change, after in changes:
         wall = change.replace(tzinfo=None)
         spans.append(LocalSpan(span_start, wall + after, before))
-        # In the repeated hour, times that the second pass has not reached yet are of the first.
+        # In the repeated hour, times that the second pass has not reached yet belong to the first pass.
         spans.append(LocalSpan(max(wall, now.replace(tzinfo=None) + AHEAD) + after, wall + before, before))
         span_start, before = wall + after, after
     spans.append(LocalSpan(span_start, end.replace(tzinfo=None) + FAR, before))
@@ -77,7 +79,7 @@ def _clip(span: LocalSpan, start: datetime, end: datetime) -> LocalSpan:
 
 
 def _changes(start: datetime, end: datetime, tz: ZoneInfo) -> Iterator[tuple[datetime, timedelta]]:
-    """Yield each instant at which the offset of `tz` changes, to the second, and the new offset."""
+    """Yield each instant, to the second, at which the UTC offset of `tz` changes, and the new offset."""
     while start < end:
         day = min(start + timedelta(days=1), end)
         if _offset(start, tz) != _offset(day, tz):

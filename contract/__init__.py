@@ -1,1 +1,1 @@
-"""The contract with browsers: generates its documents and its TypeScript types from the types of the server."""
+"""Generates the protocol's documents and TypeScript types from the types of the server."""

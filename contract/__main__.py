@@ -1,4 +1,4 @@
-"""Writes docs/asyncapi.yaml, dashboard/contract.d.ts and dashboard/data/metrics.js: `python -m contract`."""
+"""`python -m contract`: writes docs/asyncapi.yaml, dashboard/contract.d.ts and dashboard/data/metrics.js."""
 
 from contract import generated
 

@@ -1,4 +1,4 @@
-"""Generates docs/asyncapi.yaml from the types that the server decodes with."""
+"""Generates docs/asyncapi.yaml from the types with which the server decodes and encodes messages."""
 
 import inspect
 from pathlib import Path
@@ -14,17 +14,17 @@ PATH = Path(__file__).parent.parent / "docs" / "asyncapi.yaml"
 REFERENCE = "#/components/schemas/{name}"
 
 PUSHED: dict[str, tuple[Any, str]] = {
-    "envs": (Envs, "The watched storehouse: at register, then whenever a reading is new or a quality has changed."),
-    "alarms": (Alarms, "Alarm transitions of the watched storehouse, in order, none left out."),
-    "overview": (Overview, "To watchers of the overview: the organisations that look different, each of them whole."),
-    "whoami": (Who, "To a user whose role or visibility has changed."),
+    "envs": (Envs, "The state of the watched storehouse. Sent after `register`, a new reading or a change of quality."),
+    "alarms": (Alarms, "All alarm transitions of the watched storehouse, in order."),
+    "overview": (Overview, "Sent to clients that watch the overview: the changed organisations, each complete."),
+    "whoami": (Who, "Sent to a user when the user's role or visibility has changed."),
     "ask_error": (AskError, "A question was refused."),
-    "ended": (Ended, "The server is about to close the connection; `code` says why."),
+    "ended": (Ended, "The server is about to close the connection. `code` is the reason."),
 }
 
 
 def document() -> dict[str, Any]:
-    """Return the AsyncAPI document: the messages of browsers, and those of the server."""
+    """Return the AsyncAPI document, which describes the messages from clients and from the server."""
     questions = {name: _question(name, event) for name, event in EVENTS.items()}
     answers = {f"{name}.answer": _answer(name, event) for name, event in EVENTS.items() if not event.emitted_as}
     pushes = {f"{name}.push": _message(name, name, about, type_) for name, (type_, about) in PUSHED.items()}
@@ -34,7 +34,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Storewatch",
             "version": "1",
-            "description": "Socket.IO 5 over Engine.IO 4, at /socket.io/. docs/protocol.md explains.",
+            "description": "Socket.IO protocol 5 over Engine.IO protocol 4, at /socket.io/. See docs/protocol.md.",
         },
         "channels": {"/": {"address": "/", "messages": {key: _reference("messages", key) for key in messages}}},
         "operations": {
@@ -47,12 +47,12 @@ def document() -> dict[str, Any]:
 
 
 def text() -> str:
-    """Return the document as YAML."""
+    """Return the AsyncAPI document as YAML."""
     return yaml.dump(document(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes a text of several lines as a block."""
+    """A YAML dumper that writes a string of several lines as a block."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -63,12 +63,12 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def _schemas() -> dict[str, Any]:
-    """Return the schema of every struct, by its name."""
+    """Return the JSON schema of every struct, by the name of the struct."""
     types = [*(event.question for event in EVENTS.values()), *(event.answer for event in EVENTS.values())]
     types += [*(type_ for type_, _ in PUSHED.values()), Refusal]
     _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
     for schema in schemas.values():
-        # From Python 3.13 on, docstrings come without their indentation; msgspec leaves it as it is.
+        # Before Python 3.13, docstrings contain their indentation, and msgspec does not remove it.
         if "description" in schema:
             schema["description"] = inspect.cleandoc(schema["description"])
     return dict(schemas)
@@ -86,7 +86,7 @@ def _question(name: str, event: Event) -> dict[str, Any]:
 
 
 def _answer(name: str, event: Event) -> dict[str, Any]:
-    return _message(name, f"{name}, answered", "The answer, to the asking connection.", event.answer)
+    return _message(name, f"Answer to {name}", "The answer, sent to the connection that asked.", event.answer)
 
 
 def _message(name: str, title: str, about: str, type_: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The files that are generated from the server's types and kept in the repository."""
+"""The generated files that are kept in the repository."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,10 +10,10 @@ GENERATED: Mapping[Path, Callable[[], str]] = {
     typescript.PATH: typescript.text,
     metrics_module.PATH: metrics_module.text,
 }
-"""Each file, and the function that returns its text."""
+"""For each generated file, the function that returns the text of the file."""
 
 
 def write() -> None:
-    """Write each file anew."""
+    """Write all generated files."""
     for path, text in GENERATED.items():
         path.write_text(text(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Generates dashboard/data/metrics.js: the registry of metrics, for the browser."""
+"""Generates dashboard/data/metrics.js, which contains the registry of metrics for the browser."""
 
 import json
 from pathlib import Path
@@ -15,35 +15,36 @@ HEADER = """\
 
 /**
  * @typedef {object} Metric
- * @property {"measurement" | "switch"} kind a switch is 0 or 1; with a unit, it is a measurement all the same
  * @property {Term} name
- * @property {string} unit used where a sensor names none
- * @property {number} [decimals] shown; without: as many as needed, at most three
- * @property {number} [trendStep] the change within 15 minutes from which on a value rises or falls
- * @property {[Term, Term]} [switchWords] for 0 and for 1
+ * @property {string} [unit] the unit of sensors that have no unit of their own
+ * @property {number} [decimals] number of decimals to show; by default as many as needed, at most three
+ * @property {number} [trendStep] minimum change within 15 minutes that counts as rising or falling
+ * @property {[Term, Term]} [switchWords] the words for 0 and 1; only switches have them
  */
 
 /** @type {ReadonlyMap<string, Metric>} */
+export const METRICS = new Map(
+  Object.entries(
+    /** @type {Record<string, Metric>} */ ({
+"""
+FOOTER = """\
+    }),
+  ),
+);
 """
 
 
 def text() -> str:
-    """Return the module."""
-    entries = "".join(_entry(name, metric) for name, metric in METRICS.items())
-    return f"{HEADER}export const METRICS = new Map(\n  /** @type {{[string, Metric][]}} */ ([\n{entries}  ]),\n);\n"
-
-
-def _entry(name: str, metric: Metric) -> str:
-    lines = "".join(f"        {key}: {_literal(value)},\n" for key, value in _properties(metric).items())
-    return f"    [\n      {_literal(name)},\n      {{\n{lines}      }},\n    ],\n"
+    """Return the text of dashboard/data/metrics.js."""
+    entries = "".join(f"      {_literal(name)}: {_literal(_properties(metric))},\n" for name, metric in METRICS.items())
+    return f"{HEADER}{entries}{FOOTER}"
 
 
 def _properties(metric: Metric) -> dict[str, Any]:
-    """Return what the browser needs of a metric; what is not set is left out."""
+    """Return the metric's properties that the browser needs. Leave out properties that are not set."""
     properties = {
-        "kind": metric.kind,
         "name": metric.name,
-        "unit": metric.unit,
+        "unit": metric.unit or None,
         "decimals": metric.decimals,
         "trendStep": metric.trend_step,
         "switchWords": metric.switch_words,
@@ -52,7 +53,7 @@ def _properties(metric: Metric) -> dict[str, Any]:
 
 
 def _literal(value: Any) -> str:
-    """Return a value as JavaScript."""
+    """Return a value as a JavaScript literal."""
     if isinstance(value, Term):
         return _literal(value._asdict())
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""Generates dashboard/contract.d.ts: the types of the messages, for the JavaScript of the dashboard."""
+"""Generates dashboard/contract.d.ts, which contains the types of the messages for the dashboard's JavaScript."""
 
 import inspect
 import types
@@ -22,35 +22,31 @@ PATH = Path(__file__).parent.parent / "dashboard" / "contract.d.ts"
 
 HEADER = """\
 // The messages between the server and the page. Generated from the server's types by `python -m contract`: do not edit.
-// Times are ISO 8601 in UTC. Types of the page's own are in types.d.ts.
+// Times are ISO 8601 in UTC. The page's own types are in types.d.ts.
 """
 ACKNOWLEDGEMENT = """\
-/** The acknowledgement of a question. */
+/** The server's acknowledgement of a question. */
 export type Acknowledgement<Answer> = { ok: true; data: Answer } | { ok: false; error: Refusal };
 """
 
 
 class Alias(NamedTuple):
-    """A type that is no struct and gets a name of its own."""
+    """A type that is not a struct, but gets a name of its own in TypeScript."""
 
     name: str
     type_: Any
     about: str
 
 
-ID = Alias("Id", Id, "An id keeps the JSON type that its column has.")
+ID = Alias("Id", Id, "An id has the JSON type of its database column.")
 ALIASES = (
     ID,
-    Alias(
-        "Severity", Severity, "From the mildest to the worst; the alarms of a site's own system may have other words."
-    ),
-    Alias("Quality", Quality, "Of a reading."),
-    Alias("StorehouseState", StorehouseState, "Of a storehouse in the overview."),
-    Alias("Role", Role, "Each may do what those before it may."),
-    Alias("Profile", Profile, "Ready limits, by name."),
-    Alias(
-        "Point", Point, "A bucket of time: its start; of its good readings the lowest, highest, mean, and the number."
-    ),
+    Alias("Severity", Severity, "Severities in ascending order. A site's own alarm system may use other severities."),
+    Alias("Quality", Quality, "The quality of a reading."),
+    Alias("StorehouseState", StorehouseState, "The state of a storehouse in the overview."),
+    Alias("Role", Role, "Roles in ascending order. Each role includes the permissions of the roles before it."),
+    Alias("Profile", Profile, "The name of a set of predefined limits."),
+    Alias("Point", Point, "A bucket: its start, and the minimum, maximum, mean and count of its good readings."),
 )
 _NAMES = {alias.type_: alias.name for alias in ALIASES}
 
@@ -62,21 +58,21 @@ _PRECISE: dict[tuple[type[Any], str], Any] = {
     (PreviewAlarms, "rules"): list[Rule],
     (Alarm, "limits"): list[Limit],
 }
-"""The type of fields that the server sends on as it reads them, without decoding."""
+"""The types of the fields whose values the server passes on without decoding them."""
 
 _SCALARS = {int: "number", float: "number", str: "string", bool: "boolean", datetime: "string", Any: "unknown"}
 _WIDTH = 120
 
 
 def text() -> str:
-    """Return the declarations."""
+    """Return the text of dashboard/contract.d.ts."""
     return "\n".join(
         [HEADER, *map(_alias, ALIASES), *map(_interface, _structs()), ACKNOWLEDGEMENT, _events(), _pushes()]
     )
 
 
 def _structs() -> list[type[Any]]:
-    """Return all structs of the contract, each before those that only it refers to."""
+    """Return all structs of the contract. Each struct comes before the structs to which only it refers."""
     roots = [type_ for event in EVENTS.values() for type_ in (event.question, event.answer)]
     roots += [*(type_ for type_, _ in PUSHED.values()), Refusal]
     structs: dict[type[Any], None] = {}
@@ -92,7 +88,7 @@ def _structs() -> list[type[Any]]:
 
 
 def _fields(struct: type[Any]) -> Iterator[tuple[str, Any, bool]]:
-    """Yield each field of a struct: its name, its type, and whether it may be left out."""
+    """Yield the name and type of each field of a struct, and whether the field may be left out."""
     for field in msgspec.structs.fields(struct):
         yield field.encode_name, _PRECISE.get((struct, field.name), field.type), not field.required
 
@@ -110,7 +106,7 @@ def _events() -> str:
     lines = [
         f"{_comment(_about(event), '  ')}  {name}: {_question_and_answer(event)};" for name, event in EVENTS.items()
     ]
-    return "\n".join(["/** What the page may ask, by event. */", "export interface Events {", *lines, "}\n"])
+    return "\n".join(["/** The questions that the page asks, by event. */", "export interface Events {", *lines, "}\n"])
 
 
 def _about(event: Event) -> str:
@@ -127,11 +123,11 @@ def _question_and_answer(event: Event) -> str:
 
 def _pushes() -> str:
     lines = [f"{_comment(about, '  ')}  {name}: {_type(type_)};" for name, (type_, about) in PUSHED.items()]
-    return "\n".join(["/** What the server sends unasked, by event. */", "export interface Pushes {", *lines, "}\n"])
+    return "\n".join(["/** The pushes that the server sends, by event. */", "export interface Pushes {", *lines, "}\n"])
 
 
 def _type(type_: Any) -> str:
-    """Return a type of the server in TypeScript; by its name where it has one."""
+    """Return the TypeScript form of a type of the server. It is the type's name if it has one."""
     if _is_struct(type_):
         return str(type_.__name__)
     return _NAMES.get(type_) or _expanded(type_)
@@ -158,9 +154,9 @@ def _expanded(type_: Any) -> str:
 
 
 def _union(members: Sequence[Any]) -> str:
-    """Return the alternatives, null last; a value that is unset is left out of the message."""
+    """Return a union in TypeScript, with null last. Leave out `UnsetType`, because messages omit unset values."""
     names = [_type(member) for member in members if member is not msgspec.UnsetType]
-    if {int, str} < set(members):  # an id that may be something else, too
+    if {int, str} < set(members):  # an id or another type
         names = [ID.name, *(name for name in names if name not in ("number", "string"))]
     return " | ".join(sorted(dict.fromkeys(names), key=lambda name: name == "null"))
 
@@ -174,7 +170,7 @@ def _is_struct(type_: Any) -> bool:
 
 
 def _doc(struct: type[Any]) -> str:
-    # From Python 3.13 on, the compiler itself takes the indentation away.
+    # Before Python 3.13, docstrings contain their indentation.
     return inspect.cleandoc(struct.__doc__ or "")
 
 

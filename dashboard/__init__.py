@@ -1,1 +1,1 @@
-"""The browser's side: one page, its modules and styles, and the routes that serve them."""
+"""The dashboard: one page, its modules and styles, and the routes that serve them."""

@@ -1,4 +1,4 @@
-// Texts kept in the browser. One that is told to keep nothing throws: then nothing is stored, and the page goes on.
+// Stores texts in the browser. If the browser's settings forbid this, the storage throws, and nothing is stored.
 
 /**
  * @param {"localStorage" | "sessionStorage"} storage
@@ -22,6 +22,6 @@ export function writeStored(storage, key, value) {
   try {
     window[storage].setItem(key, value);
   } catch {
-    // Kept for this page only.
+    // The page then has the value only until it is closed or reloaded.
   }
 }

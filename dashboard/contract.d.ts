@@ -1,25 +1,25 @@
 // The messages between the server and the page. Generated from the server's types by `python -m contract`: do not edit.
-// Times are ISO 8601 in UTC. Types of the page's own are in types.d.ts.
+// Times are ISO 8601 in UTC. The page's own types are in types.d.ts.
 
-/** An id keeps the JSON type that its column has. */
+/** An id has the JSON type of its database column. */
 export type Id = number | string;
 
-/** From the mildest to the worst; the alarms of a site's own system may have other words. */
+/** Severities in ascending order. A site's own alarm system may use other severities. */
 export type Severity = "info" | "warning" | "critical";
 
-/** Of a reading. */
+/** The quality of a reading. */
 export type Quality = "good" | "stale" | "bad";
 
-/** Of a storehouse in the overview. */
+/** The state of a storehouse in the overview. */
 export type StorehouseState = Severity | "stale" | "good" | "empty";
 
-/** Each may do what those before it may. */
+/** Roles in ascending order. Each role includes the permissions of the roles before it. */
 export type Role = "watch" | "operate" | "configure";
 
-/** Ready limits, by name. */
+/** The name of a set of predefined limits. */
 export type Profile = "frozen" | "chilled" | "pharma_2_8" | "pharma_15_25" | "general";
 
-/** A bucket of time: its start; of its good readings the lowest, highest, mean, and the number. */
+/** A bucket: its start, and the minimum, maximum, mean and count of its good readings. */
 export type Point = [string, number, number, number, number];
 
 /** An owner of storehouses. */
@@ -28,7 +28,7 @@ export interface Organisation {
   org_name: string;
 }
 
-/** The storehouses of an organisation. */
+/** Return the storehouses of an organisation. */
 export interface Storehouses {
   org_id: Id;
 }
@@ -42,9 +42,11 @@ export interface Storehouse {
 }
 
 /**
- * Watch a storehouse, instead of the one watched before.
+ * Watch a storehouse, and stop watching the previous one.
  *
- * `cursor` is the last one seen, for a browser that comes back after a lost connection.
+ * After a reconnect, a client sends its last `cursor` to receive the alarm transitions that it missed. The cursor must
+ * come from the answer to `register` or from `alarms`: a pushed `envs` may arrive before the alarms that its cursor
+ * already counts.
  */
 export interface Register {
   store_house_id: Id;
@@ -52,10 +54,11 @@ export interface Register {
 }
 
 /**
- * A storehouse as it stands at `time`; `stale`: the server has lost its database.
+ * The newest reading of each sensor of a storehouse, at `time`. `stale` is true while the database does not answer.
  *
- * `cursor` is the id of the last alarm transition. `reset` stands there, true, when the cursor that the browser
- * brought along is not known: what it missed cannot be told.
+ * `cursor` is the id of the last alarm transition. `reset` is true if the server cannot send the transitions that the
+ * client missed, because it does not know the cursor that the client sent, or because there are more than 10,000.
+ * Otherwise `reset` is absent.
  */
 export interface Envs {
   store_house_id: Id;
@@ -69,8 +72,9 @@ export interface Envs {
 /**
  * A sensor's newest reading.
  *
- * `value` and `time` are null where there is none. `quality`: good, stale (older than three of the sensor's
- * intervals) or bad (a fault, not a number, no reading at all).
+ * `value` is null if the reading is a fault. `value` and `time` are null if there is no reading. `quality` is stale if
+ * the reading is older than three intervals of the sensor. It is bad if the reading is a fault or not a number, or if
+ * there is no reading. Otherwise it is good.
  */
 export interface Env {
   sensor_id: Id;
@@ -83,9 +87,9 @@ export interface Env {
 }
 
 /**
- * The alarms of a storehouse that were open, or raised, since `data_minute`.
+ * Return the alarms of a storehouse that were open at `data_minute` or have been raised since.
  *
- * Minutes back from now, or "YYYY-MM-DD HH:MM" in the storehouse's zone.
+ * `data_minute` is a number of minutes before now, or "YYYY-MM-DD HH:MM" in the storehouse's time zone.
  */
 export interface QueryAlarms {
   store_house_id: Id;
@@ -93,10 +97,10 @@ export interface QueryAlarms {
 }
 
 /**
- * An alarm; `cleared` is null while it is open.
+ * An alarm. `cleared` is null while the alarm is open.
  *
- * What comes after `cleared` stands there for the alarms that Storewatch judges, not for those of a site's own system.
- * `raised` of one that is pending is the time of its first reading out of limits.
+ * Only alarms that Storewatch raises have the fields after `cleared`; alarms of a site's own system do not. While an
+ * alarm is pending, `raised` is the time of its first reading out of limits.
  */
 export interface Alarm {
   alarm_id: Id;
@@ -127,7 +131,7 @@ export interface Alarm {
   drill?: boolean;
 }
 
-/** One limit in force, with its delays and hysteresis; each episode has a copy. */
+/** One limit in force, with its delays and hysteresis. Each episode has a copy of its limits. */
 export interface Limit {
   limit: number;
   severity: Severity;
@@ -138,30 +142,35 @@ export interface Limit {
   within?: number;
 }
 
-/** Somebody, `by` name, has seen an alarm; that does not clear it. */
+/** Acknowledge an alarm. It stays open. `by` is the name of the person, which is required while access is open. */
 export interface AckAlarm {
   alarm_id: Id;
   comment?: string | null;
   by?: string | null;
 }
 
-/** Clear an alarm by hand, for a `reason` such as a sensor that is faulty or was removed. */
+/** Close an alarm by hand. `reason` says why, for example because the sensor was removed. */
 export interface CloseAlarm {
   alarm_id: Id;
   reason: string;
   by?: string | null;
 }
 
-/** The sensors of a storehouse, with their places and limits; the limits that were, too, back to `since`. */
+/**
+ * Return the sensors of a storehouse with their positions and limits.
+ *
+ * With `since`, also return the earlier limits that were in force at or after that time.
+ */
 export interface QuerySensors {
   store_house_id: Id;
   since?: string | null;
 }
 
 /**
- * A sensor. `interval_s`: null where it reports changes only. `position`: on the floor plan, 0 to 1 each.
+ * A sensor with its limits.
  *
- * `past_limits` stands there for who has asked since when: those before the last change of the rules.
+ * `interval_s` is null if the sensor reports only changes. `position` is x and y on the floor plan, each from 0 to 1.
+ * `past_limits` is present only if the request has `since`: the limits before the last change of the rules.
  */
 export interface SensorAnswer {
   sensor_id: Id;
@@ -174,7 +183,7 @@ export interface SensorAnswer {
   past_limits?: FormerChartLimits[];
 }
 
-/** The limits in force, as a chart has them; null where there is none. */
+/** The limits of a sensor that a chart shows. A limit that is not set is null. */
 export interface ChartLimits {
   high: number | null;
   high_high: number | null;
@@ -182,7 +191,7 @@ export interface ChartLimits {
   low_low: number | null;
 }
 
-/** The limits that were in force from `start` to `end`. */
+/** The limits of a sensor that were in force from `start` to `end`. */
 export interface FormerChartLimits {
   high: number | null;
   high_high: number | null;
@@ -192,15 +201,16 @@ export interface FormerChartLimits {
   end: string;
 }
 
-/** The rules of our alarms, or those that may hold in one storehouse. */
+/** Return all alarm rules, or only the rules that may apply to one storehouse. */
 export interface QueryRules {
   store_house_id?: Id | null;
 }
 
 /**
- * The rules in force, as people wrote them; what counts where none says otherwise; and the newest changes.
+ * The alarm rules in force, the default limits, the profiles, the newest changes of the rules, and the maintenance.
  *
- * `revision` grows with each change.
+ * `rules` are as users wrote them. `defaults` contains the limits that apply if no rule sets them, by metric.
+ * `revision` increases with each change.
  */
 export interface Rules {
   rules: Rule[];
@@ -211,7 +221,7 @@ export interface Rules {
   revision: number;
 }
 
-/** What applies to the sensors of a scope: a profile, and bounds that override it. */
+/** A rule for the sensors in a scope: a profile, and bounds that override the profile. */
 export interface Rule {
   scope?: Scope;
   profile?: Profile | null;
@@ -224,7 +234,11 @@ export interface Rule {
   no_data?: Bound | number | string | null;
 }
 
-/** The sensors to which a rule applies: those that match all of its fields. Without any field: the whole site. */
+/**
+ * The sensors to which a rule applies. A sensor must match every field that is set.
+ *
+ * An empty scope matches all sensors.
+ */
 export interface Scope {
   store_house_id?: number | string | null;
   sensor_id?: number | string | null;
@@ -232,7 +246,7 @@ export interface Scope {
   metric?: string | null;
 }
 
-/** One limit and its terms, as people write them. */
+/** A limit with its delays and hysteresis, in the format in which users write it. */
 export interface Bound {
   limit?: number | string | null;
   severity?: Severity | null;
@@ -243,7 +257,7 @@ export interface Bound {
   within?: number | string;
 }
 
-/** A change of the rules: who made it, when, and all rules before and after. */
+/** A change of the alarm rules: its time, its user, and all rules before and after it. */
 export interface RuleChange {
   written: string;
   by: string;
@@ -251,7 +265,7 @@ export interface RuleChange {
   after: Rule[];
 }
 
-/** A time in which nobody is to be disturbed by a sensor, or by a whole storehouse. */
+/** A time span in which the alarms of a sensor, or of a whole storehouse, are muted. */
 export interface Maintenance {
   maintenance_id: number;
   store_house_id: Id;
@@ -262,7 +276,11 @@ export interface Maintenance {
   by: string;
 }
 
-/** Let these rules hold from now on, instead of all that there are; only if those are still of that `revision`. */
+/**
+ * Replace all alarm rules that the user may edit.
+ *
+ * If `revision` is given and somebody has saved rules since that revision, the server refuses the event.
+ */
 export interface SaveRules {
   rules: Rule[];
   revision?: number | null;
@@ -270,9 +288,9 @@ export interface SaveRules {
 }
 
 /**
- * From `start` to `end` nobody is to be disturbed by a storehouse, or by one of its sensors.
+ * Mute the alarms of a storehouse, or of one of its sensors, from `start` to `end`.
  *
- * With `maintenance_id` this holds instead of that one, which may so be ended early.
+ * With `maintenance_id`, replace the maintenance that has this id, for example to end it early.
  */
 export interface SaveMaintenance {
   store_house_id: Id;
@@ -284,7 +302,12 @@ export interface SaveMaintenance {
   by?: string | null;
 }
 
-/** Which alarms these rules would have raised in a storehouse from `start` to `end`, had they been all there are. */
+/**
+ * Return the alarms that would have been raised in a storehouse from `start` to `end`.
+ *
+ * The answer contains the alarms that would have been raised if `rules` had replaced all rules in force, and the
+ * alarms that the rules in force would have raised.
+ */
 export interface PreviewAlarms {
   store_house_id: Id;
   rules: Rule[];
@@ -292,7 +315,11 @@ export interface PreviewAlarms {
   end: string;
 }
 
-/** Which alarms would have been raised from `start` on and before `end`; `rules`: by each of those proposed. */
+/**
+ * The alarms that the proposed rules, and the rules in force, would have raised from `start` to before `end`.
+ *
+ * `rules` contains the totals of each proposed rule, in the order of the request.
+ */
 export interface Preview {
   store_house_id: Id;
   start: string;
@@ -301,13 +328,13 @@ export interface Preview {
   sensors: PreviewedKind[];
 }
 
-/** How many alarms, and for how many seconds in all. */
+/** Number of alarms in a preview, and their total duration in seconds. */
 export interface AlarmTotals {
   count: number;
   duration_s: number;
 }
 
-/** The alarms of a kind at a sensor: those of the proposed rules, and those of the rules in force. */
+/** The alarms of one kind that the proposed rules, and the rules in force, would have raised at a sensor. */
 export interface PreviewedKind {
   sensor_id: Id;
   sensor_name: string;
@@ -318,7 +345,7 @@ export interface PreviewedKind {
   in_force: AlarmSummary;
 }
 
-/** How many alarms, for how many seconds in all, the longest, and the first 100 of them. */
+/** Number of alarms in a preview, their total and longest duration in seconds, and the first 100 alarms. */
 export interface AlarmSummary {
   count: number;
   duration_s: number;
@@ -326,7 +353,7 @@ export interface AlarmSummary {
   alarms: PreviewedAlarm[];
 }
 
-/** An alarm as rules would have raised it; `cleared` is null where it is not over at the end of the span. */
+/** An alarm that rules would have raised. `cleared` is null if the alarm is still open at the end of the preview. */
 export interface PreviewedAlarm {
   severity: Severity;
   raised: string;
@@ -335,7 +362,7 @@ export interface PreviewedAlarm {
   limit: number;
 }
 
-/** The history of a storehouse's sensors, or of one of them, in at most `points` buckets of time each. */
+/** Return the history of all sensors of a storehouse, or of one sensor, in at most `points` buckets per sensor. */
 export interface QueryEnvs {
   store_house_id: Id;
   start: string;
@@ -344,7 +371,11 @@ export interface QueryEnvs {
   points?: number;
 }
 
-/** The curves of a storehouse, in buckets of `bucket_s` seconds: those that `start` and `end` lie in are whole. */
+/**
+ * The history of a storehouse's sensors, in buckets of `bucket_s` seconds.
+ *
+ * The first and last buckets include all their readings, even those before `start` or after `end`.
+ */
 export interface History {
   store_house_id: Id;
   start: string;
@@ -353,7 +384,7 @@ export interface History {
   sensors: Curve[];
 }
 
-/** A sensor's history; buckets without a good reading are left out. */
+/** The history of a sensor, without buckets that have no good reading. */
 export interface Curve {
   sensor_id: Id;
   sensor_name: string;
@@ -362,14 +393,18 @@ export interface Curve {
   points: Point[];
 }
 
-/** Organisations as they stand at `time`, each of them whole; `stale`: the server has lost its database. */
+/**
+ * The state of organisations at `time`, each with all its visible storehouses.
+ *
+ * `stale` is true while the database does not answer.
+ */
 export interface Overview {
   time: string;
   stale: boolean;
   organisations: OverviewOrganisation[];
 }
 
-/** The summaries of an organisation's storehouses. */
+/** An organisation and the summaries of its visible storehouses. */
 export interface OverviewOrganisation {
   org_id: Id;
   org_name: string;
@@ -377,11 +412,16 @@ export interface OverviewOrganisation {
 }
 
 /**
- * The summary of a storehouse, for the overview.
+ * The summary of a storehouse in the overview.
  *
- * `state`, the worst first: critical, warning, info (an alarm is open), stale (a sensor has no recent data, or is
- * faulty), good, empty (no sensors). `envs`: of each metric the reading that says most, at most four. `spark`: of the
- * first temperature sensor, else of the first, the means of the last 24 hours, null where there are none.
+ * `state` is the first of these that applies: critical, warning or info (an alarm is open), stale (a sensor has no
+ * recent data or is faulty), good, empty (no sensors).
+ *
+ * `envs` contains one env for each metric, at most four. It is chosen among the good readings: first those of sensors
+ * with an open alarm, then the one furthest from the median. If none is good, it is the newest.
+ *
+ * `spark` contains 24 hourly means from the first temperature sensor, or from the first sensor if none measures
+ * temperature. An hour without readings is null.
  */
 export interface OverviewStorehouse {
   store_house_id: Id;
@@ -393,94 +433,104 @@ export interface OverviewStorehouse {
   spark: (number | null)[];
 }
 
-/** How many alarms are open, how many of them nobody has acknowledged, and the worst one's severity. */
+/**
+ * Number of open alarms in a storehouse, number of unacknowledged alarms, and the worst severity.
+ *
+ * `worst` is null if no alarm is open.
+ */
 export interface OpenAlarms {
   open: number;
   unacknowledged: number;
   worst: string | null;
 }
 
-/** Who asks: without a name, anybody, for access is open; `expires` null: never. */
+/**
+ * The user of this connection.
+ *
+ * `name` is empty while access is open. `expires` is null if the user's access never expires.
+ */
 export interface Who {
   name: string;
   role: Role;
   expires: string | null;
 }
 
-/** The transitions of a storehouse's alarms, in their order; `cursor` is the id of the last. */
+/** Transitions of a storehouse's alarms, in order. `cursor` is the id of the last transition. */
 export interface Alarms {
   store_house_id: Id;
   cursor: number;
   alarms: Alarm[];
 }
 
-/** The event `ask_error`: a refusal, for browsers that ask without acknowledgement. */
+/** The payload of the event `ask_error`: a refusal, for clients that request no acknowledgement. */
 export interface AskError {
   event: string;
   code: string;
   message: string;
   field?: string | null;
+  params?: Record<string, number | string>;
 }
 
-/** The event `ended`: why the server ends the connection. */
+/** The payload of the event `ended`: the reason why the server closes the connection. */
 export interface Ended {
   code: string;
   message: string;
 }
 
-/** Why a question was refused; `field` is the key of the payload at fault. */
+/** The reason why the server refused an event. `field` is the payload key that is wrong. */
 export interface Refusal {
   code: string;
   message: string;
   field?: string | null;
+  params?: Record<string, number | string>;
 }
 
-/** The acknowledgement of a question. */
+/** The server's acknowledgement of a question. */
 export type Acknowledgement<Answer> = { ok: true; data: Answer } | { ok: false; error: Refusal };
 
-/** What the page may ask, by event. */
+/** The questions that the page asks, by event. */
 export interface Events {
   orgs: { question: unknown; answer: Organisation[] };
   org: { question: unknown; answer: Organisation[] };
-  /** The storehouses of an organisation. */
+  /** Return the storehouses of an organisation. */
   storehouses: { question: Storehouses | Id; answer: Storehouse[] };
-  /** The storehouses of an organisation. */
+  /** Return the storehouses of an organisation. */
   storehouse: { question: Storehouses | Id; answer: Storehouse[] };
-  /** Watch a storehouse, instead of the one watched before. */
+  /** Watch a storehouse, and stop watching the previous one. */
   register: { question: Register; answer: Envs };
   unregister: { question: unknown; answer: null };
-  /** The alarms of a storehouse that were open, or raised, since `data_minute`. */
+  /** Return the alarms of a storehouse that were open at `data_minute` or have been raised since. */
   queryAlarms: { question: QueryAlarms; answer: Alarm[] };
   /**
-   * Somebody, `by` name, has seen an alarm; that does not clear it.
+   * Acknowledge an alarm. It stays open. `by` is the name of the person, which is required while access is open.
    * Needs the role operate.
    */
   ackAlarm: { question: AckAlarm; answer: Alarm };
   /**
-   * Clear an alarm by hand, for a `reason` such as a sensor that is faulty or was removed.
+   * Close an alarm by hand. `reason` says why, for example because the sensor was removed.
    * Needs the role operate.
    */
   closeAlarm: { question: CloseAlarm; answer: Alarm };
-  /** The sensors of a storehouse, with their places and limits; the limits that were, too, back to `since`. */
+  /** Return the sensors of a storehouse with their positions and limits. */
   querySensors: { question: QuerySensors | Id; answer: SensorAnswer[] };
-  /** The rules of our alarms, or those that may hold in one storehouse. */
+  /** Return all alarm rules, or only the rules that may apply to one storehouse. */
   queryRules: { question: QueryRules; answer: Rules };
   /**
-   * Let these rules hold from now on, instead of all that there are; only if those are still of that `revision`.
+   * Replace all alarm rules that the user may edit.
    * Needs the role configure.
    */
   saveRules: { question: SaveRules; answer: Rules };
   /**
-   * From `start` to `end` nobody is to be disturbed by a storehouse, or by one of its sensors.
+   * Mute the alarms of a storehouse, or of one of its sensors, from `start` to `end`.
    * Needs the role operate.
    */
   saveMaintenance: { question: SaveMaintenance; answer: Maintenance };
   /**
-   * Which alarms these rules would have raised in a storehouse from `start` to `end`, had they been all there are.
+   * Return the alarms that would have been raised in a storehouse from `start` to `end`.
    * Needs the role configure.
    */
   previewAlarms: { question: PreviewAlarms; answer: Preview };
-  /** The history of a storehouse's sensors, or of one of them, in at most `points` buckets of time each. */
+  /** Return the history of all sensors of a storehouse, or of one sensor, in at most `points` buckets per sensor. */
   queryEnvs: { question: QueryEnvs; answer: History };
   overview: { question: unknown; answer: Overview };
   leaveOverview: { question: unknown; answer: null };
@@ -488,18 +538,18 @@ export interface Events {
   alive: { question: unknown; answer: null };
 }
 
-/** What the server sends unasked, by event. */
+/** The pushes that the server sends, by event. */
 export interface Pushes {
-  /** The watched storehouse: at register, then whenever a reading is new or a quality has changed. */
+  /** The state of the watched storehouse. Sent after `register`, a new reading or a change of quality. */
   envs: Envs;
-  /** Alarm transitions of the watched storehouse, in order, none left out. */
+  /** All alarm transitions of the watched storehouse, in order. */
   alarms: Alarms;
-  /** To watchers of the overview: the organisations that look different, each of them whole. */
+  /** Sent to clients that watch the overview: the changed organisations, each complete. */
   overview: Overview;
-  /** To a user whose role or visibility has changed. */
+  /** Sent to a user when the user's role or visibility has changed. */
   whoami: Who;
   /** A question was refused. */
   ask_error: AskError;
-  /** The server is about to close the connection; `code` says why. */
+  /** The server is about to close the connection. `code` is the reason. */
   ended: Ended;
 }

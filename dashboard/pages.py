@@ -1,6 +1,7 @@
 """Serves the dashboard over HTTP: its files and the libraries it loads, with a Content-Security-Policy.
 
-All files are read at start-up. A request looks its path up among their names, so no path ever reaches the disk.
+All files are read at start-up. A request only looks up its path among the names of these files, so no path from a
+request reaches the disk.
 """
 
 import base64
@@ -9,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urljoin
@@ -20,7 +21,7 @@ from tornado.web import HTTPError, RequestHandler
 HERE = Path(__file__).parent
 PACKAGES = HERE / "node_modules"
 
-# Only these types of files are served: never package.json, tsconfig.json or this file.
+# Only files of these types are served: never package.json, tsconfig.json or this file.
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -30,8 +31,8 @@ CONTENT_TYPES = {
 HTML = "text/html; charset=utf-8"
 FOLDERS = ("", "components", "data", "icons", "styles", "views", "words")
 
-# The libraries of the page: the path each file is served under, and its path among the installed packages.
-# The import map in index.html has the names by which our modules import them.
+# The libraries of the page: the path under which each file is served, and the file's path in the installed packages.
+# The import map in index.html contains the names under which the page's modules import these files.
 LIBRARIES = {
     "modules/htm.js": "htm/dist/htm.module.js",
     "modules/htm-preact.js": "htm/preact/index.module.js",
@@ -44,26 +45,30 @@ LIBRARIES = {
     "modules/uplot.js": "uplot/dist/uPlot.iife.min.js",
 }
 
-# uPlot's module is twice as large as its script. This line makes the script a module.
+# uPlot's module is twice as large as its script. This line turns the script into a module.
 APPENDED = {"modules/uplot.js": b"\nexport default uPlot;\n"}
 
 MAIN_MODULE = "static/main.js"
+CHINESE_NAMES = "static/chinese-names.json"
+NAMES_LINK = f'    <meta name="chinese-names" content="/{CHINESE_NAMES}">\n'.encode()
+"""The element of the page that contains the address of the Chinese names. words/translate.js reads it."""
 
-# Comments, types and indentation are a fifth of what a phone would load. No string of ours holds ` // `.
+# Comments (which contain the types) and indentation are removed: they are a fifth of the bytes that a phone would load.
+# No string in the page's modules contains ` // `.
 _COMMENT = re.compile(rb"/\*\*(?:[^*]|\*(?!/))*\*/ ?|^[ \t]*//.*$|[ \t]+// .*$", re.MULTILINE)
 _INDENT = re.compile(rb"^[ \t]+", re.MULTILINE)
-_IMPORT = re.compile(r'\b(?:from|import)\s*"([^"\s]+)"')  # not `import("...")`: that is fetched when it is needed
+_IMPORT = re.compile(r'\b(?:from|import)\s*"([^"\s]+)"')  # not `import("...")`, which loads on demand
 _IMPORT_MAP = re.compile(rb'<script type="importmap">(.+?)</script>', re.DOTALL)
 _INLINE_SCRIPT = re.compile(rb"<script[^>]*>(.+?)</script>", re.DOTALL)
 
 
 Redirect = Callable[[RequestHandler], str | None]
-"""Returns the address that a request for `/` is redirected to; None: it gets the page."""
+"""A function that returns the address to which a request for `/` is redirected, or None to send the page."""
 
 
 @dataclass(frozen=True)
 class Asset:
-    """A file as it is sent."""
+    """A file to serve, with its content type and HTTP status."""
 
     content: bytes
     content_type: str
@@ -71,28 +76,29 @@ class Asset:
 
     @cached_property
     def compressed(self) -> bytes:
-        """The content in gzip."""
+        """The content of the file, compressed with gzip."""
         return gzip.compress(self.content, mtime=0)
 
 
 class AssetHandler(RequestHandler):
-    """Answers GET and HEAD for the assets by their path, and 404 for any other path."""
+    """Answers GET and HEAD requests for assets, and 404 for any other path."""
 
     def initialize(self, assets: Mapping[str, Asset], policy: str, redirect_page: Redirect) -> None:
         """Store the arguments of the route."""
         self._assets = assets
         self._redirect_page = redirect_page
-        # Tornado calls set_default_headers before initialize, and again, without it, when it writes an error.
+        # Tornado calls set_default_headers before `initialize`, so the header is set here. For an error page, Tornado
+        # calls set_default_headers again without `initialize`.
         self._policy = policy
         self.set_header("Content-Security-Policy", policy)
 
     def set_default_headers(self) -> None:
-        """Every answer, errors too, has the policy."""
+        """Set the policy on every answer, including errors."""
         self.set_header("Content-Security-Policy", getattr(self, "_policy", "default-src 'none'"))
         self.set_header("Cache-Control", "no-cache")
 
     def get(self, path: str) -> None:
-        """Send an asset; Tornado adds its ETag and answers 304 to a browser that has it already."""
+        """Send an asset; Tornado adds an ETag and answers 304 if the browser already has the asset."""
         asset = self._assets.get(path)
         if asset is None:
             raise HTTPError(404)
@@ -112,14 +118,19 @@ class AssetHandler(RequestHandler):
     head = get
 
 
-def routes(redirect_page: Redirect = lambda _: None) -> list[Rule]:
+def routes(redirect_page: Redirect = lambda _: None, chinese_names: Mapping[str, str] = {}) -> list[Rule]:
     """Return the rules for `/`, `/static/...` and `/modules/...`, ready for a Tornado application.
 
-    `redirect_page` is asked for each request of `/`, for example whether the user must log in first. All other files
-    are the same for everybody, and contain no data of the site.
+    `redirect_page` is called for each request for `/`, for example to redirect users who must log in first. All other
+    files are the same for every user and contain no data of the site. `chinese_names` maps names in the database to the
+    names that the page shows in Chinese. If it is empty, the page loads no names.
     """
     files = assets()
     page = _page(files)
+    if chinese_names:
+        names = json.dumps(chinese_names, ensure_ascii=False, separators=(",", ":"))
+        files[CHINESE_NAMES] = Asset(names.encode(), "application/json")
+        page = replace(page, content=page.content.replace(b"  </head>", NAMES_LINK + b"  </head>"))
     arguments = {
         "assets": files | {"": page},
         "policy": content_security_policy(page.content),
@@ -129,14 +140,14 @@ def routes(redirect_page: Redirect = lambda _: None) -> list[Rule]:
 
 
 def assets() -> dict[str, Asset]:
-    """Return our own files and the installed libraries, by the path they are served under."""
+    """Return the dashboard's own files and the installed libraries, by the path under which they are served."""
     return {**_own_files(), **_libraries()}
 
 
 def content_security_policy(page: bytes) -> str:
-    """Return the policy that allows our own files and the inline scripts of this page (its import map), nothing else.
+    """Return a policy that allows only the server's own files and the inline scripts of this page (its import map).
 
-    `connect-src 'self'` covers the websocket in every browser that knows import maps.
+    `connect-src 'self'` covers the websocket in every browser that supports import maps.
     """
     inline = "".join(f" 'sha256-{_digest(script)}'" for script in _INLINE_SCRIPT.findall(page))
     return "; ".join(
@@ -150,7 +161,7 @@ def content_security_policy(page: bytes) -> str:
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
-            # Names are input: with this the browser itself refuses innerHTML.
+            # Names are user input. With this directive, the browser itself refuses innerHTML.
             "require-trusted-types-for 'script'",
             "trusted-types 'none'",
         ]
@@ -165,7 +176,7 @@ def _own_files() -> dict[str, Asset]:
 def _own_file(path: Path) -> Asset:
     content = path.read_bytes()
     if path.suffix == ".js":
-        # Lines keep their numbers: those in a browser's error message are those of the source.
+        # Line numbers must not change, so that a browser's error message names the line of the source file.
         content = _INDENT.sub(b"", _COMMENT.sub(lambda comment: b"\n" * comment[0].count(b"\n"), content))
     return Asset(content, CONTENT_TYPES[path.suffix])
 
@@ -186,14 +197,14 @@ def _page(assets: Mapping[str, Asset]) -> Asset:
 
 
 def _with_preloads(page: bytes, assets: Mapping[str, Asset]) -> bytes:
-    """Add preload links for the modules of the first view: without them, each level of imports is a round trip."""
+    """Add preload links for the modules of the first view. Without them, each level of imports costs a round trip."""
     names = sorted(_imported_modules(page, assets))
     links = "".join(f'    <link rel="modulepreload" href="/{name}">\n' for name in names)
     return page.replace(b"  </head>", f"{links}  </head>".encode())
 
 
 def _imported_modules(page: bytes, assets: Mapping[str, Asset]) -> set[str]:
-    """Return the modules that every view needs: the main module and all that it imports, directly or not."""
+    """Return the modules that every view needs: the main module and all its direct and indirect imports."""
     import_map = _IMPORT_MAP.search(page)
     addresses = json.loads(import_map[1])["imports"] if import_map else {}
     modules: set[str] = set()

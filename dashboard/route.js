@@ -1,4 +1,4 @@
-// The view that the address names. Choosing is following a link, so that back, reload and bookmarks work.
+// The view that the address names. Every view has an address, so that back, reload and bookmarks work.
 
 import { computed, signal } from "@preact/signals";
 
@@ -9,8 +9,8 @@ import { computed, signal } from "@preact/signals";
 /**
  * `#/` is the overview, `#/storehouse/ID/TAB` one storehouse, `#/storehouse/ID/alarms/ALARM` one alarm.
  * @typedef {object} Route
- * @property {"overview" | "storehouse" | "nowhere"} page
- * @property {string} storehouse always a string, as an address carries it
+ * @property {"overview" | "storehouse" | "unknown"} page
+ * @property {string} storehouse the storehouse's id, which is a string in an address
  * @property {Tab} tab
  * @property {string} alarm
  * @property {URLSearchParams} options
@@ -21,7 +21,7 @@ export const TABS = /** @type {const} */ (["tiles", "plan", "table", "charts", "
 const hash = signal(window.location.hash);
 window.addEventListener("hashchange", () => (hash.value = window.location.hash));
 
-/** The wall shows one storehouse after the other, without controls. */
+/** Whether the page is the wall, which shows one storehouse after the other, without controls. */
 export const isWall = new URLSearchParams(window.location.search).has("wall");
 
 export const route = computed(() => parseRoute(hash.value));
@@ -38,7 +38,7 @@ function parseRoute(address) {
   const nothing = { storehouse: "", tab: /** @type {Tab} */ ("tiles"), alarm: "", options };
   if (page === "") return { page: "overview", ...nothing };
   if (page === "storehouse" && knownTab) return { page, storehouse, tab: knownTab, alarm, options };
-  return { page: "nowhere", ...nothing };
+  return { page: "unknown", ...nothing };
 }
 
 /**
@@ -51,7 +51,7 @@ export function toStorehouse(id, tab = "tiles") {
 }
 
 /**
- * The address says when it was raised, so that it is found however old it is.
+ * Return the address of an alarm. The address contains the time of the alarm, so that the page also finds an old alarm.
  * @param {{store_house_id: Id, alarm_id: Id, raised: string}} alarm
  */
 export function toAlarm({ store_house_id, alarm_id, raised }) {
@@ -59,8 +59,8 @@ export function toAlarm({ store_house_id, alarm_id, raised }) {
 }
 
 /**
- * Put options of a view into the address, without a new entry in the browser's history.
- * @param {Record<string, string | null>} options null: left out
+ * Set options of the view in the address, without adding an entry to the browser's history.
+ * @param {Record<string, string | null>} options null removes an option
  */
 export function setOptions(options) {
   const [path = "", query = ""] = window.location.hash.split("?");
@@ -81,6 +81,6 @@ function decodePart(part) {
   try {
     return decodeURIComponent(part);
   } catch {
-    return part; // a percent sign that encodes nothing
+    return part; // a percent sign that is not part of an encoding
   }
 }

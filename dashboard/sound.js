@@ -1,4 +1,4 @@
-// A sound for each new alarm, where the user has switched it on.
+// Plays a sound for each new alarm if the user has switched the sound on.
 
 import { effect, signal } from "@preact/signals";
 import { openAlarms } from "./data/storehouses.js";
@@ -8,7 +8,7 @@ import { readStored, writeStored } from "./browser-storage.js";
 const TONES = [880, 660, 880]; // Hz
 const TONE = 0.22; // seconds
 const LOUDNESS = 0.2; // 0 to 1
-const MIN_PAUSE = 3_000; // milliseconds
+const MIN_PAUSE = 3_000; // milliseconds between two sounds
 
 export const soundOn = signal(readStored("localStorage", "sound") === "on");
 
@@ -18,18 +18,18 @@ let audio = null;
 export function switchSound() {
   soundOn.value = !soundOn.value;
   writeStored("localStorage", "sound", soundOn.value ? "on" : "off");
-  if (soundOn.value) play(); // as a sample
+  if (soundOn.value) play(); // the user then knows the sound
 }
 
-/** Play it for each alarm that nobody has acknowledged and that was not there before. */
+/** Play the sound for each new alarm that is not acknowledged. */
 export function soundForAlarms() {
-  let unacknowledgedBefore = Infinity; // until the first answer, nothing is new
+  let unacknowledgedBefore = Infinity; // before the first answer, no alarm is new
   effect(() => {
     const { unacknowledged } = openAlarms.value;
     if (unacknowledged > unacknowledgedBefore) playOnce();
     unacknowledgedBefore = unacknowledged;
   });
-  let idsBefore = /** @type {Set<unknown> | null} */ (null); // of the watched storehouse
+  let idsBefore = /** @type {Set<unknown> | null} */ (null); // ids of the watched storehouse's alarms
   effect(() => {
     watchedId.value;
     const ids = new Set(activeAlarms.value.filter((alarm) => !alarm.acknowledged).map((alarm) => alarm.alarm_id));
@@ -37,13 +37,13 @@ export function soundForAlarms() {
     if (isNew) playOnce();
     idsBefore = alarmsLoaded.value ? ids : null;
   });
-  // A browser lets no page play a sound before the user has touched it.
+  // A browser plays no sound before the user has clicked or typed on the page.
   for (const touch of ["pointerdown", "keydown"]) window.addEventListener(touch, () => audio?.resume());
 }
 
 let lastPlayed = 0;
 
-/** The same alarm comes from the overview and from its storehouse. */
+/** Play only one sound for an alarm, although both the overview and the watched storehouse report it. */
 function playOnce() {
   if (!soundOn.peek() || Date.now() - lastPlayed < MIN_PAUSE) return;
   lastPlayed = Date.now();

@@ -1,17 +1,17 @@
-// Types of the page's own. Those of the messages are in contract.d.ts, which is generated from the server's types.
+// Types of the page. The types of the messages are in contract.d.ts, which is generated from the server's types.
 
 import type { Bound, Env, History, Id, OverviewStorehouse, Rule, Scope, SensorAnswer, Severity } from "./contract.js";
 
 export type SensorState = Severity | "stale" | "bad" | "good";
 
-/** A storehouse of the overview, with its owner. */
+/** A storehouse of the overview, with its organisation. */
 export interface StorehouseEntry {
   storehouse: OverviewStorehouse;
   org_id: Id;
   org_name: string;
 }
 
-/** What names a sensor's metric: one sensor may measure several. */
+/** Identifies one metric of a sensor, which may measure several. */
 export interface SensorMetric {
   sensor_id: Id | null;
   metric: string | null;
@@ -23,15 +23,15 @@ export type RuleKind = Exclude<keyof Rule, "scope" | "profile">;
 export type Term = keyof Bound;
 
 /**
- * What a person enters for one kind. `given`: terms of its own, as they are written, spans in minutes; `off`: no alarm;
- * `general`: as a more general rule has it.
+ * What a user enters for one kind of alarm. Mode `given`: the terms as entered, spans in minutes. `off`: no alarm.
+ * `general`: inherited from a more general rule.
  */
 export interface RuleLine {
   mode: "general" | "off" | "given";
   terms: Record<Term, string>;
 }
 
-/** What a rule can be made for; `example`: one of its sensors. */
+/** The subject of a rule; `example` is one of its sensors. */
 export interface RuleSubject {
   key: string;
   name: string;
@@ -39,7 +39,7 @@ export interface RuleSubject {
   example: Env | null;
 }
 
-/** What the charts of a span show. Times in milliseconds. */
+/** The data of the charts of a span, which is in milliseconds. */
 export interface ChartData {
   history: History;
   sensors: SensorAnswer[];

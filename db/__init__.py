@@ -1,1 +1,1 @@
-"""The databases: engines and their dialects, our own tables, and their migrations."""
+"""Database engines, dialects, Storewatch's own tables, and their migrations."""

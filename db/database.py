@@ -1,8 +1,8 @@
-"""The database: an engine, as many worker threads as connections, and a time limit on every question.
+"""A database: an engine, a thread pool with one thread per connection, and time limits for every query.
 
-A question runs in a worker thread, so that a slow or hanging database never stops the event loop. Three limits end it,
-each longer than the one before: the server's own (the statement really ends, the connection stays usable), the driver's
-on the socket, and the caller's.
+A query runs in a worker thread, so a slow or hanging database never blocks the event loop. Three time limits end a
+query, each longer than the previous one. The first is the database's own statement limit, which stops the statement and
+keeps the connection usable. The second is the driver's limit on the socket. The third is the caller's limit.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DATABASE_ERRORS = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
-"""What SQLAlchemy raises when the database, not the question, is at fault."""
+"""The exceptions that SQLAlchemy raises if the database itself fails, and not only one query."""
 
 
 class Database:
-    """A database to ask from the event loop (`run`), or to work on directly where there is none (`engine`).
+    """A database. Use `run` in the event loop, and `engine` in programs without an event loop.
 
-    For questions, each statement stands alone (autocommit: no stale snapshot, no lock kept) and may only read. With
-    `writes`, `engine.begin()` opens a transaction.
+    By default, connections are read-only and in autocommit mode, so there are no stale snapshots and no lasting locks.
+    With `writes`, `engine.begin()` opens a transaction.
     """
 
     def __init__(
@@ -40,24 +40,24 @@ class Database:
         self.settings = settings
         self.limits = limits
         self.answering = True
-        """False while the heartbeat gets no answer: questions are then refused at once instead of queueing."""
+        """False while the database does not answer the heartbeat. `run` then raises `Unavailable` without waiting."""
         self._dialect = dialect_for(settings)
         self.engine = self._create_engine(workers, writes)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="database")
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
-        """Return `work(connection)`, done in a worker thread.
+        """Call `work(connection)` in a worker thread and return its result.
 
-        Raises `Unavailable` when the database does not answer within `limits.answer` seconds.
+        Raise `Unavailable` if the database does not answer within `limits.answer` seconds.
         """
         if not self.answering:
             raise Unavailable("the database does not answer")
         loop = asyncio.get_running_loop()
         try:
-            # The thread goes on until the driver's limit; what it brings then goes nowhere.
-            # Not wait_for: that of Python 3.11 loses a cancellation which meets the answer.
+            # After a time-out, the thread continues until the driver's limit, and its result is discarded.
+            # asyncio.wait_for in Python 3.11 loses a cancellation that arrives together with the result.
             async with asyncio.timeout(self.limits.answer):
-                # In the caller's context, so that what is logged there says for which connection it was done.
+                # The thread needs the caller's context, because log lines contain the connection from it.
                 return await loop.run_in_executor(self._threads, copy_context().run, self._work, work)
         except TimeoutError:
             raise Unavailable("the database does not answer in time") from None
@@ -68,11 +68,11 @@ class Database:
                 self._dialect.limit_work(connection, self.limits.statement)
                 return work(connection)
         except DATABASE_ERRORS as error:
-            log.debug("%r: %s", self.settings, error)
+            log.debug("query on %r failed: %s", self.settings, error)
             raise Unavailable("the database does not answer") from error
 
     def close(self) -> None:
-        """Let go of threads and connections, without waiting for a database that hangs."""
+        """Release the threads and connections without waiting for a database that hangs."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.engine.dispose()
 
@@ -86,8 +86,9 @@ class Database:
             max_overflow=0,
             pool_timeout=self.limits.connect,
             pool_pre_ping=True,
-            # Every transaction is ended by the code that began it, and a question has none. A rollback for each return
-            # to the pool would let a caller that has its answer wait for a database that hangs since.
+            # A reset is not necessary: the code that begins a transaction also ends it, and queries have no
+            # transaction. A rollback at each return to the pool could let a caller that already has its result wait for
+            # a hanging database.
             pool_reset_on_return=None,
             **({} if writes else {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}),
         )
@@ -96,7 +97,7 @@ class Database:
 
 
 def reach(settings: DatabaseSettings) -> None:
-    """Connect once; raises `UsageError`, within seconds, saying why the database refuses us or that it hangs."""
+    """Connect to the database once. Raise `UsageError` within a few seconds if it refuses the connection or hangs."""
     database = Database(settings, QUESTION_LIMITS, 1)
     try:
         with database.engine.connect():
@@ -108,7 +109,7 @@ def reach(settings: DatabaseSettings) -> None:
 
 
 def reason(error: sa.exc.DBAPIError) -> str:
-    """Return the database's own words for what went wrong, in one line."""
+    """Return the database's own error message, in one line."""
     original = error.orig
     words = original.args[-1] if original is not None and original.args else error
     return " ".join(str(words).split())

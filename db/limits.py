@@ -1,29 +1,30 @@
-"""Time limits of database work, by purpose."""
+"""Time limits for the use of a database, for each purpose."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Time limits, in seconds."""
+    """Time limits for the use of a database, in seconds."""
 
     connect: float = 2.0
-    """To open a connection, or to wait for one of the pool."""
+    """Time limit for opening a connection, or for waiting for a free connection from the pool."""
     statement: float = 2.0
-    """For one statement, enforced by the database itself."""
+    """Time limit for one statement. The database itself enforces it."""
     read: float = 2.4
-    """For each read or write on the driver's socket."""
+    """Time limit for each read or write on the driver's socket."""
     answer: float = 2.7
-    """For the whole of `Database.run`."""
+    """Time limit for a whole call of `Database.run`."""
     idle_timeout_s: int | None = None
-    """How long the server keeps an idle connection and its locks; None: the server's own default."""
+    """Time after which the database server closes an idle connection and releases its locks. None means the server's
+    default."""
 
 
 QUESTION_LIMITS = Limits()
-"""For questions: a browser is answered within 3 s."""
+"""Limits for the queries of clients. With these limits, a client gets an answer within 3 s."""
 LEASE_LIMITS = Limits(idle_timeout_s=3)
-"""For work under a lease: a process that froze in a transaction must not block the other processes."""
+"""Limits for transactions that hold a lease. A process that hangs in a transaction must not block other processes."""
 HEARTBEAT_LIMITS = Limits(connect=1.0, statement=0.8, read=1.0, answer=1.1)
-"""For the heartbeat: a loss is noticed within 1.5 s."""
+"""Limits for the heartbeat, which must detect within 1.5 s that the database does not answer."""
 BATCH_LIMITS = Limits(connect=5.0, statement=600.0, read=630.0, answer=660.0)
-"""For imports, migrations and the making of the demo: nobody waits for these."""
+"""Limits for imports, for migrations and for the creation of the demo. No client waits for their results."""

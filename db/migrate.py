@@ -1,4 +1,4 @@
-"""Migrations: bring the tables that are ours up to this version's."""
+"""Upgrades Storewatch's own tables to the version that this installation needs."""
 
 from pathlib import Path
 
@@ -17,11 +17,11 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def migrate(settings: DatabaseSettings) -> None:
-    """Create or upgrade the tables that are ours; raises `UsageError`."""
+    """Create or upgrade Storewatch's own tables. Raise `UsageError` if this fails."""
     dialect = dialect_for(settings)
     dialect.prepare_storage(settings)
     if dialect.is_remote:
-        reach(settings)  # one that hangs would be waited for as long as a migration may take
+        reach(settings)  # fails within seconds; the migration itself would wait 10 minutes for a hanging database
     database = Database(settings, BATCH_LIMITS, 1, writes=True)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
@@ -31,8 +31,10 @@ def migrate(settings: DatabaseSettings) -> None:
             dialect.lock_migrations(connection)
             command.upgrade(config, "head")
     except CommandError as error:
-        raise UsageError(f"database: {settings!r} was made by a newer Storewatch ({error}); update this one") from None
+        raise UsageError(
+            f"database: {settings!r} was created by a newer version of Storewatch ({error}); update this installation"
+        ) from None
     except sa.exc.DBAPIError as error:
-        raise UsageError(f"database: cannot make our tables in {settings!r}: {reason(error)}") from None
+        raise UsageError(f"database: cannot create Storewatch's own tables in {settings!r}: {reason(error)}") from None
     finally:
         database.close()

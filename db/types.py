@@ -1,4 +1,4 @@
-"""Column types of our own: aware UTC datetimes in Python, naive date-times in a database's columns."""
+"""A column type for times: datetimes in Python, and naive date-times in the database."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -10,11 +10,11 @@ from db.dialects import DIALECTS
 
 
 class Instant(sa.TypeDecorator[datetime]):
-    """A date-time column that holds wall-clock times of `tz` (None: UTC).
+    """A date-time column that contains local times of the time zone `tz`. None means UTC.
 
-    A UTC column gives aware datetimes, any other the naive ones that it holds: which instant one of them means depends
-    on the time of the question (`from_local`). Values that are no date-time, such as MySQL's 0000-00-00, become None:
-    one such row must not fail the others.
+    A UTC column returns aware datetimes. A column with another time zone returns naive local times, because their
+    instants depend on the time of the query (`from_local`). Invalid values, such as MySQL's 0000-00-00, become None, so
+    that one invalid row does not break the whole query.
     """
 
     impl = sa.DateTime
@@ -26,11 +26,11 @@ class Instant(sa.TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
         """Return the column's type in this kind of database."""
-        kind = DIALECTS.get(dialect.name)  # none for "default", with which SQLAlchemy prints a statement
+        kind = DIALECTS.get(dialect.name)  # None for the dialect "default", with which SQLAlchemy prints statements
         return dialect.type_descriptor(sa.DateTime() if kind is None else kind.datetime_type())
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
-        """Turn an aware datetime into the column's wall-clock time, and leave a naive one as it is."""
+        """Convert an aware datetime to the column's local time. Leave a naive datetime unchanged."""
         if value is None:
             return None
         local = value.astimezone(self.tz or UTC).replace(tzinfo=None) if value.tzinfo else value
@@ -38,7 +38,7 @@ class Instant(sa.TypeDecorator[datetime]):
         return local if kind is None else kind.datetime_parameter(local)
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
-        """Turn what the column holds into a datetime."""
+        """Convert the column's value to a datetime."""
         if isinstance(value, str):
             value = _from_text(value)
         if not isinstance(value, datetime):
@@ -47,7 +47,7 @@ class Instant(sa.TypeDecorator[datetime]):
 
 
 def _from_text(text: str) -> datetime | None:
-    """Return the naive time in `text`; None for one with an offset, which does not sort with the others."""
+    """Parse a naive time. Return None for a time with a UTC offset, because such texts do not sort by time."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

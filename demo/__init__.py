@@ -1,1 +1,1 @@
-"""The simulated site: three organisations whose storehouses behave like real ones, with a month of history."""
+"""The simulated site: three organisations with realistic storehouses and a month of history."""

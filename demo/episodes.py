@@ -1,4 +1,4 @@
-"""Derives the alarms of a series of readings."""
+"""Derives alarms from a series of readings."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from itertools import groupby
 from demo.rooms import Limit
 
 MIN_READINGS = 2
-"""Readings beyond a limit that make an alarm."""
+"""Number of successive readings beyond a limit after which an alarm is raised."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """A time in which a limit was exceeded, in seconds since 1970."""
+    """A period in which the values were beyond a limit. Its times are in seconds since 1970."""
 
     value: float
-    """The worst value."""
+    """The worst value in the period."""
     raised: int
     cleared: int
 

@@ -1,4 +1,4 @@
-"""Writes the demo site and its history to the database."""
+"""Writes the demo's site and its history to the database."""
 
 import logging
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from demo import past_readings
 from demo.episodes import episodes
 from demo.past_readings import SensorSeries
 from demo.simulation import SEED
-from demo.site import ORGANISATIONS, Sensor, Storehouse
+from demo.site import CHINESE_NAMES, ORGANISATIONS, Sensor, Storehouse
 from record import alarms, readings, sites
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Installed:
-    """A storehouse of the demo, with its ids in the database."""
+    """A storehouse of the demo, with the ids that it and its sensors have in the database."""
 
     storehouse: Storehouse
     store_house_id: int
@@ -34,20 +34,22 @@ class Installed:
 
 
 def prepare(database_settings: settings.Database, now: datetime, seed: int = SEED) -> None:
-    """Create the demo, with readings up to `now`: a month at the first start, later those since the last start.
+    """Create the demo with readings up to `now`.
 
-    It is one transaction, so a first start that is killed leaves nothing behind.
+    The first start writes a month of readings; each later start writes the readings since the last start. Everything is
+    written in one transaction, so a first start that is killed leaves nothing behind.
     """
     database = Database(database_settings, BATCH_LIMITS, 1, writes=True)
     try:
         with database.engine.begin() as connection:
+            _rename(connection)
             _prepare(connection, int(now.timestamp()), seed)
     finally:
         database.close()
 
 
 def install(connection: sa.Connection) -> list[Installed]:
-    """Return the demo's storehouses; those that are not in the database yet are created."""
+    """Return the demo's storehouses. Create the storehouses that are not in the database yet."""
     return [
         _install(connection, sites.ensure_organisation(connection, organisation.name), storehouse)
         for organisation in ORGANISATIONS
@@ -55,11 +57,28 @@ def install(connection: sa.Connection) -> list[Installed]:
     ]
 
 
+def _rename(connection: sa.Connection) -> None:
+    """Give the organisations, storehouses and sensors of an older demo database their English names.
+
+    In an older database, each name is one text that consists of the Chinese and the English name.
+    """
+    former_names = {f"{chinese} {english}": english for english, chinese in CHINESE_NAMES.items()}
+    for column in (
+        tables.organisation.c.org_name,
+        tables.storehouse.c.store_house_name,
+        tables.sensor.c.sensor_name,
+        tables.episode.c.sensor_name,
+    ):
+        former = set(connection.scalars(sa.select(column).where(column.in_(former_names)).distinct()))
+        for name in former:
+            connection.execute(sa.update(column.table).where(column == name).values({column: former_names[name]}))
+
+
 def _prepare(connection: sa.Connection, now_s: int, seed: int) -> None:
     raised: list[Row] = []
     last_of = {installed: _last_s(connection, installed) for installed in install(connection)}
     if None in last_of.values():
-        log.info("first start: making a month of the demo's past, which takes some seconds")
+        log.info("first start: creating a month of demo history; this takes a few seconds")
     for installed, last_s in last_of.items():
         if last_s is None:
             series = past_readings.month(installed.storehouse, now_s, seed)
@@ -96,8 +115,8 @@ def _last_s(connection: sa.Connection, installed: Installed) -> int | None:
 
 
 def write(connection: sa.Connection, installed: Installed, series: dict[Sensor, SensorSeries]) -> None:
-    """Write readings of the storehouse."""
-    # By sensor and time, the order of the index: each row is appended to it.
+    """Write the readings of a storehouse."""
+    # Rows are written by sensor and then by time, like the index, so that each row is appended to the index.
     instants_s = set[int]().union(*(sensor_series.instants_s for sensor_series in series.values()))
     texts = {instant: readings.text(_time(instant)) for instant in instants_s}
     for sensor, sensor_series in series.items():
@@ -110,7 +129,7 @@ def write(connection: sa.Connection, installed: Installed, series: dict[Sensor, 
 
 
 def past_alarms(installed: Installed, series: dict[Sensor, SensorSeries]) -> Iterator[Row]:
-    """Return the alarms of these readings, of the sensors that have limits."""
+    """Yield the alarms that these readings raise, for the sensors that have limits."""
     storehouse = installed.storehouse
     for limit in storehouse.room.limits:
         sensor = storehouse.watched(limit.metric)
@@ -119,7 +138,7 @@ def past_alarms(installed: Installed, series: dict[Sensor, SensorSeries]) -> Ite
                 "kind": limit.kind,
                 "severity": limit.severity,
                 "state": "cleared",
-                "acknowledged": limit.severity == "critical",  # these call for somebody
+                "acknowledged": limit.severity == "critical",  # in the demo, users react only to critical alarms
                 "value": episode.value,
                 "limit": None if limit.kind == "switch" else limit.limit,
                 "raised": _time(episode.raised),

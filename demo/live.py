@@ -1,4 +1,4 @@
-"""Writes the demo's live readings: its storehouses report in turn."""
+"""Writes the demo's live readings. The storehouses report in turn."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Reporter:
-    """Writes the readings of one storehouse; `report` runs in a worker thread."""
+    """Writes the live readings of one storehouse. `report` runs in a worker thread."""
 
     def __init__(self, installed: Installed, seed: int, thinned: datetime) -> None:
         self._installed = installed
@@ -42,7 +42,7 @@ class Reporter:
         return second % REPORT_INTERVAL_S == self._storehouse.phase_s
 
     def report(self, connection: sa.Connection, second: int) -> None:
-        """Write the readings of all sensors in one transaction, and thin an hour of earlier ones."""
+        """Write a reading of each sensor, and thin one hour of earlier readings, in one transaction."""
         time = datetime.fromtimestamp(second, UTC)
         values = {sensor: series[0] for sensor, series in self._values(second).items()}
         doors = {sensor: values[sensor] for sensor in self._storehouse.doors}
@@ -52,7 +52,7 @@ class Reporter:
             reported = [*self._storehouse.reporting, *changed]
             readings.add(connection, [(ids[sensor], time, values[sensor]) for sensor in reported])
             thinned = self._thin(connection, time)
-        self._doors, self._thinned = doors, thinned  # only after the commit, so that a failed report is repeated
+        self._doors, self._thinned = doors, thinned  # set after the commit, so that a failed report is repeated
 
     def _values(self, second: int) -> dict[Sensor, list[Value]]:
         return simulation.values(self._storehouse, [second], self._seed)
@@ -72,8 +72,9 @@ async def run(
     sleep: Sleep = asyncio.sleep,
     seed: int = SEED,
 ) -> None:
-    """Have every storehouse report once each `REPORT_INTERVAL_S`, until cancelled."""
-    # The limits of a question: with a locked database a report fails soon, and no thread delays the server's stop.
+    """Let every storehouse report once in each `REPORT_INTERVAL_S`, until cancelled."""
+    # With the time limits of a client's query, a report fails soon if the database is locked, and no thread delays the
+    # server's shutdown.
     database = Database(database_settings, QUESTION_LIMITS, 1, writes=True)
     reporters: list[Reporter] = []
     second = int(clock().timestamp())
@@ -90,21 +91,21 @@ async def run(
 
 
 def next_second(second: int, now_s: int) -> int:
-    """Return the second to report after `second`: the next one, unless the clock was set or stood still meanwhile."""
+    """Return the next second in which to report: `second + 1`, unless the clock was set or the process was paused."""
     return max(min(second, now_s) + 1, now_s - REPORT_INTERVAL_S)
 
 
 def _reporters(connection: sa.Connection, seed: int, second: int) -> list[Reporter]:
-    # It is not stored what an earlier run has thinned, so the whole month is thinned again.
+    # The demo does not store how far an earlier run has thinned the readings, so it thins the whole month again.
     thinned = datetime.fromtimestamp(second, UTC) - timedelta(seconds=MONTH_S)
     with connection.begin():
         return [Reporter(installed, seed, thinned) for installed in install(connection)]
 
 
 async def _attempt(database: Database, work: Callable[[sa.Connection], T]) -> T | None:
-    """Run `work`; if it fails, the next turn tries again, so the demo never stops."""
+    """Run `work`. If it fails, log the error and return None. The next turn tries again, so the demo never stops."""
     try:
         return await database.run(work)
     except (Unavailable, sa.exc.SQLAlchemyError) as error:
-        log.warning("the demo could not write: %s", error)
+        log.warning("the demo could not write its readings: %s", error)
         return None

@@ -10,19 +10,22 @@ from demo.site import Sensor, Storehouse
 STEP_S = 300
 MONTH_S = 30 * 86_400
 STOPPED_S = 4 * 86_400
-"""How long before the first start the stopped sensor reported last, in seconds."""
+"""Time from the last report of the stopped sensor to the first start of the demo, in seconds."""
 
 
 @dataclass(frozen=True)
 class SensorSeries:
-    """Readings of a sensor: instants in seconds since 1970, and the values at them."""
+    """Readings of a sensor: their times in seconds since 1970, and their values."""
 
     instants_s: Sequence[int]
     values: Sequence[Value]
 
 
 def month(storehouse: Storehouse, now_s: int, seed: int) -> dict[Sensor, SensorSeries]:
-    """Return the month before the first start, also of the stopped sensor, and with the first state of each door."""
+    """Return the readings of the month before the first start of the demo.
+
+    They include the readings of the stopped sensor, and the state of each door at the start of the month.
+    """
     instants_s = _grid(storehouse, now_s - MONTH_S, now_s)
     values = simulation.values(storehouse, instants_s, seed)
     series = {sensor: SensorSeries(instants_s, values[sensor]) for sensor in storehouse.reporting}
@@ -36,11 +39,11 @@ def month(storehouse: Storehouse, now_s: int, seed: int) -> dict[Sensor, SensorS
 
 
 def since(storehouse: Storehouse, last_s: int, now_s: int, seed: int) -> dict[Sensor, SensorSeries]:
-    """Return the readings after `last_s`, at most the last month."""
+    """Return the readings after `last_s`, but no readings that are older than a month."""
     start_s = max(last_s, now_s - MONTH_S)
     instants_s = _grid(storehouse, start_s, now_s)
     values = simulation.values(storehouse, instants_s, seed)
-    # Doors end with the other sensors, because the next start continues after the last reading of those.
+    # Door readings end at the last reading of the other sensors, because the next start continues after that reading.
     changes = simulation.changes(storehouse, start_s, instants_s[-1] if instants_s else start_s, seed)
     return {sensor: SensorSeries(instants_s, values[sensor]) for sensor in storehouse.reporting} | {
         sensor: _as_series(changes) for sensor in storehouse.doors

@@ -5,36 +5,36 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Response:
-    """How far each influence moves a metric of a room, in its own unit."""
+    """How much each influence changes a metric of a room, in the unit of the metric."""
 
     level: float
     noise: float
-    """Measurement noise of a sensor, to either side."""
+    """Amplitude of the measurement noise of a sensor."""
     day: float = 0
-    """At the warmest hour; as much the other way at the coldest."""
+    """Change in the value at the warmest hour of the day. The change at the coldest hour is the opposite."""
     weather: float = 0
-    """Over the days, to either side."""
+    """Amplitude of the change in the value from day to day, because of the weather."""
     people: float = 0
-    """After a long time of people working."""
+    """Change in the value after people have worked in the room for a long time."""
     lit: float = 0
-    """During working hours."""
+    """Change in the value during working hours."""
     open: float = 0
-    """At once when the door opens."""
+    """Change in the value as soon as a door opens."""
     door: float = 0
-    """After the door has been open for long."""
+    """Change in the value after the door has been open for a long time."""
     cycle: float = 0
-    """Between the ends of one compressor cycle."""
+    """Difference between the values at the start and at the end of a compressor run."""
     running: float = 0
-    """While the compressor runs."""
+    """Change in the value while the compressor runs."""
     heater: float = 0
-    """While a defrost heats."""
+    """Change in the value while the defrost heater is on."""
     defrost: float = 0
-    """After a defrost that would not end."""
+    """Change in the value after a very long defrost."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit of the room's first sensor of `metric`; a switch that is on exceeds 0."""
+    """A limit for the room's first sensor of `metric`. The limit of a switch is 0. A switch that is on exceeds it."""
 
     metric: str
     kind: str
@@ -50,18 +50,18 @@ class Limit:
 
 @dataclass(frozen=True, eq=False)
 class Room:
-    """A kind of room."""
+    """A kind of room, such as a freezer."""
 
     responses: dict[str, Response]
     locations: dict[str, tuple[str, ...]]
-    """Metric: the locations it is measured at; `limits` apply to the first of them."""
+    """The locations in the room at which each metric is measured. `limits` apply to the first location."""
     limits: tuple[Limit, ...]
     openings: int
-    """Door openings on a working day."""
+    """How many times the room's door is opened on a working day."""
     cycle_s: int = 1800
-    """From one start of the compressor to the next."""
+    """Time from one start of the compressor to the next, in seconds."""
     defrosts: tuple[int, ...] = ()
-    """The hours at which defrosts start, local time."""
+    """The local hours of the day at which a defrost starts."""
 
 
 _SAFETY = {"smoke": ("ceiling",), "water": ("floor",), "door": ("door",)}

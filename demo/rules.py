@@ -1,4 +1,4 @@
-"""The alarm rules of the demo: the limits of its rooms, by storehouse."""
+"""The alarm rules of the demo. They contain the limits of the room in each storehouse."""
 
 import msgspec
 
@@ -10,12 +10,12 @@ from demo.history import Installed, install
 from demo.rooms import Limit
 
 TERMS = {"delay": "5m", "hysteresis": 0.3}
-"""Delay and hysteresis of each limit; the delay is longer than a door is usually open."""
+"""Delay and hysteresis of each limit in the demo's rules. The delay is longer than a door is usually open."""
 DOOR_DELAY = "10m"
 
 
 def rules(database_settings: settings.Database) -> list[Rule]:
-    """Return the rules of the demo in this database, which must be prepared."""
+    """Return the alarm rules of the demo. Before this, `history.prepare` must have prepared the database."""
     database = Database(database_settings, BATCH_LIMITS, 1, writes=True)
     try:
         with database.engine.begin() as connection:
@@ -28,10 +28,10 @@ def rules(database_settings: settings.Database) -> list[Rule]:
 
 
 def _rules(installed: Installed) -> list[Rule]:
-    # Cold rooms are damp on purpose, so the default limit of humidity does not apply.
+    # Cold rooms are humid on purpose, so the default humidity limit does not apply.
     of_metric: dict[str, dict[str, Bound | None]] = {"humidity": {"high": None}}
     for limit in installed.storehouse.room.limits:
-        of_metric.setdefault(limit.metric, {})[limit.kind] = _bound(limit)  # the ambient halls have a humidity limit
+        of_metric.setdefault(limit.metric, {})[limit.kind] = _bound(limit)  # ambient halls have a humidity limit
     return [
         msgspec.structs.replace(Rule(Scope(installed.store_house_id, metric=metric)), **bounds)
         for metric, bounds in of_metric.items()

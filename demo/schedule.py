@@ -1,4 +1,4 @@
-"""When events happen in a storehouse; defined for any time, past or future."""
+"""The times of the events in a storehouse, defined for any time in the past or future."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -12,51 +12,51 @@ from common import time_zones
 from demo.site import Mishap, Storehouse
 
 Span = tuple[float, float]
-"""From and to, in seconds since 1970."""
+"""A time span: its start and end, in seconds since 1970."""
 
 DAY_S = 86_400
 SHIFT = (8, 18)
-"""Working hours, local time."""
+"""Start and end of the working hours, in local time."""
 DEFROST_S = 1500
 SUNDAY = 6
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The events of a storehouse, by its local hours and by pseudo-random numbers of the seed.
+    """The events of a storehouse, computed from its local time and from pseudo-random numbers of the seed.
 
-    Each method returns, in order, at least the spans that overlap the time from `start` to `end`, and those of the
-    day before, whose effects last.
+    Each method that returns spans returns them in chronological order. They include all spans that overlap the time
+    from `start` to `end`, and the spans of the day before, because the effects of an event last.
     """
 
     storehouse: Storehouse
     seed: int
 
     def shifts(self, start: float, end: float) -> list[Span]:
-        """Working time: not on Sundays."""
+        """Return the times when people work. Nobody works on Sundays."""
         return self._between(self._shift, start, end)
 
     def openings(self, start: float, end: float) -> list[Span]:
-        """When the door is open: now and then in working hours, or because somebody forgot to close it."""
+        """Return the times when the door is open: at random times in working hours, or after somebody left it open."""
         return self._between(self._openings, start, end)
 
     def defrosts(self, start: float, end: float) -> list[Span]:
-        """When the evaporator is defrosted."""
+        """Return the times when the evaporator is defrosted."""
         return self._between(self._defrosts, start, end)
 
     def mishaps(self, mishap: Mishap, start: float, end: float) -> list[Span]:
-        """When this fault happens."""
+        """Return the times when the fault `mishap` occurs."""
         return self._between(lambda day: self._mishap(mishap, day), start, end)
 
     def switch(self, metric: str, start: float, end: float) -> list[Span]:
-        """When a switch of `metric` is on."""
+        """Return the times when a switch of `metric` is on."""
         if metric == "door":
             return self.openings(start, end)
         mishaps = [mishap for mishap in self.storehouse.mishaps if mishap.metric == metric]
         return _merged([span for mishap in mishaps for span in self.mishaps(mishap, start, end)])
 
     def number(self, *names: object) -> int:
-        """Return a pseudo-random number for these names, the same in every process."""
+        """Return a pseudo-random number for these names. It is the same in every process."""
         text = "/".join(map(str, (self.seed, self.storehouse.name, *names)))
         return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
 
@@ -85,7 +85,7 @@ class Schedule:
         return [(start, start + random.randrange(45, 240)) for start in starts]
 
     def _defrosts(self, day: int) -> list[Span]:
-        late = self.number("defrost") % 3600  # so that the plants of the site do not all defrost at once
+        late = self.number("defrost") % 3600  # so that the storehouses do not all defrost at once
         starts = [self._at(day, hour) + late for hour in self.storehouse.room.defrosts]
         return [(start, start + DEFROST_S) for start in starts]
 
@@ -99,18 +99,18 @@ class Schedule:
         return int((instant + offset_s(self.storehouse.time_zone, instant)) // DAY_S)
 
     def _at(self, day: int, hour: int) -> float:
-        # The offset at noon is used for the whole day: an hour more or less at a change of the clocks does not matter.
+        # The offset at noon is used for the whole day: an error of an hour on the day of a clock change does no harm.
         noon = day * DAY_S + DAY_S // 2
         return day * DAY_S + hour * 3600 - offset_s(self.storehouse.time_zone, noon)
 
 
 def offset_s(time_zone: str, instant: float) -> int:
-    """Return how far the clocks of the zone are ahead of UTC, in seconds."""
+    """Return the time zone's offset from UTC at `instant`, in seconds."""
     return _offset_s(time_zone, int(instant // 3600))
 
 
 def is_within(instant: float, spans: Sequence[Span]) -> bool:
-    """Return whether `instant` is in one of the spans, which are sorted."""
+    """Return whether `instant` is in one of the spans, which must be sorted."""
     index = bisect_right(spans, (instant, float("inf")))
     return index > 0 and instant < spans[index - 1][1]
 

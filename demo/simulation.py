@@ -1,7 +1,7 @@
 """Simulates the readings of a storehouse at any instant, as functions of time and a seed, without state.
 
-All metrics of a room respond, each in its own way (`rooms.Response`), to the same few influences, which are computed
-once for all sensors of the storehouse.
+All metrics of a room depend on the same few influences, such as the open door. `rooms.Response` contains the effect of
+each influence on a metric. The influences are computed once for all sensors of the storehouse.
 """
 
 from bisect import bisect_right
@@ -19,15 +19,15 @@ Value = float | None
 
 WARMEST_HOUR = 15
 RUNNING = 0.4
-"""The fraction of its cycle in which a compressor runs."""
+"""Fraction of the compressor's cycle during which the compressor runs."""
 FADED = 6
-"""An echo is ignored after so many of its fall times."""
+"""The effect of a past event is ignored after this number of fall times (`fall_s`)."""
 FAULT_S, FAULTLESS = 900, 0.85
-"""Seconds of a fault of the failing sensor, and the noise above which there is one."""
+"""Duration of a failing sensor's fault in seconds, and the value of `_noise` above which the sensor has a fault."""
 DRIFT, DRIFT_S = 4.0, 10 * DAY_S
-"""How far a failing sensor drifts until it is calibrated again, and how long that takes."""
+"""Total drift of a failing sensor before it is calibrated again, and the duration of this drift in seconds."""
 LOCATION_SPREAD = 1.5
-"""How far the sensors of a room differ, as a multiple of their metric's noise."""
+"""Spread between the values of a room's sensors, as a multiple of the noise of their metric."""
 
 
 def values(storehouse: Storehouse, instants_s: Sequence[int], seed: int = SEED) -> dict[Sensor, list[Value]]:
@@ -49,14 +49,14 @@ def values(storehouse: Storehouse, instants_s: Sequence[int], seed: int = SEED) 
 
 
 def changes(storehouse: Storehouse, start: int, end: int, seed: int = SEED) -> list[tuple[int, float]]:
-    """Return when, after `start` and up to `end`, the door was opened (1) and closed (0)."""
+    """Return the times after `start` and up to `end` when the door was opened (1) or closed (0)."""
     openings = Schedule(storehouse, seed).openings(start, end)
     events = [(int(instant), state) for span in openings for instant, state in zip(span, (1.0, 0.0), strict=True)]
     return [(instant, state) for instant, state in events if start < instant <= end]
 
 
 def _influences(schedule: Schedule, instants_s: Sequence[int]) -> dict[str, Series]:
-    """Return each influence over time, by its name in `Response`; most run from 0 to 1."""
+    """Return each influence over time, by its name in `Response`. Most values are from 0 to 1."""
     start, end = instants_s[0], instants_s[-1]
     openings, defrosts = schedule.openings(start, end), schedule.defrosts(start, end)
     shifts = schedule.shifts(start, end)
@@ -125,7 +125,7 @@ def _switch(schedule: Schedule, metric: str, instants_s: Sequence[int]) -> list[
 
 
 def _nearness(sensor: Sensor) -> float:
-    """How much more (or less) than the middle of the room the door affects the sensor; it is at the bottom."""
+    """Return how far the sensor is from the middle of the room towards the door, from -0.5 to 0.5."""
     return sensor.position[1] - 0.5
 
 
@@ -139,7 +139,7 @@ def _phase(instant: int, period_s: int) -> float:
 
 
 def _saw(phase: float) -> float:
-    """From 0.5 to -0.5 while the compressor runs, and back until it runs again."""
+    """Return a value that falls from 0.5 to -0.5 while the compressor runs, and rises to 0.5 until the next run."""
     return 0.5 - phase / RUNNING if phase < RUNNING else (phase - RUNNING) / (1 - RUNNING) - 0.5
 
 
@@ -148,7 +148,7 @@ def _during(instants_s: Sequence[int], spans: Sequence[Span]) -> Series:
 
 
 def _echo(instants_s: Sequence[int], spans: Sequence[Span], rise_s: float, fall_s: float) -> Series:
-    """The effect of the spans: it approaches 1 while one lasts, and decays after it."""
+    """Return the effect of the spans over time. It approaches 1 during a span and decays after the span."""
     if not spans:
         return [0.0] * len(instants_s)
     return [_echo_at(instant, spans, rise_s, fall_s) for instant in instants_s]
@@ -166,14 +166,17 @@ def _echo_at(instant: int, spans: Sequence[Span], rise_s: float, fall_s: float) 
 
 
 def _wander(key: int, instant: int, period_s: int) -> float:
-    """Noise that changes slowly: it is interpolated between the numbers of two periods."""
+    """Return slowly changing noise, which is interpolated between the random numbers of two periods."""
     period, rest = divmod(instant, period_s)
     before, after = _noise(key, period), _noise(key, period + 1)
     return before + (after - before) * rest / period_s
 
 
 def _noise(key: int, step: int) -> float:
-    """A number from -1 to 1 for each step: an integer hash, because a generator would need the steps in order."""
+    """Return a pseudo-random number from -1 to 1 for the step.
+
+    The number is an integer hash, because a random number generator would need the steps in order.
+    """
     mixed = (step * 0x9E3779B1 + key) & 0xFFFFFFFF
     mixed = ((mixed ^ (mixed >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
     mixed = ((mixed ^ (mixed >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF

@@ -1,4 +1,7 @@
-"""The simulated site: organisations, their storehouses, and the sensors in them."""
+"""The simulated site: organisations, their storehouses, and the sensors in them.
+
+The database holds the English names. In Chinese, the dashboard shows the names in `CHINESE_NAMES` instead.
+"""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -7,13 +10,13 @@ from math import inf
 from demo import rooms
 
 INTERVAL_S = 120.0
-"""Expected seconds between readings. Three times this is longer than the five-minute steps of the history, so no sensor
-looks stale after a restart."""
+"""Expected interval between readings of a sensor, in seconds. Three intervals are longer than the five-minute steps of
+the history, so no sensor is stale after a restart."""
 
 SWITCHES = {"smoke", "water", "door"}
 
 REPORT_INTERVAL_S = 10
-"""Seconds between two reports of a storehouse's sensors, which report together."""
+"""Interval between two reports of a storehouse, in seconds. All sensors of the storehouse report together."""
 
 
 class Condition(Enum):
@@ -21,9 +24,9 @@ class Condition(Enum):
 
     GOOD = auto()
     FAILING = auto()
-    """It drifts, jitters, and reports a fault now and then."""
+    """The sensor drifts, jitters and sometimes reports a fault."""
     STOPPED = auto()
-    """It stopped reporting days before the first start."""
+    """The sensor stopped reporting days before the first start of the demo."""
 
 
 @dataclass(frozen=True)
@@ -31,44 +34,46 @@ class Metric:
     """A metric of the demo."""
 
     name: str
-    """In both languages, with a field each for the location."""
+    """Name of a sensor of the metric, with a placeholder for the location."""
+    chinese_name: str
     unit: str
     digits: int
     shift: float
-    """To the right on the floor plan, so that sensors at one location do not hide each other."""
+    """Offset of the metric's sensors to the right on the floor plan, so that sensors at one location do not hide each
+    other."""
     low: float = 0.0
     high: float = inf
 
 
 METRICS = {
-    "temperature": Metric("{}温度 {} temperature", "°C", 1, 0, low=-inf),
-    "humidity": Metric("{}湿度 {} humidity", "%", 1, 0.06, high=100.0),
-    "light": Metric("{}照度 {} light", "lx", 0, -0.06),
-    "co2": Metric("{}二氧化碳 {} CO₂", "ppm", 0, 0.12),
-    "pm25": Metric("{}PM2.5 {} PM2.5", "µg/m³", 0, -0.12),
-    "pressure": Metric("{}压差 {} overpressure", "Pa", 1, 0.12, low=-inf),
-    "power": Metric("{}功率 {} power", "kW", 2, 0.06),
-    "smoke": Metric("{}烟感 {} smoke detector", "", 0, 0),
-    "water": Metric("{}水浸 {} water leak", "", 0, 0),
-    "door": Metric("{}开关 {} contact", "", 0, 0.12),
+    "temperature": Metric("{} temperature", "{}温度", "°C", 1, 0, low=-inf),
+    "humidity": Metric("{} humidity", "{}湿度", "%", 1, 0.06, high=100.0),
+    "light": Metric("{} light", "{}照度", "lx", 0, -0.06),
+    "co2": Metric("{} CO₂", "{}二氧化碳", "ppm", 0, 0.12),
+    "pm25": Metric("{} PM2.5", "{}PM2.5", "µg/m³", 0, -0.12),
+    "pressure": Metric("{} overpressure", "{}压差", "Pa", 1, 0.12, low=-inf),
+    "power": Metric("{} power", "{}功率", "kW", 2, 0.06),
+    "smoke": Metric("{} smoke detector", "{}烟感", "", 0, 0),
+    "water": Metric("{} water leak", "{}水浸", "", 0, 0),
+    "door": Metric("{} contact", "{}开关", "", 0, 0.12),
 }
 
 LOCATIONS = {
-    "door": ("库门", "Door", (0.44, 0.92)),
-    "rack_a": ("货架A", "Rack A", (0.22, 0.58)),
-    "rack_b": ("货架B", "Rack B", (0.72, 0.58)),
-    "centre": ("中央", "Centre", (0.46, 0.50)),
-    "rear": ("库尾", "Rear", (0.30, 0.12)),
-    "evaporator": ("制冷机组", "Cooling unit", (0.76, 0.10)),
-    "ceiling": ("顶棚", "Ceiling", (0.50, 0.34)),
-    "floor": ("地面", "Floor", (0.88, 0.86)),
+    "door": ("Door", "库门", (0.44, 0.92)),
+    "rack_a": ("Rack A", "货架A", (0.22, 0.58)),
+    "rack_b": ("Rack B", "货架B", (0.72, 0.58)),
+    "centre": ("Centre", "中央", (0.46, 0.50)),
+    "rear": ("Rear", "库尾", (0.30, 0.12)),
+    "evaporator": ("Cooling unit", "制冷机组", (0.76, 0.10)),
+    "ceiling": ("Ceiling", "顶棚", (0.50, 0.34)),
+    "floor": ("Floor", "地面", (0.88, 0.86)),
 }
-"""Location: its name in both languages, and its position on the floor plan."""
+"""For each location in a room, its English name, its Chinese name, and its position on the floor plan."""
 
 
 @dataclass(frozen=True)
 class Sensor:
-    """A sensor; `position` as in `tables.sensor`."""
+    """A sensor; `position` has the format of `tables.sensor`."""
 
     name: str
     metric: str
@@ -77,18 +82,18 @@ class Sensor:
 
     @property
     def unit(self) -> str:
-        """The unit of its values; empty for a switch."""
+        """The unit of the sensor's values. It is empty for a switch."""
         return METRICS[self.metric].unit
 
     @property
     def interval_s(self) -> float | None:
-        """Seconds between its readings; none for a door, which reports changes only."""
+        """Interval between the sensor's readings in seconds. None for a door sensor, which reports only changes."""
         return None if self.metric == "door" else INTERVAL_S
 
 
 @dataclass(frozen=True)
 class Mishap:
-    """A fault in a storehouse every so many days: `amount` is how far it moves the metric."""
+    """A fault that occurs in a storehouse every `every_days` days. `amount` is the fault's effect on the metric."""
 
     metric: str
     amount: float
@@ -99,19 +104,19 @@ class Mishap:
 
 @dataclass(frozen=True, eq=False)
 class Storehouse:
-    """A storehouse: one room."""
+    """A storehouse, which has one room."""
 
     name: str
     time_zone: str
     room: rooms.Room
     phase_s: int
-    """Offset of its reports in each `REPORT_INTERVAL_S`, in seconds, so that the storehouses take turns."""
+    """Second in each `REPORT_INTERVAL_S` in which the storehouse reports. It makes the storehouses report in turn."""
     mishaps: tuple[Mishap, ...]
     sensors: tuple[Sensor, ...]
 
     @property
     def doors(self) -> tuple[Sensor, ...]:
-        """The sensors that report changes only."""
+        """The sensors that report only changes."""
         return tuple(sensor for sensor in self.sensors if sensor.interval_s is None)
 
     @property
@@ -138,35 +143,56 @@ class Organisation:
 
 
 _CONDITIONS = {
-    ("柏林冷藏库 Berlin Cooler", "temperature", "rear"): Condition.FAILING,
-    ("成都冷冻库 Chengdu Freezer", "humidity", "rear"): Condition.STOPPED,
+    ("Berlin Cooler", "temperature", "rear"): Condition.FAILING,
+    ("Chengdu Freezer", "humidity", "rear"): Condition.STOPPED,
 }
 
 _CHINA, _GERMANY, _ILLINOIS = "Asia/Shanghai", "Europe/Berlin", "America/Chicago"
 
-# No mishap's `every_days` is longer than four weeks: the month before the first start has each at least once.
+# `every_days` is at most four weeks, so that each mishap occurs at least once in the month before the first start.
 _PLAN: dict[str, tuple[tuple[str, str, rooms.Room, tuple[Mishap, ...]], ...]] = {
-    "演示冷链 Demo Cold Chain": (
-        # A defrost that did not end, and a door that was left open.
-        ("上海一号冷冻库 Shanghai Freezer 1", _CHINA, rooms.FREEZER, (Mishap("temperature", 11, 13, 12, 50),)),
-        ("上海二号冷冻库 Shanghai Freezer 2", _CHINA, rooms.FREEZER, (Mishap("door", 1, 19, 16, 55),)),
-        ("上海冷藏库 Shanghai Cooler", _CHINA, rooms.COOLER, (Mishap("door", 1, 16, 10, 60),)),
-        ("成都冷冻库 Chengdu Freezer", _CHINA, rooms.FREEZER, (Mishap("water", 1, 25, 5, 35),)),
-        ("柏林冷藏库 Berlin Cooler", _GERMANY, rooms.COOLER, (Mishap("temperature", -7, 17, 2, 120),)),
+    "Demo Cold Chain": (
+        # The first mishap is a defrost that did not end; the second is a door that was left open.
+        ("Shanghai Freezer 1", _CHINA, rooms.FREEZER, (Mishap("temperature", 11, 13, 12, 50),)),
+        ("Shanghai Freezer 2", _CHINA, rooms.FREEZER, (Mishap("door", 1, 19, 16, 55),)),
+        ("Shanghai Cooler", _CHINA, rooms.COOLER, (Mishap("door", 1, 16, 10, 60),)),
+        ("Chengdu Freezer", _CHINA, rooms.FREEZER, (Mishap("water", 1, 25, 5, 35),)),
+        ("Berlin Cooler", _GERMANY, rooms.COOLER, (Mishap("temperature", -7, 17, 2, 120),)),
     ),
-    "演示医药 Demo Pharma": (
-        ("北京药品库 Beijing Medicine Store", _CHINA, rooms.PHARMACY, ()),
-        ("广州疫苗库 Guangzhou Vaccine Store", _CHINA, rooms.PHARMACY, (Mishap("temperature", 6, 21, 1, 75),)),
-        ("柏林药品库 Berlin Medicine Store", _GERMANY, rooms.PHARMACY, ()),
-        ("芝加哥药品库 Chicago Medicine Store", _ILLINOIS, rooms.PHARMACY, (Mishap("pressure", -14, 18, 9, 45),)),
+    "Demo Pharma": (
+        ("Beijing Medicine Store", _CHINA, rooms.PHARMACY, ()),
+        ("Guangzhou Vaccine Store", _CHINA, rooms.PHARMACY, (Mishap("temperature", 6, 21, 1, 75),)),
+        ("Berlin Medicine Store", _GERMANY, rooms.PHARMACY, ()),
+        ("Chicago Medicine Store", _ILLINOIS, rooms.PHARMACY, (Mishap("pressure", -14, 18, 9, 45),)),
     ),
-    "演示生鲜 Demo Fresh Food": (
-        ("昆明果蔬库 Kunming Produce Room", _CHINA, rooms.PRODUCE, (Mishap("co2", 3600, 14, 23, 90),)),
-        ("芝加哥果蔬库 Chicago Produce Room", _ILLINOIS, rooms.PRODUCE, ()),
-        ("武汉常温库 Wuhan Dry Goods Hall", _CHINA, rooms.AMBIENT, (Mishap("humidity", 42, 20, 14, 100),)),
-        ("西安常温库 Xi'an Dry Goods Hall", _CHINA, rooms.AMBIENT, (Mishap("smoke", 1, 27, 17, 20),)),
-        ("芝加哥常温库 Chicago Dry Goods Hall", _ILLINOIS, rooms.AMBIENT, ()),
+    "Demo Fresh Food": (
+        ("Kunming Produce Room", _CHINA, rooms.PRODUCE, (Mishap("co2", 3600, 14, 23, 90),)),
+        ("Chicago Produce Room", _ILLINOIS, rooms.PRODUCE, ()),
+        ("Wuhan Dry Goods Hall", _CHINA, rooms.AMBIENT, (Mishap("humidity", 42, 20, 14, 100),)),
+        ("Xi'an Dry Goods Hall", _CHINA, rooms.AMBIENT, (Mishap("smoke", 1, 27, 17, 20),)),
+        ("Chicago Dry Goods Hall", _ILLINOIS, rooms.AMBIENT, ()),
     ),
+}
+
+
+_CHINESE_NAMES = {
+    "Demo Cold Chain": "演示冷链",
+    "Shanghai Freezer 1": "上海一号冷冻库",
+    "Shanghai Freezer 2": "上海二号冷冻库",
+    "Shanghai Cooler": "上海冷藏库",
+    "Chengdu Freezer": "成都冷冻库",
+    "Berlin Cooler": "柏林冷藏库",
+    "Demo Pharma": "演示医药",
+    "Beijing Medicine Store": "北京药品库",
+    "Guangzhou Vaccine Store": "广州疫苗库",
+    "Berlin Medicine Store": "柏林药品库",
+    "Chicago Medicine Store": "芝加哥药品库",
+    "Demo Fresh Food": "演示生鲜",
+    "Kunming Produce Room": "昆明果蔬库",
+    "Chicago Produce Room": "芝加哥果蔬库",
+    "Wuhan Dry Goods Hall": "武汉常温库",
+    "Xi'an Dry Goods Hall": "西安常温库",
+    "Chicago Dry Goods Hall": "芝加哥常温库",
 }
 
 
@@ -194,10 +220,15 @@ def _sensors(storehouse: str, room: rooms.Room) -> tuple[Sensor, ...]:
 
 
 def _sensor(metric: str, location: str, condition: Condition) -> Sensor:
-    chinese, english, (x, y) = LOCATIONS[location]
-    name = METRICS[metric].name.format(chinese, english)
-    return Sensor(name, metric, (round(x + METRICS[metric].shift, 2), y), condition)
+    english, _, (x, y) = LOCATIONS[location]
+    return Sensor(METRICS[metric].name.format(english), metric, (round(x + METRICS[metric].shift, 2), y), condition)
 
 
 ORGANISATIONS = _organisations()
 STOREHOUSES = tuple(storehouse for organisation in ORGANISATIONS for storehouse in organisation.storehouses)
+CHINESE_NAMES = _CHINESE_NAMES | {
+    metric.name.format(english): metric.chinese_name.format(chinese)
+    for metric in METRICS.values()
+    for english, chinese, _ in LOCATIONS.values()
+}
+"""The Chinese name of every organisation, storehouse and sensor, by its English name."""

@@ -1,4 +1,7 @@
-"""Thins live readings after a day to the five-minute steps of the history: they come thirty times as often."""
+"""Deletes most live readings after a day, so that the rest have the five-minute steps of the history.
+
+Live readings are thirty times as frequent.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,11 +13,14 @@ from demo.past_readings import STEP_S
 
 AFTER = timedelta(days=1)
 PORTION = timedelta(hours=1)
-"""Time thinned in one transaction: 4,000 rows of a storehouse, so the lock is short."""
+"""Time span that is thinned in one transaction. In it, a storehouse has 4,000 rows, so the lock is short."""
 
 
 def thin(connection: sa.Connection, sensor_ids: Sequence[int], since: datetime, phase_s: int) -> None:
-    """Delete the sensors' readings within `PORTION` after `since`, except those `phase_s` into each five minutes."""
+    """Delete the readings of the sensors within `PORTION` after `since`.
+
+    Keep the readings whose time is exactly `phase_s` seconds after a multiple of five minutes.
+    """
     time = tables.reading.c.time
     minute, second = sa.extract("minute", time), sa.extract("second", time)
     connection.execute(

@@ -1,1 +1,1 @@
-"""Imports readings from files, only into databases whose tables are ours."""
+"""Imports readings from files into Storewatch's own tables, never into a site's tables."""

@@ -25,11 +25,15 @@ from ingest.series import moments
 from ingest.site import Destination, Site, find_or_create_site
 from ingest.table import Row, Table
 
-RESUME_HINT = "What was committed stays; the same command again goes on from there."
+RESUME_HINT = "The readings imported so far are kept; run the same command again to continue."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0 everything imported, 1 some rows or cells skipped, 2 failed."""
+    """Run the command and return its exit status.
+
+    The status is 0 if everything was imported, 1 if some rows or cells were skipped, 2 if the import failed, and 130 if
+    it was interrupted.
+    """
     try:
         return _import_csv(parse_arguments(argv))
     except UsageError as error:
@@ -52,7 +56,7 @@ def _import_csv(arguments: argparse.Namespace) -> int:
     )
     with table.open_table(arguments.file) as (csv_table, raw):
         if arguments.speed and csv_table.step and csv_table.step < timedelta(0):
-            raise UsageError("--speed: the newest rows come first in this file; sort it by time")
+            raise UsageError("--speed: the newest rows come first in this file; sort the file by time")
         migrate(db_settings)
         db = database.Database(db_settings, BATCH_LIMITS, 1, writes=True)
         try:
@@ -72,7 +76,7 @@ def _database(config: str | None) -> settings.Database:
     db_settings = loaded.database or settings.Database()
     if db_settings.map is not None:
         raise UsageError(
-            "database.map: these tables are the site's own, which are never written to; name another database"
+            "database.map: Storewatch never writes to the site's tables; name a database without database.map"
         )
     return db_settings
 
@@ -91,15 +95,15 @@ def _import(
 
 
 def _progress_bar(size: int) -> "tqdm[NoReturn]":
-    # A short import shows no bar. In a log, where every update adds a line, a long one shows it every 10 s.
+    # A short import shows no progress bar. In a log, every update adds a line, so the bar is updated only every 10 s.
     delay, interval = (0.5, 0.1) if sys.stderr.isatty() else (10, 10)
-    # Without an explicit size, the bar hides itself on terminals that report none.
+    # Without an explicit size, the bar is hidden on terminals that report no size.
     ncols, nrows = shutil.get_terminal_size()
     return tqdm(total=size, unit="B", unit_scale=True, delay=delay, mininterval=interval, ncols=ncols, nrows=nrows)
 
 
 def _print_beside(bar: "tqdm[NoReturn]") -> Callable[[str], None]:
-    # The bar's own `write` would draw the bar even where it is disabled.
+    # The bar's own method `write` would draw the bar even if the bar is disabled.
     def print_line(line: str) -> None:
         if sys.stderr.isatty():
             bar.clear()

@@ -10,27 +10,27 @@ from common import time_zones
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the arguments (None: those of the process); raises `UsageError` if they are wrong."""
-    parser = Parser(prog="python -m ingest", description="Bring readings into Storewatch's own tables.")
+    """Parse the arguments, by default those of the process. Raise `UsageError` if they are wrong."""
+    parser = Parser(prog="python -m ingest", description="Import readings into Storewatch's own tables.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     csv = commands.add_parser(
         "csv",
-        help="a table in a text file",
+        help="import a table from a text file",
         description="Import a table with a time column and one column per sensor. Running it twice adds nothing.",
     )
-    csv.add_argument("file", metavar="FILE", type=Path, help="UTF-8 or GB18030, with commas, semicolons or tabs")
+    csv.add_argument("file", metavar="FILE", type=Path, help="UTF-8 or GB18030 text with commas, semicolons or tabs")
     add_config(csv)
-    csv.add_argument("--store-house", metavar="NAME", type=_name(255), required=True, help="made if it is new")
-    csv.add_argument("--org", metavar="NAME", type=_name(255), default="Imported", help="its owner (%(default)s)")
+    csv.add_argument("--store-house", metavar="NAME", type=_name(255), required=True, help="created if it is missing")
+    csv.add_argument("--org", metavar="NAME", type=_name(255), default="Imported", help="organisation (%(default)s)")
     csv.add_argument(
         "--time-zone",
         metavar="ZONE",
         type=_zone,
-        help="of times without an offset (the storehouse's; if new, UTC)",
+        help="time zone of times without a UTC offset (default: the storehouse's time zone; UTC for a new storehouse)",
     )
-    csv.add_argument("--metric", type=_name(32), default="temperature", help="what is measured (%(default)s)")
-    csv.add_argument("--unit", type=_name(16), help="its unit (of temperature: °C)")
-    csv.add_argument("--speed", metavar="N", type=_speed, help="play it N times faster than life, instead of at once")
+    csv.add_argument("--metric", type=_name(32), default="temperature", help="metric of all sensors (%(default)s)")
+    csv.add_argument("--unit", type=_name(16), help="unit of all values (default for temperature: °C)")
+    csv.add_argument("--speed", metavar="N", type=_speed, help="replay the rows N times faster than real time")
     return parser.parse_args(argv)
 
 

@@ -1,4 +1,4 @@
-"""Parses the cells of a table: times and numbers. ValueError says what is wrong with a cell."""
+"""Parses the times and numbers in the cells of a table. The message of a ValueError says what is wrong with a cell."""
 
 import math
 import re
@@ -14,24 +14,25 @@ _TIME = re.compile(
 
 
 def parse_time(text: str) -> datetime:
-    """Return the time: aware if it has a UTC offset or Z, else naive."""
+    """Parse a time. Return an aware time if the text has a UTC offset or Z, otherwise a naive time."""
     match = _TIME.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{quoted(text)} is not a time like 2024-01-31 13:45")
     *fields, fraction, offset = match.groups(default="")
-    # Milliseconds, as in the database: with more digits, a stored reading would not be recognised again.
+    # The time is cut to milliseconds, as in the database. Otherwise a second import would not recognise a stored
+    # reading.
     microsecond = int(f"{fraction:0<3}"[:3]) * 1000
     year, month, day, hour, minute, second = (int(field or 0) for field in fields)
     try:
         if year not in YEARS:
-            raise ValueError(f"the year must lie in {YEARS.start} to {YEARS[-1]}")
+            raise ValueError(f"the year must be from {YEARS.start} to {YEARS[-1]}")
         return datetime(year, month, day, hour, minute, second, microsecond, _zone(offset))
     except ValueError as error:
         raise ValueError(f"{quoted(text)} is not a time: {error}") from None
 
 
 def parse_number(text: str, *, decimal_comma: bool = False) -> float | None:
-    """Return the number, or None for an empty cell."""
+    """Parse a number. Return None for an empty cell."""
     text = text.strip()
     if not text:
         return None
@@ -39,7 +40,7 @@ def parse_number(text: str, *, decimal_comma: bool = False) -> float | None:
         value = float(text.replace(",", ".") if decimal_comma else text)
     except ValueError:
         value = math.nan
-    # Only Python reads 1_000 as a number.
+    # Python's float() accepts 1_000, which is not a number in a table.
     if not math.isfinite(value) or "_" in text:
         raise ValueError(f"{quoted(text)} is not a number")
     return value

@@ -1,4 +1,4 @@
-"""Statistics of an import; `ingest.report` prints them."""
+"""Statistics of an import; `ingest.report` formats them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,12 +9,15 @@ from ingest.clock_changes import Change, change_between
 from ingest.table import Fault, Row
 
 MAX_REPORTED = 20
-"""Faults that are reported at once, each in a line; those after them are only counted."""
+"""Maximum number of faults that are reported, each in a line. Further faults are only counted."""
 
 
 @dataclass
 class Gap:
-    """Gaps between rows, each more than 1.5 steps long: their number, and the longest, up to `until`."""
+    """The gaps between rows. A gap is longer than 1.5 steps.
+
+    `count` is the number of gaps, `longest` is the length of the longest gap, and `until` is the end of that gap.
+    """
 
     count: int = 0
     longest: timedelta = timedelta(0)
@@ -23,7 +26,7 @@ class Gap:
 
 @dataclass
 class ImportStats:
-    """Counts rows and readings; `report` prints a line for the operator at once."""
+    """Counts the rows and readings of an import. `report` prints a line for the operator at once."""
 
     zone: ZoneInfo
     step: timedelta | None
@@ -39,7 +42,7 @@ class ImportStats:
     repeated_rows: list[int] = field(default_factory=lambda: [0, 0])
     repeated_readings: int = 0
     changes: dict[datetime, Change] = field(default_factory=dict)
-    stuck: int = 0  # rows whose time is not after the row before
+    stuck: int = 0  # rows whose time is not after that of the previous row
     stuck_at: datetime | None = None
     gap: Gap = field(default_factory=Gap)
     _before: datetime | None = None
@@ -61,12 +64,12 @@ class ImportStats:
             self.bad_cells += len(row.faults)
 
     def skip_row(self, line: int, why: str) -> None:
-        """Count and report a row whose time is no instant."""
+        """Count and report a row whose time cannot be converted to an instant."""
         self._report_fault(Fault(line, None, why))
         self.bad_rows += 1
 
     def count_moment(self, instant: datetime, pass_number: int, *, naive: bool, values: list[float | None]) -> None:
-        """Count a row that can be imported; `pass_number` as in `clock_changes.Resolved`."""
+        """Count a row that can be imported. `pass_number` has the meaning as in `clock_changes.Resolved`."""
         readings = sum(value is not None for value in values)
         self.readings += readings
         self.naive |= naive
@@ -97,4 +100,4 @@ class ImportStats:
         if self._faults <= MAX_REPORTED:
             self.report(str(fault))
         elif self._faults == MAX_REPORTED + 1:
-            self.report(f"more than {MAX_REPORTED} are bad: the others are only counted")
+            self.report(f"more than {MAX_REPORTED} faults: further faults are only counted")

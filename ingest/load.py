@@ -1,4 +1,4 @@
-"""Writes moments to the database: all at once, or each at its time as if it were live."""
+"""Writes moments (see `series.Moment`) to the database: either all at once, or each at its time, like live readings."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,13 +14,13 @@ from ingest.site import Site
 from record import readings
 
 TRANSACTION_SIZE = 5000
-"""Readings in one transaction, about."""
+"""Approximate number of readings that are written in one transaction."""
 MAX_SLEEP_S = 60.0
-"""Seconds of a single sleep; the next moment may be months ahead."""
+"""Maximum duration of one sleep, in seconds. The next moment may be months ahead."""
 
 
 class ReplaySpeed(NamedTuple):
-    """Replay `factor` times faster than real time; `clock` and `sleep` count in seconds."""
+    """The speed of a replay, which is `factor` times faster than real time. `clock` and `sleep` use seconds."""
 
     factor: float
     clock: Callable[[], float] = time.monotonic
@@ -28,7 +28,7 @@ class ReplaySpeed(NamedTuple):
 
 
 def load_all(engine: sa.Engine, site: Site, moments: Iterable[Moment], stats: ImportStats) -> None:
-    """Write all missing readings, thousands in a transaction."""
+    """Write all missing readings, thousands of them in each transaction."""
     for chunk in _chunks(site, moments):
         _add(engine, site, [row for moment in chunk for row in _rows(site, moment)], stats)
 
@@ -36,10 +36,10 @@ def load_all(engine: sa.Engine, site: Site, moments: Iterable[Moment], stats: Im
 def replay(
     engine: sa.Engine, site: Site, moments: Iterable[Moment], stats: ImportStats, replay_speed: ReplaySpeed
 ) -> None:
-    """Write each moment at its time, in a transaction of its own.
+    """Write each moment at its time, in its own transaction.
 
-    A moment that is already stored takes no time, and those after it are timed from it: so a second run continues
-    where the first was interrupted.
+    The replay does not wait for a moment that is already stored. The times of the next moments are counted from it. A
+    second run therefore continues where the first run was interrupted.
     """
     start = None
     for moment, rows in _missing(engine, site, moments):
@@ -58,7 +58,7 @@ def _chunks(site: Site, moments: Iterable[Moment]) -> Iterator[list[Moment]]:
 
 
 def _missing(engine: sa.Engine, site: Site, moments: Iterable[Moment]) -> Iterator[tuple[Moment, list[readings.Row]]]:
-    """Yield each moment with its readings that are not stored yet."""
+    """Yield each moment and its missing readings, which are the readings that are not stored yet."""
     for chunk in _chunks(site, moments):
         with engine.begin() as connection:
             missing = set(readings.missing(connection, [row for moment in chunk for row in _rows(site, moment)]))
@@ -81,7 +81,7 @@ def _add(engine: sa.Engine, site: Site, rows: list[readings.Row], stats: ImportS
 
 
 def _lock_storehouse(connection: sa.Connection, site: Site) -> None:
-    # Without it, two concurrent imports into a storehouse would both find the same readings missing.
+    # Without the lock, two concurrent imports into a storehouse would both find the same readings missing.
     storehouse = tables.storehouse.c.store_house_id
     connection.execute(sa.select(storehouse).where(storehouse == site.store_house_id).with_for_update())
 

@@ -1,4 +1,4 @@
-"""Prints the statistics of an import in plain words."""
+"""Formats the statistics of an import for the operator."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -8,10 +8,10 @@ from ingest.import_stats import ImportStats
 
 
 def report(stats: ImportStats, *, zone_was_named: bool) -> list[str]:
-    """Return the lines that say what went in, what did not, and how the times were read."""
+    """Return lines that tell how many rows were imported or skipped, and how the times were interpreted."""
     lines = [_count(stats), *_span(stats)]
     if stats.naive:
-        why = "" if zone_was_named else ", the zone of the storehouse, since --time-zone named none"
+        why = "" if zone_was_named else ", the zone of the storehouse, because --time-zone was not given"
         lines += [f"Times without an offset were read as {stats.zone.key}{why}.", *_clock_changes(stats)]
     return [*lines, *_gaps(stats), *_stuck(stats), _left_out(stats)]
 
@@ -32,11 +32,11 @@ def _clock_changes(stats: ImportStats) -> list[str]:
     lines = []
     if stats.changes:
         changes = "; ".join(_change(change) for _, change in sorted(stats.changes.items()))
-        lines.append(f"Clocks went {changes}: this was allowed for.")
+        lines.append(f"Clocks went {changes}: the import took this into account.")
     if stats.repeated_readings:
         first, second = stats.repeated_rows
         lines.append(
-            f"{_readings(stats.repeated_readings)} fell into repeated hours: "
+            f"{_readings(stats.repeated_readings)} in repeated hours: "
             f"{_rows(first)} in the first pass, {_rows(second)} in the second."
         )
     return lines
@@ -60,8 +60,8 @@ def _stuck(stats: ImportStats) -> list[str]:
         return []
     where = f"{stats.stuck:,} place{_s(stats.stuck)}, first at {_clock(stats.stuck_at, stats.zone)}"
     return [
-        f"Time does not move on in {where}. A time that stands twice went in once; "
-        "if clocks were changed there, the file's --time-zone is another."
+        f"Time does not advance in {where}. A time that occurs twice was imported once; "
+        "if the clocks changed there, give the file's correct --time-zone."
     ]
 
 

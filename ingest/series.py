@@ -1,4 +1,4 @@
-"""Converts the rows of a table to moments: resolves their times to instants, in the order of the file."""
+"""Converts the rows of a table to moments, in the order of the file. Their local times are converted to instants."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,14 +11,14 @@ from ingest.table import Row
 
 
 class Moment(NamedTuple):
-    """The readings of all sensors at an instant; None for a sensor without one."""
+    """The readings of all sensors at one instant. The value is None for a sensor without a reading."""
 
     time: datetime
     values: list[float | None]
 
 
 def moments(rows: Iterable[Row], zone: ZoneInfo, step: timedelta | None, stats: ImportStats) -> Iterator[Moment]:
-    """Yield the moment of each row that can be imported; `stats` counts it, and the rows that cannot."""
+    """Yield the moment of each row that can be imported. `stats` counts all rows."""
     last = None
     for row in rows:
         stats.count_row(row)

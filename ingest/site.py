@@ -1,4 +1,4 @@
-"""The storehouse and sensors that readings are imported to; they are created if they do not exist."""
+"""The storehouse and the sensors whose readings are imported. They are created if they do not exist."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from record import sites
 
 @dataclass(frozen=True)
 class Destination:
-    """The storehouse and metric named on the command line; None: as in the database, or the default."""
+    """The storehouse and the metric that the command line names. None means the stored value or the default value."""
 
     org_name: str
     store_house_name: str
@@ -25,7 +25,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class Site:
-    """The storehouse in the database; `sensor_ids` in the order of the columns."""
+    """The storehouse in the database. `sensor_ids` are in the order of the file's columns."""
 
     store_house_id: int
     time_zone: ZoneInfo
@@ -35,7 +35,10 @@ class Site:
 def find_or_create_site(
     connection: sa.Connection, destination: Destination, sensor_names: Sequence[str], interval_s: float | None
 ) -> Site:
-    """Find or create the storehouse and its sensors; raises `UsageError` if existing ones contradict `destination`."""
+    """Find or create the storehouse and its sensors.
+
+    Raise `UsageError` if an existing storehouse or sensor differs from `destination` in time zone or unit.
+    """
     org_id = sites.ensure_organisation(connection, destination.org_name)
     store_house_id = sites.ensure_storehouse(
         connection, org_id, destination.store_house_name, destination.time_zone or "UTC"
@@ -50,10 +53,10 @@ def _time_zone(connection: sa.Connection, store_house_id: int, destination: Dest
     storehouse = tables.storehouse.c
     name = connection.scalar(sa.select(storehouse.time_zone).where(storehouse.store_house_id == store_house_id))
     if destination.time_zone not in (None, name):
-        # Imported again in another zone, a file would be stored twice, some hours apart.
+        # If a file were imported again with another time zone, its readings would be stored twice, some hours apart.
         raise UsageError(
             f"--time-zone: the storehouse {destination.store_house_name!r} is in {name}, not {destination.time_zone}; "
-            "leave it out, or name another storehouse. Times of another zone can go in with UTC offsets in the file"
+            "leave out --time-zone or name another storehouse. For times of another zone, write UTC offsets in the file"
         )
     return time_zones.zone(str(name))
 
@@ -72,15 +75,15 @@ def _sensor(
     )
     unit = connection.scalar(sa.select(tables.sensor.c.unit).where(tables.sensor.c.sensor_id == sensor_id))
     if destination.unit not in (None, unit):
-        raise UsageError(f"--unit: the sensor {name!r} is there already, in {unit or 'its usual unit'}; leave it out")
+        raise UsageError(f"--unit: the sensor {name!r} already exists, in {unit or 'its usual unit'}; leave out --unit")
     return sensor_id
 
 
 def _check_distinct(names: Sequence[str], sensor_ids: Sequence[int]) -> None:
-    # Some databases compare names without case: Freezer and freezer are one sensor.
+    # Some databases ignore case when they compare names, so Freezer and freezer are one sensor.
     first: dict[int, str] = {}
     for name, sensor_id in zip(names, sensor_ids, strict=True):
         if first.setdefault(sensor_id, name) != name:
             raise UsageError(
-                f"the database takes the columns {first[sensor_id]!r} and {name!r} for one sensor; rename one"
+                f"the database treats the columns {first[sensor_id]!r} and {name!r} as one sensor; rename one of them"
             )

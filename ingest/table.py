@@ -16,28 +16,29 @@ from ingest import cells
 TIME_NAMES = {"time", "timestamp", "date", "时间"}
 ENCODINGS = ("utf-8-sig", "gb18030")
 DELIMITERS = "\t;,"
-"""Candidates; the first that fits wins, so those that are rarer in names and numbers come first."""
+"""Possible delimiters. The first that fits is used, so characters that are rarer in names and numbers come first."""
 BLANK = DELIMITERS + ' "\r\n'
-"""A line of only these is no row; spreadsheets leave such lines at the end."""
+"""Characters of an empty line. A line of only these characters is not a row. Spreadsheets leave such lines at the end.
+"""
 HEAD_ROWS = 1000
-"""Rows that are read ahead to find the step between rows, and their order."""
+"""Number of rows that are read ahead to find the order of the rows and the step between them."""
 
 
 class Fault(NamedTuple):
-    """Why a cell (of `column`), or a whole row, cannot be imported."""
+    """The reason why a row cannot be imported, or only its cell in `column`."""
 
     line: int
     column: str | None
     why: str
 
     def __str__(self) -> str:
-        """Return the position and the reason."""
+        """Return the position and the reason of the fault."""
         position = f"line {self.line}" if self.column is None else f"line {self.line}, column {self.column}"
         return f"{position}: {self.why}"
 
 
 class Row(NamedTuple):
-    """A line of the table; `time` is None if the whole row is bad."""
+    """A row of the table. `time` is None if the whole row cannot be imported."""
 
     line: int
     time: datetime | None
@@ -46,7 +47,7 @@ class Row(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The columns of a row, counted from 0."""
+    """The layout of a table. Columns are counted from 0."""
 
     delimiter: str
     width: int
@@ -56,9 +57,9 @@ class Layout(NamedTuple):
 
 
 class Table:
-    """The rows of a table, in order, read lazily.
+    """The rows of a table, in order. They are read lazily.
 
-    Every line is a row of its own, so a quote that is never closed costs one row, not all that follow.
+    Every line is a separate row, so an unclosed quote makes only one row wrong, and not all rows after it.
     """
 
     def __init__(self, stream: Iterable[str]) -> None:
@@ -72,7 +73,7 @@ class Table:
         self.step = _step([row.time for row in self._head if row.time])
 
     def __iter__(self) -> Iterator[Row]:
-        """Iterate over all rows; possible only once."""
+        """Iterate over all rows. This is possible only once."""
         return chain(self._head, self._rows)
 
     @property
@@ -81,18 +82,18 @@ class Table:
         return list(self.layout.sensors.values())
 
     def _check_times(self) -> None:
-        # Checked before anything is created in the database.
+        # This check comes before anything is created in the database.
         if not self._head:
             raise UsageError("there are no rows below the header")
         if all(row.time is None for row in self._head):
-            raise UsageError(f"there is no row that can be read; {self._head[0].faults[0]}")
+            raise UsageError(f"no row can be read; {self._head[0].faults[0]}")
 
 
 @contextmanager
 def open_table(path: Path) -> Iterator[tuple[Table, io.BufferedReader]]:
-    """Open the table in the file, and its raw bytes, whose `tell()` is the position read so far.
+    """Open a file. Yield its table, and its raw stream, whose `tell()` is the position read so far.
 
-    Raises `UsageError` if the file cannot be read or holds no table.
+    Raise `UsageError` if the file cannot be read or contains no table.
     """
     encoding = _encoding(path)
     with path.open("rb") as raw, io.TextIOWrapper(raw, encoding) as text:
@@ -142,7 +143,7 @@ def _layout(header: str, first: str) -> Layout:
 
 
 def _delimiter(header: str, first: str) -> str:
-    """Return the delimiter that splits header and first row into equally many cells, the more the better."""
+    """Return the delimiter that splits the header and the first row into equally many cells. Prefer more cells."""
 
     def fitness(delimiter: str) -> tuple[bool, int]:
         width = _width(header, delimiter)
@@ -160,10 +161,10 @@ def _width(line: str, delimiter: str) -> int:
 
 def _check_names(names: list[str]) -> None:
     if not names:
-        raise UsageError("the header names no sensor; it must read like time,freezer_1,freezer_2 (or with ; or tabs)")
+        raise UsageError("the header names no sensor; it must look like time,freezer_1,freezer_2 (or with ; or tabs)")
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"two columns are named {name!r}: give each sensor a name of its own")
+            raise UsageError(f"two columns are named {name!r}: give each sensor its own name")
         if len(name) > 255:
             raise UsageError(f"the column name {cells.quoted(name)} is longer than 255 characters")
 
@@ -196,13 +197,13 @@ def _values(line: int, time: datetime, row: list[str], layout: Layout) -> Row:
 
 
 def _unnamed_cells(line: int, row: list[str], layout: Layout) -> list[Fault]:
-    # Many exports end each line with a delimiter, which makes an empty column.
+    # Many exports end each line with a delimiter, which adds an empty column.
     others = (i for i in range(layout.width) if i != layout.time and i not in layout.sensors)
     return [Fault(line, str(i + 1), "this column has no name") for i in others if row[i].strip()]
 
 
 def _step(times: list[datetime]) -> timedelta | None:
-    """Return the usual step from row to row, negative if the newest come first; None if there is none."""
+    """Return the usual step from row to row, or None if there is none. It is negative if the newest rows come first."""
     walls = [time.replace(tzinfo=None) for time in times]
     steps = [later - earlier for earlier, later in pairwise(walls) if later != earlier]
     return median_low(steps) if steps else None

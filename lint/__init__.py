@@ -1,1 +1,1 @@
-"""Checks of our own that `make lint` runs beside ruff, mypy, tach and tsc: names, sizes and import cycles."""
+"""The project's own checks of names, sizes and import cycles; `make lint` runs them with ruff, mypy, tach and tsc."""

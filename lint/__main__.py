@@ -1,4 +1,4 @@
-"""The command: `python -m lint` prints every problem of the tree, a line each, and fails where there is one."""
+"""The command `python -m lint`: prints a line for each problem in the source tree, and fails if there is a problem."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
-    """Run all checks; return the exit status."""
+    """Run all checks and return the exit status."""
     files = sources(ROOT)
     problems = [*names.check(files), *sizes.check(files), *cycles.check(files)]
     for problem in sorted(problems):

@@ -1,4 +1,4 @@
-"""No file imports another that leads back to it, not even within one package, where tach does not look."""
+"""Finds import cycles between files, even within one package, which tach does not check."""
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,17 +7,17 @@ from graphlib import CycleError, TopologicalSorter
 from lint.sources import Problem, Source
 
 Imports = Mapping[str, Mapping[str, int]]
-"""By module: each module of ours that it imports, with the line."""
+"""For each module of the project, the project's modules that it imports, with the line of the import."""
 
 
 def check(files: Sequence[Source]) -> Iterator[Problem]:
-    """Return the first import cycle, if there is one."""
+    """Yield the first import cycle, if there is one."""
     python = {file.module: file for file in files if file.suffix == ".py"}
     imports: Imports = {module: dict(_imports(file, python)) for module, file in python.items()}
     try:
         TopologicalSorter({module: set(imported) for module, imported in imports.items()}).prepare()
     except CycleError as error:
-        # Each module of the list is imported by the one after it.
+        # In graphlib's list, each module is imported by the next module.
         circle: list[str] = list(reversed(error.args[1]))
         line = imports[circle[0]][circle[1]]
         yield Problem(python[circle[0]].path, line, f"import cycle: {' > '.join(circle)}")
@@ -31,7 +31,7 @@ def _imports(file: Source, python: Mapping[str, Source]) -> Iterator[tuple[str, 
                     yield alias.name, node.lineno
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
-                # `from ask import rows` imports a file, `from ask.rows import fetch` a name of one.
+                # `from ask import rows` imports a file; `from ask.rows import fetch` imports a name from a file.
                 submodule = f"{node.module}.{alias.name}"
                 module = submodule if submodule in python else node.module
                 if module in python:

@@ -1,4 +1,4 @@
-"""Names that mislead: lint/names.yaml lists them with the terms to use, and the exceptions with their reasons."""
+"""Finds misleading names. lint/names.yaml lists the forbidden words, the terms to use instead, and the exceptions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -15,30 +15,30 @@ HERE = "lint/names.yaml"
 
 
 class Where(StrEnum):
-    """Which names a word is not allowed in."""
+    """The kind of names in which a word is forbidden."""
 
     PART = "part"
-    """Any that has it among its words, whoever defines it."""
+    """The word is forbidden in any name that contains it, even if a library defines the name."""
     EXACT = "exact"
-    """Any that is this word, upper and lower case as here."""
+    """Any name that equals the word is forbidden. Upper and lower case count as different."""
     DEFINED = "defined"
-    """Any that is this word, of what we define ourselves, a module included; libraries may use it."""
+    """Any name (also of a module) that equals the word is forbidden if the project defines it. Libraries may use it."""
     MODULE = "module"
-    """A file or a folder."""
+    """A file or folder may not have the word as its name."""
 
 
 class Term(msgspec.Struct, forbid_unknown_fields=True):
-    """Words, and what to use instead."""
+    """Forbidden words, and the term to use instead of them."""
 
     words: list[str]
     use: str
     where: Where = Where.PART
     prose: bool = False
-    """Comments, docstrings and documents may not have them either."""
+    """Whether the words of the term are also forbidden in comments, docstrings and documents."""
 
 
 class Allowed(msgspec.Struct, forbid_unknown_fields=True):
-    """Names that are right all the same; `files` are patterns such as `dashboard/*`."""
+    """Names that are allowed as an exception in some files. `files` are patterns such as `dashboard/*`."""
 
     names: list[str]
     reason: str
@@ -46,14 +46,14 @@ class Allowed(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Rules(msgspec.Struct, forbid_unknown_fields=True):
-    """What lint/names.yaml holds."""
+    """The content of lint/names.yaml."""
 
     terms: list[Term]
     allowed: list[Allowed]
 
 
 def check(files: Sequence[Source], rules: Rules | None = None) -> Iterator[Problem]:
-    """Return each misleading name of each file once a line, and each exception that nothing needs any more."""
+    """Yield each misleading name, once per line of a file, and each exception that is no longer needed."""
     checker = _Checker(rules or load("names.yaml", Rules))
     for file in files:
         yield from checker.check(file)
@@ -65,11 +65,11 @@ class _Checker:
         self._rules = rules
         self._terms = _by_word(rules.terms)
         self._verdicts: dict[tuple[str, Role], Sequence[tuple[str, Term]]] = {}
-        """What is wrong with a word, for each that was met: most are met very often."""
+        """The result for each word checked so far, kept because most words occur many times."""
         self._unused = {(rank, name) for rank, allowed in enumerate(rules.allowed) for name in allowed.names}
 
     def check(self, file: Source) -> Iterator[Problem]:
-        """Return what is wrong in one file."""
+        """Yield the problems of one file."""
         told = set()
         for word in _words(file):
             for forbidden, term in self._forbidden(word.text, word.role):
@@ -79,7 +79,7 @@ class _Checker:
                     yield Problem(file.path, word.line, f"`{forbidden}`{within} misleads: use {term.use}")
 
     def unused(self) -> Iterator[Problem]:
-        """Return the exceptions that nothing needed."""
+        """Yield a problem for each exception that is not needed."""
         for rank, name in self._unused:
             files = ", ".join(self._rules.allowed[rank].files)
             yield Problem(HERE, 1, f"the exception for `{name}` in {files} is not needed: remove it")

@@ -1,4 +1,4 @@
-"""Every name and every piece of prose in a Python file."""
+"""Extracts the names and the words of the prose from a Python file."""
 
 import ast
 import io
@@ -10,7 +10,7 @@ from lint.words import Role, Word, prose
 
 
 def words(file: Source) -> Iterator[Word]:
-    """Return the file's identifiers, and the words of its comments and docstrings."""
+    """Yield the file's identifiers and the words of its comments and docstrings."""
     for node in file.nodes:
         yield from _names(node)
         yield from _docstrings(node)
@@ -43,7 +43,7 @@ def _names(node: ast.AST) -> Iterator[Word]:
 
 def _definition(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> Iterator[Word]:
     if node.name.startswith("test_"):
-        # The name of a test is a sentence.
+        # The name of a test is a sentence, so its words are prose.
         yield from prose(node.name.replace("_", " "), node.lineno)
     else:
         yield Word(node.name, node.lineno, Role.DEFINED)
@@ -54,6 +54,6 @@ def _role(context: ast.expr_context) -> Role:
 
 
 def _docstrings(node: ast.AST) -> Iterator[Word]:
-    """Return the words of a docstring; a string alone in a line documents the field above it, and counts too."""
+    """Yield the words of a docstring. A bare string also counts as a docstring: it documents the field above it."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         yield from prose(node.value.value, node.lineno)

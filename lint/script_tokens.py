@@ -1,4 +1,4 @@
-"""The tokens of a JavaScript, TypeScript or C file."""
+"""Splits a JavaScript, TypeScript or C file into tokens."""
 
 import re
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _ENDS_VALUE = re.compile(r"[\w$)\]}]$")
-"""After one of these a slash divides; anywhere else it begins a pattern."""
+"""Characters after which a slash means a division. After any other character, it starts a regular expression."""
 _BEFORE_PATTERN = {"return", "typeof", "case", "in", "of", "await", "yield"}
 
 
 class Token(NamedTuple):
-    """A token that is no space; `kind` is `comment`, `string`, `pattern`, `name`, `number` or `mark`."""
+    """A token other than white space; `kind` is `comment`, `string`, `pattern`, `name`, `number` or `mark`."""
 
     kind: str
     text: str
@@ -30,7 +30,7 @@ class Token(NamedTuple):
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Return the tokens of a text. Of a template string only the code in its `${}` is returned, between braces."""
+    """Yield the tokens of a text. For a template string, yield only the code in each `${}`, between braces."""
     yield from _Scan(text).tokens()
 
 
@@ -43,7 +43,7 @@ class _Scan:
         self._line = 1
         self._previous = ""
         self._braces: list[int] = []
-        """For each `${` that is open: the number of braces that are open within it."""
+        """For each `${` that is not closed yet, the number of open braces within it."""
 
     def tokens(self) -> Iterator[Token]:
         while self._position < len(self._text):
@@ -69,7 +69,7 @@ class _Scan:
         return Token(match.lastgroup or "", match[0], self._line)
 
     def _brace(self, mark: str) -> Iterator[Token]:
-        """Count the braces in the code of a template string, whose text continues after the last one."""
+        """Count the braces in the code of a template string. The string continues after the closing brace."""
         if mark == "{":
             self._braces[-1] += 1
         elif mark == "}" and self._braces[-1]:
@@ -79,7 +79,7 @@ class _Scan:
             yield from self._template()
 
     def _template(self) -> Iterator[Token]:
-        """Skip the text of a template string, up to its end or to the code within it."""
+        """Skip the text of a template string up to its end or to the next code within it."""
         while self._position < len(self._text):
             if self._text.startswith("${", self._position):
                 self._step("${")

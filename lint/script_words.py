@@ -1,4 +1,4 @@
-"""Every name and every comment of a JavaScript, TypeScript or C file: strings and patterns are left out."""
+"""Extracts the names and the words of the comments from a JavaScript, TypeScript or C file."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ _BEFORE_PROPERTY = (".", "?.", "->")
 
 
 def words(file: Source) -> Iterator[Word]:
-    """Return the file's identifiers, and the words of its comments."""
+    """Yield the file's identifiers and the words of its comments. Skip strings and regular expressions."""
     code: list[Token] = []
     for token in tokens(file.text):
         if token.kind == "comment":
@@ -20,7 +20,7 @@ def words(file: Source) -> Iterator[Word]:
     edge = Token("mark", "", 0)
     for before, token, after in zip([edge, *code], code, [*code[1:], edge], strict=False):
         if token.kind == "name":
-            # A property (`row.place`, `{place: 1}`) may be named elsewhere: by a library, or by the server.
+            # The name of a property (`row.place`, `{place: 1}`) may come from a library or from the server.
             is_key = after.text == ":" and before.text in ("{", ",")
             is_property = is_key or before.text in _BEFORE_PROPERTY
             yield Word(token.text, token.line, Role.USED if is_property else Role.DEFINED)

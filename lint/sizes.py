@@ -1,4 +1,4 @@
-"""Functions, constructors and files that are too large; lint/sizes.yaml lists the exceptions with their reasons."""
+"""Finds functions, constructors and files that are too large. lint/sizes.yaml lists the exceptions with reasons."""
 
 import ast
 from collections.abc import Iterator, Sequence
@@ -11,13 +11,13 @@ from lint.sources import Problem, Source, load, matches
 
 FUNCTION_LINES = 60
 CONSTRUCTOR_PARAMETERS = 8
-"""Besides `self`."""
+"""Maximum number of parameters of a constructor, without `self`."""
 FILE_LINES = 450
 HERE = "lint/sizes.yaml"
 
 
 class Allowed(msgspec.Struct, forbid_unknown_fields=True):
-    """A file, or with `name` a function in it, that is large for a good reason."""
+    """An exception: a file, or the function `name` in the file, that may exceed the limits."""
 
     file: str
     reason: str
@@ -25,14 +25,14 @@ class Allowed(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Rules(msgspec.Struct, forbid_unknown_fields=True):
-    """What lint/sizes.yaml holds; `unchecked` are patterns of files."""
+    """The content of lint/sizes.yaml. `unchecked` are patterns of files that are not checked."""
 
     unchecked: list[str]
     allowed: list[Allowed]
 
 
 class Function(NamedTuple):
-    """A function with its first line, how many lines it has, and how many parameters besides `self`."""
+    """A function with its first line, its number of lines, and its number of parameters without `self`."""
 
     name: str
     line: int
@@ -41,7 +41,7 @@ class Function(NamedTuple):
 
 
 def check(files: Sequence[Source], rules: Rules | None = None) -> Iterator[Problem]:
-    """Return what is too large, and each exception that nothing needs any more."""
+    """Yield a problem for everything that is too large, and for each exception that is no longer needed."""
     rules = rules or load("sizes.yaml", Rules)
     allowed = {(exception.file, exception.name) for exception in rules.allowed}
     needed = set()
@@ -57,7 +57,7 @@ def check(files: Sequence[Source], rules: Rules | None = None) -> Iterator[Probl
 
 
 def _too_large(file: Source) -> Iterator[tuple[str, Problem]]:
-    """Return problems, each with the name of its function, which is empty for the file itself."""
+    """Yield each problem with the name of its function. The name is empty if the file itself is too large."""
     lines = len(file.text.splitlines())
     if lines > FILE_LINES:
         yield "", Problem(file.path, 1, f"{lines} lines in a file: at most {FILE_LINES}")
@@ -71,7 +71,7 @@ def _too_large(file: Source) -> Iterator[tuple[str, Problem]]:
 
 
 def functions(file: Source) -> Iterator[Function]:
-    """Return the functions of a file in Python or JavaScript; other files have none that we read."""
+    """Yield the functions of a Python or JavaScript file. Other types of files are not parsed."""
     if file.suffix == ".py":
         yield from python_functions(file)
     elif file.suffix in (".js", ".mjs"):
@@ -79,7 +79,7 @@ def functions(file: Source) -> Iterator[Function]:
 
 
 def python_functions(file: Source) -> Iterator[Function]:
-    """Return the functions and methods of a Python file."""
+    """Yield the functions and methods of a Python file."""
     for node in file.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             arguments = node.args
@@ -90,13 +90,13 @@ def python_functions(file: Source) -> Iterator[Function]:
 
 
 def script_functions(file: Source) -> Iterator[Function]:
-    """Return the functions of a JavaScript file that have a body in braces."""
+    """Yield the functions of a JavaScript file that have a body in braces."""
     open_braces: list[tuple[str, int] | None] = []
-    """For each brace that is open: the name and the line of the function whose body it begins."""
+    """For each open brace, the name and line of the function whose body starts with it, or None."""
     heading: tuple[str, int] | None = None
     code = [token for token in tokens(file.text) if token.kind != "comment"]
     depth = 0
-    """Of parentheses since the word `function`: a brace among its parameters is no body."""
+    """Number of open parentheses since the word `function`. A brace within them does not start the function's body."""
     for index, token in enumerate(code):
         if token.text == "function":
             heading, depth = (code[index + 1].text, token.line), 0

@@ -1,4 +1,4 @@
-"""The files that are checked, and what a check says about one of them."""
+"""The files that the checks read, and the problems that they report."""
 
 import ast
 import fnmatch
@@ -19,7 +19,7 @@ Content = TypeVar("Content")
 
 @dataclass(frozen=True)
 class Source:
-    """A file of the tree; `path` is relative to its root, with slashes."""
+    """A file of the source tree. `path` is relative to the root of the tree, with slashes."""
 
     path: str
     text: str
@@ -31,12 +31,12 @@ class Source:
 
     @cached_property
     def nodes(self) -> Sequence[ast.AST]:
-        """All nodes of the syntax tree."""
+        """All nodes of a Python file's syntax tree."""
         return list(ast.walk(self.tree))
 
     @property
     def suffix(self) -> str:
-        """The ending of the file's name, such as `.py`."""
+        """The suffix of the file's name, such as `.py`."""
         return Path(self.path).suffix
 
     @property
@@ -47,19 +47,19 @@ class Source:
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """Something that a check does not allow."""
+    """A problem that a check has found in a file."""
 
     path: str
     line: int
     text: str
 
     def __str__(self) -> str:
-        """Return the problem as compilers print it, so that editors find the line."""
+        """Return the problem in the format of compiler messages, so that editors find the line."""
         return f"{self.path}:{self.line}: {self.text}"
 
 
 def sources(root: Path) -> list[Source]:
-    """Return all files of the tree that can be checked, without what was installed or generated into it."""
+    """Return all files of the tree that can be checked, except hidden, installed and run-time files."""
     ours = []
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in NOT_OURS and not name.startswith("."))
@@ -71,10 +71,10 @@ def sources(root: Path) -> list[Source]:
 
 
 def matches(path: str, patterns: Sequence[str]) -> bool:
-    """Return whether a path is one of these, or below one that ends with `/*`."""
+    """Return whether a path matches one of these patterns, such as `dashboard/*`."""
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
 
 
 def load(name: str, content: type[Content]) -> Content:
-    """Return the rules in a YAML file beside this one; raises msgspec.ValidationError where a key is wrong."""
+    """Return the rules in a YAML file of this folder. Raise msgspec.ValidationError if a key is wrong."""
     return msgspec.yaml.decode((Path(__file__).parent / name).read_bytes(), type=content)

@@ -1,4 +1,4 @@
-"""Words: the identifiers of a file, and the words of its prose."""
+"""The words of a file: its identifiers and the words of its prose."""
 
 import re
 from collections.abc import Iterator
@@ -10,20 +10,20 @@ _PROSE = re.compile(r"[A-Za-z]\w*")
 
 
 class Role(Enum):
-    """How a word is used where it stands."""
+    """The role of a word in a file."""
 
     DEFINED = auto()
-    """The name of something of ours: a function, a class, a parameter, a variable, an attribute that is set."""
+    """A name that the project defines: a function, class, parameter, variable, or an attribute that is set."""
     USED = auto()
-    """A name that is used, which may be a library's."""
+    """A name that is used. A library may define it."""
     MODULE = auto()
-    """The name of a file or of a folder, without its ending."""
+    """The name of a file or folder, without its suffix."""
     PROSE = auto()
-    """A word of a comment, of a docstring or of a document."""
+    """A word of a comment, docstring or document."""
 
 
 class Word(NamedTuple):
-    """A word, and the line where it stands."""
+    """A word in a file, with its line and role."""
 
     text: str
     line: int
@@ -31,12 +31,12 @@ class Word(NamedTuple):
 
 
 def parts(identifier: str) -> list[str]:
-    """Return the words of an identifier in lower case: `no_data` and `NoData` are both `no`, `data`."""
+    """Return the words of an identifier in lower case, such as `no` and `data` for `no_data` or `NoData`."""
     return [part.lower() for part in _PARTS.findall(identifier)]
 
 
 def prose(text: str, line: int) -> Iterator[Word]:
-    """Return the words of a text that begins in this line."""
+    """Yield the words of a text whose first line has the number `line`."""
     for number, content in enumerate(text.split("\n"), line):
         for match in _PROSE.finditer(content):
             yield Word(match[0], number, Role.PROSE)

@@ -1,1 +1,1 @@
-"""From new rows to screens."""
+"""Polls the sensor database, keeps the newest readings and the rollups, and pushes changes to browsers."""

@@ -16,15 +16,16 @@ from logger import errors_logged
 log = logging.getLogger(__name__)
 
 REFRESH_S = 30.0
-"""Between two refreshes that nothing calls for."""
+"""Interval between two routine refreshes of the directory, in seconds."""
 MIN_INTERVAL_S = 2.0
-"""Between any two refreshes: readings of a sensor that is in no list may come for ever."""
+"""Minimum time between two refreshes of the directory, in seconds. An unknown sensor may send readings continuously."""
 
 
 class Directory:
-    """Updates `newest` with the storehouses and sensors; `changed` is awaited with the storehouses that look different.
+    """Keeps the storehouses and sensors in `newest` up to date.
 
-    `restricted` tells whether access is restricted, so that it matters who owns a storehouse.
+    It awaits `changed` with the changed storehouses. `restricted` returns whether users must authenticate. The
+    directory queries the organisation of each storehouse only if they must.
     """
 
     def __init__(
@@ -41,16 +42,16 @@ class Directory:
         self._clock = clock
         self._changed = changed
         self._refresh_soon = asyncio.Event()
-        # The answer to an earlier question must not overwrite that to a later one.
+        # Held while the owners are read and applied: the result of an older query must not overwrite a newer one.
         self._turn = asyncio.Lock()
 
     async def check_sensors(self, readings: Sequence[Reading]) -> None:
-        """Refresh soon if one of the readings is of an unknown sensor."""
+        """Schedule a refresh if any of the readings belongs to an unknown sensor."""
         if not all(self._newest.knows(reading.key) for reading in readings):
             self._refresh_soon.set()
 
     async def refresh(self) -> None:
-        """Read storehouses and sensors now; raises `Unavailable`."""
+        """Read the storehouses and sensors now. Raise `Unavailable` if the database does not answer."""
         storehouses, sensors = await self._ask.directory()
         is_new = any(not self._newest.knows(sensor.key) for sensor in sensors)
         readings = await self._ask.newest() if is_new else ()
@@ -63,10 +64,11 @@ class Directory:
             await self._changed(changed)
 
     async def refresh_owners(self) -> None:
-        """Read the organisation of each storehouse now, if access is restricted; raises `Unavailable`.
+        """Read the organisation of each storehouse now, if users must authenticate.
 
-        Await it between reading anything and pushing it: so what was committed after a storehouse has moved to another
-        organisation is not shown to users of the former one.
+        Await this after reading data and before pushing it. If a storehouse has moved to another organisation, users of
+        the previous organisation then do not get data that was committed after the move. Raise `Unavailable` if the
+        database does not answer.
         """
         if not self._restricted():
             return
@@ -77,7 +79,7 @@ class Directory:
                 await self._changed(moved)
 
     async def run(self) -> None:
-        """Refresh again and again until cancelled."""
+        """Refresh periodically until cancelled."""
         await run_periodically(
             self._refresh_once,
             REFRESH_S,
@@ -88,12 +90,12 @@ class Directory:
         )
 
     async def _refresh_once(self) -> None:
-        # Not in a `finally`: a task that is cancelled would wait, and the server would stop late.
-        with errors_logged(log, "read which storehouses and sensors there are"):
+        with errors_logged(log, "read the storehouses and sensors"):
             try:
                 await self.refresh()
             except Unavailable:
                 self._refresh_soon.set()
+        # Not in a `finally` block: there a cancelled task would sleep too and delay the server's shutdown.
         await asyncio.sleep(MIN_INTERVAL_S)
 
     async def _owners(self) -> Mapping[Id, Id] | None:

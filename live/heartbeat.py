@@ -1,4 +1,4 @@
-"""The heartbeat: detects within 2 s that the database does not answer, whatever the poller's interval is."""
+"""The heartbeat detects within 2 s that the database does not answer, independently of the poller's interval."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,13 +13,14 @@ from errors import Unavailable
 log = logging.getLogger(__name__)
 
 PAUSE_S = 0.4
-"""Between two beats; with the beat's own limit of 1.1 s, a loss is known after 1.5 s."""
+"""Pause between two pings of the database, in seconds. A ping times out after 1.1 s, so a loss is noticed in 1.5 s."""
 
 
 class Heartbeat:
-    """Pings the database periodically, over a connection of its own.
+    """Pings the database periodically over a separate connection, `pulse`.
 
-    It sets `answering` of the `databases` that others ask, and awaits `changed` with the new state.
+    When the database stops answering or answers again, it sets `answering` of each object in `databases`. Then it
+    awaits `changed` with the new value.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Heartbeat:
         self._answering = True
 
     async def run(self) -> None:
-        """Ping until cancelled."""
+        """Ping the database until cancelled."""
         await run_periodically(self._beat, PAUSE_S, log=log, purpose="watch the database")
 
     async def _beat(self) -> None:
@@ -45,21 +46,22 @@ class Heartbeat:
         except Unavailable:
             return False
         except Exception:
-            log.exception("the heartbeat failed")
+            log.exception("the heartbeat failed; the database is treated as if it did not answer")
             return False
         return True
 
     async def _change(self, answering: bool) -> None:
-        log.log(
-            logging.INFO if answering else logging.ERROR, "the database %s", "answers again" if answering else "is lost"
-        )
+        if answering:
+            log.info("the database answers again")
+        else:
+            log.error("the server has lost its connection to the database; it retries until the database answers")
         self._answering = answering
         for database in self._databases:
             database.answering = answering
         try:
             await self._changed(answering)
         except Exception:
-            log.exception("what follows a change of the heartbeat failed")
+            log.exception("cannot pass on that the database stopped answering or answers again")
 
 
 def _ping(connection: sa.Connection) -> None:

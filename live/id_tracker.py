@@ -1,8 +1,9 @@
-"""Tracks which ids of a growing table have been seen: all up to the last one, except for the holes.
+"""Tracks which ids of a table with growing ids have been seen: all ids up to the highest seen id, except the holes.
 
-Rows are not committed in the order of their ids: a reader that only queries "above the last id" misses rows that got
-their id early and were committed late (4.6 % of them, with 16 writers). So every skipped id is remembered as a hole,
-and queried again until the longest transaction must be over. Pure: no clock, no database.
+Rows are not committed in the order of their ids. A reader that only queries ids above the highest one misses rows that
+got their id early and were committed late (4.6 % of the rows with 16 writers). The tracker therefore remembers every
+skipped id as a hole, and queries it again until even the longest transaction must have ended. The tracker uses no clock
+and no database.
 """
 
 import bisect
@@ -14,14 +15,17 @@ from typing import Any, NamedTuple
 from ask.readings import Row
 
 EAGER_S = 30.0
-"""A hole younger than this is in each query; an older one is queried again after a tenth of its age."""
+"""Age in seconds below which a hole is part of every query. An older hole waits a tenth of its age between queries."""
 MAX_HOLES_PER_QUERY = 500
-"""Holes in one query; those that have been due for longest go first."""
+"""Maximum number of holes in one query. If more holes are due, the longest overdue ones are queried first."""
 
 
 @dataclass(slots=True)
 class Hole:
-    """Ids from `low` to `high` that were missing; times are in seconds of the caller's clock."""
+    """A range of missing ids, from `low` to `high`.
+
+    `since` is the time at which it was found, and `due` the time of its next query, in seconds of the caller's clock.
+    """
 
     low: int
     high: int
@@ -30,28 +34,31 @@ class Hole:
 
 
 class Query(NamedTuple):
-    """The rows to query: those from the id `first_id` on, and those in `holes`."""
+    """The ids to query: every id from `first_id` upwards, and the ranges of ids in `holes`."""
 
     first_id: int
     holes: list[tuple[int, int]]
 
 
 class Restarted(Exception):
-    """The last row seen is gone, or another row has its id: the table may have been emptied or restored."""
+    """The last seen row is missing, or another row has its id: the table may have been emptied or restored."""
 
 
 class IdTracker:
-    """The ids seen so far: `last_id` is the highest, `patience_s` how long a hole is queried again."""
+    """Tracks the ids seen so far. `last_id` is the highest of them. A hole is given up after `patience_s` seconds."""
 
     def __init__(self, last_id: int, patience_s: float) -> None:
         self.last_id = last_id
         self.patience_s = patience_s
         self._anchor: tuple[Any, ...] | None = None
-        self._holes: list[Hole] = []  # by id; they never overlap
+        self._holes: list[Hole] = []  # sorted by id; they never overlap
 
     @classmethod
     def start_at(cls, highest: int, lowest: int, recent: Iterable[int], patience_s: float, now: float) -> "IdTracker":
-        """Start at `highest`; all ids below `lowest`, and the `recent` ones between the two, count as seen."""
+        """Return a tracker whose highest seen id is `highest`.
+
+        Ids below `lowest` and ids in `recent` count as seen. The other ids up to `highest` become holes.
+        """
         id_tracker = cls(lowest - 1, patience_s)
         for reading_id in sorted(recent):
             if id_tracker.last_id < reading_id <= highest:
@@ -63,26 +70,28 @@ class IdTracker:
 
     @classmethod
     def resume_at(cls, last_id: int, holes: Iterable[tuple[int, int]], patience_s: float, now: float) -> "IdTracker":
-        """Continue at `last_id` with the `holes` that another tracker had there; their patience starts again."""
+        """Return a tracker with the `last_id` and `holes` of another one. The age of each hole starts again at 0."""
         id_tracker = cls(last_id, patience_s)
         id_tracker._holes = [Hole(low, high, now, now) for low, high in holes if high < last_id]
         return id_tracker
 
     def hole_spans(self) -> list[tuple[int, int]]:
-        """Return the holes that are still queried, by id, as first and last id."""
+        """Return the remaining holes as (first id, last id), sorted by id."""
         return [(hole.low, hole.high) for hole in self._holes]
 
     def next_query(self, now: float) -> Query:
-        """Return what to query now."""
+        """Return the query to send now."""
         due = heapq.nsmallest(
             MAX_HOLES_PER_QUERY, (hole for hole in self._holes if hole.due <= now), key=lambda hole: hole.due
         )
         return Query(self.last_id, sorted((hole.low, hole.high) for hole in due))
 
     def add_rows(self, query: Query, rows: Sequence[Row], limit: int, now: float) -> list[Row]:
-        """Return the new ones of `rows`, the result of `query` with at most `limit` rows for each of its parts.
+        """Return the rows that are new.
 
-        `now` is when the query was sent. Raises `Restarted`; the tracker is then unchanged.
+        `rows` is the result of `query`, with at most `limit` rows from the holes and `limit` rows from `first_id` on.
+        `now` is the time at which the query was sent. Raise `Restarted`, and leave the tracker unchanged, if the last
+        seen row is missing or was replaced.
         """
         late = [row for row in rows if _id(row) < query.first_id]
         ahead = [row for row in rows if _id(row) >= query.first_id]
@@ -95,20 +104,20 @@ class IdTracker:
                 self._advance(_id(row), now)
                 new.append(row)
             elif self._anchor is not None and row.content != self._anchor:
-                new.append(row)  # its value was corrected in place: the page must show it
+                new.append(row)  # the value was corrected in place, and the page must show the new value
             if _id(row) == self.last_id:
                 self._anchor = row.content
         return new
 
     def _check_anchor(self, ahead: Sequence[Row]) -> None:
-        # The query includes the last row seen, so a table that was emptied or restored is noticed at once.
+        # The query includes the last seen row, so an emptied or restored table is detected at once.
         if self._anchor is None:
             return
         if not ahead or _id(ahead[0]) != self.last_id or _identity(ahead[0].content) != _identity(self._anchor):
             raise Restarted
 
     def step_back(self) -> None:
-        """Continue although the last row seen is gone; another row with its id counts as new."""
+        """Continue after the last seen row was deleted or replaced. A row that now has its id counts as new."""
         self._anchor = None
         self.last_id -= 1
 
@@ -118,7 +127,7 @@ class IdTracker:
         self.last_id = reading_id
 
     def _remove_from_hole(self, reading_id: int, now: float) -> bool:
-        """Remove an id from its hole; return False if it is in none, as it has been seen."""
+        """Remove an id from its hole. Return False if no hole contains it, because it has been seen before."""
         index = bisect.bisect_right(self._holes, reading_id, key=lambda hole: hole.low) - 1
         if index < 0 or self._holes[index].high < reading_id:
             return False
@@ -128,7 +137,7 @@ class IdTracker:
         return True
 
     def _postpone(self, queried: Iterable[tuple[int, int]], now: float) -> None:
-        """Set when the holes that stayed empty are queried next; give up those older than the patience."""
+        """Set the next query time of queried holes that stayed empty. Drop those older than `patience_s` seconds."""
         spans = list(queried)
         kept = []
         for hole in self._holes:
@@ -147,10 +156,10 @@ def _within(hole: Hole, spans: list[tuple[int, int]]) -> bool:
 
 
 def _identity(content: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return sensor, metric and time of a row, without its values."""
+    """Return the sensor, metric and time of a row, without its values."""
     return content[:3]
 
 
 def _id(row: Row) -> int:
-    assert row.reading_id is not None  # noqa: S101 - only tables whose rows have ids are tracked
+    assert row.reading_id is not None  # noqa: S101 - the tracker is only used for tables with ids
     return row.reading_id

@@ -1,4 +1,4 @@
-"""Releases a lease when this process stops, so that another process need not wait until it runs out."""
+"""Releases a lease when this process stops, so that another process need not wait until the lease expires."""
 
 import asyncio
 import logging
@@ -12,11 +12,11 @@ from record import lease
 log = logging.getLogger(__name__)
 
 RELEASE_S = 1.0
-"""How long the database may take to release a lease when we stop: without that it runs out soon after."""
+"""Time limit for releasing a lease at shutdown, in seconds. If it takes longer, the lease is left to expire."""
 
 
 async def release(database: Database, name: str, holder: str) -> None:
-    """Release the lease, so that another process can acquire it at once."""
+    """Release the lease `name` of `holder`, so that another process can acquire it at once."""
 
     def release_in_transaction(connection: sa.Connection) -> None:
         with connection.begin():
@@ -26,4 +26,4 @@ async def release(database: Database, name: str, holder: str) -> None:
         async with asyncio.timeout(RELEASE_S):
             await database.run(release_in_transaction)
     except (Unavailable, TimeoutError):
-        log.debug("the lease %s runs out by itself", name)
+        log.debug("cannot release the lease %s; it is left to expire", name)

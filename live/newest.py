@@ -1,4 +1,4 @@
-"""The newest reading of each sensor, and how good it is. Pure: no clock, no socket, no database."""
+"""Keeps the newest reading of each sensor and its quality, without a clock, a socket or a database."""
 
 import heapq
 from collections import Counter
@@ -13,27 +13,27 @@ from ask.sensors import Sensor
 from common.clock import AHEAD
 
 INTERVALS = 3
-"""A reading older than so many of its sensor's intervals is stale."""
+"""A reading becomes stale after this number of its sensor's intervals."""
 
 
 GOOD: Quality = "good"
 
 
 class Newest:
-    """The current state of every storehouse. Methods that change it return the storehouses that look different."""
+    """The current state of every storehouse. Methods that change it return the ids of the changed storehouses."""
 
     def __init__(self) -> None:
         self._storehouses: dict[Id, Storehouse] = {}
         self._sensors: dict[Id, list[Sensor]] = {}  # by storehouse
         self._of_key: dict[Key, list[Sensor]] = {}
         self._readings: dict[Key, Reading] = {}
-        self._stale_at: list[tuple[datetime, int, Key]] = []  # a heap: when which reading goes stale
+        self._stale_at: list[tuple[datetime, int, Key]] = []  # a heap of (stale at, serial number, key)
         self._pushes = 0
         self._versions: Counter[Id] = Counter()
         self._shown: dict[Id, list[_Shown]] = {}  # by storehouse
 
     def storehouse(self, store_house_id: Id) -> Storehouse | None:
-        """Return the storehouse of this id, also where an integer came as a string of digits."""
+        """Return the storehouse with this id, or None. An integer id may be given as a string of digits."""
         storehouse = self._storehouses.get(store_house_id)
         if (
             storehouse is None
@@ -45,15 +45,15 @@ class Newest:
         return storehouse
 
     def storehouses(self) -> list[Storehouse]:
-        """Return all storehouses, by id."""
+        """Return all storehouses, sorted by id."""
         return list(self._storehouses.values())
 
     def sensors(self, store_house_id: Id) -> Sequence[Sensor]:
-        """Return the storehouse's sensors, by id."""
+        """Return the storehouse's sensors, sorted by id."""
         return self._sensors.get(store_house_id, ())
 
     def version(self, store_house_id: Id) -> int:
-        """Return a number that is another each time the storehouse looks different."""
+        """Return a number that increases with every change of the storehouse's displayed state."""
         return self._versions[store_house_id]
 
     def knows(self, key: Key) -> bool:
@@ -61,11 +61,11 @@ class Newest:
         return key in self._of_key
 
     def keys(self) -> set[Key]:
-        """Return the keys of the known sensors' readings."""
+        """Return the reading keys of all known sensors."""
         return set(self._of_key)
 
     def set_directory(self, storehouses: Iterable[Storehouse], sensors: Iterable[Sensor], now: datetime) -> set[Id]:
-        """Replace the storehouses and sensors."""
+        """Replace the storehouses and sensors. Return the ids of the changed storehouses."""
         before = self._storehouses, self._sensors
         self._storehouses = {storehouse.store_house_id: storehouse for storehouse in storehouses}
         self._sensors = {store_house_id: [] for store_house_id in self._storehouses}
@@ -93,7 +93,7 @@ class Newest:
         return changed
 
     def set_owners(self, owners: Mapping[Id, Id]) -> set[Id]:
-        """Replace the organisation of each storehouse; return the storehouses that have moved, or are gone."""
+        """Replace the organisation of each storehouse. Return the storehouses that have moved or were deleted."""
         moved = {
             store_house_id
             for store_house_id, storehouse in self._storehouses.items()
@@ -108,17 +108,18 @@ class Newest:
         return moved
 
     def add_readings(self, readings: Iterable[Reading], now: datetime) -> set[Id]:
-        """Add readings; of each sensor the newest by time counts, of equally new ones that of the highest rank.
+        """Add readings, keep the newest of each sensor, and return the changed storehouses.
 
-        Where they have the same rank too, it is the last.
+        If two readings have the same time, the one with the higher `rank` is kept. If they also have the same rank,
+        the later one in `readings` is kept.
         """
         changed: set[Id] = set()
         for reading in readings:
-            # A clock that runs ahead must not hide the readings to come behind one from the future.
+            # Skip a reading from the future, such as from a clock that runs ahead: it would hide the next readings.
             if reading.time > now + AHEAD:
                 continue
             before = self._readings.get(reading.key)
-            # A reading from the future was added before the clock was set back.
+            # The stored reading lies in the future if it was added before this machine's clock was set back.
             if before is not None and before.time > now + AHEAD:
                 before = None
             if before is not None and (_order(reading) < _order(before) or reading == before):
@@ -130,7 +131,7 @@ class Newest:
         return changed
 
     def gone_stale(self, now: datetime) -> set[Id]:
-        """Return the storehouses where a reading has gone stale since the last call."""
+        """Return the storehouses in which a reading has become stale since the last call."""
         changed: set[Id] = set()
         while self._stale_at and self._stale_at[0][0] < now:
             end, _, key = heapq.heappop(self._stale_at)
@@ -146,7 +147,7 @@ class Newest:
         return [shown.env(readings.get(shown.sensor.key), now) for shown in self._shown.get(store_house_id, ())]
 
     def encoded(self, store_house_id: Id, now: datetime) -> list[msgspec.Raw]:
-        """Return the same, each as JSON."""
+        """Return the items of `envs`, each encoded as JSON."""
         readings = self._readings
         return [shown.encoded(readings.get(shown.sensor.key), now) for shown in self._shown.get(store_house_id, ())]
 
@@ -156,16 +157,17 @@ class Newest:
             return
         for sensor in self._of_key.get(key, ()):
             end = _goes_stale(reading, sensor)
-            # What is stale already is pushed as such, because it has changed just now.
+            # A reading that is already stale is pushed as a change, so no later push is needed.
             if end is not None and end >= now:
-                self._pushes += 1  # so that the heap never compares two keys, which may be of two types
+                self._pushes += 1  # a tie-breaker: the heap must not compare keys, whose types may differ
                 heapq.heappush(self._stale_at, (end, self._pushes, key))
 
 
 class _Shown:
-    """A sensor with its last `Env`, as an object and encoded.
+    """A sensor with its latest `Env`, cached as an object and as JSON.
 
-    Mostly one sensor of a storehouse has changed; encoding the others again took half of the CPU of a push.
+    Usually only one sensor of a storehouse has changed. Encoding the other sensors again took half of a push's CPU
+    time.
     """
 
     __slots__ = ("_encoded", "_env", "_reading", "_until", "sensor")
@@ -178,7 +180,7 @@ class _Shown:
         self._until: datetime | None = None
 
     def env(self, reading: Reading | None, now: datetime) -> Env:
-        """Return the sensor with this reading."""
+        """Return the `Env` of the sensor with this reading."""
         if self._env is None or reading is not self._reading or (self._until is not None and now > self._until):
             self._env, self._encoded = self._make(reading, now), None
             self._reading = reading
@@ -186,7 +188,7 @@ class _Shown:
         return self._env
 
     def encoded(self, reading: Reading | None, now: datetime) -> msgspec.Raw:
-        """Return the sensor with this reading, as JSON."""
+        """Return the `Env` of the sensor with this reading, as JSON."""
         env = self.env(reading, now)
         if self._encoded is None:
             self._encoded = msgspec.Raw(msgspec.json.encode(env))

@@ -1,4 +1,4 @@
-"""The feed of the overview: a summary of all storehouses, pushed to the connections that watch it."""
+"""The feed of the overview: pushes a summary of each storehouse to the connections that watch the overview."""
 
 import asyncio
 import logging
@@ -29,40 +29,40 @@ from transport.recipients import Recipients
 log = logging.getLogger(__name__)
 
 REFRESH_S = 30.0
-"""Between two reads of the organisations' names, while anybody watches."""
+"""Seconds between two queries for the organisations' names. They run only while a connection watches the overview."""
 MAX_SPARK_AGE = timedelta(minutes=5)
-"""How old the hourly means may be."""
+"""Age at which the hourly means in the overview are read again from the database."""
 
 
 @dataclass(slots=True)
 class Group:
-    """The watchers with the same visibility: one message serves all of them."""
+    """The connections that watch the overview with the same visibility. All of them get the same messages."""
 
     sids: dict[str, None] = field(default_factory=dict)
     recipients: Recipients = field(default_factory=lambda: Recipients(()))
     pushed_organisations: set[Id] = field(default_factory=set)
-    """The organisations that the group was sent."""
+    """Ids of the organisations that have been sent to the group."""
 
     def update_recipients(self) -> None:
-        """Address the messages to those who are in the group now."""
+        """Set the recipients to the current members of the group."""
         self.recipients = Recipients(map(room, self.sids))
 
 
 class OverviewQuestions(Protocol):
-    """The questions that the overview needs answered; see `ask.Ask`."""
+    """The database queries of the overview. `ask.Ask` implements them."""
 
     async def organisations(self) -> list[Organisation]:
         """Return all organisations."""
 
     async def sparks(self, sensors: Sequence[Sensor], /) -> dict[Key, list[float | None]]:
-        """Return the hourly means of the last 24 hours of each sensor."""
+        """Return each sensor's hourly means of the last 24 hours."""
 
 
 class OverviewFeed:
-    """Keeps each storehouse's summary encoded, and encodes again only those that look different.
+    """Keeps an encoded summary of each storehouse, and encodes it again only after a change.
 
-    `is_lost` tells whether the sensor database is lost; `refresh_owners` is awaited between reading something about a
-    storehouse and pushing it.
+    `is_lost` returns whether the server has lost its connection to the sensor database. The feed awaits
+    `refresh_owners` after it reads data about storehouses and before it pushes that data.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class OverviewFeed:
         self._is_lost = is_lost
         self._guard = guard
         self._was_lost = False
-        # Not in python-socketio's session: a push asks for all watchers of one visibility, not for one connection.
+        # Not stored in python-socketio's session: a push needs all watchers with one visibility, not one connection.
         self._watchers: dict[str, Visibility] = {}
         self._groups: dict[Visibility, Group] = {}
         self._watched = asyncio.Event()
@@ -93,11 +93,11 @@ class OverviewFeed:
         self._sparks_read_at: datetime | None = None
         self._summaries: dict[Id, msgspec.Raw] = {}  # by storehouse
         self._versions: dict[Id, tuple[int, Storehouse]] = {}
-        """The state of which each summary was made; a summary without one is to be made again."""
+        """For each storehouse, the version that its summary shows. A summary without a version must be rebuilt."""
         self._store_house_ids: dict[Id, list[Id]] = {}
-        """The storehouses of each organisation."""
+        """Ids of the storehouses of each organisation."""
         self._changed: set[Id] = set()
-        """The organisations that look different from what was pushed."""
+        """Ids of the organisations that have changed since they were last pushed."""
 
     @property
     def watchers(self) -> tuple[str, ...]:
@@ -106,20 +106,24 @@ class OverviewFeed:
 
     @property
     def open_alarms(self) -> Counter[str]:
-        """How many alarms are open, by severity."""
+        """Number of open alarms of each severity, not counting pending alarms."""
         return Counter(severity(alarm) for here in self._open.values() for alarm in here.values())
 
     async def load(self, open_alarms: Iterable[Alarm]) -> None:
-        """Start with these open alarms, and read the organisations; raises `Unavailable`.
+        """Add these open alarms and read the organisations.
 
-        The journal is to be followed from before the alarms were read, so that no transition is missed in between.
+        The caller must start to follow the alarm journal before it reads `open_alarms`. Otherwise it misses transitions
+        in between. Raise `Unavailable` if the database does not answer.
         """
         for alarm in open_alarms:
             self._add_alarm(alarm)
         await self.refresh_organisations()
 
     async def refresh_organisations(self) -> None:
-        """Read the organisations; raises `Unavailable` where none are known yet."""
+        """Read the organisations. If the database does not answer, keep the known ones.
+
+        Raise `Unavailable` if none are known yet.
+        """
         try:
             organisations = {organisation.org_id: organisation for organisation in await self._ask.organisations()}
         except Unavailable:
@@ -132,11 +136,11 @@ class OverviewFeed:
         self._organisations = organisations
 
     def watch(self, sid: str, visibility: Visibility) -> None:
-        """Push to this connection from now on what changes; it gets an `answer` of the present state itself."""
+        """Push changes to this connection from now on. The caller sends it the current state (`answer`)."""
         self.leave(sid)
         self._update()
         if not self._watchers:
-            self._changed.clear()  # nobody else waits for it
+            self._changed.clear()  # there is no other watcher that still needs these changes
         self._watchers[sid] = visibility
         self._watched.set()
         group = self._groups.setdefault(visibility, Group())
@@ -145,7 +149,7 @@ class OverviewFeed:
         group.pushed_organisations.update(self._visible_organisations(visibility))
 
     def leave(self, sid: str) -> None:
-        """Push nothing more to this connection, whether or not it watches."""
+        """Stop pushing to this connection. Do nothing if it does not watch the overview."""
         visibility = self._watchers.pop(sid, None)
         if visibility is not None:
             group = self._groups[visibility]
@@ -157,7 +161,11 @@ class OverviewFeed:
             self._watched.clear()
 
     async def caller_changed(self, sid: str, visibility: Visibility) -> None:
-        """Show a watching connection this from now on, and no more of what it saw before."""
+        """Apply a changed visibility to a watching connection.
+
+        Send it the organisations that are visible now, and those that it was sent before. Those that are now hidden
+        are sent without name and storehouses.
+        """
         before = self._watchers.get(sid)
         if before is None or before == visibility:
             return
@@ -167,18 +175,18 @@ class OverviewFeed:
         await self._send("overview", self._message(org_ids, visibility), Recipients([room(sid)]))
 
     def answer(self, visibility: Visibility) -> answers.Overview:
-        """Return all visible organisations as they stand."""
+        """Return the current state of all visible organisations."""
         self._update()
         return self._message(self._visible_organisations(visibility), visibility)
 
     async def add_transitions(self, transitions: Sequence[Transition]) -> None:
-        """Apply alarm transitions, and push what has changed."""
+        """Apply alarm transitions and push the changed organisations."""
         for transition in transitions:
             self._add_alarm(transition.alarm)
         await self.push()
 
     async def push(self) -> None:
-        """Push each organisation that looks different."""
+        """Push each changed organisation to the watchers that may see it or have received it before."""
         if not self._watchers:
             return
         self._update()
@@ -192,7 +200,7 @@ class OverviewFeed:
                     await self._send("overview", message, group.recipients, ("overview", org_id))
 
     async def run(self) -> None:
-        """Refresh what the poller does not bring, while anybody watches, until cancelled."""
+        """Refresh the organisations and hourly means while the overview is watched, until cancelled."""
         await run_periodically(self._refresh_while_watched, REFRESH_S, log=log, purpose="refresh the overview")
 
     async def _refresh_while_watched(self) -> None:
@@ -225,7 +233,7 @@ class OverviewFeed:
         self._versions.pop(alarm.store_house_id, None)
 
     def _update(self) -> None:
-        """Make the summaries again that are out of date."""
+        """Rebuild the summaries of storehouses that have changed."""
         store_house_ids: dict[Id, list[Id]] = defaultdict(list)
         for storehouse in self._newest.storehouses():
             store_house_id = storehouse.store_house_id
@@ -258,7 +266,7 @@ class OverviewFeed:
         return msgspec.Raw(msgspec.json.encode(summary))
 
     def _visible_organisations(self, visibility: Visibility) -> dict[Id, None]:
-        """Return the organisations of which anything is visible, in their order."""
+        """Return the organisations that are wholly or partly visible, in the order of the overview."""
         org_ids = {**self._organisations, **self._store_house_ids}
         return {org_id: None for org_id in org_ids if self._sees_organisation(visibility, org_id)}
 
@@ -270,7 +278,7 @@ class OverviewFeed:
         return answers.Overview(self._clock(), self._is_lost(), organisations)
 
     def _organisation(self, org_id: Id, visibility: Visibility) -> OverviewOrganisation:
-        """Return an organisation; one that is hidden looks like one that is gone: nameless and empty."""
+        """Return an organisation for a message. A hidden one has no name and no storehouses, like a deleted one."""
         organisation = self._organisations.get(org_id) if self._sees_organisation(visibility, org_id) else None
         visible = self._guard.visible_storehouses(visibility, org_id, self._store_house_ids.get(org_id, ()))
         summaries: Any = [self._summaries[store_house_id] for store_house_id in visible]

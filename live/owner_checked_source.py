@@ -7,30 +7,33 @@ from live.source import Position, Source
 
 
 class OwnerCheckedSource:
-    """Hands out what `source` does, each batch after `refresh_owners`; a batch is kept while that raises."""
+    """Returns each batch of `source` after a call of `refresh_owners`.
+
+    If that call raises, the batch is kept for the next call of `read_new`.
+    """
 
     def __init__(self, source: Source, refresh_owners: Callable[[], Awaitable[None]]) -> None:
         self._source = source
         self._refresh_owners = refresh_owners
         self._batch: tuple[list[Reading], bool] | None = None
-        """A batch that is not handed out yet."""
+        """The batch that has been read from the source but not returned yet."""
         self._position_before = Position()
-        """Where the source stood before it read the batch."""
+        """The position of the source before it read `_batch`."""
 
     async def start_at_end(self) -> None:
-        """Count all that is there as seen."""
+        """Count all existing readings as delivered."""
         await self._source.start_at_end()
 
     async def resume_at(self, position: Position) -> None:
-        """Count as seen what another source had handed out when this was its position; perhaps a little less."""
+        """Continue at the position of another source. Some readings may be delivered a second time."""
         await self._source.resume_at(position)
 
     def position(self) -> Position:
-        """Return how far it has come."""
+        """Return the position of the source after the last returned batch."""
         return self._source.position() if self._batch is None else self._position_before
 
     async def read_new(self) -> tuple[list[Reading], bool]:
-        """Return readings not handed out yet, and whether there may be more at once."""
+        """Return undelivered readings, and whether another query may return more without waiting."""
         if self._batch is None:
             position = self._source.position()
             self._batch, self._position_before = await self._source.read_new(), position

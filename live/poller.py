@@ -1,4 +1,4 @@
-"""The poller: queries new readings at a fixed interval, and hands each of them once to every subscriber."""
+"""The poller: queries new readings at a fixed interval and passes each of them once to every subscriber."""
 
 import asyncio
 import logging
@@ -15,18 +15,19 @@ from live.source import Source
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
-"""Seconds between two polls while the database does not answer, if the interval is longer."""
+"""Longest interval between two polls while the database does not answer, in seconds."""
 LATE_S = 0.8
-"""After so many seconds a query counts as late: behind a lock it may hang while the heartbeat finds nothing wrong."""
+"""Time in seconds after which a poll query counts as late. It may wait for a lock although the heartbeat succeeds."""
 
 Consumer = Callable[[Sequence[Reading]], Awaitable[None]]
 
 
 class Poller:
-    """Runs one bounded query per tick, for all storehouses together, on the event loop.
+    """Queries the new readings of all storehouses together, once per tick, on the event loop.
 
-    `ticked` is awaited after each tick: with True when all committed readings have been handed out, with False if the
-    database did not answer. `late` is awaited when a query is not answered after `LATE_S`. `timed` is the context of
+    A query returns a limited number of rows. If there are more, the next query follows in the same tick. The poller
+    awaits `ticked` after each tick, with True if it has passed on all committed readings, or with False if a query
+    failed. It awaits `late` when a query takes longer than `LATE_S`. `timed` returns the context manager that encloses
     each tick, including `ticked`.
     """
 
@@ -40,7 +41,10 @@ class Poller:
     ) -> None:
         self.interval_s = interval_s
         self.answered_at = self.new_readings_at = time.monotonic()
-        """When the database last answered, and when it last had new readings, by `time.monotonic`; at first, now."""
+        """When the database last answered the poller, and when new readings last arrived, by `time.monotonic`.
+
+        Both are the start time of the poller at first.
+        """
         self._source = source
         self._ticked = ticked
         self._late = late
@@ -50,15 +54,15 @@ class Poller:
         self._next_tick_at = 0.0
 
     def subscribe(self, consumer: Consumer) -> None:
-        """Await `consumer` with all new readings from now on, each once."""
+        """Pass all new readings to `consumer` from now on, each once."""
         self._consumers.append(consumer)
 
     def wake(self) -> None:
-        """Tick at once instead of at the end of the interval."""
+        """Start the next tick at once instead of at the end of the interval."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Tick until cancelled. The interval is counted from the start of each tick."""
+        """Poll until cancelled. The interval runs from the start of one tick to the start of the next."""
         await run_periodically(
             self._timed_tick,
             lambda: self._next_tick_at - time.monotonic(),
@@ -88,13 +92,13 @@ class Poller:
         except Unavailable:
             return False
         except Exception:
-            # If the poller ended, every page would stand still and look alive.
-            log.exception("the poller's question failed")
+            # If the poller stopped here, the pages would show old values without any sign of a fault.
+            log.exception("the poller's query failed; the next tick repeats it")
             return False
         return True
 
     async def _read_new(self) -> tuple[list[Reading], bool]:
-        """Query, and wait for the result; call `late` meanwhile if it takes too long."""
+        """Query and return the result. If the query takes longer than `LATE_S`, await `late` in the meantime."""
         query = asyncio.create_task(self._source.read_new())
         try:
             done, _ = await asyncio.wait([query], timeout=LATE_S)
@@ -109,10 +113,10 @@ class Poller:
             try:
                 await consumer(readings)
             except Exception:
-                log.exception("a consumer failed on %d readings", len(readings))
+                log.exception("a subscriber of the poller failed on %d readings", len(readings))
 
     async def _call(self, callback: Callable[[], Awaitable[None]]) -> None:
         try:
             await callback()
         except Exception:
-            log.exception("what follows a tick failed")
+            log.exception("a callback of the poller failed")

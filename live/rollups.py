@@ -1,4 +1,4 @@
-"""Keeps the rollups of our own readings up to date, in one process at a time."""
+"""Keeps the rollups of Storewatch's own readings up to date, in one process at a time."""
 
 import asyncio
 import logging
@@ -26,34 +26,37 @@ T = TypeVar("T")
 LEASE = "rollups"
 LEASE_DURATION = timedelta(seconds=30)
 INTERVAL_S = 10.0
-"""Between two updates. A question adds the readings that are not in the rollups yet."""
+"""Seconds between two updates of the rollups. History queries add the readings that are not in the rollups yet."""
 PAUSE_S = 0.1
-"""Least pause between two batches; it is as long as the last batch took, because SQLite has one writer at a time."""
+"""Minimum pause between two batches of rollups, in seconds.
+
+The pause is at least as long as the last batch took, because SQLite allows only one writer at a time.
+"""
 MOST_LATE = 500
-"""Buckets recomputed at once: 0.2 s where each is a statement of its own."""
+"""Maximum number of buckets to recompute at once. This takes 0.2 s if each bucket needs its own statement."""
 ROLLUP_LIMITS = Limits(statement=30.0, read=31.0, answer=32.0, idle_timeout_s=20)
-"""For the statements of the rollups: nobody waits for them."""
+"""Time limits of the rollup statements. They are long because no user waits for these statements."""
 
 
 class Rollups:
-    """Adds the poller's readings to the rollups, while this process, `holder`, has the lease."""
+    """Adds the poller's readings to the rollups while this process, `holder`, has the lease."""
 
     def __init__(self, database: Database, holder: str) -> None:
         self._database = database
         self._holder = holder
         self._term = -1
-        """The term of our lease."""
+        """Term of the lease that this process holds: a number that grows with each new holder of the lease."""
         self._claimed: int | None = None
-        """The readings up to this id are in the rollups, or about to be; None: others may have written them."""
+        """Readings up to this id are in the rollups or are being added. None if another process may have the lease."""
         self._late: set[Bucket] = set()
-        """The buckets of readings that came with an id below `_claimed`."""
+        """Buckets to recompute, because a reading arrived after its id was claimed (`_claimed`)."""
         self._handed_out = -1
         """The highest id that the poller has handed out."""
         self._due = -1
-        """`_handed_out` at the update before: by now, most rows that were committed out of order are there."""
+        """Value of `_handed_out` at the previous update. By now, most late rows up to this id have arrived."""
 
     async def consume(self, readings: Sequence[Reading]) -> None:
-        """Note new readings of the poller."""
+        """Record the highest id of new readings. Mark the bucket of each reading whose id is already claimed."""
         for reading in readings:
             if self._claimed is None or reading.rank <= self._claimed:
                 second = int(reading.time.timestamp())
@@ -61,14 +64,17 @@ class Rollups:
             self._handed_out = max(self._handed_out, reading.rank)
 
     async def run(self) -> None:
-        """Update the rollups until cancelled; then let another process go on at once."""
+        """Update the rollups until cancelled. Then release the lease, so that another process can continue at once."""
         try:
             await run_periodically(self.update, INTERVAL_S, log=log, purpose="keep the rollups")
         finally:
             await self._release()
 
     async def update(self) -> None:
-        """Add the readings handed out before the last update, if this process has the lease; raises `Unavailable`."""
+        """Add the readings that arrived before the previous update, if this process has the lease.
+
+        Raise `Unavailable` if the database does not answer.
+        """
         due, self._due = self._due, self._handed_out
         try:
             if self._claimed is None:
@@ -80,7 +86,7 @@ class Rollups:
             raise
 
     async def _take_over(self) -> None:
-        """Claim all readings there are, unless another process has the lease."""
+        """Claim all existing readings, unless another process has the lease."""
         self._late.clear()
         acquired = await self._with_lease(rollups.take_over)
         if acquired is not None:
@@ -88,14 +94,14 @@ class Rollups:
             self._late |= missed
 
     async def _catch_up(self, until: int) -> None:
-        # Before the table is read: readings handed out from here on may not be visible to it.
+        # Set this before the table is read: the query may not see readings that the poller hands out from now on.
         self._claimed = until
         reached = -1
         while self._late or reached < until:
             started = time.monotonic()
             late = sorted(self._late, key=_start)[:MOST_LATE]
             self._late.difference_update(late)
-            # The position stays until nothing is late: the next holder checks the ids below it.
+            # Advance the position only if no bucket is late: a new lease holder checks only the ids just below it.
             acquired = await self._with_lease(partial(_add_batch, late=late, until=-1 if self._late else until))
             if acquired is None or acquired[0] != self._term:
                 self._claimed = None
@@ -105,11 +111,12 @@ class Rollups:
                 await asyncio.sleep(max(PAUSE_S, time.monotonic() - started))
 
     async def _with_lease(self, work: Callable[[sa.Connection], T]) -> tuple[int, T] | None:
-        """Return the lease's term and the result of `work`; None while another process has the lease."""
+        """Run `work` under the lease. Return the term and the result, or None if another process has the lease."""
 
         def acquire(connection: sa.Connection) -> tuple[int, T] | None:
             with connection.begin():
-                # Otherwise INSERT ... SELECT locks the readings, and sees the table as it was before we had the lease.
+                # In a stricter isolation level, INSERT ... SELECT would lock the readings and use a snapshot that is
+                # older than the lease.
                 dialect_of(connection).read_committed(connection)
                 held = lease.acquire(connection, LEASE, self._holder, LEASE_DURATION)
                 return None if held is None else (held.term, work(connection))

@@ -1,4 +1,4 @@
-"""Sources of new readings: a table with growing ids, or one that can be queried by time only."""
+"""Sources of new readings: a table with growing ids, or a table that can only be queried by time."""
 
 import logging
 import time
@@ -17,35 +17,38 @@ from live.time_tracker import Span, TimeTracker
 log = logging.getLogger(__name__)
 
 MAX_ROWS = 5_000
-"""Rows in one result; if there are more, the next query follows at once."""
+"""Maximum number of rows in the result of a query. If there are more, the next query follows at once."""
 MAX_HOLES = 10_000
-"""Holes in a position."""
+"""Maximum number of holes in a `Position`."""
 RECENT_IDS = 10_000
-"""How far below the highest id a transaction may still be open when we start."""
+"""Number of ids below the highest one that are searched for holes at start-up. A hole may be an open transaction."""
 
 
 class Position(msgspec.Struct, frozen=True):
-    """How far a table has been read: up to the id `last_id`, except for `holes`, or up to a time."""
+    """The position up to which a table of readings has been read: `last_id` with the `holes` below it, or `time`."""
 
-    last_id: int | None = msgspec.field(default=None, name="known")  # stored snapshots have this key
+    last_id: int | None = msgspec.field(default=None, name="known")  # the key in stored snapshots
     holes: list[tuple[int, int]] = []
     time: datetime | None = None
 
 
 class Source(Protocol):
-    """Delivers every committed reading once, after one of the two starts. All but `position` raise `Unavailable`."""
+    """Delivers every committed reading once, after a call of `start_at_end` or `resume_at`.
+
+    All methods except `position` raise `Unavailable` if the database does not answer.
+    """
 
     async def start_at_end(self) -> None:
         """Count all existing readings as delivered."""
 
     async def resume_at(self, position: Position) -> None:
-        """Count as delivered what another source had delivered at this position, or a little less."""
+        """Continue at the position of another source. Some readings may be delivered a second time."""
 
     def position(self) -> Position:
-        """Return how far it has read."""
+        """Return the position up to which the table has been read."""
 
     async def read_new(self) -> tuple[list[Reading], bool]:
-        """Return readings that were not delivered yet, and whether there may be more at once."""
+        """Return undelivered readings, and whether another query may return more without waiting."""
 
 
 def create_source(ask: Ask, clock: Clock) -> Source:
@@ -54,7 +57,7 @@ def create_source(ask: Ask, clock: Clock) -> Source:
 
 
 class IdSource:
-    """The source for readings whose ids grow."""
+    """A source for a table with growing ids."""
 
     def __init__(self, ask: Ask, clock: Clock) -> None:
         self._ask = ask
@@ -63,12 +66,12 @@ class IdSource:
         self._id_tracker = IdTracker(-1, self._patience_s)
         self._latest: dict[Key, datetime] = {}
         self._started_at = clock()
-        # Of the table before its ids restarted: its highest id, and `_latest`.
+        # The highest id, and the latest time of each key, before the table's ids restarted.
         self._last_id_before = -1
         self._latest_before: dict[Key, datetime] = {}
 
     async def start_at_end(self) -> None:
-        """Count all existing readings as delivered, but not the ids that are missing among the last ones."""
+        """Count all existing readings as delivered. Query the ids that are missing among the last ones again."""
         self._started_at = self._clock()
         highest = await self._ask.highest_row()
         lowest = max(0, highest - RECENT_IDS)
@@ -76,7 +79,7 @@ class IdSource:
         self._id_tracker = IdTracker.start_at(highest, lowest, recent, self._patience_s, time.monotonic())
 
     async def resume_at(self, position: Position) -> None:
-        """Continue from there; if the table's ids have restarted since, from its first row."""
+        """Continue at this position, or at the first row if the table's ids have restarted since."""
         self._started_at = self._clock()
         last_id = -1 if position.last_id is None else position.last_id
         if await self._ask.highest_row() < last_id:
@@ -84,11 +87,11 @@ class IdSource:
         self._id_tracker = IdTracker.resume_at(last_id, position.holes, self._patience_s, time.monotonic())
 
     def position(self) -> Position:
-        """Return how far it has read, with at most the `MAX_HOLES` newest holes."""
+        """Return the position, with at most the `MAX_HOLES` newest holes."""
         return Position(self._id_tracker.last_id, self._id_tracker.hole_spans()[-MAX_HOLES:])
 
     async def read_new(self) -> tuple[list[Reading], bool]:
-        """Return readings that were not delivered yet, and whether there may be more at once."""
+        """Return undelivered readings, and whether another query may return more without waiting."""
         queried_at = time.monotonic()
         query = self._id_tracker.next_query(queried_at)
         rows = await self._ask.rows_after(query.first_id, query.holes, MAX_ROWS)
@@ -105,24 +108,28 @@ class IdSource:
     async def _restart(self) -> None:
         highest = await self._ask.highest_row()
         if highest > self._id_tracker.last_id:
-            # Only the last row seen was deleted, or another has its id.
+            # Only the last seen row was deleted or replaced.
             self._id_tracker.step_back()
             return
-        log.warning("the readings' ids went back from %s to %s: reading them anew", self._id_tracker.last_id, highest)
+        log.warning(
+            "the highest reading id went back from %s to %s; reading the table from its start",
+            self._id_tracker.last_id,
+            highest,
+        )
         now = self._clock()
         self._latest_before = {key: min(latest, now) for key, latest in self._latest.items()}
         self._last_id_before = max(self._last_id_before, self._id_tracker.last_id)
         self._id_tracker = IdTracker(-1, self._patience_s)
 
     def _is_restored(self, row: Row, reading: Reading) -> bool:
-        # A table that is restored, perhaps in portions, holds rows again that were delivered before, or existed when
-        # we started: of the old ids, only newer readings are delivered.
+        # A table that is restored, perhaps in portions, contains rows again that were delivered before or existed at
+        # start-up. So a row with an old id is delivered only if its time is later than the sensor's latest reading.
         has_old_id = row.reading_id is not None and row.reading_id <= self._last_id_before
         return has_old_id and reading.time <= self._latest_before.get(reading.key, self._started_at)
 
 
 class TimeSource:
-    """The source for readings without growing ids."""
+    """A source for a table without growing ids."""
 
     def __init__(self, ask: Ask, clock: Clock) -> None:
         self._ask = ask
@@ -139,22 +146,22 @@ class TimeSource:
         await self.read_new()
 
     async def resume_at(self, position: Position) -> None:
-        """Continue from the late window as it was then: readings in it are delivered again."""
+        """Continue from one late window before this position. The readings in that window are delivered again."""
         self._time_tracker = self._track_from(position.time or self._clock())
 
     def position(self) -> Position:
-        """Return when it last queried the table."""
+        """Return the time of the last query as a position."""
         return Position(time=self._queried_at)
 
     async def read_new(self) -> tuple[list[Reading], bool]:
-        """Return readings that were not delivered yet; there are never more at once."""
+        """Return all undelivered readings, and False, because no more are available."""
         now = self._clock()
         rows = await self._all_rows(self._time_tracker.next_query(now))
         self._queried_at = now
         return [reading for row in self._time_tracker.add_rows(rows, now) for reading in row.readings], False
 
     async def _all_rows(self, spans: Sequence[Span]) -> Sequence[Row]:
-        """Return all rows of the spans, each once, queried in portions that end between two times of the table."""
+        """Return all rows of the spans, each once. Query them in portions that never split rows with the same time."""
         all_rows: list[Row] = []
         limit = MAX_ROWS
         while True:

@@ -1,4 +1,4 @@
-"""The feed of a storehouse: what is pushed to the connections that watch it."""
+"""The feed of a storehouse: pushes readings and alarms to the connections that watch it."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
@@ -18,7 +18,7 @@ from live.newest import Newest
 from transport.recipients import Recipients
 
 CallerOf = Callable[[str], Awaitable[Caller | None]]
-"""Returns who a connection (sid) belongs to; None once it has ended."""
+"""Function that returns the caller of a connection (sid), or None once the connection has ended."""
 
 
 def room(sid: str) -> str:
@@ -38,20 +38,20 @@ class Push(Protocol):
     async def __call__(self, event: str, data: object, recipients: Recipients, key: Hashable = None) -> None:
         """Send `data`, encoded once, to all recipients.
 
-        With a `key`, it replaces a message of the same key that a connection has not got yet.
+        With a `key`, the message replaces an unsent message with the same key.
         """
 
 
 class StorehouseFeed:
-    """Pushes an `envs` to those who watch a storehouse that looks different. `clients` is `globals.clients`."""
+    """Pushes `envs` and `alarms` to the connections that watch a storehouse. `clients` is `globals.clients`."""
 
     def __init__(
         self, newest: Newest, push: Push, clients: Clients, clock: Clock, guard: PushGuard, caller_of: CallerOf
     ) -> None:
         self.stale = False
-        """Whether the database is lost, so that what was pushed last may be out of date."""
+        """Whether the server has lost its connection to the database, so that the pushed values may be out of date."""
         self.cursor = 0
-        """The last alarm transition that was pushed."""
+        """Id of the last alarm transition that was pushed."""
         self._newest = newest
         self._send = push
         self._clients = clients
@@ -59,17 +59,17 @@ class StorehouseFeed:
         self._guard = guard
         self._caller_of = caller_of
         self._changed: set[Id] = set()
-        self._recipients_of: dict[Id, tuple[tuple[str, ...], Recipients]] = {}  # with the watchers they were made for
+        self._recipients_of: dict[Id, tuple[tuple[str, ...], Recipients]] = {}  # with the watchers
 
     def envs(self, store_house_id: Id, *, reset: bool = False) -> Envs:
-        """Return the storehouse as it stands; `reset`: the browser's cursor is not known."""
+        """Return the `envs` message of the storehouse. `reset` means that the browser's cursor is unknown."""
         now = self._clock()
-        # Mostly one sensor has changed: the others need not be encoded again.
+        # Usually only one sensor has changed: the others are cached in encoded form.
         encoded: Any = self._newest.encoded(store_house_id, now)
         return Envs(store_house_id, self.cursor, now, self.stale, encoded, reset or msgspec.UNSET)
 
     async def push_alarms(self, transitions: Sequence[Transition]) -> None:
-        """Push alarm transitions, in their order, to those who watch their storehouses."""
+        """Push alarm transitions, in order, to the watchers of their storehouses."""
         of_storehouse: dict[Id, list[Transition]] = defaultdict(list)
         for transition in transitions:
             of_storehouse[transition.alarm.store_house_id].append(transition)
@@ -81,15 +81,15 @@ class StorehouseFeed:
             )
             message = alarms_message(store_house_id, here)
             await self._send("alarms", message, self._recipients(store_house_id))
-        # Only now: an envs that counts alarms which a browser has not got would have it miss them when it comes back.
+        # Set this only after the push: a browser with the new cursor but without these alarms would never get them.
         self.cursor = transitions[-1].transition_id
 
     async def add_readings(self, readings: Sequence[Reading]) -> None:
-        """Add new readings; they are pushed when the tick is over."""
+        """Add new readings. They are pushed at the end of the tick."""
         self._changed |= self._newest.add_readings(readings, self._clock())
 
     async def storehouses_changed(self, store_house_ids: set[Id]) -> None:
-        """Push these storehouses; those who watch one that is gone, or hidden from them, are told and stop watching."""
+        """Push these storehouses. Watchers of a deleted or hidden one get an `ask_error` and no more pushes."""
         await self._stop_watching(
             [
                 (sid, store_house_id)
@@ -100,25 +100,25 @@ class StorehouseFeed:
         await self.push(store_house_ids)
 
     async def push(self, store_house_ids: set[Id]) -> None:
-        """Push these storehouses, and what has changed before."""
+        """Push these storehouses and the other storehouses with unpushed changes."""
         self._changed |= store_house_ids
         await self._push_changed()
 
     async def caller_changed(self, sid: str) -> None:
-        """Have a connection stop watching what it may not see any more."""
+        """Stop a connection from watching a storehouse that it may no longer see."""
         store_house_id = self._clients.get(sid)
         if store_house_id is not None:
             await self._stop_watching([(sid, store_house_id)])
 
     async def ticked(self, answered: bool) -> None:
-        """Push what the tick has changed; `answered`: whether the database did."""
+        """Push the changes of the tick. `answered` is whether the database answered the poller."""
         self._changed |= self._newest.gone_stale(self._clock())
         if self.stale == answered:
             self._set_stale(not answered)
         await self._push_changed()
 
     async def database_lost(self) -> None:
-        """Tell everyone that the database is lost."""
+        """Tell every watcher that the server has lost its connection to the database."""
         if not self.stale:
             self._set_stale(True)
             await self._push_changed()
@@ -145,14 +145,18 @@ class StorehouseFeed:
             if not self._guard.may_watch(caller.user.visibility, store_house_id):
                 stopped[store_house_id].append(sid)
                 self._clients[sid] = None
-        # Only when all have stopped may a push be awaited, or another push might reach one of them meanwhile.
+        # Push only after all of them have stopped watching: otherwise another push could reach one of them meanwhile.
         for store_house_id, sids in stopped.items():
-            gone = NotFound(f"the storehouse {store_house_id!r} is gone", "store_house_id")
-            message = AskError("register", gone.code, gone.message, gone.field)
+            gone = NotFound(
+                f"the storehouse {store_house_id!r} no longer exists or is no longer visible",
+                "store_house_id",
+                reason="unknown_storehouse",
+            )
+            message = AskError("register", gone.code, gone.message, gone.field, gone.params)
             await self._send("ask_error", message, Recipients(map(room, sids)))
 
     def _recipients(self, store_house_id: Id) -> Recipients:
-        """Return the connections that watch the storehouse: the same object, while they are the same."""
+        """Return the connections that watch the storehouse. Return the same object until the watchers change."""
         watchers = self._clients.watchers(store_house_id)
         cached = self._recipients_of.get(store_house_id)
         if cached is None or cached[0] is not watchers:

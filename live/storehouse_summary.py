@@ -1,4 +1,4 @@
-"""The summary of a storehouse in the overview: its state, and the few readings that matter most. Pure."""
+"""Computes the summary of a storehouse in the overview: its state and its most important readings."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
@@ -18,14 +18,14 @@ def is_raised(alarm: Alarm) -> bool:
 
 
 def severity(alarm: Alarm) -> Severity:
-    """Return how severe an alarm is; a site may have words of its own for that."""
+    """Return the severity of an alarm. An unknown word from the site's own alarm system counts as `warning`."""
     return _or_warning(alarm.severity)
 
 
 def storehouse_summary(
     storehouse: Storehouse, envs: Sequence[Env], alarms: Collection[Alarm], spark: list[float | None]
 ) -> OverviewStorehouse:
-    """Summarise a storehouse from its newest readings, its open alarms and its hourly means."""
+    """Summarise a storehouse from its newest readings, open alarms and hourly means."""
     worst = max((alarm.severity for alarm in alarms), key=_rank, default=None)
     unacknowledged = sum(not alarm.acknowledged for alarm in alarms)
     return OverviewStorehouse(
@@ -40,7 +40,7 @@ def storehouse_summary(
 
 
 def selected_envs(envs: Iterable[Env], alarmed: Collection[Id]) -> list[Env]:
-    """Return one reading of each metric, at most four in all: those of the `alarmed` sensors first."""
+    """Return one reading of each metric, at most four in all. Readings of `alarmed` sensors come first."""
     of_metric: dict[str, list[Env]] = {}
     for env in envs:
         of_metric.setdefault(env.metric, []).append(env)
@@ -49,7 +49,10 @@ def selected_envs(envs: Iterable[Env], alarmed: Collection[Id]) -> list[Env]:
 
 
 def _select(envs: list[Env], alarmed: Collection[Id]) -> Env:
-    """Return the good reading furthest from the median, preferring alarmed sensors; if none is good, the newest."""
+    """Return the good reading furthest from the median, if possible of an alarmed sensor.
+
+    If no reading is good, return the newest.
+    """
     good = [env for env in envs if env.quality == "good"]
     if not good:
         return max(envs, key=lambda env: env.time or LONG_AGO)
@@ -63,7 +66,7 @@ def _select(envs: list[Env], alarmed: Collection[Id]) -> Env:
 
 
 def spark_sensor(sensors: Sequence[Sensor]) -> Sensor | None:
-    """Return the sensor of the sparkline: the first that measures temperature, else the first."""
+    """Return the sensor of the sparkline: the first temperature sensor, or the first sensor if there is none."""
     return next((sensor for sensor in sensors if sensor.metric == "temperature"), sensors[0] if sensors else None)
 
 
@@ -76,7 +79,7 @@ def _state(worst: str | None, envs: Sequence[Env]) -> StorehouseState:
 
 
 def _or_warning(severity: str) -> Severity:
-    """Return it, or "warning" for a word of a site's own."""
+    """Return the severity, or "warning" for an unknown word from the site's own alarm system."""
     return SEVERITIES[_rank(severity)]
 
 

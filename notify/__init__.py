@@ -1,1 +1,1 @@
-"""From an alarm to a person: notices become messages, and messages go out."""
+"""Notifications: turns the notices of alarms into messages and sends them to the targets."""

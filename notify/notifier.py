@@ -1,4 +1,4 @@
-"""The notifier: sends the notices that are written, in one process at a time, until they arrive."""
+"""The notifier: sends the notices in the database and retries until they arrive. One process at a time sends."""
 
 import asyncio
 import logging
@@ -27,25 +27,31 @@ from settings import Notify, duration
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
-"""Between two polls, where nothing wakes the notifier."""
+"""Time between two polls of the notifier if nothing wakes it earlier, in seconds."""
 REMIND_INTERVAL = timedelta(seconds=1)
-"""Between two checks of all open alarms: while messages are sent one after the other, there are many more polls."""
+"""Minimum time between two checks of all open alarms for due reminders and escalations.
+
+While messages are being sent, the notifier polls more often.
+"""
 RETENTION = timedelta(days=366)
-"""How long sent notices are kept."""
+"""Retention time of sent notices."""
 DELETE_INTERVAL = timedelta(minutes=1)
-"""Between two deletions of older ones, a batch each."""
+"""Minimum time between two deletions of old notices. Each deletion removes one batch."""
 RETRIES_S = (1, 2, 4, 8, 16, 32, 60)
-"""How long after each of its first failures a message is tried again; after that the last of these repeats."""
+"""Backoff after each failed attempt to send a message, in seconds. The last value repeats."""
 FAILING_TRIES = 3
-"""After so many failures of a message there is an alarm."""
+"""Number of failed attempts to send a message after which Storewatch raises an alarm."""
 STOP_TIMEOUT_S = 1.0
-"""How long `run` waits at its end for messages that are being sent."""
+"""Maximum time that a cancelled `run` waits for messages that are being sent, in seconds."""
 WRITE_RETRY_S = 1.0
-"""Between two attempts to write the result of a message."""
+"""Time between two attempts to write the result of a message, in seconds."""
 
 
 class Notifier:
-    """Sends notices of our alarms to the targets of `notify`, while this process, `holder`, has the `lease_name`."""
+    """Sends notices of Storewatch's own alarms to the targets of `notify` while this process has the lease.
+
+    `lease_name` names the lease, `holder` names this process.
+    """
 
     def __init__(
         self,
@@ -68,27 +74,30 @@ class Notifier:
         self._lease_name = lease_name
         self._holder = holder
         self._sending: dict[str, asyncio.Task[None]] = {}
-        """By target: each is sent one message at a time."""
+        """Running deliveries by the target's name. Each target gets one message at a time."""
         self._last_reminded: datetime | None = None
         self._last_deleted: datetime | None = None
         self._wake = asyncio.Event()
 
     def write_notices(self, connection: sa.Connection, alarms: Sequence[Alarm]) -> None:
-        """Write the notices that changed alarms call for, in the transaction of the changes."""
+        """Write the notices about changed alarms. `connection` has the open transaction that changes the alarms."""
         notices.add_for_changes(connection, alarms, self._policy, self._wait, self._clock())
 
     async def run(self) -> None:
         """Poll until cancelled."""
         try:
-            await run_periodically(self.poll, POLL_S, log=log, purpose="tell of alarms", wake=self._wake)
+            await run_periodically(self.poll, POLL_S, log=log, purpose="send notifications", wake=self._wake)
         finally:
-            # A message that arrives now without being written as arrived would be sent again.
+            # Wait, because a message whose arrival is not recorded is sent again after the next start.
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_TIMEOUT_S):
                     await self.wait_until_sent()
 
     async def poll(self) -> None:
-        """Write the notices that have become due, and start to send the messages that are due; raises `Unavailable`."""
+        """Write the notices that are due, and start to send the messages that are due.
+
+        Raise `Unavailable` if the database does not answer.
+        """
         now = self._clock()
         free = self._targets.keys() - self._sending.keys()
         reminding = self._last_reminded is None or now - self._last_reminded >= REMIND_INTERVAL
@@ -105,13 +114,13 @@ class Notifier:
             self._last_deleted = now
 
     async def wait_until_sent(self) -> None:
-        """Wait until each message that is being sent has arrived or failed."""
+        """Wait until every message that is being sent has arrived or failed."""
         await asyncio.gather(*self._sending.values())
 
     def _start_messages(
         self, connection: sa.Connection, now: datetime, free: Collection[str], *, reminding: bool
     ) -> list[Message]:
-        """Return at most one message for each of the `free` targets, written as about to be sent."""
+        """Select at most one due message for each of the `free` targets and record the attempt to send it."""
         with connection.begin():
             if lease.acquire(connection, self._lease_name, self._holder) is None:
                 return []
@@ -142,7 +151,7 @@ class Notifier:
             arrived = await self._send(message)
             await self._run_until_written(lambda connection: self._write_result(connection, message, arrived))
         except Exception:
-            log.exception("cannot tell %s of alarms", message.target)
+            log.exception("cannot send a message to %s; it is retried", message.target)
         finally:
             del self._sending[message.target]
             self._wake.set()
@@ -156,16 +165,16 @@ class Notifier:
             target, subject, text.text(message, storehouse, units, language), text.worst(message)
         )
         if not arrived:
-            log.warning("a message to %s has not arrived, attempt %d", target.name, message.tries)
+            log.warning("a message to %s has not arrived (attempt %d); it is retried", target.name, message.tries)
         return arrived
 
     async def _run_until_written(self, work: Callable[[sa.Connection], None]) -> None:
-        """Write the result of a message, however long the database is unavailable: else it would be sent again."""
+        """Retry `work` until the database is available. A message without a written result would be sent again."""
         while True:
             try:
                 return await self._state.run(work)
             except Unavailable:
-                log.debug("cannot write down what has become of a message")
+                log.debug("cannot write the result of a message: the database does not answer; trying again")
             await asyncio.sleep(WRITE_RETRY_S)
 
     def _write_result(self, connection: sa.Connection, message: Message, arrived: bool) -> None:
@@ -179,7 +188,10 @@ class Notifier:
             self._update_delivery_alarm(connection, message, now)
 
     def _update_delivery_alarm(self, connection: sa.Connection, message: Message, now: datetime) -> None:
-        """Raise an alarm if a storehouse's messages keep failing; clear it when none fails any more."""
+        """Raise a storehouse's delivery alarm if messages about the storehouse keep failing.
+
+        Clear the alarm as soon as none of these messages is failing.
+        """
         is_failing = notices.are_failing(connection, message.store_house_id, self._targets, FAILING_TRIES)
         episode = next(
             (
@@ -207,7 +219,7 @@ class Notifier:
 
 
 def backoff(tries: int) -> timedelta:
-    """Return how long to wait after so many attempts."""
+    """Return the time to wait before the next attempt to send a message that has failed `tries` times."""
     return timedelta(seconds=RETRIES_S[min(tries, len(RETRIES_S)) - 1])
 
 

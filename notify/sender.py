@@ -1,7 +1,7 @@
-"""Sends messages by Apprise, which blocks: each in a thread of its own, with a time limit.
+"""Sends messages with Apprise. Apprise blocks, so each message is sent in its own thread, with a time-out.
 
-The first import of Apprise costs 0.3 s and 45 MB, so only this module imports it, and `prepare` does so at the start if
-there are targets.
+The first import of Apprise takes 0.3 s and 45 MB. Therefore only this module imports it. `prepare` imports it at
+start-up, and only if the settings have `notify`.
 """
 
 import asyncio
@@ -17,16 +17,22 @@ from settings import Source, Target
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 30.0
-"""How long a target may take for a message."""
+"""Time-out for sending a message, in seconds."""
 MOST_STUCK = 3
-"""The most threads that may hang at one target: while they do, nothing more is sent to it."""
+"""Maximum number of threads that send to one target at a time.
+
+While this number of threads is still running, further messages to the target are not sent.
+"""
 
 LEAKING_LOGGERS = ("apprise", "urllib3", "requests")
-"""Loggers of libraries that write URLs, and with them secrets, into the log."""
+"""Loggers of libraries that would write URLs, including their secrets, to the log."""
 
 
 def prepare(targets: Sequence[Target], origin: Source) -> None:
-    """Import Apprise and check every URL, without sending anything; raises `UsageError`."""
+    """Import Apprise and check the URL of every target, without sending anything.
+
+    Raise `UsageError` if Apprise does not support a URL.
+    """
     import apprise
 
     for name in LEAKING_LOGGERS:
@@ -34,11 +40,11 @@ def prepare(targets: Sequence[Target], origin: Source) -> None:
     for target in targets:
         if not apprise.Apprise().add(target.url):
             where = origin.where("notify.tiers")
-            raise UsageError(f"{where}: Apprise does not know the url of {target.name!r}; its wiki lists what it knows")
+            raise UsageError(f"{where}: Apprise does not support the url of {target.name!r}; see the list in its wiki")
 
 
 def deliver(target: Target, subject: str, text: str, severity: str | None) -> bool:
-    """Send a message, and return whether it has arrived; `severity` is None if all alarms in it are over."""
+    """Send a message and return whether it has arrived. `severity` is None if all its alarms are cleared."""
     import apprise
 
     kinds = {
@@ -48,7 +54,7 @@ def deliver(target: Target, subject: str, text: str, severity: str | None) -> bo
     }
     service = apprise.Apprise()
     service.add(target.url)
-    # As text: Apprise then escapes names, so that a service cannot read them as markup.
+    # Plain text, so that Apprise escapes names and a service does not interpret them as markup.
     return bool(
         service.notify(
             title=subject,
@@ -60,14 +66,14 @@ def deliver(target: Target, subject: str, text: str, severity: str | None) -> bo
 
 
 class Sender:
-    """Sends in threads. A target that hangs blocks at most `MOST_STUCK` threads, and no other target."""
+    """Sends messages in threads. A target that hangs blocks at most `MOST_STUCK` threads and delays no other target."""
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._running: Counter[str] = Counter()
 
     async def send(self, target: Target, subject: str, text: str, severity: str | None) -> bool:
-        """Send a message, and return whether it has certainly arrived within the time limit."""
+        """Send a message. Return True only if the message has certainly arrived within the time-out."""
         if self._running[target.name] >= MOST_STUCK:
             return False
         loop = asyncio.get_running_loop()
@@ -80,11 +86,11 @@ class Sender:
 
         def run_thread() -> None:
             arrived = _deliver(target, subject, text, severity)
-            with suppress(RuntimeError):  # the loop has ended meanwhile
+            with suppress(RuntimeError):  # the event loop may be closed by now
                 loop.call_soon_threadsafe(finish, arrived)
 
         self._running[target.name] += 1
-        # A daemon: a thread that hangs must not keep the server from stopping.
+        # A daemon thread, because a hanging thread must not prevent the server from stopping.
         threading.Thread(target=run_thread, name=f"notify {target.name}", daemon=True).start()
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -97,6 +103,6 @@ def _deliver(target: Target, subject: str, text: str, severity: str | None) -> b
     try:
         return deliver(target, subject, text, severity)
     except Exception as error:
-        # Its text may contain the URL.
-        log.warning("notify: %s: %s", target.name, type(error).__name__)
+        # Log only the type, because the error's text may contain the URL.
+        log.warning("cannot send a message to %s: %s", target.name, type(error).__name__)
         return False

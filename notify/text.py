@@ -1,4 +1,7 @@
-"""The subject and the plain text of a message: one line for each alarm, with times in the storehouse's time zone."""
+"""The subject and the plain text of a message, with one line for each alarm.
+
+Times are in the storehouse's time zone.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -6,63 +9,63 @@ from datetime import datetime
 import msgspec
 
 from alarms.alarm_test_reading import TEST_ALARM
-from alarms.model import CLEARED, CLOSED, KINDS, SWITCH, WITHDRAWN
+from alarms.model import CLEARED, CLOSED, KINDS, NO_DATA, SWITCH, WITHDRAWN
 from alarms.notices import DELIVERY, TIMED, severity_rank
-from ask.answers import Alarm, Id, Storehouse
+from ask.answers import EVERYWHERE, Alarm, Id, Storehouse
 from common.time_zones import zone
 from notify.words import MARK, words
 from record.notices import Item, Message
 
 MOST_LINES = 20
-"""The most alarms in one message; of more, only their number."""
+"""Maximum number of alarms that one message lists. It only counts further alarms."""
 MOST_NAME_CHARACTERS = 80
 
 Units = Mapping[tuple[Id | None, str | None], str]
-"""The unit of a sensor's metric."""
+"""Units by sensor id and metric."""
 
 
 def subject(message: Message, storehouse: Storehouse, units: Units, language: str) -> str:
-    """Return the subject line."""
+    """Return the subject line of a message."""
     phrases = words(language)
     items = newest(message.items)
     worst = min(items, key=_sort_key)
-    name = clean(storehouse.store_house_name)
+    name = _storehouse_name(storehouse, phrases)
     head = phrases["over"] if worst.what == CLEARED else phrases.get(worst.alarm.severity, clean(worst.alarm.severity))
     if all(item.alarm.drill is True for item in items):
         head = MARK
     if len(items) == 1:
-        alarm = f"{_where(worst.alarm, phrases)} {_what(worst.alarm, units, phrases)}"
-        line = phrases["single"].format(head=head, storehouse=name, alarm=alarm)
+        where, alarm = _where(worst.alarm, phrases), _what(worst.alarm, units, phrases)
+        line = phrases["single"].format(head=head, storehouse=name, where=where, alarm=alarm)
     else:
         line = phrases["several"].format(head=head, storehouse=name, count=len(items))
     return phrases["again"].format(subject=line) if message.tries > 1 else line
 
 
 def text(message: Message, storehouse: Storehouse, units: Units, language: str) -> str:
-    """Return the text."""
+    """Return the text of the message."""
     return "\n".join(_lines(message, storehouse, units, words(language)))
 
 
 def worst(message: Message) -> str | None:
-    """Return the worst severity of the alarms that the message reports as open; None if all are over."""
+    """Return the worst severity among the alarms that the message reports as open; None if all alarms are cleared."""
     opened = [item.alarm.severity for item in newest(message.items) if item.what != CLEARED]
     return max(opened, key=severity_rank, default=None)
 
 
 def newest(items: Sequence[Item]) -> list[Item]:
-    """Return the items without reminders that another item of the same alarm follows."""
+    """Return the items without the reminders and escalations that are followed by an item about the same alarm."""
     last = {item.alarm.alarm_id: index for index, item in enumerate(items)}
     return [item for index, item in enumerate(items) if item.what not in TIMED or last[item.alarm.alarm_id] == index]
 
 
 def clean(name: str) -> str:
-    """Return a name that is safe within a line: it is input, and may hold line ends and marks of writing direction."""
+    """Return the name as one safe line. Names come from outside and may contain line breaks or direction marks."""
     printable = "".join(character if character.isprintable() else " " for character in name)
     return " ".join(printable.split())[:MOST_NAME_CHARACTERS]
 
 
 def _lines(message: Message, storehouse: Storehouse, units: Units, phrases: Mapping[str, str]) -> Iterator[str]:
-    yield phrases["header"].format(storehouse=clean(storehouse.store_house_name), zone=storehouse.time_zone)
+    yield phrases["header"].format(storehouse=_storehouse_name(storehouse, phrases), zone=storehouse.time_zone)
     items = sorted(newest(message.items), key=_sort_key)
     for item in items[:MOST_LINES]:
         yield _line(item, storehouse, units, phrases)
@@ -93,20 +96,28 @@ def _line(item: Item, storehouse: Storehouse, units: Units, phrases: Mapping[str
     return f"[{MARK}] {line}" if alarm.drill is True else line
 
 
+def _storehouse_name(storehouse: Storehouse, phrases: Mapping[str, str]) -> str:
+    return phrases["everywhere"] if storehouse.store_house_id == EVERYWHERE else clean(storehouse.store_house_name)
+
+
 def _where(alarm: Alarm, phrases: Mapping[str, str]) -> str:
     if alarm.sensor_name is None:
-        return phrases["whole"]
+        return phrases["database" if alarm.store_house_id == EVERYWHERE else "whole"]
     name = clean(alarm.sensor_name)
+    if alarm.kind == DELIVERY:
+        return phrases["recipient"].format(name=name)
     metric = "" if alarm.metric is None else phrases.get(alarm.metric, clean(alarm.metric))
     return phrases["metric"].format(sensor=name, metric=metric) if metric else name
 
 
 def _what(alarm: Alarm, units: Units, phrases: Mapping[str, str]) -> str:
     unit = units.get((alarm.sensor_id, alarm.metric), "")
-    # The last value of an alarm that is over is back to normal, so the message has the peak.
+    # The last value of a cleared alarm is normal, so the message shows the peak instead.
     value = alarm.value if alarm.is_open or alarm.peak is msgspec.UNSET else alarm.peak
     if alarm.kind == SWITCH and value is not None:
         return phrases.get(f"{alarm.metric}{value:g}", phrases[SWITCH])
+    if alarm.kind == NO_DATA and alarm.store_house_id == EVERYWHERE:
+        return phrases["no_answer"]
     shown = _number(value, "" if alarm.kind == DELIVERY else unit)
     form = phrases[alarm.kind if alarm.kind in (*KINDS, DELIVERY, TEST_ALARM) else "other"]
     return form.format(kind=clean(alarm.kind), value=shown, limit=_number(alarm.limit, unit))

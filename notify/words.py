@@ -1,4 +1,4 @@
-"""The words of the messages, a catalogue for each language; those of metrics are from `common/metric_registry.py`."""
+"""The texts of messages in each language. The names of metrics come from `common/metric_registry.py`."""
 
 from collections.abc import Mapping
 
@@ -8,75 +8,84 @@ LANGUAGES = ("zh", "en")
 
 _PHRASES: dict[str, dict[str, str]] = {
     "en": {
-        # the subject
-        "single": "[{head}] {storehouse}: {alarm}",
+        # subject
+        "single": "[{head}] {storehouse}: {where} {alarm}",
         "several": "[{head}] {storehouse}: {count} alarms",
-        "over": "cleared",
-        "again": "{subject} (repeat)",
-        # the text
-        "header": "{storehouse} (times: {zone})",
-        "raised": "Alarm: {where}: {alarm}, since {since}. {severity}.",
-        "worsened": "Worse: {where}: {alarm}, since {since}. {severity}.",
-        "reminded": "Not acknowledged: {where}: {alarm}, since {since}. {severity}.",
-        "escalated": "Escalated, not acknowledged: {where}: {alarm}, since {since}. {severity}.",
-        "cleared": "Back to normal: {where}: {alarm}, {since} to {cleared}. {severity}.",
-        "closed": "Closed by {by} ({reason}): {where}: {alarm}, {since} to {cleared}. {severity}.",
-        "withdrawn": "Withdrawn, readings that came late show that it was none: {where}: {alarm}, since {since}.",
+        "over": "Cleared",
+        "again": "{subject} (resent)",
+        "everywhere": "All storehouses",
+        # text
+        "header": "{storehouse} (time zone: {zone})",
+        "raised": "Alarm: {where} {alarm}, since {since}. Severity: {severity}.",
+        "worsened": "Alarm worsened: {where} {alarm}, since {since}. Severity: {severity}.",
+        "reminded": "Reminder, not acknowledged: {where} {alarm}, since {since}. Severity: {severity}.",
+        "escalated": "Escalated, not acknowledged: {where} {alarm}, since {since}. Severity: {severity}.",
+        "cleared": "Alarm cleared: {where} {alarm}, from {since} to {cleared}. Severity: {severity}.",
+        "closed": "Alarm closed by {by} ({reason}): {where} {alarm}, from {since} to {cleared}. Severity: {severity}.",
+        "withdrawn": "False alarm: {where} {alarm}, since {since}. Late readings show that all was normal.",
         "more": "and {count} more",
-        "before": "This was sent before; it may have reached you already.",
+        "before": "This message was sent before and may have reached you already.",
         # severities
         "info": "Info",
         "warning": "Warning",
         "critical": "Critical",
         # kinds
-        "high": "too high: {value}, limit {limit}",
-        "low": "too low: {value}, limit {limit}",
-        "rate": "changing too fast: {value}, limit {limit}",
-        "no_data": "no data",
-        "switch": "in its alarming state",
-        "delivery": "notices do not arrive there, after {value} attempts; they are tried again",
-        "drill": "test alarm, nothing has happened",
-        "other": "{kind}: {value}, limit {limit}",
+        "high": "too high: {value} (limit {limit})",
+        "low": "too low: {value} (limit {limit})",
+        "rate": "changing too fast: {value} (limit {limit})",
+        "no_data": "sends no data",
+        "no_answer": "does not answer",
+        "switch": "in alarm state",
+        "delivery": "cannot be reached ({value} failed attempts)",
+        "drill": "test only, nothing is wrong",
+        "other": "{kind}: {value} (limit {limit})",
+        # places
         "metric": "{sensor} ({metric})",
-        "whole": "the whole storehouse",
+        "whole": "Whole storehouse",
+        "database": "Sensor database",
+        "recipient": "Recipient {name}",
     },
     "zh": {
-        "single": "【{head}】{storehouse}：{alarm}",
+        "single": "【{head}】{storehouse}：{where}{alarm}",
         "several": "【{head}】{storehouse}：{count} 条报警",
         "over": "已解除",
-        "again": "{subject}（重复）",
+        "again": "{subject}（重发）",
+        "everywhere": "所有仓库",
         "header": "{storehouse}（时区：{zone}）",
-        "raised": "报警：{where}：{alarm}，自 {since}。{severity}。",
-        "worsened": "加重：{where}：{alarm}，自 {since}。{severity}。",
-        "reminded": "未确认：{where}：{alarm}，自 {since}。{severity}。",
-        "escalated": "无人确认，已升级：{where}：{alarm}，自 {since}。{severity}。",
-        "cleared": "已恢复：{where}：{alarm}，{since} 至 {cleared}。{severity}。",
-        "closed": "已由 {by} 关闭（{reason}）：{where}：{alarm}，{since} 至 {cleared}。{severity}。",
-        "withdrawn": "已撤销，迟到的数据表明并未发生：{where}：{alarm}，自 {since}。",
+        "raised": "报警：{where}{alarm}，{since} 开始。级别：{severity}。",
+        "worsened": "报警加重：{where}{alarm}，{since} 开始。级别：{severity}。",
+        "reminded": "重复通知，尚未确认：{where}{alarm}，{since} 开始。级别：{severity}。",
+        "escalated": "升级通知，无人确认：{where}{alarm}，{since} 开始。级别：{severity}。",
+        "cleared": "报警已解除：{where}{alarm}，{since} 至 {cleared}。级别：{severity}。",
+        "closed": "{by} 已手动解除报警（{reason}）：{where}{alarm}，{since} 至 {cleared}。级别：{severity}。",
+        "withdrawn": "误报：{where}{alarm}，{since} 开始。迟到的读数表明当时一切正常。",
         "more": "另有 {count} 条",
-        "before": "此消息曾发送过，您可能已经收到。",
+        "before": "本消息此前已发送过，您可能已经收到。",
         "info": "提示",
         "warning": "警告",
         "critical": "严重",
-        "high": "过高：{value}，限值 {limit}",
-        "low": "过低：{value}，限值 {limit}",
-        "rate": "变化过快：{value}，限值 {limit}",
+        "high": "过高：{value}（限值 {limit}）",
+        "low": "过低：{value}（限值 {limit}）",
+        "rate": "变化过快：{value}（限值 {limit}）",
         "no_data": "无数据",
+        "no_answer": "无响应",
         "switch": "处于报警状态",
-        "delivery": "通知未能送达，已尝试 {value} 次，仍在重试",
-        "drill": "测试报警，并未发生异常",
-        "other": "{kind}：{value}，限值 {limit}",
+        "delivery": "收不到通知（发送失败 {value} 次）",
+        "drill": "仅为测试，未发生异常",
+        "other": "{kind}：{value}（限值 {limit}）",
         "metric": "{sensor}（{metric}）",
         "whole": "整个仓库",
+        "database": "传感器数据库",
+        "recipient": "接收人“{name}”",
     },
 }
 
-MARK = "演练 DRILL"
-"""Marks a test alarm in both languages: its reader must not need to know which."""
+MARK = "测试报警 TEST ALARM"
+"""Mark of test alarms in messages. It is in both languages, so that every reader understands it."""
 
 
 def _metric_words(language: str) -> dict[str, str]:
-    """Return the name of each metric, and under keys such as `door1` the words of switches."""
+    """Return the name of each metric by metric, and the words for states of switches under keys such as `door1`."""
     names = {key: getattr(metric.name_in_messages, language) for key, metric in METRICS.items()}
     switches = {
         f"{key}{value}": getattr(term, language)
@@ -92,5 +101,5 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 
 
 def words(language: str) -> Mapping[str, str]:
-    """Return the catalogue of a language."""
+    """Return the texts of messages in a language."""
     return WORDS[language]

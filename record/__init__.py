@@ -1,1 +1,1 @@
-"""What we write into a database whose tables are ours. Every function works in the caller's transaction."""
+"""Functions that write Storewatch's own tables. Each function runs in the caller's transaction."""

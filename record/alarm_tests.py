@@ -1,4 +1,4 @@
-"""Test alarms that somebody has requested, and what became of them; in the table `drill` of `state`."""
+"""Reads and writes requested test alarms, in the table `drill` of the `state` database."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -14,9 +14,10 @@ from db import tables
 
 
 class AlarmTest(NamedTuple):
-    """A test alarm: the sensor of its test reading, when it was requested, and when it ends at the latest.
+    """A test alarm that a user has requested.
 
-    `alarm`: None until the judge has judged it.
+    `sensor` is the sensor of the test reading. `asked` is the time of the request. `ends` is the latest time at which
+    the test alarm ends. `alarm` is None until the judge has judged the test reading.
     """
 
     test_alarm_id: int
@@ -27,7 +28,7 @@ class AlarmTest(NamedTuple):
 
 
 class NoticeStatus(NamedTuple):
-    """A notice of a test alarm to a target; `sent` is None until it has arrived."""
+    """A notice about a test alarm to one target. `sent` is None until the notice has arrived."""
 
     target: str
     what: str
@@ -37,7 +38,7 @@ class NoticeStatus(NamedTuple):
 
 
 def request(connection: sa.Connection, sensor: Sensor, now: datetime, ends: datetime) -> int:
-    """Write that somebody requests a test alarm; return its `test_alarm_id`."""
+    """Write a request for a test alarm. Return its `test_alarm_id`."""
     values = {"sensor": msgspec.json.encode(sensor).decode(), "asked": now, "ends": ends}
     primary_key = connection.execute(sa.insert(tables.drill).values(values)).inserted_primary_key
     assert primary_key is not None  # noqa: S101 - one row was inserted, so there is one key
@@ -45,36 +46,39 @@ def request(connection: sa.Connection, sensor: Sensor, now: datetime, ends: date
 
 
 def running(connection: sa.Connection, now: datetime) -> list[AlarmTest]:
-    """Return the test alarms that have not ended, the oldest first; one not judged before its end never will be."""
+    """Return the test alarms that have not ended, oldest first.
+
+    Leave out a request that the judge did not judge before its end, because the judge ignores it from then on.
+    """
     columns = tables.drill.c
     unjudged = sa.and_(columns.episode_id.is_(None), columns.ends > now)
     return _select(connection, sa.or_(unjudged, tables.episode.c.is_open), columns.drill_id)
 
 
 def newest(connection: sa.Connection, most: int) -> list[AlarmTest]:
-    """Return at most `most` test alarms, the newest first."""
+    """Return at most `most` test alarms, newest first."""
     return _select(connection, sa.true(), tables.drill.c.drill_id.desc(), most)
 
 
 def get(connection: sa.Connection, test_alarm_id: int) -> AlarmTest:
-    """Return this test alarm."""
+    """Return one test alarm."""
     return _select(connection, tables.drill.c.drill_id == test_alarm_id, tables.drill.c.drill_id)[0]
 
 
 def set_episode(connection: sa.Connection, test_alarm_id: int, episode_id: int) -> None:
-    """Write which episode the judge has made of it."""
+    """Write the `episode_id` of the alarm that the judge created for a test alarm."""
     table = tables.drill
     connection.execute(sa.update(table).where(table.c.drill_id == test_alarm_id).values(episode_id=episode_id))
 
 
 def withdraw(connection: sa.Connection, test_alarm_id: int) -> None:
-    """Delete the request if it was not judged."""
+    """Delete the request for a test alarm if the judge has not judged it yet."""
     table = tables.drill
     connection.execute(sa.delete(table).where(table.c.drill_id == test_alarm_id, table.c.episode_id.is_(None)))
 
 
 def notices(connection: sa.Connection, test_alarm: AlarmTest) -> list[NoticeStatus]:
-    """Return the notices of its alarm to all targets, in order."""
+    """Return the notices about a test alarm to all targets, in the order in which they were written."""
     if test_alarm.alarm is None:
         return []
     notice = tables.notice.c
@@ -89,7 +93,7 @@ def _select(
 ) -> list[AlarmTest]:
     table, episode = tables.drill, tables.episode
     joined = table.outerjoin(episode, episode.c.episode_id == table.c.episode_id)
-    # Labelled, because both tables have a column `episode_id`.
+    # The columns have labels, because both tables have a column `episode_id`.
     columns = [table.c[name].label(f"drill_{name}") for name in ("drill_id", "sensor", "asked", "ends")]
     statement = sa.select(*columns, episode).select_from(joined)
     rows = connection.execute(statement.where(condition).order_by(order).limit(most)).mappings()

@@ -1,4 +1,4 @@
-"""Writes alarms of a site's own system, for the history of the demo."""
+"""Writes alarms of a site's own system, for the demo's history."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +9,6 @@ from db import tables
 
 
 def add(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Write alarms; each row has the columns of `tables.alarm` except its id."""
+    """Write alarms. Each row has all columns of `tables.alarm` except the id."""
     if rows:
         connection.execute(sa.insert(tables.alarm), list(rows))

@@ -1,12 +1,12 @@
-"""Writes the audit log: who did what, when, from where, and the state before and after.
+"""Writes the audit trail. An entry has a user, action, time and address, and the state before and after the action.
 
-An entry is written in the transaction of the change that it describes: both are committed, or neither. Entries are
-numbered without a gap, in the order of commits of all processes: each locks the head of the chain until its transaction
-ends.
+An entry is written in the transaction of the change that it describes, so either both are committed or neither. Each
+transaction locks the head of the hash chain until the transaction ends. The entries of all processes are therefore
+numbered without gaps, in the order of the commits.
 
-Order of locks: first the lease's, where there is one, then the head's, then everything else, so that no two
-transactions wait for each other. The head is locked before anything is read without a lock: a MariaDB that isolates
-snapshots (from 11.6 on each does) locks nothing that has changed since the first such reading.
+To prevent deadlocks, every transaction locks the lease first (if it needs one), then the head, then everything else.
+Lock the head before any read without a lock. With snapshot isolation, which is the default since MariaDB 11.6, a
+transaction cannot lock a row that has changed since the transaction's first read without a lock.
 """
 
 from dataclasses import dataclass, replace
@@ -21,12 +21,15 @@ from ask.audit import ChainHead, Sealed
 from db import tables
 
 HEAD_ID = 1
-"""The id of the only row."""
+"""The id of the only row of `audit_head`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An action: `who` did it from which `address`, on which `subject`; `before` and `after` become JSON."""
+    """An action for the audit trail: its user `who`, the client's `address`, and the `subject` that it changed.
+
+    `before` and `after`, the states before and after the action, are stored as JSON.
+    """
 
     action: str
     who: str
@@ -37,14 +40,14 @@ class Entry:
 
 
 def lock(connection: sa.Connection) -> ChainHead:
-    """Keep all others from writing entries until the transaction ends; return the id and hash of the last entry."""
+    """Lock the audit trail until the transaction ends. Return the id and hash of the last entry."""
     head = tables.audit_head.c
     locked = sa.select(head.entry_id, head.hash).where(head.head_id == HEAD_ID).with_for_update()
     return ChainHead(*connection.execute(locked).one())
 
 
 def append(connection: sa.Connection, entry: Entry, now: datetime) -> Sealed:
-    """Write an entry; texts longer than their column are cut."""
+    """Write an entry. Truncate strings that are longer than their columns."""
     last = lock(connection)
     sealed = _seal(entry, now, last)
     connection.execute(sa.insert(tables.audit).values(sealed._asdict()))
@@ -57,8 +60,8 @@ def append(connection: sa.Connection, entry: Entry, now: datetime) -> Sealed:
 def append_if_changed(connection: sa.Connection, entry: Entry, now: datetime) -> Sealed | None:
     """Write an entry about a new state, unless the last entry with the same action has the same `after`.
 
-    Its `before` is the `after` of that last entry: several processes notice the same change, and some changes happen
-    while none runs.
+    The check is necessary because several processes may detect the same change. The new entry's `before` is the last
+    entry's `after`, because a change may happen while no process runs.
     """
     lock(connection)
     last_entry = ask.audit.last(connection, entry.action)
@@ -87,7 +90,7 @@ def _seal(entry: Entry, now: datetime, last: ChainHead) -> Sealed:
 
 def _cut(text: str, column: str) -> str:
     width: Any = tables.audit.c[column].type
-    # A name tried at sign-in may hold surrogates, which no database accepts.
+    # A user name from a failed login may contain surrogates, which no database accepts.
     return text.encode(errors="replace").decode()[: width.length]
 
 

@@ -1,7 +1,7 @@
-"""Writes what people do about the alarms that Storewatch judges: they acknowledge and close them.
+"""Writes the actions of users (acknowledge and close) on alarms that Storewatch judges.
 
-As in `record.episodes`, each function writes the step into the journal too, and the caller must hold, or `lock`, the
-lease of the journal.
+As in `record.episodes`, each function also writes the alarm's transition to the journal. The caller must hold the
+journal's lease or `lock` it.
 """
 
 from datetime import datetime
@@ -28,25 +28,27 @@ class ActionResult(NamedTuple):
 
     @property
     def is_changed(self) -> bool:
-        """Whether the action changed the alarm; not where somebody had done the same before."""
+        """Whether the action changed the alarm. It is false if a user had already done the same."""
         return self.alarm != self.before
 
 
 def acknowledge(
     connection: sa.Connection, episode_id: int, by: str, comment: str | None, now: datetime
 ) -> ActionResult:
-    """Acknowledge an alarm; raises `NotFound`, and `BadRequest` while the alarm is pending."""
+    """Acknowledge an alarm. Raise `NotFound` if it does not exist, and `BadRequest` while it is pending."""
     row = _row(connection, episode_id)
     if row["acknowledged_at"] is not None:
         return ActionResult(alarm(row), alarm(row))
     if row["state"] == "pending":
-        raise BadRequest("it is pending: not an alarm yet", "alarm_id")
+        raise BadRequest(
+            "the alarm is still pending; acknowledge it after it is raised", "alarm_id", reason="alarm_pending"
+        )
     acknowledged = {"acknowledged_by": by, "acknowledged_at": now, "comment": comment}
     return _write_step(connection, row, acknowledged | {"transition": ACKNOWLEDGED}, now)
 
 
 def close(connection: sa.Connection, episode_id: int, by: str, reason: str, now: datetime) -> ActionResult:
-    """Clear an alarm by hand; raises `NotFound`."""
+    """Close an alarm by hand. Raise `NotFound` if it does not exist."""
     row = _row(connection, episode_id)
     if row["is_open"] is None:
         return ActionResult(alarm(row), alarm(row))
@@ -57,7 +59,7 @@ def close(connection: sa.Connection, episode_id: int, by: str, reason: str, now:
 def _row(connection: sa.Connection, episode_id: int) -> Row:
     rows = select_rows(connection, tables.episode.c.episode_id == episode_id)
     if not rows:
-        raise NotFound(f"there is no alarm {alarm_id(episode_id)!r}", "alarm_id")
+        raise NotFound(f"there is no alarm {alarm_id(episode_id)!r}", "alarm_id", reason="unknown_alarm")
     return rows[0]
 
 

@@ -1,4 +1,7 @@
-"""Rows of `tables.episode`: to and from an `Episode`, and the next row after a change of the judge. Pure."""
+"""Converts rows of `tables.episode` to and from `Episode`, and computes an episode's row after a change by the judge.
+
+The functions have no side effects.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -24,17 +27,17 @@ from common.severity import rank
 from db import tables
 
 Row = dict[str, Any]
-"""A row of `tables.episode`; without `episode_id` until it is written."""
+"""A row of `tables.episode`. It has no `episode_id` until it is inserted."""
 Identity = tuple[str, str, datetime]
-"""Identifies an episode: `subject_key`, kind, and the time of its first reading out of limits."""
+"""The identity of an episode: its `subject_key`, its kind, and the time of its first reading out of limits."""
 ENDS = (CLEARED, DISMISSED, WITHDRAWN)
 """The changes that end an episode."""
 FREQUENT_COLUMNS = ("value", "peak", "late", "silenced")
-"""The columns that change without a step."""
+"""Columns of an episode that may change without a new step in the journal."""
 
 
 class JudgedChange(NamedTuple):
-    """A change, and what the database has to know besides."""
+    """A change that the judge made to an episode, with the other values that the database stores for it."""
 
     change: Change
     sensor_name: str | None
@@ -43,31 +46,31 @@ class JudgedChange(NamedTuple):
     muted: bool = False
     is_test: bool = False
     cause: int | None = None
-    """The `episode_id` of the alarm that this one is only a part of."""
+    """The `episode_id` of the larger alarm that includes this alarm, if there is one."""
 
 
 def to_datetime(seconds: float) -> datetime:
-    """Return a time of the judge, in seconds since 1970, as the database stores it: to the millisecond."""
+    """Convert a time of the judge (seconds since 1970) to a datetime, rounded to milliseconds as in the database."""
     return datetime.fromtimestamp(round(seconds, 3), UTC)
 
 
 def subject_key(store_house_id: Id, key: Key | None) -> str:
-    """Return what an alarm is about, as the database stores it."""
+    """Return the subject of an alarm as JSON: the key of its sensor, or the id of its storehouse if `key` is None."""
     return msgspec.json.encode(store_house_id if key is None else key).decode()
 
 
 def identity(episode: Episode) -> Identity:
-    """Return what identifies this episode."""
+    """Return the identity of an episode."""
     return subject_key(episode.store_house_id, episode.key), episode.kind, to_datetime(episode.since)
 
 
 def row_identity(row: Row) -> Identity:
-    """Return what identifies the episode of this row."""
+    """Return the identity of a row's episode."""
     return row["subject_key"], row["kind"], row["since"]
 
 
 def to_episode(row: Row) -> Episode:
-    """Return the episode of this row."""
+    """Convert a row to an episode."""
     subject = msgspec.json.decode(row["subject_key"])
     return Episode(
         store_house_id=msgspec.json.decode(row["store_house_key"]),
@@ -84,7 +87,7 @@ def to_episode(row: Row) -> Episode:
 
 
 def values_of(episode: Episode) -> Row:
-    """Return the columns that copy the episode; those that identify it are not among them."""
+    """Return the columns that contain the episode's values, without the columns that identify the episode."""
     return {
         "limits": msgspec.json.encode(episode.limits).decode(),
         "level": episode.level,
@@ -96,14 +99,15 @@ def values_of(episode: Episode) -> Row:
 
 
 def frequent_values(row: Row) -> Row:
-    """Return the columns of this row that change without a step."""
+    """Return the columns of a row that may change without a new step in the journal."""
     return {name: row[name] for name in FREQUENT_COLUMNS}
 
 
 def new_steps(before: Row | None, group: Sequence[JudgedChange]) -> list[Row]:
-    """Return the row after each of these changes of one episode that `before` does not contain yet.
+    """Return the row after each change in `group` that the row `before` does not include yet.
 
-    The judge repeats changes: after a restart it reads again all readings since its last snapshot.
+    All changes belong to one episode. After a restart, the judge repeats changes, because it reads all readings since
+    its last snapshot again.
     """
     steps = [judged for judged in group if judged.change.what != REFRESHED]
     rows = list(_rows_after(before, steps))
@@ -113,7 +117,7 @@ def new_steps(before: Row | None, group: Sequence[JudgedChange]) -> list[Row]:
     if reached:
         steps = steps[reached[-1] + 1 :]
     elif steps and _repeats_start(steps[0], before):
-        steps = steps[-1:]  # the repeated changes led to the same state by another way
+        steps = steps[-1:]  # the repeated changes reach the same state through other steps
     return list(_rows_after(before, steps))
 
 
@@ -130,7 +134,7 @@ def _rows_after(before: Row | None, steps: Iterable[JudgedChange]) -> Iterator[R
 
 
 def _stage(row: Row) -> tuple[object, ...]:
-    # Not when it was raised and cleared: a late reading may have corrected that since.
+    # The times `raised` and `cleared` are not compared, because a late reading may have corrected them.
     return row["state"], row["level"], row["judged"]
 
 

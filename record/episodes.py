@@ -1,7 +1,7 @@
-"""Writes the changes of the judge: the alarms that Storewatch judges itself.
+"""Writes the changes that the judge makes to alarms.
 
-Every function that writes a change also writes its step into the journal, in the caller's transaction. The caller must
-hold, or `lock`, the lease of the journal: so the ids of steps are given in the order of commits.
+`write` also writes the alarms' transitions to the journal as steps, in the caller's transaction. The caller must hold
+the journal's lease or `lock` it, so that the ids of the steps are in the order of the commits.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,14 +38,14 @@ from record.journal import Step
 T = TypeVar("T")
 
 BATCH = 500
-"""The most episodes in one statement."""
+"""Maximum number of episodes in one statement."""
 
 
 class ClosedByHand(NamedTuple):
-    """An episode that a person has closed. Times are seconds since 1970.
+    """An episode that a user closed by hand. Times are seconds since 1970.
 
-    `judged`: the time of the judge's last change before. `time`: when the episode ended, which is not before `judged`;
-    where the judge has ended it since, the earlier of the two.
+    `judged` is the time of the judge's last change before the user closed the episode. `time` is the end of the
+    episode, which is never before `judged`. If the judge has also ended the episode, `time` is the earlier end.
     """
 
     episode: Episode
@@ -54,19 +54,19 @@ class ClosedByHand(NamedTuple):
 
 
 class WriteResult(NamedTuple):
-    """What came of writing changes."""
+    """The result of `write`."""
 
     alarms: list[Alarm]
-    """The alarm after each step that was written, in order."""
+    """The alarm after each new transition, in order."""
     current: list[Alarm]
-    """The alarms whose readings came late, and are up to date now."""
+    """The alarms that were marked as late and are now up to date, without a new transition."""
     closed: list[ClosedByHand]
-    """The episodes that people have closed: the judge's changes of these are not written."""
+    """The episodes that users closed by hand. The judge's changes to these episodes are not written."""
     already_open: list[Episode]
-    """The open episodes that kept another of the same kind and subject from being written."""
+    """The open episodes that prevented the insertion of another episode with the same subject and kind."""
 
     def after(self, first: "WriteResult") -> "WriteResult":
-        """Return this result joined to that of an earlier `write`."""
+        """Combine `first`, the result of an earlier `write`, with this result."""
         return WriteResult(
             first.alarms + self.alarms,
             first.current + self.current,
@@ -76,22 +76,22 @@ class WriteResult(NamedTuple):
 
 
 def open_episodes(connection: sa.Connection, *, late: bool = False) -> list[Episode]:
-    """Return all open episodes; `late`: only those whose readings came late."""
+    """Return all open episodes. If `late` is true, return only the episodes that are marked as late."""
     conditions = [tables.episode.c.late] if late else []
     return [to_episode(row) for row in select_rows(connection, tables.episode.c.is_open, *conditions)]
 
 
 def closed_by_hand(connection: sa.Connection, episode_ids: Sequence[int]) -> list[ClosedByHand]:
-    """Return those of these episodes that people have closed."""
+    """Return the given episodes that users closed by hand."""
     episode = tables.episode.c
     rows = select_rows(connection, episode.episode_id.in_(episode_ids), episode.reason.is_not(None))
     return [_closed_by_hand(row) for row in rows]
 
 
 def assign_causes(connection: sa.Connection) -> dict[Id, int]:
-    """Make each open alarm "no data" of a single sensor part of that of its whole storehouse, where there is one.
+    """Set the `cause` of each sensor's open no-data alarm to the open no-data alarm of its storehouse, if there is one.
 
-    Return the `episode_id` of the alarm of each storehouse that sends no data at all.
+    Return a dict from `store_house_id` to the `episode_id` of the storehouse's no-data alarm.
     """
     episode = tables.episode.c
     no_data = sa.and_(episode.is_open, episode.kind == NO_DATA)
@@ -109,7 +109,7 @@ def assign_causes(connection: sa.Connection) -> dict[Id, int]:
 
 
 def update_muted(connection: sa.Connection, is_muted: Callable[[Episode], bool]) -> None:
-    """Write which of the open episodes are muted by maintenance now."""
+    """Store for each open episode whether maintenance mutes it now."""
     for row in select_rows(connection, tables.episode.c.is_open):
         muted = is_muted(to_episode(row))
         if muted != row["silenced"]:
@@ -117,9 +117,9 @@ def update_muted(connection: sa.Connection, is_muted: Callable[[Episode], bool])
 
 
 def write(connection: sa.Connection, changes: Sequence[JudgedChange], now: datetime) -> WriteResult:
-    """Write the judge's changes in this order; changes that are written already are skipped.
+    """Write the judge's changes in the given order. Skip changes that were already written.
 
-    Raises SQLAlchemy's IntegrityError where another process has just written the same.
+    Raise SQLAlchemy's IntegrityError if another process has just written the same change.
     """
     groups: dict[Identity, list[JudgedChange]] = {}
     for judged in changes:
@@ -154,7 +154,7 @@ class _RowUpdate:
 
     @classmethod
     def of(cls, before: Row | None, group: Sequence[JudgedChange]) -> "_RowUpdate | None":
-        """Return the update that these changes of one episode make; None if they change nothing."""
+        """Return the update for the changes to one episode, or None if they change nothing."""
         steps = new_steps(before, group)
         last = steps[-1] if steps else before
         if last is None:
@@ -177,7 +177,7 @@ class _RowUpdate:
 
     @property
     def is_refreshed(self) -> bool:
-        """Whether nothing but frequent columns changed."""
+        """Whether only the columns `FREQUENT_COLUMNS` have changed."""
         return self.before is not None and not self.steps and self.after == self.before | frequent_values(self.after)
 
     @property
@@ -188,7 +188,10 @@ class _RowUpdate:
 def _without_second_open(
     connection: sa.Connection, updates: Sequence[_RowUpdate], result: WriteResult
 ) -> list[_RowUpdate]:
-    """Return the updates without those that would open a second episode; add the open one to `result`."""
+    """Return the updates that do not open a second episode with the same subject and kind.
+
+    Add the episodes that are already open to `result`.
+    """
     kinds = {(update.after["subject_key"], update.after["kind"]) for update in updates if update.opens}
     closing = {update.before["episode_id"] for update in updates if update.before and update.closes}
     episode = tables.episode.c
@@ -208,7 +211,7 @@ def _without_second_open(
 
 
 def _write_rows(connection: sa.Connection, updates: Sequence[_RowUpdate]) -> None:
-    # Rows that close go first: they make room for the next open row of the same sensor.
+    # Write closed episodes first, because the unique key allows only one open row with the same subject and kind.
     changed = [update for update in updates if update.before and not update.is_refreshed]
     dismissed = [update.after["episode_id"] for update in changed if update.after["transition"] == DISMISSED]
     for batch in _batches(dismissed):
@@ -221,7 +224,7 @@ def _write_rows(connection: sa.Connection, updates: Sequence[_RowUpdate]) -> Non
 
 
 def update_rows(connection: sa.Connection, rows: Sequence[Row]) -> None:
-    """Update all columns of these rows."""
+    """Update all columns of the given rows."""
     if rows:
         this = tables.episode.c.episode_id == sa.bindparam("this")
         names = [name for name in rows[0] if name != "episode_id"]
@@ -231,7 +234,7 @@ def update_rows(connection: sa.Connection, rows: Sequence[Row]) -> None:
 
 
 def _refresh_rows(connection: sa.Connection, rows: Sequence[Row]) -> None:
-    """Update the frequent columns, of many rows in one statement."""
+    """Update the columns `FREQUENT_COLUMNS` of many rows in one statement."""
     episode = tables.episode
     for batch in _batches(rows):
         values: dict[str, sa.ColumnElement[Any]] = {
@@ -246,7 +249,7 @@ def _refresh_rows(connection: sa.Connection, rows: Sequence[Row]) -> None:
 
 
 def _set_ids(connection: sa.Connection, updates: Sequence[_RowUpdate]) -> None:
-    """Copy the ids that the database has given to new rows."""
+    """Copy the ids of the inserted rows into the updates."""
     new = [update for update in updates if update.before is None]
     inserted = _rows_by_identity(connection, [row_identity(update.after) for update in new])
     for update in new:
@@ -255,7 +258,7 @@ def _set_ids(connection: sa.Connection, updates: Sequence[_RowUpdate]) -> None:
 
 
 def _steps_in_order(updates: Sequence[_RowUpdate]) -> list[Row]:
-    """Return the steps of all episodes ordered by their times; those of one episode keep their order in any case."""
+    """Return the steps of all episodes in chronological order. The steps of one episode always keep their order."""
     timed = [
         (time, row)
         for update in updates
@@ -277,12 +280,12 @@ def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def select_rows(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[Row]:
-    """Return the rows that meet all of these conditions."""
+    """Return the rows that match all conditions."""
     return [dict(row) for row in connection.execute(sa.select(tables.episode).where(*conditions)).mappings()]
 
 
 def _closed_by_hand(row: Row, group: Sequence[JudgedChange] = ()) -> ClosedByHand:
     ends = (change.time for change, *_ in group if change.what in ENDS and to_datetime(change.time) > row["judged"])
     judged = row["judged"].timestamp()
-    # The sensor's clock may be ahead of ours.
+    # The sensor's clock may be ahead of the database's, so `cleared` may be before `judged`.
     return ClosedByHand(to_episode(row), judged, max(judged, min([row["cleared"].timestamp(), *ends])))

@@ -1,4 +1,4 @@
-"""Writes the alarm journal: each transition of each alarm once, in the order the server noticed them."""
+"""Writes the alarm journal, which contains each transition of each alarm once, in the order of detection."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -12,23 +12,23 @@ from ask.journal import key
 from db import tables
 
 BATCH = 1_000
-"""The most alarms in one statement."""
+"""Maximum number of alarms in one statement."""
 
 
 class Step(NamedTuple):
-    """A transition of an alarm, `number` counts from 1; and the alarm after it."""
+    """An alarm's transition in the journal: its number, counted from 1 for each alarm, and the alarm after it."""
 
     number: int
     alarm: Alarm
 
 
 def open_steps(connection: sa.Connection) -> dict[Id, Step]:
-    """Return the last step of each open alarm."""
+    """Return the last step of each open alarm, by `alarm_id`."""
     return _last_steps(connection, tables.alarm_journal.c.is_open)
 
 
 def last_steps(connection: sa.Connection, alarm_ids: Sequence[Id]) -> dict[Id, Step]:
-    """Return the last step of each of these alarms that has one."""
+    """Return the last step of each given alarm that has a step, by `alarm_id`."""
     steps: dict[Id, Step] = {}
     for start in range(0, len(alarm_ids), BATCH):
         keys = [key(alarm_id) for alarm_id in alarm_ids[start : start + BATCH]]
@@ -46,7 +46,7 @@ def _last_steps(connection: sa.Connection, condition: sa.ColumnElement[bool]) ->
 
 
 def add(connection: sa.Connection, steps: Sequence[Step], now: datetime) -> None:
-    """Write steps; raises SQLAlchemy's IntegrityError if one of them was written before."""
+    """Write steps. Raise SQLAlchemy's IntegrityError if one of them was already written."""
     if steps:
         connection.execute(sa.insert(tables.alarm_journal), list(_rows(steps, now)))
 

@@ -1,7 +1,7 @@
-"""Leases: which process may do the work that only one process may do at a time.
+"""Leases: a lease allows one process at a time to do a job.
 
-The database's clock decides, so that no two processes disagree about the time. `acquire` locks the lease until the
-caller's transaction ends: whatever else the transaction writes, it writes as the only holder.
+Leases use the database's clock, so all processes agree on the time. `acquire` locks the lease until the caller's
+transaction ends. The other changes of the transaction are therefore committed only by the lease's holder.
 """
 
 from dataclasses import dataclass
@@ -14,30 +14,35 @@ from db import tables
 from db.dialects import dialect_of
 
 DURATION = timedelta(seconds=3.5)
-"""After this time without renewal the lease is free: a process that tries each second takes over within 5 s."""
+"""Time without renewal after which a lease expires. A process that tries to acquire it each second takes over within
+5 s."""
 LONGEST = timedelta(minutes=1)
-"""The longest duration of any lease."""
+"""The maximum duration of any lease."""
 
 
 @dataclass(frozen=True)
 class HeldLease:
-    """A lease that is ours until the transaction ends, and for its duration after that. Times are the database's."""
+    """A lease that this process holds until the transaction ends, and then for its duration.
+
+    Times are from the database's clock.
+    """
 
     now: datetime
     begun: datetime
-    """When the lease was first held."""
+    """The time when a process held the lease for the first time."""
     done: datetime
-    """The time up to which the last holder had done its work."""
+    """The time up to which the last holder of the lease has finished its work."""
     term: int
-    """Counts the changes of holder: in another term, what we knew of the work may be out of date."""
+    """Number of times that the lease's holder has changed. After a change, this process's data about the work may be
+    out of date."""
 
 
 def acquire(connection: sa.Connection, name: str, holder: str, duration: timedelta = DURATION) -> HeldLease | None:
-    """Acquire or renew the lease; return None while another process holds it."""
+    """Acquire or renew the lease. Return None while another process holds it."""
     lease = tables.lease
     now = dialect_of(connection).server_time(connection)
     row = _lock(connection, name, now)
-    # A lease that expires later than any may was acquired before the clock was set back.
+    # A lease that ends more than `LONGEST` from now shows that the database's clock was set back. It counts as expired.
     if row.holder != holder and now < row.expires <= now + LONGEST:
         return None
     term = row.term + (row.holder != holder)
@@ -47,28 +52,29 @@ def acquire(connection: sa.Connection, name: str, holder: str, duration: timedel
 
 
 def lock(connection: sa.Connection, name: str) -> datetime:
-    """Stop the lease's holder, whoever it is, from writing until the transaction ends; return the database's time."""
+    """Lock the lease until the transaction ends, so that its holder cannot write. Return the database's time."""
     now = dialect_of(connection).server_time(connection)
     _lock(connection, name, now)
     return now
 
 
 def set_done(connection: sa.Connection, name: str, until: datetime) -> None:
-    """Record that the lease's work is done up to this time."""
+    """Record that the lease's holder has finished its work up to the time `until`."""
     connection.execute(sa.update(tables.lease).where(tables.lease.c.lease_name == name).values(done=until))
 
 
 def release(connection: sa.Connection, name: str, holder: str) -> None:
-    """Let another process acquire the lease at once."""
+    """Release the lease so that another process can acquire it immediately."""
     lease = tables.lease
     ours = sa.update(lease).where(lease.c.lease_name == name, lease.c.holder == holder)
     connection.execute(ours.values(expires=lease.c.begun))
 
 
 def _lock(connection: sa.Connection, name: str, now: datetime) -> sa.Row[Any]:
-    # Before anything else is read: MySQL gives a transaction a snapshot at its first unlocked read, which would be from
-    # before the wait for the lock. And not after a SELECT: two processes that have both locked the row's absence would
-    # wait for each other to insert it.
+    # The lock must come before any other read. MySQL takes a transaction's snapshot at its first read without a lock,
+    # so a snapshot taken before the wait for this lock would be out of date.
+    # The INSERT must come before the SELECT ... FOR UPDATE. If the row does not exist, two processes could both lock
+    # the gap with a SELECT, and then their INSERTs would deadlock.
     lease = tables.lease
     row = {"lease_name": name, "holder": "", "expires": now - DURATION, "begun": now, "done": now}
     connection.execute(dialect_of(connection).insert_or_lock(lease, row, "lease_name"))

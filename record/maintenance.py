@@ -1,4 +1,4 @@
-"""Writes maintenance windows: times in which alarms are muted."""
+"""Writes maintenance: time spans in which alarms are muted."""
 
 from datetime import datetime
 
@@ -19,7 +19,7 @@ def add(
     by: str,
     now: datetime,
 ) -> Maintenance:
-    """Write a window of a sensor or of the whole storehouse; its times are cut to milliseconds."""
+    """Write maintenance of a sensor or of a whole storehouse. Truncate its times to milliseconds."""
     start, end = (time.replace(microsecond=time.microsecond // 1000 * 1000) for time in (start, end))
     primary_key = connection.execute(
         sa.insert(tables.maintenance).values(
@@ -37,6 +37,9 @@ def add(
 
 
 def remove(connection: sa.Connection, maintenance_id: int) -> None:
-    """Delete a window. A new one must be written in the same transaction, or the judge does not notice the change."""
+    """Delete the maintenance with this id.
+
+    The caller must write new maintenance in the same transaction. Otherwise the judge does not detect the change.
+    """
     maintenance = tables.maintenance
     connection.execute(sa.delete(maintenance).where(maintenance.c.maintenance_id == maintenance_id))

@@ -1,6 +1,7 @@
-"""Notices: written before they are sent, and whether they have arrived.
+"""Reads and writes notices. A notice is written before it is sent, and marked as sent when it has arrived.
 
-Every function works in the caller's transaction, which holds the row of the lease "alarm journal": nobody else writes.
+Each function runs in the caller's transaction, which must hold the lock on the lease "alarm journal". Meanwhile, no
+other process can write notices.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,21 +27,21 @@ from ask.journal import key
 from db import tables
 
 BATCH = 1_000
-"""The most alarms or notices in one statement."""
+"""Maximum number of alarms or notices in one statement."""
 
 
 class Item(NamedTuple):
-    """One notice in a message: `what` has happened, and the alarm as it was when the notice was written."""
+    """A notice in a message: the event that it reports (`what`), and the alarm when the notice was written."""
 
     what: str
     alarm: Alarm
 
 
 class Message(NamedTuple):
-    """Notices that go to one target together; they are all of one storehouse.
+    """A message: notices about one storehouse that are sent together to one target.
 
-    `tries` counts this attempt. After the first, an earlier attempt may have reached the target: we were killed, or the
-    answer did not come.
+    `tries` is the number of attempts, including this one. If it is above 1, an earlier attempt may have reached the
+    target: the process may have been killed, or the target's answer may have been lost.
     """
 
     message_id: int
@@ -51,20 +52,20 @@ class Message(NamedTuple):
 
 
 class PendingMessage(NamedTuple):
-    """Notices for one target that are to go in one message, or that failed together."""
+    """Notices that are to be sent to one target in one message. They are new, or an earlier attempt failed."""
 
     due: datetime
     target: str
     store_house_key: str
     notice_ids: tuple[int, ...]
     message_id: int | None
-    """None until the first attempt."""
+    """The id of the message. It is None until the first attempt to send the message."""
 
 
 def add_for_changes(
     connection: sa.Connection, alarms: Sequence[Alarm], policy: EscalationPolicy, wait: timedelta, now: datetime
 ) -> list[Notice]:
-    """Write the notices that changed alarms call for, given in the order of the changes; return them."""
+    """Write and return the notices about changed alarms. `alarms` must be in the order of the changes."""
     last = last_notices(connection, alarms)
     notices = []
     for alarm in alarms:
@@ -77,7 +78,7 @@ def add_for_changes(
 
 
 def add_due(connection: sa.Connection, policy: EscalationPolicy, wait: timedelta, now: datetime) -> list[Notice]:
-    """Write the notices that are due because time has passed, or somebody has acknowledged; return them."""
+    """Write and return all notices of open alarms that are due, such as reminders and escalations."""
     alarms = open_alarms(connection)
     last = last_notices(connection, alarms)
     notices = due_notices([Case(alarm, last.get(alarm.alarm_id, {})) for alarm in alarms], policy, now)
@@ -86,7 +87,7 @@ def add_due(connection: sa.Connection, policy: EscalationPolicy, wait: timedelta
 
 
 def last_notices(connection: sa.Connection, alarms: Sequence[Alarm]) -> dict[Id, dict[str, NoticeContent]]:
-    """Return the last notice of each of these alarms to each target, by `alarm_id` and target."""
+    """Return the last notice about each given alarm to each target, by `alarm_id` and then by target."""
     notice = tables.notice.c
     later = tables.notice.alias("later")
     followed = sa.exists().where(
@@ -106,9 +107,9 @@ def last_notices(connection: sa.Connection, alarms: Sequence[Alarm]) -> dict[Id,
 
 
 def add(connection: sa.Connection, notices: Sequence[Notice], wait: timedelta, now: datetime) -> None:
-    """Write notices; those of changes wait for more of the same storehouse.
+    """Write notices. A notice about a change becomes due after `wait`, so that one message can contain several notices.
 
-    Raises SQLAlchemy's IntegrityError if one of them was written before.
+    Raise SQLAlchemy's IntegrityError if one of them was already written.
     """
     rows = [
         {
@@ -133,12 +134,12 @@ def add(connection: sa.Connection, notices: Sequence[Notice], wait: timedelta, n
 
 def _episode_id(alarm: Alarm) -> int:
     number = episode_id(alarm.alarm_id)
-    assert number is not None  # noqa: S101 - only our own alarms come here
+    assert number is not None  # noqa: S101 - only Storewatch's own alarms have notices
     return number
 
 
 def pending_messages(connection: sa.Connection, targets: Collection[str]) -> list[PendingMessage]:
-    """Return the messages that have not reached these targets yet, the oldest first."""
+    """Return the messages that have not reached the given targets yet, ordered by due time."""
     notice = tables.notice.c
     columns = (notice.target, notice.store_house_key, notice.message_id, notice.due, notice.notice_id)
     unsent = sa.select(*columns).where(notice.sent.is_(None), notice.target.in_(targets)).order_by(notice.notice_id)
@@ -159,7 +160,7 @@ def pending_messages(connection: sa.Connection, targets: Collection[str]) -> lis
 
 
 def last_sent(connection: sa.Connection, pending: PendingMessage) -> datetime | None:
-    """Return when the last message about the same storehouse reached the same target."""
+    """Return the time when a message about the same storehouse last reached the same target, or None if none did."""
     notice = tables.notice.c
     same_target = notice.target == pending.target
     same_storehouse = notice.store_house_key == pending.store_house_key
@@ -169,7 +170,7 @@ def last_sent(connection: sa.Connection, pending: PendingMessage) -> datetime | 
 
 
 def start_attempt(connection: sa.Connection, pending: PendingMessage) -> Message:
-    """Write that this message is about to be sent, and return it."""
+    """Count a new attempt to send this message. Return the message."""
     notice = tables.notice
     of_message = notice.c.notice_id.in_(pending.notice_ids)
     message_id = pending.message_id or pending.notice_ids[0]
@@ -182,12 +183,12 @@ def start_attempt(connection: sa.Connection, pending: PendingMessage) -> Message
 
 
 def set_arrived(connection: sa.Connection, message: Message, now: datetime) -> None:
-    """Write that the message has arrived."""
+    """Mark the message as arrived."""
     _update(connection, message, {"sent": now})
 
 
 def set_failed(connection: sa.Connection, message: Message, retry: datetime) -> None:
-    """Write that the message has not arrived for certain, and when to try again."""
+    """Set the time of the next attempt to send a message, after an attempt that may have failed."""
     _update(connection, message, {"due": retry})
 
 
@@ -198,7 +199,10 @@ def _update(connection: sa.Connection, message: Message, values: dict[str, Any])
 
 
 def delete_old(connection: sa.Connection, before: datetime) -> None:
-    """Delete a batch of the notices sent before then; not of open alarms, or they would be sent again."""
+    """Delete a batch of the notices that were sent before `before`.
+
+    Keep the notices about open alarms. If they were deleted, the server would send them again.
+    """
     notice, episode = tables.notice.c, tables.episode.c
     is_open = sa.exists().where(episode.episode_id == notice.episode_id, episode.is_open)
     old = sa.select(notice.notice_id).where(notice.sent < before, sa.not_(is_open)).order_by(notice.sent)
@@ -208,7 +212,7 @@ def delete_old(connection: sa.Connection, before: datetime) -> None:
 
 
 def are_failing(connection: sa.Connection, store_house_id: Id, targets: Collection[str], tries: int) -> bool:
-    """Return whether a message about this storehouse to one of `targets` has failed so many times, and not arrived."""
+    """Return whether an unsent message about this storehouse to one of `targets` has had at least `tries` attempts."""
     notice = tables.notice.c
     unsent = notice.store_house_key == key(store_house_id), notice.sent.is_(None), notice.target.in_(targets)
     failing = sa.select(notice.notice_id).where(*unsent, notice.tries >= tries).limit(1)

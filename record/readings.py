@@ -1,4 +1,4 @@
-"""Writes the readings that devices send to us."""
+"""Writes readings to Storewatch's own tables."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,27 +9,28 @@ from db import tables
 from db.dialects import dialect_of
 
 Row = tuple[int, datetime, float | None]
-"""`sensor_id`, time (aware), value (None: a fault)."""
+"""A reading: its `sensor_id`, its time (aware), and its value (None for a fault)."""
 
 
 def add(connection: sa.Connection, rows: Sequence[Row]) -> None:
-    """Insert all these readings."""
+    """Insert readings."""
     if rows:
         values = [{"sensor_id": sensor_id, "time": time, "value": value} for sensor_id, time, value in rows]
         connection.execute(sa.insert(tables.reading), values)
 
 
 def add_missing(connection: sa.Connection, rows: Sequence[Row]) -> int:
-    """Insert the readings whose sensor has none at that time yet; return how many there were."""
+    """Insert the readings whose sensor has no reading at that time yet. Return the number of inserted rows."""
     new = missing(connection, rows)
     add(connection, new)
     return len(new)
 
 
 def missing(connection: sa.Connection, rows: Sequence[Row]) -> list[Row]:
-    """Return the readings whose sensor has none at that time yet, each time of a sensor once.
+    """Return the readings whose sensor has no reading at that time yet, at most one for each sensor and time.
 
-    Pass some thousand rows at most: each time is a parameter, and a statement may have 30,000 of them.
+    Pass at most a few thousand rows, because each time is a parameter, and a statement may have at most 30,000
+    parameters.
     """
     stored = _stored(connection, rows)
     new = []
@@ -45,7 +46,8 @@ def _stored(connection: sa.Connection, rows: Sequence[Row]) -> set[tuple[int, da
         return set()
     reading = tables.reading.c
     sensor_ids = sorted({sensor_id for sensor_id, _, _ in rows})
-    # Each time, not the span from the first to the last: for unordered rows the database would read all in between.
+    # The condition lists the times instead of their span. If the rows are not in order, the span may be long, and the
+    # database would read all readings in it.
     times = sorted({time for _, time, _ in rows})
     stored = connection.execute(
         sa.select(reading.sensor_id, reading.time).where(reading.sensor_id.in_(sensor_ids), reading.time.in_(times))
@@ -54,21 +56,21 @@ def _stored(connection: sa.Connection, rows: Sequence[Row]) -> set[tuple[int, da
 
 
 BulkRow = tuple[int, str, float | None]
-"""A `Row` whose time is a text (see `text`)."""
+"""A reading as in `Row`, but with the time as a string (see `text`)."""
 
 
 def text(time: datetime) -> str:
-    """Return a time in the form that `add_bulk` needs."""
+    """Convert a time to a string in the format that `add_bulk` needs."""
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def add_bulk(connection: sa.Connection, rows: Sequence[BulkRow]) -> None:
-    """Insert very many readings: as tuples, without the conversions of the column types.
+    """Insert a large number of readings as tuples, without the conversions of the column types.
 
-    Into SQLite 540,000 rows a second; `add`, with its dicts and their conversion, 180,000.
+    In SQLite it inserts 540,000 rows per second; `add`, which converts dicts, inserts 180,000.
     """
     if rows:
         mark = dialect_of(connection).placeholder
         values = f"({mark}, {mark}, {mark})"
-        statement = f"INSERT INTO reading (sensor_id, time, value) VALUES {values}"  # noqa: S608 - placeholders alone
+        statement = f"INSERT INTO reading (sensor_id, time, value) VALUES {values}"  # noqa: S608 - only placeholders
         connection.exec_driver_sql(statement, list(rows))

@@ -1,8 +1,8 @@
-"""Rollups of our own readings: the data of charts of weeks and months.
+"""Rollups of the readings in Storewatch's own tables, for charts of weeks and months.
 
-Each reading up to the `position`, a `reading_id`, is in them once; `add_next` adds the readings after it, whatever
-their times. A row that was committed late, with an id below the position, has its buckets recomputed. Where old rows
-have been thinned out, a bucket keeps what it held of them. Callers hold the lease, in a transaction.
+The `position` is a `reading_id`. Each reading up to it is included in the rollups once. `add_next` adds the readings
+after the position. If a reading with an id below the position is committed late, its buckets must be recomputed. If old
+readings were deleted, the rollups still include them. The caller's transaction must hold the lease.
 """
 
 from collections import defaultdict
@@ -18,29 +18,31 @@ from db import tables
 from db.dialects import Changes, Columns, Pick, dialect_of
 
 MOST = 10_000
-"""Rows added at once: 0.1 s, for which SQLite has no other writer."""
+"""Maximum number of readings that `add_next` adds at once. This takes 0.1 s, in which SQLite allows no other writer."""
 RECENT_IDS = 10_000
-"""How far below the position a transaction may still have been open when the last holder of the lease stopped."""
+"""Number of ids below the position that are checked after a takeover. Some of their readings may have been uncommitted
+when the last holder of the lease stopped."""
 MOST_SENSORS = 1_000
-"""Sensors in one statement."""
+"""Maximum number of sensors in one statement."""
 
 NARROWEST_S = ROLLED_UP_S[0]
 
 Bucket = tuple[int, int]
-"""`sensor_id`, and the second at which a bucket of `NARROWEST_S` starts."""
+"""A bucket of the width `NARROWEST_S`: the `sensor_id`, and the start of the bucket in seconds since 1970."""
 
 
 def position(connection: sa.Connection) -> int:
-    """Return the id up to which all readings are in the rollups, -1 at first."""
+    """Return the id up to which all readings are included in the rollups, or -1 if there are no rollups yet."""
     reading_id = connection.scalar(sa.select(tables.rollup_position.c.reading_id))
     return -1 if reading_id is None else int(reading_id)
 
 
 def take_over(connection: sa.Connection) -> tuple[int, set[Bucket]]:
-    """Return the highest id there is, and the buckets in which the last holder may have missed something.
+    """Return the highest `reading_id`, and the buckets in which the last holder may have missed readings.
 
-    Recompute those buckets before the position moves on: after that nobody checks them again. Where the ids have gone
-    back, the table was emptied or restored, and the rollups start from nothing.
+    The caller must recompute these buckets before it moves the position, because later holders do not check them again.
+    If the highest id is below the position, the reading table was emptied or restored. In that case, delete all rollups
+    and start again.
     """
     reading = tables.reading.c
     reached = position(connection)
@@ -56,7 +58,10 @@ def take_over(connection: sa.Connection) -> tuple[int, set[Bucket]]:
 
 
 def add_next(connection: sa.Connection, until: int) -> int:
-    """Add the next `MOST` readings after the position, none after `until`; return the new position."""
+    """Add the next readings after the position to the rollups: at most `MOST`, with ids up to `until`.
+
+    Return the new position.
+    """
     reading = tables.reading.c
     reached = position(connection)
     ids = sa.select(reading.reading_id).where(reading.reading_id > reached, reading.reading_id <= until)
@@ -71,7 +76,7 @@ def add_next(connection: sa.Connection, until: int) -> int:
 
 
 def recompute(connection: sa.Connection, buckets: Iterable[Bucket]) -> None:
-    """Recompute these buckets, and the wider ones around them, from the readings up to the position."""
+    """Recompute the given buckets and the wider buckets that contain them, from the readings up to the position."""
     reading, rollup = tables.reading.c, tables.rollup.c
     wanted = list(buckets)
     reached = position(connection)
@@ -95,7 +100,7 @@ def recompute(connection: sa.Connection, buckets: Iterable[Bucket]) -> None:
 
 
 def _by_start(buckets: Iterable[Bucket], bucket_s: int) -> Iterator[tuple[int, int, list[int]]]:
-    """Yield the start and end of each wider bucket, with its sensors."""
+    """Yield the start, end and sensors of each bucket of width `bucket_s` that contains at least one of `buckets`."""
     sensor_ids: dict[int, set[int]] = defaultdict(set)
     for sensor_id, second in buckets:
         sensor_ids[second - second % bucket_s].add(sensor_id)
@@ -125,7 +130,7 @@ def _of_rollups(bucket_s: int) -> sa.Select[Any]:
 
 
 def _upsert(connection: sa.Connection, rows: sa.Select[Any], changes: Callable[[Columns, Pick, Pick], Changes]) -> None:
-    """Insert rollups; one that is there already gets the `changes`."""
+    """Insert rollups. If a rollup already exists, apply `changes` to it."""
     connection.execute(dialect_of(connection).upsert(tables.rollup, rows, changes))
 
 
@@ -140,14 +145,15 @@ def _added(new: Columns, least: Pick, greatest: Pick) -> Changes:
 
 
 def _recomputed(new: Columns, least: Pick, greatest: Pick) -> Changes:
-    # Fewer readings than before: some have been thinned out, and their part of the rollup is kept.
+    # If the count is lower than before, old readings were deleted. The rollup must still include them.
     old = tables.rollup.c
     thinned = new.count < old.count
     return [
         ("min", sa.case((thinned, least(old.min, new.min)), else_=new.min)),
         ("max", sa.case((thinned, greatest(old.max, new.max)), else_=new.max)),
         ("sum", sa.case((thinned, old.sum), else_=new.sum)),
-        ("count", sa.case((thinned, old.count), else_=new.count)),  # last, because the others read it
+        # The count must be last: the other columns read it, and MySQL sets the columns in this order.
+        ("count", sa.case((thinned, old.count), else_=new.count)),
     ]
 
 

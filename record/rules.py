@@ -1,4 +1,4 @@
-"""Writes the alarm rules, and each change of them."""
+"""Writes the alarm rules and their changes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from db import tables
 
 
 def save(connection: sa.Connection, before: Sequence[Data], after: Sequence[Data], by: str, now: datetime) -> None:
-    """Replace the rules by `after`, and write who changed them, and from what."""
+    """Replace all rules with `after`. Also write the change, with its user and the rules before it."""
     connection.execute(sa.delete(tables.rule))
     if after:
         connection.execute(sa.insert(tables.rule), [{"rule": _text(rule)} for rule in after])

@@ -8,12 +8,12 @@ from db import tables
 
 
 def ensure_organisation(connection: sa.Connection, org_name: str) -> int:
-    """Return the `org_id` of the organisation of this name, created if it is new."""
+    """Return the `org_id` of the organisation with this name. Create the organisation if it does not exist."""
     return _find_or_create(connection, tables.organisation, {"org_name": org_name}, {})
 
 
 def ensure_storehouse(connection: sa.Connection, org_id: int, store_house_name: str, time_zone: str) -> int:
-    """Return the `store_house_id` of this storehouse, created with `time_zone` (IANA) if it is new."""
+    """Return the `store_house_id` of a storehouse. If it does not exist, create it with `time_zone` (IANA name)."""
     key = {"org_id": org_id, "store_house_name": store_house_name}
     return _find_or_create(connection, tables.storehouse, key, {"time_zone": time_zone})
 
@@ -28,10 +28,10 @@ def ensure_sensor(
     interval_s: float | None = None,
     position: tuple[float, float] | None = None,
 ) -> int:
-    """Return the `sensor_id` of the sensor of this name and metric, created with the other values if it is new.
+    """Return the `sensor_id` of the sensor with this name and metric. Create the sensor if it does not exist.
 
-    `interval_s`: seconds between readings, None if it reports changes only. `position`: x from the left and y from
-    the top of the floor plan, each 0 to 1.
+    `interval_s` is the number of seconds between readings, or None if the sensor reports only changes. `position` is
+    the position on the floor plan: x from the left and y from the top, each from 0 to 1.
     """
     x, y = position or (None, None)
     key = {"store_house_id": store_house_id, "sensor_name": sensor_name, "metric": metric}

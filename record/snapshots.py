@@ -1,6 +1,6 @@
-"""Writes snapshots of the judge's states, in parts, and reads them back.
+"""Writes and reads snapshots of the judge's states, in parts.
 
-Part 0, the head, is written last: with it the snapshot becomes valid, and is the only one.
+Part 0 is the head of a snapshot. It is written last and makes the snapshot valid. All other snapshots are then deleted.
 """
 
 import sqlalchemy as sa
@@ -11,18 +11,18 @@ HEAD_PART = 0
 
 
 def add(connection: sa.Connection, snapshot_key: str, part: int, content: bytes) -> None:
-    """Write a part; parts are numbered from 1."""
+    """Write a part of a snapshot. The numbers of parts start at 1."""
     connection.execute(sa.insert(tables.judge_snapshot).values(snapshot_key=snapshot_key, part=part, content=content))
 
 
 def finish(connection: sa.Connection, snapshot_key: str, head: bytes) -> None:
-    """Write the head of this snapshot, which makes it valid, and delete all others."""
+    """Write the head of a snapshot, which makes the snapshot valid. Delete all other snapshots."""
     connection.execute(sa.delete(tables.judge_snapshot).where(tables.judge_snapshot.c.snapshot_key != snapshot_key))
     add(connection, snapshot_key, HEAD_PART, head)
 
 
 def last(connection: sa.Connection) -> tuple[str, bytes] | None:
-    """Return the key and the head of the valid snapshot, None if there is none."""
+    """Return the key and the head of the valid snapshot, or None if there is no valid snapshot."""
     snapshot = tables.judge_snapshot.c
     row = connection.execute(
         sa.select(snapshot.snapshot_key, snapshot.content).where(snapshot.part == HEAD_PART)
@@ -31,7 +31,7 @@ def last(connection: sa.Connection) -> tuple[str, bytes] | None:
 
 
 def part(connection: sa.Connection, snapshot_key: str, number: int) -> bytes | None:
-    """Return a part, None if there is none of this number."""
+    """Return a part of a snapshot, or None if the part does not exist."""
     snapshot = tables.judge_snapshot.c
     wanted = sa.select(snapshot.content).where(snapshot.snapshot_key == snapshot_key, snapshot.part == number)
     content: bytes | None = connection.scalar(wanted)

@@ -1,4 +1,4 @@
-"""Takes pictures of the demo's dashboard: `make screenshots`, and with LOOKS=all every view in every look."""
+"""Takes screenshots of the dashboard of the demo: `make screenshots`. `LOOKS=all` takes every view in every look."""
 
 import asyncio
 import io
@@ -28,10 +28,10 @@ from tests.support.serving import ROOT, StorewatchServer
 
 FOLDER = ROOT / "docs" / "screenshots"
 STOREHOUSE = "#/storehouse/4"
-WITH_YEAR = "柏林冷藏库 Berlin Cooler"
+WITH_YEAR = "Berlin Cooler"
 STEP_S, YEAR_S = 900, 365 * 86_400
 UNTIL_MS = 600_000
-"""A year can be told once it has been rolled up."""
+"""Time-out of every wait, in milliseconds. It is long because the chart of a year appears only after the rollup."""
 WALL = {"width": 1920, "height": 1080}
 LOOKS: Mapping[str, Mapping[str, Any]] = {
     "en-light": {"locale": "en-GB", "color_scheme": "light"},
@@ -42,7 +42,11 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
 
 
 class View(NamedTuple):
-    """Where it is, what stands there when it is complete, on which screen, and the looks that are kept."""
+    """A page of which screenshots are taken.
+
+    `complete` selects an element that is visible when the page is complete. `kept` contains the looks in which
+    `make screenshots` takes the page.
+    """
 
     address: str
     complete: str
@@ -65,7 +69,7 @@ VIEWS: Mapping[str, View] = {
 
 
 async def main(everything: bool) -> None:
-    """Serve the demo, and keep the pictures in FOLDER."""
+    """Run the demo. Save screenshots of the views in FOLDER, in all looks if `everything` is true."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         year = await asyncio.to_thread(with_year, Path(folder))
@@ -80,7 +84,10 @@ async def main(everything: bool) -> None:
 
 
 def with_year(folder: Path) -> dict[str, str]:
-    """Make the demo, one of its storehouses with a year of past instead of a month; parts of that one's address."""
+    """Create the demo, with a year of readings instead of a month for the storehouse `WITH_YEAR`.
+
+    Return the values for the placeholders in `View.address`: the path of this storehouse and three of its sensors.
+    """
     where = Database(path=str(folder / "var" / "storewatch.db"))
     Path(where.path).parent.mkdir()
     migrate(where)
@@ -104,7 +111,7 @@ def with_year(folder: Path) -> dict[str, str]:
 
 
 async def photograph(browser: Browser, url: str, name: str, view: View, appearances: Iterable[str]) -> None:
-    """Take pictures of one view."""
+    """Take screenshots of one view in the given looks."""
     for appearance in appearances:
         options = {**LOOKS[appearance], "viewport": view.screen}
         async with visit(browser, url + view.address, **options) as page:
@@ -117,14 +124,14 @@ async def photograph(browser: Browser, url: str, name: str, view: View, appearan
 
 
 async def settle(page: Page) -> None:
-    """Wait until nothing is on its way any more, and no colour is between two others."""
+    """Wait until the page has no pending requests, no banner and no running animations."""
     await page.wait_for_load_state("networkidle")
     await expect(page.locator("#banner")).to_be_empty()
     await page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
 
 
 def keep(picture: bytes, path: Path) -> None:
-    """Write a picture, in as few colours as it needs: a third of the size."""
+    """Save a picture with 192 colours. This reduces the size of the file to a third."""
     whole = Image.open(io.BytesIO(picture)).convert("RGB")
     few = whole.quantize(192, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(path, optimize=True)

@@ -1,4 +1,4 @@
-"""`make soak`: browsers come, watch, ask and go for a long time; what the server holds must level off."""
+"""`make soak`: clients connect, watch, send requests and disconnect. The server's resources must not keep growing."""
 
 import argparse
 import asyncio
@@ -27,16 +27,16 @@ SAMPLES = 100
 BROWSERS = 60
 STAYS_S = (0.5, 15.0)
 PAUSE_S = 0.5
-"""Between two readings of each sensor."""
+"""Seconds between two readings of the same sensor."""
 POOLED = 16
-"""So many connections to databases are kept, and opened when they are first needed."""
+"""Maximum number of database connections of the server. The server opens each only when it first needs it."""
 LEVEL = {"rss": 1.05, "fds": 1.1, "tasks": 1.1}
-"""By how much the median of the last fifth may be above that of the second."""
+"""Highest permitted ratio of the median of the last fifth of the samples to the median of the second fifth."""
 RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": {"limit": 8, "delay": 0, "reopen": 0}}]
 
 
 class Row(NamedTuple):
-    """A sample, and how many browsers had come by then."""
+    """A sample, its time in seconds, and the number of browsers that had connected until then."""
 
     seconds: float
     came: int
@@ -45,24 +45,24 @@ class Row(NamedTuple):
 
 @dataclass
 class Life:
-    """What goes on around the server: readings, the alarms they raise, and browsers that come and go."""
+    """The activity around the server: readings that raise alarms, and browsers that connect and disconnect."""
 
     site: Site
     url: str
     stays_s: tuple[float, float] = STAYS_S
     cuts: Sequence[str] = tuple(TRANSPORTS)
-    """Of those who come by these, some are cut off instead of taking their leave."""
+    """Transports on which some browsers lose their connection instead of closing it."""
     came: int = 0
     cut: int = 0
     readings: int = 0
     alarms: int = 0
-    """Transitions that browsers were told, each counted for each of them."""
+    """Number of transitions that all browsers together have received."""
     over: bool = False
-    """Whoever is there takes his leave, and nobody comes any more."""
+    """Whether the test ends: connected browsers then disconnect, and no more browsers connect."""
     _random: random.Random = field(default_factory=lambda: random.Random(3))
 
     async def measure(self) -> None:
-        """Commit readings of which every third is out of limits."""
+        """Commit pairs of readings until the test ends. Every third pair is out of limits."""
         while not self.over:
             value = 9.5 if self.readings // 2 % 3 == 0 else 4.5
             now = datetime.now(UTC)
@@ -72,7 +72,7 @@ class Life:
             await asyncio.sleep(PAUSE_S)
 
     async def browse(self) -> None:
-        """Come and go."""
+        """Connect, watch a storehouse, wait and disconnect, again and again until the test ends."""
         while not self.over:
             self.came += 1
             async with self._browser() as client:
@@ -99,7 +99,7 @@ class Life:
         store_house_id = self.site.ids[self._random.choice(("north", "south"))]
         question = {"store_house_id": store_house_id}
         watched = await client.call("register", question)
-        if self._random.random() < 0.5:  # as one that was away
+        if self._random.random() < 0.5:  # as a browser does after a reconnect
             await client.call("register", question | {"cursor": max(0, watched["data"]["cursor"] - 20)})
         match self._random.randrange(4):
             case 0:
@@ -115,7 +115,7 @@ class Life:
 
 @contextmanager
 def surroundings() -> Iterator[tuple[Site, dict[str, Any]]]:
-    """A site in a MariaDB and a Redis of our own, and the settings by which a server finds them."""
+    """Start a private MariaDB with a site and a private Redis. Yield the site and the server's settings for both."""
     with ExitStack() as running:
         mariadb = running.enter_context(MariaDB())
         redis = running.enter_context(Redis())
@@ -127,17 +127,17 @@ def surroundings() -> Iterator[tuple[Site, dict[str, Any]]]:
 
 @asynccontextmanager
 async def living(life: Life, browsers: int) -> AsyncIterator[None]:
-    """Have all that go on for the length of a block."""
+    """Run the activity, with this number of browsers, during the block."""
     tasks = [asyncio.create_task(work) for work in (life.measure(), *(life.browse() for _ in range(browsers)))]
     try:
         yield
     finally:
-        life.over = True  # not cancelled: the wait_for in these clients loses a cancellation now and then
+        life.over = True  # tasks are not cancelled, because `wait_for` in these clients sometimes loses a cancellation
         await asyncio.gather(*tasks)
 
 
 async def warmed_up(server: WatchedServer, built: Site) -> Sample:
-    """What it holds with its connections to the databases open, before anybody comes who counts."""
+    """Open the server's database connections with 64 short visits. Then return a sample without connected clients."""
     first = Life(built, server.url, (0.0, 0.1), ["websocket"])
     async with living(first, 16):
         await until(lambda: first.came >= 64)
@@ -145,7 +145,7 @@ async def warmed_up(server: WatchedServer, built: Site) -> Sample:
 
 
 async def watch(server: WatchedServer, life: Life, seconds: float, samples: int) -> list[Row]:
-    """Return so many samples, evenly spaced in this time."""
+    """Take `samples` samples, evenly spaced over `seconds` seconds. Return them."""
     began = time.monotonic()
     rows = []
     for number in range(1, samples + 1):
@@ -155,7 +155,7 @@ async def watch(server: WatchedServer, life: Life, seconds: float, samples: int)
 
 
 def growth(rows: Sequence[Row]) -> dict[str, float]:
-    """What the last fifth's median is of that of the second fifth, for all that must level off."""
+    """Divide the median of the last fifth of the samples by that of the second fifth, for each quantity in `LEVEL`."""
     fifth = len(rows) // 5
     second, last = rows[fifth : 2 * fifth], rows[-fifth:]
     return {name: _median(last, name) / _median(second, name) for name in LEVEL}
@@ -166,15 +166,15 @@ def _median(rows: Sequence[Row], name: str) -> float:
 
 
 async def alone(server: WatchedServer, patience_s: float = 60.0) -> Sample:
-    """What it holds when nobody is there any more."""
+    """Wait until no client is connected, then return a sample."""
     async with asyncio.timeout(patience_s):
-        while (sample := await server.sample()).clients:  # noqa: ASYNC110 - nobody tells
+        while (sample := await server.sample()).clients:  # noqa: ASYNC110 - no event signals this
             await asyncio.sleep(0.2)
     return sample
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Ten of the samples, and what has grown."""
+    """Return a table of ten samples, followed by the growth, as text."""
     lines = [
         "    s | browsers so far | clients | tasks | files |   MB",
         "----: | --------------: | ------: | ----: | ----: | ---:",
@@ -186,11 +186,11 @@ def table(rows: Sequence[Row]) -> str:
             f"{sample.rss / 1e6:4.0f}"
         )
     grown = ", ".join(f"{name} {share:.3f}" for name, share in growth(rows).items())
-    return "\n".join([*lines, f"median of the last fifth by that of the second: {grown}"])
+    return "\n".join([*lines, f"median of the last fifth divided by median of the second fifth: {grown}"])
 
 
 async def soak(seconds: float, directory: Path) -> bool:
-    """Run it and print what it showed; whether all has levelled off."""
+    """Run the test and print its results. Return True if no resource keeps growing and none is left at the end."""
     with surroundings() as (built, settings):
         async with serving_watched(directory, settings) as server:
             before = await warmed_up(server, built)
@@ -200,19 +200,20 @@ async def soak(seconds: float, directory: Path) -> bool:
             left = await alone(server)
     print(table(rows))
     print(
-        f"{life.came} connections, {life.cut} of them cut off; {life.readings} readings; {life.alarms} transitions told"
+        f"{life.came} connections, {life.cut} of them lost; {life.readings} readings; "
+        f"{life.alarms} transitions received"
     )
-    for when, sample in (("before the first came", before), ("when all have gone", left)):
+    for when, sample in (("before the first connection", before), ("after the last disconnection", left)):
         print(f"{when}: {sample.clients} clients, {sample.tasks} tasks, {sample.fds} files, {sample.rss / 1e6:.0f} MB")
     grown = {name: share for name, share in growth(rows).items() if share > LEVEL[name]}
     is_left = left.tasks > before.tasks or left.fds > before.fds + POOLED
-    print(f"still growing: {', '.join(grown)}" if grown else "all has levelled off")
-    print("something has stayed behind" if is_left else "nothing has stayed behind")
+    print(f"still growing: {', '.join(grown)}" if grown else "nothing keeps growing")
+    print("tasks or files are left" if is_left else "no tasks or files are left")
     return not grown and not is_left
 
 
 def main() -> int:
-    """Run the command; return its exit status."""
+    """Run the command. Return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("seconds", nargs="?", type=float, default=SECONDS)
     seconds = parser.parse_args().seconds

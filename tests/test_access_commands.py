@@ -1,10 +1,11 @@
-"""`python -m access password` and `token`: a user can log in with what they print."""
+"""The server accepts the output of `python -m access password` and `python -m access token`."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import jwt
+import pytest
 import yaml
 
 from access.passwords import PasswordVerifier
@@ -15,7 +16,7 @@ from tests.support.serving import ROOT, clean_environment
 
 
 def run(*arguments: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
-    """`python -m access ARGUMENTS`."""
+    """Run `python -m access ARGUMENTS`."""
     command = [sys.executable, "-m", "access", *arguments]
     return subprocess.run(
         command, cwd=ROOT, env=clean_environment(), input=typed, capture_output=True, text=True, timeout=60, check=False
@@ -28,6 +29,7 @@ def config(folder: Path, **more: object) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 async def test_a_password_matches_its_printed_hash() -> None:
     done = run("password", typed=f"{PASSWORD}\n")
     assert (done.returncode, done.stderr) == (0, "")
@@ -42,7 +44,7 @@ async def test_a_password_matches_its_printed_hash() -> None:
 def test_a_password_that_is_too_short_is_refused() -> None:
     done = run("password", typed="1234567\n")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "access: a password has at least 8 characters\n"
+    assert done.stderr == "access: the password is too short: it must have at least 8 characters\n"
 
 
 def test_a_printed_token_is_accepted(tmp_path: Path) -> None:
@@ -57,13 +59,13 @@ def test_a_printed_token_is_accepted(tmp_path: Path) -> None:
     assert user_of_token.session == jwt.decode(done.stdout.strip(), options={"verify_signature": False})["jti"]
 
 
-def test_without_a_secret_there_is_no_token(tmp_path: Path) -> None:
+def test_the_token_command_fails_without_an_hs256_secret(tmp_path: Path) -> None:
     done = run("token", "x", "--config", config(tmp_path, tokens=[]))
     assert done.returncode == 2
     assert done.stderr.startswith("access: the settings have no HS256 secret")
 
 
-def test_no_secret_is_in_any_repr(tmp_path: Path) -> None:
+def test_no_repr_contains_a_secret(tmp_path: Path) -> None:
     settings = load(config(tmp_path), {})[0]
     restricted = settings.restricted
     assert restricted is not None

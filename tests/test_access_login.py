@@ -1,4 +1,4 @@
-"""Logging in: the page, its form, the cookie, and what is closed without one."""
+"""Login and logout: the form, the cookie, and the pages that need a session."""
 
 import asyncio
 import math
@@ -46,7 +46,8 @@ def form(name: str, password: str = PASSWORD) -> str:
     return urlencode({"name": name, "password": password})
 
 
-async def test_nobody_sees_the_page_before_logging_in_and_all_else_that_is_public(server: StorewatchServer) -> None:
+@pytest.mark.slow
+async def test_only_public_pages_are_served_without_a_session(server: StorewatchServer) -> None:
     answer = await fetch(server.url)
     assert (answer.code, answer.headers["Location"]) == (HTTPStatus.SEE_OTHER, "/login")
     for path in ("login", "static/main.js", "modules/preact.js", "healthz"):
@@ -54,9 +55,7 @@ async def test_nobody_sees_the_page_before_logging_in_and_all_else_that_is_publi
 
 
 @pytest.mark.parametrize("name", ["li", "王"])
-async def test_who_logs_in_gets_a_cookie_that_no_script_sees_and_with_it_the_page(
-    server: StorewatchServer, name: str
-) -> None:
+async def test_login_sets_an_httponly_cookie_that_opens_the_page(server: StorewatchServer, name: str) -> None:
     answer = await post(f"{server.url}login", form(name))
     assert (answer.code, answer.headers["Location"]) == (HTTPStatus.SEE_OTHER, "/")
     cookie = answer.headers["Set-Cookie"]
@@ -67,49 +66,53 @@ async def test_who_logs_in_gets_a_cookie_that_no_script_sees_and_with_it_the_pag
     assert b"importmap" in page.body
 
 
-async def test_over_https_the_cookie_never_leaves_it(server: StorewatchServer) -> None:
+async def test_the_cookie_is_secure_over_https(server: StorewatchServer) -> None:
     answer = await post(f"{server.url}login", form("li"), {"X-Forwarded-Proto": "https"})
     assert "Secure" in answer.headers["Set-Cookie"]
 
 
 @pytest.mark.parametrize("forged", ["", "x", "2|1:0|10:1|1:a|4:eA==|00", f"{COOKIE}={COOKIE}"])
-async def test_a_cookie_that_we_have_not_signed_is_nobodys(server: StorewatchServer, forged: str) -> None:
-    our_cookie = (await log_in(server.url)).removeprefix(f"{COOKIE}=")
-    for value in (forged, our_cookie[:-1] + ("0" if our_cookie[-1] != "0" else "1"), our_cookie.replace("|", "", 1)):
+async def test_a_cookie_with_an_invalid_signature_is_rejected(server: StorewatchServer, forged: str) -> None:
+    signed_cookie = (await log_in(server.url)).removeprefix(f"{COOKIE}=")
+    for value in (
+        forged,
+        signed_cookie[:-1] + ("0" if signed_cookie[-1] != "0" else "1"),
+        signed_cookie.replace("|", "", 1),
+    ):
         assert (await fetch(server.url, headers={"Cookie": f"{COOKIE}={value}"})).code == HTTPStatus.SEE_OTHER
 
 
-async def test_a_wrong_password_and_an_unknown_name_are_refused_alike(server: StorewatchServer) -> None:
+async def test_wrong_password_and_unknown_name_get_the_same_answer(server: StorewatchServer) -> None:
     wrong = await post(f"{server.url}login", form("li", "wrong"))
     unknown = await post(f"{server.url}login", form("nobody", "wrong"))
     assert wrong.code == unknown.code == HTTPStatus.FORBIDDEN
     assert wrong.body.replace(b'"li"', b'"nobody"') == unknown.body
-    assert b"do not belong together" in wrong.body
-    assert b"wrong" not in wrong.body  # never the password
+    assert b"Wrong user name or password" in wrong.body
+    assert b"wrong" not in wrong.body  # the answer never contains the password
     assert "Set-Cookie" not in wrong.headers
 
 
-async def test_who_was_revoked_is_told_so_if_the_password_is_right(server: StorewatchServer) -> None:
+async def test_a_revoked_user_with_the_right_password_learns_why(server: StorewatchServer) -> None:
     answer = await post(f"{server.url}login", form("gone"))
     assert answer.code == HTTPStatus.FORBIDDEN
-    assert b"changed or withdrawn" in answer.body
+    assert b"changed or revoked" in answer.body
     assert "Set-Cookie" not in answer.headers
-    assert b"changed or withdrawn" not in (await post(f"{server.url}login", form("gone", "wrong"))).body
+    assert b"changed or revoked" not in (await post(f"{server.url}login", form("gone", "wrong"))).body
 
 
-async def test_a_name_is_text_and_never_markup(server: StorewatchServer) -> None:
+async def test_the_login_form_escapes_the_name(server: StorewatchServer) -> None:
     answer = await post(f"{server.url}login", form('"><img src=x>', "wrong"))
     assert b"<img" not in answer.body
     assert b"&lt;img" in answer.body
 
 
-def test_a_name_that_is_no_text_is_told_at_the_start() -> None:
+def test_a_name_with_a_lone_surrogate_is_a_usage_error() -> None:
     for wrong in (access(user("\ud83d\ude00")), access(LI, revoked=["\ud800"])):
-        with pytest.raises(UsageError, match="access: a name in it is no text"):
+        with pytest.raises(UsageError, match="access: a name contains half of a surrogate pair"):
             build_policy(msgspec.convert(wrong, Access), Source(None))
 
 
-async def test_who_guesses_must_wait_and_who_knows_need_not(server: StorewatchServer) -> None:
+async def test_failed_logins_are_limited_and_successful_ones_are_not(server: StorewatchServer) -> None:
     guesses = [await post(f"{server.url}login", form("guest", "wrong")) for _ in range(10)]
     assert {answer.code for answer in guesses} == {HTTPStatus.FORBIDDEN}
     answer = await post(f"{server.url}login", form("guest"))
@@ -121,7 +124,7 @@ async def test_who_guesses_must_wait_and_who_knows_need_not(server: StorewatchSe
 
 @pytest.fixture
 def authenticator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Authenticator]:
-    """An authenticator of many users, whose passwords are cheap to verify, that forgives no attempt."""
+    """An authenticator with many users, cheap password hashes and no refill of login attempts."""
     monkeypatch.setattr(authenticator_module, "ATTEMPT_REFILL_S", math.inf)
     made = Authenticator(build_policy(msgspec.convert(access(*map(user, NAMES)), Access), Source(None)), now)
     yield made
@@ -132,7 +135,7 @@ NAMES = [f"user {number}" for number in range(ATTEMPTS_PER_ADDRESS)]
 
 
 async def code(authenticator: Authenticator, name: str, password: str, address: str) -> str | None:
-    """What a login is refused with; None where it is not."""
+    """Try to log in. Return the error code of the refusal, or None if the login succeeds."""
     try:
         await authenticator.log_in(name, password, address)
     except StorewatchError as refused:
@@ -140,7 +143,7 @@ async def code(authenticator: Authenticator, name: str, password: str, address: 
     return None
 
 
-async def test_whoever_has_many_addresses_of_ipv6_guesses_no_more_often_than_with_one(
+async def test_addresses_of_one_ipv6_network_share_the_attempt_limit(
     authenticator: Authenticator,
 ) -> None:
     guesses = [await code(authenticator, name, "wrong", f"2001:db8::{number:x}") for number, name in enumerate(NAMES)]
@@ -150,9 +153,8 @@ async def test_whoever_has_many_addresses_of_ipv6_guesses_no_more_often_than_wit
         assert await code(authenticator, "user 0", PASSWORD, elsewhere) is None
     mapped = [await code(authenticator, name, "wrong", f"::ffff:192.0.2.{20 + n}") for n, name in enumerate(NAMES)]
     assert set(mapped) == {"unauthorized"}
-    assert (
-        await code(authenticator, "user 0", PASSWORD, "::ffff:192.0.2.8") is None
-    )  # IPv4, as IPv6 writes it: all apart
+    # Each IPv4-mapped address has its own limit, like any IPv4 address.
+    assert await code(authenticator, "user 0", PASSWORD, "::ffff:192.0.2.8") is None
 
 
 async def test_long_unknown_names_use_no_memory(authenticator: Authenticator) -> None:
@@ -167,7 +169,7 @@ async def test_long_unknown_names_use_no_memory(authenticator: Authenticator) ->
         tracemalloc.stop()
 
 
-async def test_a_form_of_another_site_is_refused(server: StorewatchServer) -> None:
+async def test_a_form_from_another_site_is_refused(server: StorewatchServer) -> None:
     for origin in ("http://evil.example", "null", "http://["):
         for path in ("login", "logout"):
             answer = await post(f"{server.url}{path}", form("li"), {"Origin": origin})
@@ -177,7 +179,7 @@ async def test_a_form_of_another_site_is_refused(server: StorewatchServer) -> No
     assert answer.code == HTTPStatus.SEE_OTHER
 
 
-async def test_who_logs_out_is_nobody_even_to_who_kept_the_cookie(server: StorewatchServer) -> None:
+async def test_logout_invalidates_only_its_own_cookie(server: StorewatchServer) -> None:
     cookie = {"Cookie": await log_in(server.url)}
     other = {"Cookie": await log_in(server.url)}
     answer = await post(f"{server.url}logout", headers=cookie)
@@ -205,7 +207,9 @@ BEGUN = access(LI)
         (access(LI, session={"secret": SESSION_SECRET, "hours": 24}), 23.99, None),
     ],
 )
-def test_reasons_that_end_a_session(settings: dict[str, Any], hours: float, code: str | None) -> None:
+def test_settings_and_time_decide_whether_a_session_is_valid(
+    settings: dict[str, Any], hours: float, code: str | None
+) -> None:
     before, after = (build_policy(msgspec.convert(access, Access), Source(None)) for access in (BEGUN, settings))
     begun = now().replace(microsecond=0)
     user_before = before.user_of_session(before.create_session_cookie("li", begun), begun)
@@ -218,7 +222,7 @@ def test_reasons_that_end_a_session(settings: dict[str, Any], hours: float, code
         assert refused.value.code == code
 
 
-async def test_a_session_that_was_logged_out_stays_so_when_sessions_last_longer() -> None:
+async def test_a_logged_out_session_stays_ended_when_the_lifetime_grows() -> None:
     def lasting(hours: float) -> Policy:
         settings = access(LI, session={"secret": SESSION_SECRET, "hours": hours})
         return build_policy(msgspec.convert(settings, Access), Source(None))
@@ -236,45 +240,45 @@ async def test_a_session_that_was_logged_out_stays_so_when_sessions_last_longer(
 
 
 @pytest.mark.parametrize(
-    ("accepted", "address", "spoken"),
+    ("accepted", "address", "language"),
     [
         ("zh-CN,zh;q=0.9,en;q=0.8", "login", "zh-CN"),
         ("en-US,en;q=0.9", "login", "en-GB"),
         ("fr, en;q=0.3, zh;q=0.7", "login", "zh-CN"),
         ("fr", "login", "en-GB"),
         ("zh-Hans-CN, en;q=0.8", "login", "zh-CN"),
-        (";q=,,zh;q=x", "login", "en-GB"),  # a weight that is no number counts as 0
+        (";q=,,zh;q=x", "login", "en-GB"),  # an invalid weight counts as 0
         ("en", "login?lang=zh", "zh-CN"),
         ("zh", "login?lang=xx", "zh-CN"),
     ],
 )
-async def test_the_form_is_in_the_language_of_its_reader(
-    server: StorewatchServer, accepted: str, address: str, spoken: str
+async def test_the_login_form_uses_the_browsers_language(
+    server: StorewatchServer, accepted: str, address: str, language: str
 ) -> None:
     answer = await fetch(f"{server.url}{address}", headers={"Accept-Language": accepted})
-    assert f'<html lang="{spoken}">' in answer.body.decode()
+    assert f'<html lang="{language}">' in answer.body.decode()
 
 
-async def test_the_form_says_why_it_is_there_and_brings_back_to_what_was_wanted(server: StorewatchServer) -> None:
+async def test_the_form_gives_the_reason_and_restores_the_address(server: StorewatchServer) -> None:
     assert (await fetch(f"{server.url}?wall=5&x=%E5%86%B7")).headers["Location"] == "/login?wall=5&x=%E5%86%B7"
     page = await fetch(f"{server.url}login?why=expired")
-    assert b"Your session has ended" in page.body
+    assert b"Your session has expired" in page.body
     assert b"Your session" not in (await fetch(f"{server.url}login?why=x")).body
     answer = await post(f"{server.url}login?wall=5&why=expired&lang=zh", form("li"))
     assert answer.headers["Location"] == "/?wall=5"
 
 
-async def test_the_login_page_is_under_the_security_headers_and_in_no_cache(server: StorewatchServer) -> None:
+async def test_the_login_page_has_security_headers_and_is_never_cached(server: StorewatchServer) -> None:
     for answer in (await fetch(f"{server.url}login"), await post(f"{server.url}login", form("li", "wrong"))):
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert "unsafe" not in answer.headers["Content-Security-Policy"]
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["X-Frame-Options"] == "DENY"
-        # With no-referrer a browser says of no form where it comes from.
+        # With the policy no-referrer, the browser would send `Origin: null` and the server would refuse the form.
         assert answer.headers["Referrer-Policy"] == "same-origin"
 
 
-async def test_only_users_who_see_everything_read_the_metrics(server: StorewatchServer) -> None:
+async def test_only_users_with_full_visibility_can_read_the_metrics(server: StorewatchServer) -> None:
     async def code(**headers: str) -> int:
         return (await fetch(f"{server.url}metrics", headers=headers)).code
 
@@ -323,13 +327,14 @@ async def test_a_token_cannot_log_out(server: StorewatchServer) -> None:
     assert (await fetch(f"{server.url}metrics", headers=shown)).code == HTTPStatus.OK
 
 
-async def test_where_access_is_open_nobody_is_asked(demo_server: StorewatchServer) -> None:
+@pytest.mark.slow
+async def test_open_access_needs_no_login(demo_server: StorewatchServer) -> None:
     assert (await fetch(demo_server.url)).code == HTTPStatus.OK
     assert (await fetch(f"{demo_server.url}metrics")).code == HTTPStatus.OK
     for answer in (await fetch(f"{demo_server.url}login"), await post(f"{demo_server.url}login", form("li"))):
         assert (answer.code, answer.headers["Location"]) == (HTTPStatus.SEE_OTHER, "/")
 
 
-def test_nothing_that_a_person_types_or_a_cookie_holds_is_logged(server: StorewatchServer) -> None:
+def test_passwords_and_cookies_are_never_logged(server: StorewatchServer) -> None:
     assert PASSWORD not in server.log()
     assert COOKIE not in server.log()

@@ -1,4 +1,4 @@
-"""Logging in and out in a real browser, and what the page offers to whom."""
+"""Login and logout in a real browser, and the controls that the page shows to each role."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,13 +12,13 @@ from tests.support.credentials import PASSWORD, access, user
 from tests.support.scripted_site import ScriptedSite, own_alarm
 from tests.support.serving import StorewatchServer, served
 from tests.support.sites import site as site_in
-from tests.test_dashboard_access import grave_findings
+from tests.test_dashboard_access import serious_findings
 
 pytestmark = [in_browser, in_one_loop]
 
 WORDS = {
-    "en-GB": ("Name", "Password", "Log in", "do not belong together", "may acknowledge", "Log out"),
-    "zh-CN": ("用户名", "密码", "登录", "不正确", "可确认报警", "退出登录"),
+    "en-GB": ("User name", "Password", "Log in", "Wrong user name or password", "Handle alarms", "Log out"),
+    "zh-CN": ("用户名", "密码", "登录", "用户名或密码错误", "可处理报警", "退出登录"),
 }
 
 
@@ -47,41 +47,41 @@ async def log_in(page: Page, name: str = "li", password: str = PASSWORD) -> None
 
 
 @pytest.mark.parametrize("language", ["en-GB", "zh-CN"])
-async def test_a_person_logs_in_and_out_in_either_language(
+async def test_a_user_logs_in_and_out_in_either_language(
     browser: Browser, server: StorewatchServer, language: str
 ) -> None:
     name, password, button, wrong, role, out = WORDS[language]
     async with visit(browser, server.url, locale=language, errors_allowed=True) as page:
         assert await page.locator("html").get_attribute("lang") == language
-        assert await grave_findings(page) == []
+        assert await serious_findings(page) == []
         await expect(page.get_by_label(name, exact=True)).to_be_focused()
         await page.get_by_label(name, exact=True).fill("li")
         await page.get_by_label(password, exact=True).fill("wrong")
         await page.get_by_role("button", name=button, exact=True).click()
         await expect(page.get_by_role("alert")).to_contain_text(wrong)
-        assert await grave_findings(page) == []
+        assert await serious_findings(page) == []
         await page.get_by_label(password, exact=True).fill(PASSWORD)
         await page.get_by_role("button", name=button, exact=True).click()
         await expect(page.locator("#person")).to_contain_text(f"li · {role}")
         await expect(page.locator(".card").first).to_be_visible()
-        assert await grave_findings(page) == []
+        assert await serious_findings(page) == []
         await page.get_by_role("button", name=out).click()
         await expect(page.get_by_role("button", name=button, exact=True)).to_be_visible()
         await page.goto(server.url)
         await expect(page.get_by_label(password, exact=True)).to_be_visible()
 
 
-async def test_on_a_phone_in_the_dark_the_form_fits_and_is_legible(browser: Browser, server: StorewatchServer) -> None:
+async def test_the_login_form_fits_a_phone_in_dark_mode(browser: Browser, server: StorewatchServer) -> None:
     options: dict[str, Any] = {"viewport": PHONE, "has_touch": True, "color_scheme": "dark"}
     async with visit(browser, server.url, **options) as page:
-        assert await grave_findings(page) == []
+        assert await serious_findings(page) == []
         assert await fits(page)
         await log_in(page)
         await expect(page.locator("#sign-out")).to_be_visible()
         assert await fits(page)
 
 
-async def test_who_logs_in_sees_what_the_address_names(browser: Browser, server: StorewatchServer) -> None:
+async def test_the_page_shows_the_requested_view_after_login(browser: Browser, server: StorewatchServer) -> None:
     async with visit(browser, f"{server.url}?x=1#/storehouse/1/table") as page:
         await expect(page.locator("[name=password]")).to_be_visible()
         await log_in(page)
@@ -89,9 +89,7 @@ async def test_who_logs_in_sees_what_the_address_names(browser: Browser, server:
         assert page.url == f"{server.url}?x=1#/storehouse/1/table"
 
 
-async def test_who_follows_a_link_of_another_site_is_logged_in_there_too(
-    browser: Browser, server: StorewatchServer
-) -> None:
+async def test_a_link_from_another_site_keeps_the_session(browser: Browser, server: StorewatchServer) -> None:
     view = f"{server.url}#/storehouse/1/table"
     async with visit(browser, server.url) as page:
         await log_in(page)
@@ -102,14 +100,14 @@ async def test_who_follows_a_link_of_another_site_is_logged_in_there_too(
         await expect(page.locator(".readings")).to_be_visible()
 
 
-async def test_who_is_struck_off_is_shown_out_at_once_and_told_why(browser: Browser, server: StorewatchServer) -> None:
+async def test_a_removed_user_is_logged_out_and_told_why(browser: Browser, server: StorewatchServer) -> None:
     async with visit(browser, f"{server.url}?lang=zh#/storehouse/1/table", errors_allowed=True) as page:
         await log_in(page, "wang")
-        await expect(page.locator("#person")).to_contain_text("wang · may watch")
+        await expect(page.locator("#person")).to_contain_text("wang · View only")
         set_users(server, li="operate", wang="configure")
-        await expect(page.locator("#person")).to_contain_text("wang · may do everything")
+        await expect(page.locator("#person")).to_contain_text("wang · Full access")
         set_users(server, li="operate")
-        await expect(page.get_by_role("alert")).to_contain_text("Your access has been changed or withdrawn")
+        await expect(page.get_by_role("alert")).to_contain_text("Your access was changed or revoked")
         assert page.url.endswith("#/storehouse/1/table")
         await log_in(page, "li")
         await expect(page.locator(".readings")).to_be_visible()
@@ -118,7 +116,7 @@ async def test_who_is_struck_off_is_shown_out_at_once_and_told_why(browser: Brow
 @pytest.mark.parametrize(
     ("role", "buttons", "may_save"), [("watch", 0, 0), ("operate", 2, 1), ("configure", 2, 2), (None, 2, 2)]
 )
-async def test_what_one_may_not_do_is_not_offered(
+async def test_forbidden_actions_have_no_buttons(
     browser: Browser, site: ScriptedSite, role: str | None, buttons: int, may_save: int
 ) -> None:
     site.alarms = [own_alarm()]
@@ -132,7 +130,7 @@ async def test_what_one_may_not_do_is_not_offered(
         await expect(page.locator(".rules form button[type=submit]")).to_have_count(may_save)
 
 
-async def test_who_is_logged_in_is_not_asked_for_a_name(browser: Browser, site: ScriptedSite) -> None:
+async def test_a_logged_in_user_is_not_asked_for_a_name(browser: Browser, site: ScriptedSite) -> None:
     site.alarms = [own_alarm()]
     site.who = {"name": "王", "role": "operate", "expires": None}
     async with visit(browser, f"{site.storehouse_url}/alarms") as page:
@@ -146,9 +144,9 @@ async def test_who_is_logged_in_is_not_asked_for_a_name(browser: Browser, site: 
 
 
 @pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
-async def test_the_demo_is_open_and_says_so(
+async def test_the_demo_shows_that_access_is_open(
     browser: Browser, demo_server: StorewatchServer, viewport: ViewportSize
 ) -> None:
     async with visit(browser, demo_server.url, viewport=viewport) as page:
-        await expect(page.get_by_text("Open: everybody may do everything")).to_be_visible()
+        await expect(page.get_by_text("Open access: anyone can change anything")).to_be_visible()
         await expect(page.locator("#sign-out")).to_have_count(0)

@@ -1,4 +1,4 @@
-"""Which actions are audited, and when their entries are written."""
+"""Which actions the audit trail records, and when it writes their entries."""
 
 import asyncio
 import json
@@ -50,33 +50,35 @@ def north(each_database: dict[str, Any]) -> Iterator[Site]:
 
 
 def written(database: Database) -> list[Sealed]:
-    """All audit entries, except for changes of the access policy."""
+    """Return all audit entries except changes of the access policy."""
     with database.engine.connect() as connection:
         verify(connection)
         return [entry for entry in entries(connection) if entry.action != "access_changed"]
 
 
 def content(entry: Sealed) -> tuple[Any, Any]:
-    """The state before and after the action."""
+    """Return the states before and after the action, as the audit entry records them."""
     before, after = (None if text is None else json.loads(text) for text in (entry.before, entry.after))
     return before, after
 
 
 async def raised(client: Client, built: Site) -> str:
-    """The id of an alarm of `north`, raised now."""
+    """Raise an alarm of `north` and return its id."""
     assert (await client.call("register", {"store_house_id": built.ids["north"]}))["ok"]
     built.add("temperature", 7.0)
     alarms = (await client.next("alarms"))["alarms"]
     return str(alarms[-1]["alarm_id"])
 
 
+@pytest.mark.slow
 async def test_alarm_actions_are_audited_with_before_and_after(north: Site, serve: Serve) -> None:
     here = {"store_house_id": north.ids["north"]}
     span = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
     async with serve(north.settings) as server, connected("python", server.url) as client:
         alarm_id = await raised(client, north)
         for event, question in (
-            ("ackAlarm", {"alarm_id": alarm_id.replace("-", "-0"), "comment": "seen"}),  # nobody would look for that
+            # This spelling of the id is unusual. The entry must have the usual spelling.
+            ("ackAlarm", {"alarm_id": alarm_id.replace("-", "-0"), "comment": "seen"}),
             ("ackAlarm", {"alarm_id": alarm_id, "comment": "again"}),
             ("closeAlarm", {"alarm_id": alarm_id, "reason": "removed"}),
             ("closeAlarm", {"alarm_id": alarm_id, "reason": "again"}),
@@ -113,7 +115,7 @@ async def test_a_refused_action_is_not_audited(north: Site, serve: Serve) -> Non
     assert written(north.database) == []
 
 
-async def test_without_an_entry_nothing_is_done(north: Site) -> None:
+async def test_an_action_fails_if_its_entry_cannot_be_written(north: Site) -> None:
     async with serving_inside(north.settings) as inside, connected("python", inside.url) as client:
         alarm_id = await raised(client, north)
         north.execute("ALTER TABLE audit RENAME TO hidden")
@@ -129,19 +131,20 @@ async def test_without_an_entry_nothing_is_done(north: Site) -> None:
 
 
 @pytest.fixture
-def isolating(mariadb: MariaDB) -> Iterator[None]:
-    """Have MariaDB refuse to lock what has changed since the first reading, as from 11.6 on each does."""
+def snapshot_isolation(mariadb: MariaDB) -> Iterator[None]:
+    """Make MariaDB refuse to lock a row that has changed since the transaction's first read.
+
+    MariaDB does so by default from version 11.6 on.
+    """
     mariadb.execute("SET GLOBAL innodb_snapshot_isolation = ON")
     yield
     mariadb.execute("SET GLOBAL innodb_snapshot_isolation = OFF")
 
 
-async def test_two_processes_in_which_much_is_done_at_once_keep_one_chain(
-    north: Site, serve: Serve, request: pytest.FixtureRequest
-) -> None:
-    pause = 0.1  # SQLite has no queue: who comes again at once keeps all others out
+async def test_two_busy_processes_keep_one_chain(north: Site, serve: Serve, request: pytest.FixtureRequest) -> None:
+    pause = 0.1  # SQLite has no queue for writers: a writer without a pause would lock out all others
     if north.settings["database"].get("kind") == "mysql":
-        request.getfixturevalue("isolating")
+        request.getfixturevalue("snapshot_isolation")
         pause = 0.001
 
     async def save(server: StorewatchServer, who: str) -> None:
@@ -153,14 +156,14 @@ async def test_two_processes_in_which_much_is_done_at_once_keep_one_chain(
 
     saved = threading.Event()
 
-    def come_in() -> None:
+    def write_logins() -> None:
         while not saved.is_set():
             write(north.database.engine, [login(1)])
             time.sleep(pause)
 
     async with serve(north.settings) as first, serve(north.settings) as second:
-        north.add("temperature", 9.0)  # the judge writes too
-        coming = asyncio.create_task(asyncio.to_thread(come_in))
+        north.add("temperature", 9.0)  # makes the judge write too
+        coming = asyncio.create_task(asyncio.to_thread(write_logins))
         try:
             await asyncio.gather(*(save(server, who) for who, server in zip("abcd", (first, second) * 2, strict=True)))
         finally:
@@ -169,10 +172,11 @@ async def test_two_processes_in_which_much_is_done_at_once_keep_one_chain(
     saves = [entry for entry in written(north.database) if entry.action == "rules_saved"]
     assert len(saves) == 4 * 8
     for before, after in pairwise(saves):
-        assert content(after)[0] == content(before)[1]  # each save starts from the rules of the one before
+        assert content(after)[0] == content(before)[1]  # each save replaces the rules of the previous save
 
 
-async def test_the_access_policy_is_audited_once_by_all_processes(north: Site, serve: Serve) -> None:
+@pytest.mark.slow
+async def test_several_processes_audit_a_policy_change_once(north: Site, serve: Serve) -> None:
     def changes() -> list[tuple[Any, Any]]:
         with north.database.engine.connect() as connection:
             return [content(entry) for entry in entries(connection) if entry.action == "access_changed"]
@@ -183,15 +187,14 @@ async def test_the_access_policy_is_audited_once_by_all_processes(north: Site, s
         pass
     async with serve(north.settings | users):
         pass
-    everybody = {"open": True}
+    open_policy = {"open": True}
     (first, (before, after)) = changes()
-    assert (first, before) == ((None, everybody), everybody)
+    assert (first, before) == ((None, open_policy), open_policy)
     assert [user["name"] for user in after["users"]] == ["li"]
 
 
-async def test_who_was_not_let_in_and_who_was_sent_away_are_written_and_nobody_signs_for_another(
-    north: Site, serve: Serve
-) -> None:
+@pytest.mark.slow
+async def test_access_decisions_are_audited_with_the_authenticated_user(north: Site, serve: Serve) -> None:
     restricted = north.settings | {"access": credentials.access(credentials.user(PERSON, "configure"))}
     shown = credentials.token(PERSON, role="configure", jti="7")
     async with serve(restricted) as server:
@@ -207,7 +210,8 @@ async def test_who_was_not_let_in_and_who_was_sent_away_are_written_and_nobody_s
             server.config.write_text(yaml.safe_dump(with_defaults(revoking)))
             await client.next("ended")
         await until(lambda: has(north.database, 4))
-    by_time = sorted(written(north.database), key=lambda entry: entry.time)  # queued entries are written later
+    # Entries from the queue are written later than others.
+    by_time = sorted(written(north.database), key=lambda entry: entry.time)
     assert [(entry.action, entry.who, entry.address, entry.subject) for entry in by_time] == [
         ("connect_refused", "", HERE, "unauthorized"),
         ("refused", "watcher", HERE, "saveRules"),
@@ -216,9 +220,7 @@ async def test_who_was_not_let_in_and_who_was_sent_away_are_written_and_nobody_s
     ]
 
 
-async def test_whoever_is_closed_again_and_again_for_asking_too_much_is_an_entry_and_a_number(
-    north: Site, serve: Serve
-) -> None:
+async def test_repeated_rate_limit_closures_are_audited_as_a_count(north: Site, serve: Serve) -> None:
     async with serve(north.settings | {"rate_burst": 1, "rate_limit": 0.1}) as server:
         for _ in range(5):
             async with connected("python", server.url) as client:
@@ -239,7 +241,7 @@ async def test_a_test_alarm_is_audited_with_its_user(tmp_path: Path, capsys: pyt
         )
         running = asyncio.create_task(test_alarm)
         await until(lambda: written(built.database))
-        built.execute("DELETE FROM drill")  # or else it waits for a server
+        built.execute("DELETE FROM drill")  # otherwise the command waits for a server
         with suppress(Exception):
             await running
         (entry,) = written(built.database)
@@ -256,7 +258,7 @@ def state(tmp_path: Path) -> Iterator[Database]:
 
 
 class Elapsed:
-    """Elapsed seconds, set by the test."""
+    """A clock of elapsed seconds that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -267,7 +269,7 @@ class Elapsed:
 
 @asynccontextmanager
 async def running(writer: AuditWriter) -> AsyncIterator[None]:
-    """Run the writer for the length of a block; at its end it writes what is left."""
+    """Run the writer during a block. At the end of the block, the writer writes the remaining entries."""
     task = asyncio.create_task(writer.run())
     await asyncio.sleep(0)
     try:
@@ -289,7 +291,7 @@ def users(*numbers: int) -> list[str]:
     return [f"user {number}" for number in numbers]
 
 
-async def test_an_entry_that_must_be_written_is_written_or_refused(state: Database) -> None:
+async def test_a_required_entry_is_written_or_raises_unavailable(state: Database) -> None:
     def append(connection: sa.Connection, number: int) -> None:
         with connection.begin():
             record.audit.append(connection, login(number), NOW)
@@ -301,7 +303,7 @@ async def test_an_entry_that_must_be_written_is_written_or_refused(state: Databa
     assert subjects(state) == users(1)
 
 
-async def test_entries_queued_during_an_outage_are_written_in_order_after_it(
+async def test_entries_queued_during_an_outage_are_written_afterwards(
     state: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_writer, "WRITE_INTERVAL_S", 0.01)
@@ -346,7 +348,7 @@ def refused(address: str) -> Entry:
     return Entry("connect_refused", "", address, after={"code": "expired"})
 
 
-async def test_a_flood_from_one_address_is_an_entry_a_minute_that_says_how_many(
+async def test_a_flood_from_one_address_is_counted_each_minute(
     state: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_writer, "WRITE_INTERVAL_S", 0.01)
@@ -372,7 +374,7 @@ async def test_a_flood_from_one_address_is_an_entry_a_minute_that_says_how_many(
     ]
 
 
-async def test_entries_of_each_user_are_counted_apart(state: Database) -> None:
+async def test_entries_of_each_user_are_counted_separately(state: Database) -> None:
     writer = AuditWriter(state, lambda: NOW, Elapsed())
     async with running(writer):
         for who, event in (("anna", "ackAlarm"), ("bert", "saveRules"), ("anna", "closeAlarm")):
@@ -381,9 +383,7 @@ async def test_entries_of_each_user_are_counted_apart(state: Database) -> None:
     assert stored == [("anna", "ackAlarm", None), ("bert", "saveRules", None), ("anna", "closeAlarm", 1)]
 
 
-async def test_a_flood_from_very_many_addresses_is_bounded_too(
-    state: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_flood_from_many_addresses_writes_few_entries(state: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_writer, "MAX_COUNTED", 3)
     writer = AuditWriter(state, lambda: NOW, Elapsed())
     async with running(writer):
@@ -405,18 +405,18 @@ async def test_addresses_of_one_ipv6_network_are_counted_together(state: Databas
     assert stored == [("2001:db8::0", None), ("2001:db8:0:1::", None), ("2001:db8::1d", 29)]
 
 
-async def test_an_attempt_that_nobody_waited_for_does_not_write_an_entry_twice(tmp_path: Path) -> None:
+async def test_an_abandoned_attempt_does_not_write_an_entry_twice(tmp_path: Path) -> None:
     where = settings.Database(path=str(tmp_path / "state.db"))
     migrate(where)
     holder = Database(where, BATCH_LIMITS, 1, writes=True)
     impatient = Database(where, Limits(statement=60.0, answer=0.05), 3, writes=True)
     writer = AuditWriter(impatient, lambda: datetime.now(UTC))
-    with holder.engine.begin() as connection:  # nobody else can write now
+    with holder.engine.begin() as connection:  # blocks every other writer
         connection.execute(sa.select(1))
         async with running(writer):
             writer.enqueue(login(1))
             await asyncio.sleep(0.2)
-    # The attempts that were given up go on, and each finds its turn now.
+    # The abandoned attempts still run in their threads, and can write now.
     impatient.close()
     for thread in threading.enumerate():
         if thread.name.startswith("database"):

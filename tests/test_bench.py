@@ -1,4 +1,4 @@
-"""The bench on a slow machine: a peer that does not keep up, and figures that cannot be measured."""
+"""The benchmark on a slow machine: servers that do not keep up, and figures that cannot be measured."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ LOST = ARRIVED.replace('"messages": 100', '"messages": 10')
 
 @contextmanager
 def target(folder: Path, peer: Peer, answer: str) -> Iterator[Target]:
-    """A target with 10 clients, whose load generator always gives this answer."""
+    """Start a benchmark target with 10 clients. Its load generator always gives this answer."""
     command = [sys.executable, "-c", ANSWERING]
     with Child([*command, "{}"], folder, SERVER_CORE) as server, Child([*command, answer], folder, LOAD_CORE) as load:
         started = Target(peer, server, load, 0)
@@ -31,13 +31,13 @@ def target(folder: Path, peer: Peer, answer: str) -> Iterator[Target]:
 def test_a_peer_that_does_not_keep_up_has_no_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with target(tmp_path, STOREWATCH, ARRIVED) as ours, target(tmp_path, NODE, LOST) as theirs:
         measured = turns.pushes([ours, theirs], turns=3, rounds=10, gap_ms=0)
-        with pytest.raises(Failed, match="is gone"):  # it was stopped, so that it takes no time from ours
+        with pytest.raises(Failed, match="is gone"):  # the slow peer was stopped, so that it uses no CPU
             theirs.server.cpu_ns()
     assert (len(measured[STOREWATCH.name]), measured[NODE.name]) == (3, [])
     assert "Node socket.io did not keep up" in capsys.readouterr().err
 
 
-def test_the_bench_ends_where_our_own_server_does_not_keep_up(tmp_path: Path) -> None:
+def test_the_bench_fails_if_storewatch_does_not_keep_up(tmp_path: Path) -> None:
     with target(tmp_path, STOREWATCH, LOST) as ours, pytest.raises(DidNotKeepUp):
         turns.pushes([ours], turns=3, rounds=10, gap_ms=0)
 
@@ -56,6 +56,7 @@ def test_figures_that_cannot_be_measured_are_reported_as_such(capsys: pytest.Cap
     assert "not measured" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_cpu_of_a_process_includes_its_descendants() -> None:
     busy = "import os, time\nos.fork() and time.sleep(60)\nwhile True: pass"
     with subprocess.Popen([sys.executable, "-c", busy], start_new_session=True) as parent:

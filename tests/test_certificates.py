@@ -1,4 +1,4 @@
-"""TLS at the level of bytes: whose certificate is shown, also once its files have changed."""
+"""TLS over raw sockets: which certificate the server presents, also after the certificate files have changed."""
 
 import asyncio
 import logging
@@ -22,20 +22,20 @@ def certificate(folder: Path) -> transport.Certificate:
     return transport.Certificate(files["certificate"], files["key"], CHECK_INTERVAL_S)
 
 
-async def shown(server: Bare) -> str:
-    """The name on the certificate that who comes now is shown."""
+async def shown_certificate(server: Bare) -> str:
+    """Return the name on the certificate that a new connection gets."""
     raw = await server.connect()
     raw.close()
     return raw.certificate
 
 
-async def becomes(server: Bare, name: str) -> None:
+async def wait_for_certificate(server: Bare, name: str) -> None:
     async with asyncio.timeout(HANG):
-        while await shown(server) != name:  # noqa: ASYNC110 - it is asked, and tells nobody
+        while await shown_certificate(server) != name:  # noqa: ASYNC110 - the server has no event to wait for
             await asyncio.sleep(CHECK_INTERVAL_S)
 
 
-async def test_everything_goes_over_tls_as_without(tmp_path: Path) -> None:
+async def test_websocket_and_polling_work_over_tls(tmp_path: Path) -> None:
     async with bare(certificate=certificate(tmp_path)) as server:
         raw = await server.joined()
         await raw.say('421["message-with-ack","好"]')
@@ -45,20 +45,20 @@ async def test_everything_goes_over_tls_as_without(tmp_path: Path) -> None:
         assert raw.certificate == "first"
 
 
-async def test_who_comes_after_the_files_were_replaced_gets_the_new_certificate_and_who_is_there_stays(
+async def test_a_replaced_certificate_is_used_for_new_connections_only(
     tmp_path: Path,
 ) -> None:
     async with bare(certificate=certificate(tmp_path)) as server:
-        stays = await server.joined()
+        old = await server.joined()
         for name in ("second", "third"):
             pem.make(name).write(tmp_path)
-            await becomes(server, name)
-        await stays.say('421["message-with-ack"]')
-        assert await stays.text() == "431[]"
-        assert stays.certificate == "first"
+            await wait_for_certificate(server, name)
+        await old.say('421["message-with-ack"]')
+        assert await old.text() == "431[]"
+        assert old.certificate == "first"
 
 
-async def test_a_new_certificate_that_cannot_be_used_is_logged_once_and_the_one_before_stays(
+async def test_an_unusable_certificate_is_logged_once_and_not_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR, "transport")
@@ -67,20 +67,20 @@ async def test_a_new_certificate_that_cannot_be_used_is_logged_once_and_the_one_
     async with bare(certificate=certificate(first)) as server:
         for number, broken in enumerate(("", "nonsense", pem.make("other").certificate), 1):
             (first / "certificate.pem").write_text(broken, encoding="ascii")
-            await until(lambda: len(caplog.records) == number, HANG)  # noqa: B023 - it is awaited here
-            assert await shown(server) == "first"
+            await until(lambda: len(caplog.records) == number, HANG)  # noqa: B023 - awaited in the same iteration
+            assert await shown_certificate(server) == "first"
         (first / "key.pem").rename(second)
         await until(lambda: len(caplog.records) == 4, HANG)
         pem.make("mended").write(first)
-        await becomes(server, "mended")
+        await wait_for_certificate(server, "mended")
         assert len(caplog.records) == 4
     assert "PRIVATE" not in caplog.text
 
 
-async def test_one_file_that_is_replaced_before_the_other_is_no_error(
+async def test_replacing_one_file_before_the_other_is_no_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Checked by hand: how soon the second follows must not depend on the machine.
+    # The test calls reload_if_changed itself, so that the result does not depend on the speed of the machine.
     reloaded = certificate(tmp_path)
     before = reloaded.context
     for _ in range(3):
@@ -96,7 +96,7 @@ async def test_one_file_that_is_replaced_before_the_other_is_no_error(
     assert not caplog.records
 
 
-async def test_who_never_finishes_the_handshake_or_speaks_no_tls_is_closed(tmp_path: Path) -> None:
+async def test_an_unfinished_or_invalid_handshake_closes_the_connection(tmp_path: Path) -> None:
     async with bare(certificate=certificate(tmp_path), request_timeout_s=0.1) as server:
         before = server.resources()
         for said in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"):
@@ -107,14 +107,15 @@ async def test_who_never_finishes_the_handshake_or_speaks_no_tls_is_closed(tmp_p
         await server.settled(before)
 
 
-def test_a_key_that_wants_a_password_is_refused_and_nobody_is_asked(tmp_path: Path) -> None:
+def test_a_key_with_a_password_is_refused_without_a_prompt(tmp_path: Path) -> None:
     files = pem.make("first", BestAvailableEncryption(b"planted")).write(tmp_path)
     with pytest.raises(OSError, match=r".") as refused:
         transport.Certificate(files["certificate"], files["key"])
     assert "planted" not in str(refused.value)
 
 
-async def test_the_whole_server_speaks_https_with_the_files_of_the_settings(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.slow
+async def test_the_server_uses_https_with_the_configured_certificate(serve: Serve, tmp_path: Path) -> None:
     files = pem.make("first").write(tmp_path)
     async with serve({"database": {"path": str(tmp_path / "own.db")}, "tls": files}) as server:
         assert server.url.startswith("https://")
@@ -128,30 +129,29 @@ async def test_the_whole_server_speaks_https_with_the_files_of_the_settings(serv
         writer.close()
 
 
-async def test_the_whole_server_shows_a_new_certificate_to_who_comes_and_keeps_who_is_there(
-    serve: Serve, tmp_path: Path
-) -> None:
+@pytest.mark.slow
+async def test_a_running_server_presents_a_replaced_certificate(serve: Serve, tmp_path: Path) -> None:
     files = pem.make("first").write(tmp_path)
     async with serve({"database": {"path": str(tmp_path / "own.db")}, "tls": files}) as server:
 
         async def connect() -> Raw:
             return Raw(*await asyncio.open_connection("127.0.0.1", server.port, ssl=pem.believing_anybody()))
 
-        stays = await connect()
-        await stays.send_request("GET", "EIO=4&transport=websocket", b"", UPGRADE)
-        await stays.head()
-        await stays.text()
-        await stays.say("40")
-        await stays.text()
+        old = await connect()
+        await old.send_request("GET", "EIO=4&transport=websocket", b"", UPGRADE)
+        await old.head()
+        await old.text()
+        await old.say("40")
+        await old.text()
         pem.make("second").write(tmp_path)
         async with asyncio.timeout(HANG):
             while True:
-                comes = await connect()
-                comes.close()
-                if comes.certificate == "second":
+                new_connection = await connect()
+                new_connection.close()
+                if new_connection.certificate == "second":
                     break
                 await asyncio.sleep(CHECK_INTERVAL_S)
-        await stays.say('421["whoami"]')
-        while not (told := await stays.text()).startswith("431"):
+        await old.say('421["whoami"]')
+        while not (told := await old.text()).startswith("431"):
             assert told.startswith("42")
-        assert stays.certificate == "first"
+        assert old.certificate == "first"

@@ -1,4 +1,4 @@
-"""Which connection watches which storehouse, looked up both ways."""
+"""`globals.Clients`: the storehouse of each connection, and the connections that watch each storehouse."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ STEPS = st.lists(st.tuples(SIDS, st.one_of(STOREHOUSES, st.just("leave"))), max_
 
 
 @given(STEPS)
-def test_both_ways_agree_whatever_happens(steps: list[tuple[str, int | str | None]]) -> None:
+def test_both_lookups_agree_after_any_steps(steps: list[tuple[str, int | str | None]]) -> None:
     clients, plain = Clients(), dict[str, int | str | None]()
     for sid, storehouse in steps:
         if storehouse == "leave":

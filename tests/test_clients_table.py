@@ -1,4 +1,4 @@
-"""`globals.clients` stays true, and nothing is left of those who are gone, in whatever order things happen."""
+"""`globals.clients` stays correct in any order of events, and the server keeps no data of disconnected clients."""
 
 import asyncio
 import json
@@ -30,16 +30,16 @@ def north(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture
 async def inside(north: Site, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Inside]:
-    """A server of which, at the end, nobody is left, and nothing of anybody; nor did anything go wrong."""
+    """A running server. After the test, the server must hold no data of any client and must have logged no error."""
     settings = {"database": {"path": north.database.settings.path}, "poll_interval": 0.05, "rate_burst": 10_000}
     async with serving_inside(settings) as running:
         yield running
-        await until(lambda: not remains(running))
+        await until(lambda: not leftovers(running))
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def remains(inside: Inside) -> dict[str, Any]:
-    """What the server still holds of its clients, by where it lies."""
+def leftovers(inside: Inside) -> dict[str, Any]:
+    """Return the data of clients that the server still holds, by container."""
     sio = inside.server.sio
     everything = {
         "clients": globals.clients,
@@ -55,7 +55,7 @@ def remains(inside: Inside) -> dict[str, Any]:
 
 
 class HeldCall:
-    """Holds up the first call of a method until it is opened."""
+    """A wrapper of a method. It blocks the first call of the method until `open` is called."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
         self.waiting = False
@@ -74,8 +74,8 @@ class HeldCall:
 
 
 @pytest.fixture
-def slow_question(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> HeldCall:
-    """The question that every register puts to the database, held up."""
+def slow_query(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> HeldCall:
+    """The database query that `register` needs. Its first call is blocked."""
     return HeldCall(monkeypatch, inside.server.services.ask, "storehouse")
 
 
@@ -87,7 +87,7 @@ async def register(client: Client, store_house_id: int) -> dict[str, Any]:
     return dict(await client.call("register", {"store_house_id": store_house_id}))
 
 
-async def test_the_table_says_who_watches_what(inside: Inside, north: Site) -> None:
+async def test_the_table_maps_each_client_to_its_storehouse(inside: Inside, north: Site) -> None:
     async with connected("python", inside.url) as client:
         assert watched() == [None]
         await register(client, north.ids["north"])
@@ -99,45 +99,42 @@ async def test_the_table_says_who_watches_what(inside: Inside, north: Site) -> N
     await until(lambda: watched() == [])
 
 
-async def test_one_who_leaves_in_the_middle_of_a_register_is_gone(
-    inside: Inside, north: Site, slow_question: HeldCall
+async def test_a_client_that_leaves_during_a_register_is_removed(
+    inside: Inside, north: Site, slow_query: HeldCall
 ) -> None:
     async with connected("python", inside.url) as client:
         await client.emit("register", {"store_house_id": north.ids["north"]})
-        await until(lambda: slow_question.waiting)
+        await until(lambda: slow_query.waiting)
     await until(lambda: not globals.clients)
-    slow_question.open()
-    await asyncio.sleep(0.1)  # for the register to come to its end
+    slow_query.open()
+    await asyncio.sleep(0.1)  # gives the server time to finish `register`
     assert not globals.clients
 
 
-async def test_of_two_registers_at_once_the_last_one_asked_is_watched(
-    inside: Inside, north: Site, slow_question: HeldCall
-) -> None:
+async def test_the_later_of_two_concurrent_registers_wins(inside: Inside, north: Site, slow_query: HeldCall) -> None:
     async with connected("python", inside.url) as client:
         await client.emit("register", {"store_house_id": north.ids["north"]})
-        await until(lambda: slow_question.waiting)
+        await until(lambda: slow_query.waiting)
         last = asyncio.create_task(register(client, north.ids["south"]))
-        await asyncio.sleep(0.1)  # for it to arrive
+        await asyncio.sleep(0.1)  # gives it time to arrive
         assert watched() == [None]
-        slow_question.open()
+        slow_query.open()
         assert (await last)["ok"]
         assert watched() == [north.ids["south"]]
 
 
-async def test_an_unregister_after_a_register_that_still_goes_on_has_the_last_word(
-    inside: Inside, north: Site, slow_question: HeldCall
-) -> None:
+async def test_an_unregister_during_a_register_wins(inside: Inside, north: Site, slow_query: HeldCall) -> None:
     async with connected("python", inside.url) as client:
         await client.emit("register", {"store_house_id": north.ids["north"]})
-        await until(lambda: slow_question.waiting)
+        await until(lambda: slow_query.waiting)
         last = asyncio.create_task(client.call("unregister"))
-        await asyncio.sleep(0.1)  # for it to arrive
-        slow_question.open()
+        await asyncio.sleep(0.1)  # gives it time to arrive
+        slow_query.open()
         assert (await last)["ok"]
         assert watched() == [None]
 
 
+@pytest.mark.slow
 async def test_a_refused_register_changes_nothing(inside: Inside, north: Site) -> None:
     async with connected("python", inside.url) as client:
         await register(client, north.ids["north"])
@@ -145,12 +142,10 @@ async def test_a_refused_register_changes_nothing(inside: Inside, north: Site) -
         assert watched() == [north.ids["north"]]
 
 
-async def test_those_who_watch_a_storehouse_that_vanishes_are_told_and_stay_connected(
-    inside: Inside, north: Site
-) -> None:
+async def test_watchers_of_a_deleted_storehouse_get_an_error_and_stay(inside: Inside, north: Site) -> None:
     async with connected("python", inside.url) as client:
         await register(client, north.ids["south"])
-        vanish(north)
+        delete_south(north)
         await inside.server.services.directory.refresh()
         told = await client.next("ask_error")
         assert (told["event"], told["code"], told["field"]) == ("register", "not_found", "store_house_id")
@@ -158,32 +153,32 @@ async def test_those_who_watch_a_storehouse_that_vanishes_are_told_and_stay_conn
         assert (await register(client, north.ids["north"]))["ok"]
 
 
-async def test_a_storehouse_that_vanishes_in_the_middle_of_its_register_is_not_watched(
+async def test_a_storehouse_deleted_during_its_register_is_not_watched(
     inside: Inside, north: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services = inside.server.services
     find = services.guard.watchable_storehouse
 
-    async def find_and_vanish(store_house_id: Id, visibility: Visibility) -> Storehouse:
+    async def find_and_delete(store_house_id: Id, visibility: Visibility) -> Storehouse:
         storehouse = await find(store_house_id, visibility)
-        vanish(north)
+        delete_south(north)
         await services.directory.refresh()
         return storehouse
 
-    monkeypatch.setattr(services.guard, "watchable_storehouse", find_and_vanish)
+    monkeypatch.setattr(services.guard, "watchable_storehouse", find_and_delete)
     async with connected("python", inside.url) as client:
         assert (await register(client, north.ids["south"]))["error"]["code"] == "not_found"
         assert watched() == [None]
 
 
-def vanish(north: Site) -> None:
+def delete_south(north: Site) -> None:
     """Remove the storehouse `south`."""
     north.execute(f"DELETE FROM sensor WHERE store_house_id = {north.ids['south']}")
     north.execute(f"DELETE FROM storehouse WHERE store_house_id = {north.ids['south']}")
 
 
 class Polling:
-    """A polling client of a few lines."""
+    """A minimal polling client."""
 
     def __init__(self, url: str) -> None:
         self._url = f"{url}{ENGINE}polling"
@@ -198,7 +193,8 @@ class Polling:
         await self._http.fetch(self._url, method="POST", body=SEPARATOR.join(packets))
 
 
-async def test_one_who_connects_and_leaves_in_one_breath_is_gone(inside: Inside) -> None:
+@pytest.mark.slow
+async def test_a_client_that_connects_and_leaves_at_once_is_removed(inside: Inside) -> None:
     for packets in (
         (CONNECT, CLOSE),
         (CLOSE, CONNECT),
@@ -210,21 +206,25 @@ async def test_one_who_connects_and_leaves_in_one_breath_is_gone(inside: Inside)
         await client.send(*packets)
 
 
-async def test_one_who_leaves_before_being_let_in_is_gone(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+async def test_a_client_that_leaves_before_connect_completes_is_removed(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held_call = HeldCall(monkeypatch, inside.server.namespace, "enter_room")
     client = Polling(inside.url)
     await client.open()
-    knocking = asyncio.create_task(client.send(CONNECT))
+    connecting = asyncio.create_task(client.send(CONNECT))
     await until(lambda: held_call.waiting)
     await client.send(CLOSE)
     assert not inside.server.sio.environ
     held_call.open()
-    with pytest.raises(tornado.httpclient.HTTPClientError, match="400"):  # there is no such session any more
-        await knocking
+    with pytest.raises(tornado.httpclient.HTTPClientError, match="400"):  # the session no longer exists
+        await connecting
 
 
-async def test_nothing_is_left_after_two_hundred_came_and_went(inside: Inside, north: Site) -> None:
-    async def come_and_go(number: int) -> None:
+@pytest.mark.slow
+async def test_nothing_is_left_after_200_clients_connect_and_leave(inside: Inside, north: Site) -> None:
+    async def connect_and_leave(number: int) -> None:
         kind: Kind = "node4" if number % 20 == 0 else "python"
         client = new(kind)
         transports = list(TRANSPORTS.values())[number % len(TRANSPORTS)]
@@ -235,4 +235,4 @@ async def test_nothing_is_left_after_two_hundred_came_and_went(inside: Inside, n
         await client.close()
 
     for first in range(0, 200, 20):
-        await asyncio.gather(*(come_and_go(number) for number in range(first, first + 20)))
+        await asyncio.gather(*(connect_and_leave(number) for number in range(first, first + 20)))

@@ -1,4 +1,4 @@
-"""A site without growing ids whose times are local: when its clocks change, no reading is lost, late or told twice."""
+"""A site with local times and without increasing ids loses, delays and repeats no reading at a clock change."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,8 +31,8 @@ TABLE = "CREATE TABLE log (sensor_id VARCHAR(9), time DATETIME, value DOUBLE, KE
 
 
 @dataclass
-class Watched:
-    """A table of local times, and the source that reads it by a clock of ours."""
+class ClockSite:
+    """A table of local times, and a source that reads it with the test's clock."""
 
     site: SiteTables
     database: Database
@@ -50,7 +50,7 @@ class Watched:
         )
 
     def commit(self, age: timedelta = timedelta(), rows: int = 1) -> list[Reading]:
-        """Commit rows of that age, each of another value."""
+        """Commit rows of this age, each with its own value, and return them."""
         time = self.now - age
         new = [Reading("S:1", None, time, float(self.values + each)) for each in range(rows)]
         self.values += rows
@@ -66,20 +66,20 @@ class Watched:
 
 
 @pytest.fixture(params=list(CHANGES.values()), ids=list(CHANGES))
-def watched(request: pytest.FixtureRequest, mariadb: MariaDB) -> Iterator[tuple[Watched, datetime]]:
-    """The site, two hours before its clocks change, and when they do."""
+def watched(request: pytest.FixtureRequest, mariadb: MariaDB) -> Iterator[tuple[ClockSite, datetime]]:
+    """The site two hours before its clocks change, and the time of the change."""
     tz, change = request.param
     site = SiteTables(mariadb)
     site.execute(*NAMED, TABLE)
     reading: dict[str, Any] = {"table": "log", "time_zone": tz}
     database = Database(msgspec.convert(site.settings(reading=reading), settings.Database))
     try:
-        yield Watched(site, database, tz, change - 120 * MINUTE), change
+        yield ClockSite(site, database, tz, change - 120 * MINUTE), change
     finally:
         database.close()
 
 
-async def test_each_reading_comes_once_at_once_and_with_its_time(watched: tuple[Watched, datetime]) -> None:
+async def test_each_reading_arrives_once_in_the_next_query(watched: tuple[ClockSite, datetime]) -> None:
     clock_site, change = watched
     clock_site.commit()
     await clock_site.source.start_at_end()
@@ -89,8 +89,8 @@ async def test_each_reading_comes_once_at_once_and_with_its_time(watched: tuple[
         assert await clock_site.read() == new
 
 
-async def test_what_was_written_while_the_database_was_away_at_the_change_comes_once(
-    watched: tuple[Watched, datetime],
+async def test_readings_of_an_outage_during_the_change_arrive_once(
+    watched: tuple[ClockSite, datetime],
 ) -> None:
     clock_site, change = watched
     await clock_site.source.start_at_end()
@@ -100,7 +100,7 @@ async def test_what_was_written_while_the_database_was_away_at_the_change_comes_
     while clock_site.now < change + 10 * MINUTE:
         clock_site.now += 2 * MINUTE
         new += clock_site.commit()
-    # Which pass a reading belongs to that comes so late, nothing in the table tells.
+    # Compare only the values, because the table does not say to which pass of a repeated hour a late reading belongs.
     assert [reading.value for reading in sorted(await clock_site.read(), key=value)] == [
         reading.value for reading in new
     ]
@@ -111,8 +111,8 @@ def value(reading: Reading) -> float:
     return reading.value or 0.0
 
 
-async def test_a_late_reading_comes_once_also_when_more_come_than_one_answer_holds(
-    watched: tuple[Watched, datetime], monkeypatch: pytest.MonkeyPatch
+async def test_late_readings_beyond_the_row_limit_arrive_once(
+    watched: tuple[ClockSite, datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live.source, "MAX_ROWS", 10)
     clock_site, change = watched

@@ -1,4 +1,4 @@
-"""The contract with browsers: every event, by every kind of client, over every transport."""
+"""The protocol between clients and server: every event, with every kind of client, over every transport."""
 
 import asyncio
 import json
@@ -50,8 +50,8 @@ async def client(server: StorewatchServer, kind: Kind, transports: list[str]) ->
         assert not client.disconnected.is_set()
 
 
-async def asks(client: Client, event: str, *payload: Any, emitted_as: str | None = None) -> Any:
-    """Ask with acknowledgement; the event says the same."""
+async def ask(client: Client, event: str, *payload: Any, emitted_as: str | None = None) -> Any:
+    """Send an event and return the data of its acknowledgement. The answer event must have the same data."""
     acknowledged = await client.call(event, *payload)
     emitted = await client.next(emitted_as or event)
     assert acknowledged == {"ok": True, "data": emitted}
@@ -59,7 +59,7 @@ async def asks(client: Client, event: str, *payload: Any, emitted_as: str | None
 
 
 async def error_of(client: Client, event: str, *payload: Any) -> dict[str, Any]:
-    """Ask in vain; the event `ask_error` says the same as the acknowledgement."""
+    """Send an event that is refused and return the error. `ask_error` and the acknowledgement must agree."""
     acknowledged = await client.call(event, *payload)
     assert acknowledged["ok"] is False
     told = await client.next("ask_error")
@@ -67,11 +67,12 @@ async def error_of(client: Client, event: str, *payload: Any) -> dict[str, Any]:
     return dict(acknowledged["error"])
 
 
-async def test_the_whole_conversation(client: Client, north: Site) -> None:
+@pytest.mark.slow
+async def test_a_client_can_query_register_and_receive_pushes(client: Client, north: Site) -> None:
     ids = north.ids
     owner = {"org_id": ids["owner"], "org_name": "北方冷链 North <b>Cold</b>"}
     for event in ("orgs", "org"):
-        assert await asks(client, event) == [owner, {"org_id": ids["idle"], "org_name": "Idle"}]
+        assert await ask(client, event) == [owner, {"org_id": ids["idle"], "org_name": "Idle"}]
 
     storehouse = {
         "store_house_id": ids["north"],
@@ -81,10 +82,10 @@ async def test_the_whole_conversation(client: Client, north: Site) -> None:
     }
     for event in ("storehouses", "storehouse"):
         for payload in (ids["owner"], str(ids["owner"]), {"org_id": ids["owner"], "more": [1]}):
-            assert (await asks(client, event, payload))[0] == storehouse
-    assert await asks(client, "storehouses", ids["idle"]) == []
+            assert (await ask(client, event, payload))[0] == storehouse
+    assert await ask(client, "storehouses", ids["idle"]) == []
 
-    envs = await asks(client, "register", {"store_house_id": str(ids["north"])}, emitted_as="envs")
+    envs = await ask(client, "register", {"store_house_id": str(ids["north"])}, emitted_as="envs")
     assert list(envs) == ["store_house_id", "cursor", "time", "stale", "envs"]
     assert (envs["store_house_id"], envs["stale"]) == (ids["north"], False)
     temperature, door = envs["envs"]
@@ -97,16 +98,17 @@ async def test_the_whole_conversation(client: Client, north: Site) -> None:
     assert pushed["envs"][0]["value"] == 5.25
     assert pushed["envs"][0]["time"].endswith("Z")
 
-    assert await asks(client, "unregister") is None
-    alarms = await asks(client, "queryAlarms", {"store_house_id": ids["north"], "data_minute": 60})
+    assert await ask(client, "unregister") is None
+    alarms = await ask(client, "queryAlarms", {"store_house_id": ids["north"], "data_minute": 60})
     assert [(alarm["state"], alarm["sensor_name"]) for alarm in alarms] == [("cleared", "温度 1"), ("active", "Door")]
     assert alarms[1]["cleared"] is None
 
 
-async def test_queries_alarms_since_a_minute_of_the_storehouse(client: Client, north: Site) -> None:
+@pytest.mark.slow
+async def test_query_alarms_accepts_a_local_minute_of_the_storehouse(client: Client, north: Site) -> None:
     since = (datetime.now(UTC) - timedelta(days=2, minutes=5)).astimezone(ZoneInfo(ZONE))
     question = {"store_house_id": north.ids["north"], "data_minute": f"{since:%Y-%m-%d %H:%M}"}
-    assert len(await asks(client, "queryAlarms", question)) == 3
+    assert len(await ask(client, "queryAlarms", question)) == 3
 
 
 REFUSED: list[tuple[str, tuple[Any, ...], str, str | None]] = [
@@ -141,28 +143,28 @@ async def test_each_refusal_names_its_code_and_field(client: Client) -> None:
         assert refused["message"]
 
 
-async def test_a_refused_register_leaves_the_watch_as_it_was(client: Client, north: Site) -> None:
-    await asks(client, "register", {"store_house_id": north.ids["north"]}, emitted_as="envs")
+async def test_a_refused_register_keeps_the_watched_storehouse(client: Client, north: Site) -> None:
+    await ask(client, "register", {"store_house_id": north.ids["north"]}, emitted_as="envs")
     await error_of(client, "register", {"store_house_id": 987654})
     north.add("temperature", 6.0)
     assert (await client.next("envs"))["envs"][0]["value"] == 6.0
 
 
-async def test_registering_elsewhere_leaves_the_storehouse_watched_before(client: Client, north: Site) -> None:
-    await asks(client, "register", {"store_house_id": north.ids["north"]}, emitted_as="envs")
-    await asks(client, "register", {"store_house_id": north.ids["south"]}, emitted_as="envs")
+async def test_a_new_register_replaces_the_watched_storehouse(client: Client, north: Site) -> None:
+    await ask(client, "register", {"store_house_id": north.ids["north"]}, emitted_as="envs")
+    await ask(client, "register", {"store_house_id": north.ids["south"]}, emitted_as="envs")
     north.add("temperature", 6.5)
     north.add("far", 20.0)
     pushed = await client.next("envs")
     assert (pushed["store_house_id"], pushed["envs"][0]["value"]) == (north.ids["south"], 20.0)
 
 
-async def test_an_unknown_cursor_is_answered_like_none_and_says_so(client: Client, north: Site) -> None:
-    envs = await asks(client, "register", {"store_house_id": north.ids["north"], "cursor": 987}, emitted_as="envs")
+async def test_an_unknown_cursor_is_answered_with_a_reset(client: Client, north: Site) -> None:
+    envs = await ask(client, "register", {"store_house_id": north.ids["north"], "cursor": 987}, emitted_as="envs")
     assert envs["reset"] is True
 
 
-async def test_payloads_that_cannot_be_held_are_refused_and_the_connection_stays(server: StorewatchServer) -> None:
+async def test_unrepresentable_payloads_are_refused_without_closing_the_connection(server: StorewatchServer) -> None:
     async with connected("python", server.url) as client:
         for payload in ("[" * 20_000 + "]" * 20_000, "1e999", r'"\ud800"'):
             await client.raw(f'27["storehouses",{payload}]')
@@ -176,16 +178,16 @@ async def test_payloads_that_cannot_be_held_are_refused_and_the_connection_stays
 
 @pytest.mark.parametrize("kind", ["python", "node4"])
 @pytest.mark.parametrize("packet", ["2[]", "2{}", "2[null]", "2[", "x", "9", "51-x", "0{"])
-async def test_who_sends_a_malformed_packet_is_closed(server: StorewatchServer, kind: Kind, packet: str) -> None:
+async def test_a_malformed_packet_closes_the_connection(server: StorewatchServer, kind: Kind, packet: str) -> None:
     async with connected(kind, server.url) as client:
         await client.raw(packet)
         async with asyncio.timeout(10):
             await client.disconnected.wait()
 
 
-async def test_events_named_like_the_librarys_own_change_nothing(server: StorewatchServer, north: Site) -> None:
+async def test_events_with_names_of_the_library_are_unknown(server: StorewatchServer, north: Site) -> None:
     async with connected("python", server.url) as client:
-        await asks(client, "register", {"store_house_id": north.ids["north"]}, emitted_as="envs")
+        await ask(client, "register", {"store_house_id": north.ids["north"]}, emitted_as="envs")
         for name in ("connect", "disconnect", "connect_error", "__disconnect_final", "*"):
             await client.raw(f'2["{name}",{{}}]')
             told = await client.next("ask_error")
@@ -200,7 +202,7 @@ async def test_all_events_of_one_polling_request_are_answered(server: Storewatch
         assert len(answers) == 50
 
 
-async def test_what_is_larger_than_allowed_is_refused_by_the_transport(server: StorewatchServer) -> None:
+async def test_the_transport_refuses_messages_that_are_too_large(server: StorewatchServer) -> None:
     address = f"{server.url}socket.io/?EIO=4&transport="
     async with aiohttp.ClientSession() as session:
         opened = await (await session.get(f"{address}polling")).text()
@@ -217,17 +219,17 @@ async def test_what_is_larger_than_allowed_is_refused_by_the_transport(server: S
             assert socket.close_code == 1009
 
 
-async def test_too_many_events_are_refused_as_such(serve: Serve) -> None:
+@pytest.mark.slow
+async def test_too_many_events_are_refused_as_rate_limited(serve: Serve) -> None:
     async with serve({"rate_limit": 0.001, "rate_burst": 2}) as server, connected("python", server.url) as client:
         assert (await client.call("orgs"))["ok"]
         assert (await client.call("orgs"))["ok"]
         assert (await client.call("orgs"))["error"]["code"] == "rate_limited"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-async def test_who_goes_on_after_that_is_told_why_and_cut_off_and_counted(
-    kind: Kind, north: Site, serve: Serve
-) -> None:
+async def test_a_flooding_client_is_told_why_and_closed(kind: Kind, north: Site, serve: Serve) -> None:
     settings = {"database": {"path": north.database.settings.path}, "rate_limit": 0.001, "rate_burst": 2}
     async with serve(settings) as server, connected(kind, server.url) as client:
         for _ in range(2):
@@ -242,7 +244,8 @@ async def test_who_goes_on_after_that_is_told_why_and_cut_off_and_counted(
             assert 'storewatch_closed_clients_total{reason="flood"} 1.0' in await answer.text()
 
 
-async def test_what_was_still_on_its_way_is_not_answered_to_who_is_cut_off(north: Site, serve: Serve) -> None:
+@pytest.mark.slow
+async def test_pending_events_of_a_closed_client_get_no_answer(north: Site, serve: Serve) -> None:
     settings = {"database": {"path": north.database.settings.path}, "rate_limit": 0.001, "rate_burst": 2}
     async with serve(settings) as server, aiohttp.ClientSession() as session:
         address = f"{server.url}socket.io/?EIO=4&transport=polling"
@@ -250,20 +253,20 @@ async def test_what_was_still_on_its_way_is_not_answered_to_who_is_cut_off(north
         address += f"&sid={json.loads(opened[1:])['sid']}"
         packets: list[str] = []
 
-        async def say(*said: str) -> None:
+        async def send(*said: str) -> None:
             assert (await session.post(address, data="\x1e".join(said))).status == 200
 
-        async def hear(is_all: Callable[[], bool]) -> None:
+        async def receive(is_all: Callable[[], bool]) -> None:
             while not is_all():
                 heard = (await (await session.get(address)).text()).split("\x1e")
                 packets.extend(packet for packet in heard if packet != "2")
 
-        await say("40")
-        await hear(lambda: len(packets) == 1)
-        await say(*(f'42{number}["orgs"]' for number in range(30)))
-        await hear(lambda: "41" in packets)
-        await say("40")  # what is answered to it comes after all else
-        await hear(lambda: packets[-1].startswith("40"))
+        await send("40")
+        await receive(lambda: len(packets) == 1)
+        await send(*(f'42{number}["orgs"]' for number in range(30)))
+        await receive(lambda: "41" in packets)
+        await send("40")  # its answer comes after everything else
+        await receive(lambda: packets[-1].startswith("40"))
         *_, ended, goodbye, _ = packets
         assert ended.startswith('42["ended",{"code":"rate_limited"')
         assert sum("ended" in packet for packet in packets) == 1
@@ -271,8 +274,9 @@ async def test_what_was_still_on_its_way_is_not_answered_to_who_is_cut_off(north
         assert "unauthorized" not in str(packets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-async def test_the_original_examples_client_still_works(kind: Kind, server: StorewatchServer, north: Site) -> None:
+async def test_the_client_of_the_original_example_works(kind: Kind, server: StorewatchServer, north: Site) -> None:
     async with connected(kind, server.url, TRANSPORTS["upgrade"]) as client:
         await client.emit("orgs")
         orgs = await client.next("orgs")

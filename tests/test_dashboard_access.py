@@ -1,4 +1,4 @@
-"""That everybody can use the dashboard: by keyboard, by ear, in either language, on a wall."""
+"""Accessibility of the dashboard: keyboard, screen reader, both languages, wall display and phone."""
 
 import re
 from typing import Any
@@ -29,11 +29,11 @@ pytestmark = [in_browser, in_one_loop]
 DASHBOARD = ROOT / "dashboard"
 AXE = DASHBOARD / "node_modules" / "axe-core" / "axe.min.js"
 VIEWS = ["", "/plan", "/table", "/charts", "/alarms", "/alarms/sw-3", "/rules"]
-GRAVE = {"serious", "critical"}
+SERIOUS = {"serious", "critical"}
 
 
 def fill(site: ScriptedSite) -> None:
-    """Give the site something of everything."""
+    """Fill the site with an example of everything that the pages show."""
     site.name = "North"
     old = env(sensor_id=6, sensor_name="Rear", quality="stale")
     bad = env(sensor_id=7, sensor_name="Roof", quality="bad", value=None, time=None)
@@ -61,26 +61,26 @@ def fill(site: ScriptedSite) -> None:
     site.organisations = [organisation(*halls, storehouse("North"))]
 
 
-async def look_everywhere(page: Page, site: ScriptedSite) -> None:
-    """Begin at all storehouses, and go through every view of one: axe-core finds nothing grave."""
+async def check_every_view(page: Page, site: ScriptedSite) -> None:
+    """Run axe-core on the overview and on every view of one storehouse. It must find no serious problem."""
     await expect(page.locator(".card")).to_have_count(7)
-    assert await grave_findings(page) == []
+    assert await serious_findings(page) == []
     for view in VIEWS:
         await page.goto(site.storehouse_url + view)
         await expect(page.locator("h1")).to_have_text("North")
         await page.wait_for_load_state("networkidle")
-        assert await grave_findings(page) == [], view
+        assert await serious_findings(page) == [], view
 
 
-async def grave_findings(page: Page) -> list[str]:
-    """What axe-core calls serious or critical, also of what one must unfold."""
+async def serious_findings(page: Page) -> list[str]:
+    """Open every `details` element. Return the problems that axe-core rates as serious or critical."""
     await page.locator("details").evaluate_all("all => all.forEach(one => (one.open = true))")
     await page.evaluate(AXE.read_text(encoding="utf-8"))
     violations: list[dict[str, Any]] = (await page.evaluate("axe.run(document)"))["violations"]
     return [
         f"{violation['id']}: {node['html'][:120]} {node['failureSummary'][:200]}"
         for violation in violations
-        if violation["impact"] in GRAVE
+        if violation["impact"] in SERIOUS
         for node in violation["nodes"]
     ]
 
@@ -92,11 +92,11 @@ async def test_axe_finds_nothing_serious_on_any_page(
 ) -> None:
     fill(site)
     async with visit(browser, site.url, locale=locale, color_scheme=scheme) as page:
-        await look_everywhere(page, site)
+        await check_every_view(page, site)
         await page.goto(f"{site.storehouse_url}/alarms")
         await page.locator(".alarm button").first.click()
         await expect(page.get_by_role("dialog")).to_be_visible()
-        assert await grave_findings(page) == []
+        assert await serious_findings(page) == []
 
 
 async def test_axe_finds_nothing_serious_on_the_wall(browser: Browser, site: ScriptedSite) -> None:
@@ -104,18 +104,16 @@ async def test_axe_finds_nothing_serious_on_the_wall(browser: Browser, site: Scr
     async with visit(browser, f"{site.url}?wall{PATH}", viewport={"width": 1920, "height": 1080}) as page:
         await expect(page.locator(".wall-strip li")).to_have_count(7)
         await expect(page.locator(".tile")).to_have_count(4)
-        assert await grave_findings(page) == []
+        assert await serious_findings(page) == []
 
 
 async def test_axe_finds_nothing_serious_on_a_phone(browser: Browser, site: ScriptedSite) -> None:
     fill(site)
     async with visit(browser, site.url, viewport=PHONE, has_touch=True) as page:
-        await look_everywhere(page, site)
+        await check_every_view(page, site)
 
 
-async def test_by_keyboard_alone_one_finds_a_storehouse_and_acknowledges_its_alarm(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_an_alarm_can_be_acknowledged_by_keyboard_alone(browser: Browser, site: ScriptedSite) -> None:
     site.name = "North"
     site.alarms = [own_alarm()]
     async with visit(browser, site.url) as page:
@@ -142,7 +140,7 @@ async def test_by_keyboard_alone_one_finds_a_storehouse_and_acknowledges_its_ala
 
 
 async def press_until(page: Page, text: str) -> None:
-    """Press Tab until what has the focus bears this text."""
+    """Press Tab until the focused element starts with this text."""
     for _ in range(60):
         await page.keyboard.press("Tab")
         focused = await page.evaluate("document.activeElement.textContent")
@@ -155,7 +153,7 @@ async def press_until(page: Page, text: str) -> None:
     ("locale", "tag", "readings", "other"),
     [("en-US", "en-GB", "Good", "正常"), ("zh-TW", "zh-CN", "正常", "Good")],
 )
-async def test_the_page_speaks_the_browsers_language_until_it_is_told_another_and_remembers_that(
+async def test_the_page_uses_the_browsers_language_until_changed(
     browser: Browser, site: ScriptedSite, locale: str, tag: str, readings: str, other: str
 ) -> None:
     async with visit(browser, site.storehouse_url, locale=locale) as page:
@@ -169,7 +167,7 @@ async def test_the_page_speaks_the_browsers_language_until_it_is_told_another_an
         await expect(page.locator("html")).not_to_have_attribute("lang", tag)
 
 
-async def test_both_languages_have_every_word_with_the_same_parts_in_it(browser: Browser, site: ScriptedSite) -> None:
+async def test_both_languages_have_the_same_words_and_placeholders(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, site.url) as page:
         english, chinese, metrics = await page.evaluate(
             """async () => [
@@ -189,10 +187,10 @@ async def test_both_languages_have_every_word_with_the_same_parts_in_it(browser:
         assert bool(english[word]) == bool(chinese[word]), word
         assert set(re.findall(r"\{\w+\}", english[word])) == set(re.findall(r"\{\w+\}", chinese[word])), word
     without_chinese = {word for word, text in chinese.items() if not re.search(r"[\u4e00-\u9fff]", text)}
-    assert without_chinese == {"otherLanguage", "otherKind", "metric_pm25", "outage_connecting_advice"}
+    assert without_chinese == {"otherLanguage", "labelled", "metric_pm25", "outage_connecting_advice"}
 
 
-async def test_no_text_stands_in_a_view_outside_of_the_catalogues() -> None:
+async def test_views_contain_no_text_outside_the_catalogues() -> None:
     letters = re.compile(r">\s*([A-Za-z\u4e00-\u9fff][\w ,.…\u4e00-\u9fff]+)\s*<")
     for path in [*(DASHBOARD / "views").iterdir(), *(DASHBOARD / "components").iterdir()]:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -200,9 +198,7 @@ async def test_no_text_stands_in_a_view_outside_of_the_catalogues() -> None:
         assert [text for text in written if "Storewatch" not in text] == [], path.name
 
 
-async def test_the_wall_shows_one_storehouse_after_the_other_and_the_new_alarm_of_any(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_the_wall_display_rotates_storehouses_and_shows_new_alarms(browser: Browser, site: ScriptedSite) -> None:
     halls = [storehouse(name, store_house_id=name) for name in ("North", "South")]
     site.organisations = [organisation(*halls)]
     async with visit(browser, "about:blank", viewport={"width": 1920, "height": 1080}) as page:
@@ -216,7 +212,7 @@ async def test_the_wall_shows_one_storehouse_after_the_other_and_the_new_alarm_o
         await page.clock.run_for(13_000)
         await expect(page.locator("h1")).to_have_text("North")
         await site.push_overview(halls[0], halls[1] | {"state": "critical"})
-        await expect(page.locator('.wall-strip [data-state="critical"]')).to_have_count(2)  # the place and its sign
+        await expect(page.locator('.wall-strip [data-state="critical"]')).to_have_count(2)  # the list item and its icon
         assert await page.evaluate("document.documentElement.scrollHeight <= window.innerHeight")
 
 
@@ -229,22 +225,20 @@ NOTE_LISTENING = """
 """
 
 
-async def test_the_wall_begins_again_by_itself_after_a_defect(browser: Browser, site: ScriptedSite) -> None:
+async def test_the_wall_reloads_after_a_script_error(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, "about:blank", errors_allowed=True) as page:
         await page.clock.install()
         await page.add_init_script(NOTE_LISTENING)
         await page.goto(f"{site.url}?wall")
         await expect(page.locator(".wall-strip li")).to_have_count(1)
-        await page.wait_for_function("window.isListening")  # only after it is drawn
+        await page.wait_for_function("window.isListening")  # the page handles errors only after it is drawn
         await page.evaluate("window.isOld = true; window.dispatchEvent(new ErrorEvent('error'))")
         async with page.expect_event("load"):
             await page.clock.run_for(61_000)
         assert not await page.evaluate("Boolean(window.isOld)")
 
 
-async def test_a_phone_shows_the_alarm_that_comes_with_all_there_is_to_know(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_a_phone_shows_every_detail_of_a_new_alarm(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, site.storehouse_url, viewport=PHONE, has_touch=True) as page:
         await expect(page.locator(".tile")).to_have_count(1)
         await site.push("alarms", alarms(own_alarm()))

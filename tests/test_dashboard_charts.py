@@ -1,4 +1,4 @@
-"""Curves on the dashboard: what is drawn is what was measured, at the times that the clocks there showed."""
+"""Charts on the dashboard show the measured values, at local times of the storehouse."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ START = datetime(2026, 1, 31, 10, tzinfo=UTC)
 
 
 def minutes(*values: float | None) -> list[list[Any]]:
-    """A point a minute; none: nothing was measured."""
+    """Return one point for each minute. A value of None is a minute without a reading."""
     times = ((START + timedelta(minutes=number)).isoformat().replace("+00:00", "Z") for number in range(len(values)))
     return [
         [time, value - 1, value + 1, value, 4] for time, value in zip(times, values, strict=True) if value is not None
@@ -27,14 +27,12 @@ def minutes(*values: float | None) -> list[list[Any]]:
 
 
 async def module(page: Page, name: str, call: str, *arguments: Any) -> Any:
-    """What a function of one of the page's modules returns."""
+    """Call a function of one of the page's modules and return its result."""
     script = f"async (given) => (await import('/static/{name}')).{call}(...given)"
     return await page.evaluate(script, list(arguments))
 
 
-async def test_a_curve_is_drawn_with_its_limits_and_its_alarm_leads_to_its_page(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_an_alarm_in_a_chart_links_to_its_page(browser: Browser, site: ScriptedSite) -> None:
     site.sensors = [sensor()]
     site.curves = [curve(*minutes(*range(30)))]
     site.alarms = [alarm(raised="2026-01-31T10:05:00Z", cleared="2026-01-31T10:25:00Z", state="cleared")]
@@ -49,12 +47,10 @@ async def test_a_curve_is_drawn_with_its_limits_and_its_alarm_leads_to_its_page(
         box = await over.bounding_box()
         assert box
         await over.click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.5})
-        await expect(page.locator(".episode h2")).to_contain_text("too high")
+        await expect(page.locator(".episode h2")).to_contain_text("High")
 
 
-async def test_under_the_cursor_one_reads_the_mean_and_the_band_of_each_sensor_at_one_time(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_the_cursor_shows_mean_and_range_of_each_sensor(browser: Browser, site: ScriptedSite) -> None:
     site.envs = [env(), env(sensor_id=6, metric="humidity", unit="%")]
     site.curves = [curve(*minutes(*range(31))), curve(*minutes(*range(31)), sensor_id=6, metric="humidity", unit="%")]
     span = "from=2026-01-31T10:00:00Z&to=2026-01-31T10:30:00Z"
@@ -70,8 +66,8 @@ async def test_under_the_cursor_one_reads_the_mean_and_the_band_of_each_sensor_a
         await expect(page.locator(".cursor-time").first).to_contain_text("18:15:00 GMT+8")
 
 
-def drew(high: float | None, start: str, end: str) -> dict[str, Any]:
-    """Limits that were in force on the last of January, between these times."""
+def limits_between(high: float | None, start: str, end: str) -> dict[str, Any]:
+    """Return limits that were in force between these times on 2026-01-31."""
     limits = {"high": high, "high_high": None, "low": 2, "low_low": None}
     return limits | {"start": f"2026-01-31T{start}:00Z", "end": f"2026-01-31T{end}:00Z"}
 
@@ -95,52 +91,50 @@ HEIGHTS = """(colour) => {
 }"""
 
 
-async def test_limits_are_drawn_as_they_were_at_each_time(browser: Browser, site: ScriptedSite) -> None:
+async def test_a_chart_draws_past_limits_at_their_times(browser: Browser, site: ScriptedSite) -> None:
     site.curves = [curve(*minutes(*(4 for _ in range(30))))]
-    site.sensors = [sensor(past_limits=[drew(6, "10:00", "10:15")])]
+    site.sensors = [sensor(past_limits=[limits_between(6, "10:00", "10:15")])]
     span = "?from=2026-01-31T10:00:00Z&to=2026-01-31T10:30:00Z"
     async with visit(browser, f"{site.storehouse_url}/charts{span}") as page:
         await expect(page.locator(".chart-foot")).to_be_visible()
         assert site.asked_last("querySensors")["since"] == "2026-01-31T10:00:00.000Z"
         before, after = await page.evaluate(HEIGHTS, "warning")
-        assert before > after > 0  # 6, and then 8: further up is less
+        assert before > after > 0  # the limit is 6 and later 8, and a higher limit has a smaller y coordinate
 
 
-async def test_steps_of_limits_are_those_that_all_sensors_have_in_common(browser: Browser, site: ScriptedSite) -> None:
+async def test_a_limit_is_drawn_only_while_all_sensors_share_it(browser: Browser, site: ScriptedSite) -> None:
     start = START.timestamp() * 1000
     hour = 3_600_000
-    first = sensor(past_limits=[drew(6, "10:00", "10:30"), drew(None, "10:30", "11:00")])
-    second = sensor(past_limits=[drew(6, "10:15", "10:30"), drew(6, "10:30", "11:00")])
+    first = sensor(past_limits=[limits_between(6, "10:00", "10:30"), limits_between(None, "10:30", "11:00")])
+    second = sensor(past_limits=[limits_between(6, "10:15", "10:30"), limits_between(6, "10:30", "11:00")])
     async with visit(browser, site.url) as page:
 
         async def high(*sensors: Any) -> list[list[float]]:
-            steps = await module(page, "components/limit-steps.js", "limitSteps", sensors, [start, start + 2 * hour])
+            steps = await module(page, "components/chart-data.js", "limitSteps", sensors, [start, start + 2 * hour])
             high_steps = [step for step in steps if step["name"] == "high"]
             return [[(step[edge] - start) / hour for edge in ("start", "end")] + [step["limit"]] for step in high_steps]
 
         assert await high(sensor()) == [[0, 2, 8]]
         assert await high(first) == [[0, 0.5, 6], [1, 2, 8]]
-        # Before the first of its times nothing is known.
+        # No limits are known before the first past limits.
         assert await high(second) == [[0.25, 1, 6], [1, 2, 8]]
         assert await high(first, second) == [[0.25, 0.5, 6], [1, 2, 8]]
         assert await high(first, None) == []
 
 
-def near(asked: dict[str, Any], start: str, end: str) -> bool:
-    """Whether these times, of the last of January in UTC, were asked for, give or take a minute."""
+def is_near(asked: dict[str, Any], start: str, end: str) -> bool:
+    """Return whether the page asked for these times (UTC, 2026-01-31), to within a minute."""
     times = [datetime.fromisoformat(asked[name]) for name in ("start", "end")]
     expected = [datetime.fromisoformat(f"2026-01-31T{time}:00Z") for time in (start, end)]
     return all(abs(time - other) < timedelta(minutes=1) for time, other in zip(times, expected, strict=True))
 
 
-async def test_one_moves_zooms_and_comes_back_to_the_present_by_mouse_and_by_keyboard(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_a_chart_pans_zooms_and_returns_to_live(browser: Browser, site: ScriptedSite) -> None:
     site.curves = [curve(*minutes(*range(30)))]
     span = "?from=2026-01-31T10:00:00Z&to=2026-01-31T10:20:00Z"
     async with visit(browser, f"{site.storehouse_url}/charts{span}") as page:
         shown = page.locator(".span-shown")
-        await expect(shown).to_have_text("31 Jan 2026, 18:00 – 31 Jan 2026, 18:20 (Asia/Shanghai)")
+        await expect(shown).to_have_text("31 Jan 2026, 18:00 – 31 Jan 2026, 18:20 · Asia/Shanghai")
         await page.get_by_role("button", name="Earlier").click()
         await expect(shown).to_contain_text("17:50 – 31 Jan 2026, 18:10")
         await page.locator(".panels").press("-")
@@ -154,17 +148,16 @@ async def test_one_moves_zooms_and_comes_back_to_the_present_by_mouse_and_by_key
         await page.mouse.down()
         await page.mouse.move(box["x"] + box["width"] * 3 / 4, y, steps=5)
         await page.mouse.up()
-        await until(lambda: near(site.asked_last("queryEnvs"), "10:10", "10:30"))
+        await until(lambda: is_near(site.asked_last("queryEnvs"), "10:10", "10:30"))
         await page.locator(".panels").press("Home")
         await expect(page.get_by_role("button", name="Live")).to_have_attribute("aria-pressed", "true")
 
 
-async def test_a_gap_stays_a_gap_and_one_sensors_outage_does_not_interrupt_another(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_a_gap_of_one_sensor_interrupts_no_other(browser: Browser, site: ScriptedSite) -> None:
     with_gap = curve(*minutes(1, 2, None, None, None, None, None, 8))
     whole = curve(*minutes(1, 2, 3, 4, 5, 6, 7, 8), sensor_id=6)
-    # Null is a gap to the chart, undefined is nothing at all; Python would take one for the other.
+    # In the chart, null is a gap and undefined means no point. Both would become None in Python, so the script returns
+    # undefined as text.
     script = """async (given) => {
         const { columns } = await import("/static/components/chart-data.js");
         return columns(...given).map((column) => [...column].map((value) => (value === undefined ? "nothing" : value)));
@@ -183,14 +176,14 @@ async def test_a_gap_stays_a_gap_and_one_sensors_outage_does_not_interrupt_anoth
 @pytest.mark.parametrize(
     ("start", "labels"),
     [
-        # The clock goes back from 02:00 to 01:00: that hour comes twice.
+        # The clock goes back from 02:00 to 01:00, so this hour occurs twice.
         ("2021-11-07T05:00:00Z", ["00:00\n7 Nov", "01:00", "01:00\nCST", "02:00", "03:00"]),
-        # It goes forward from 02:00 to 03:00: that hour never comes.
+        # The clock goes forward from 02:00 to 03:00, so this hour does not exist.
         ("2022-03-13T06:00:00Z", ["00:00\n13 Mar", "01:00", "03:00\nCDT", "04:00", "05:00"]),
     ],
     ids=["back", "forward"],
 )
-async def test_a_time_axis_is_right_on_the_day_that_the_clocks_change(
+async def test_time_axis_labels_are_right_at_a_clock_change(
     browser: Browser, site: ScriptedSite, start: str, labels: list[str]
 ) -> None:
     first_time = datetime.fromisoformat(start)
@@ -204,7 +197,7 @@ async def test_a_time_axis_is_right_on_the_day_that_the_clocks_change(
 
 
 @pytest.mark.parametrize("days", [2, 9, 40, 365])
-async def test_longer_marks_stand_at_midnight_there_on_both_sides_of_a_clock_change(
+async def test_coarse_ticks_keep_their_local_hours_across_a_clock_change(
     browser: Browser, site: ScriptedSite, days: int
 ) -> None:
     first_time = datetime(2021, 11, 6, 5, tzinfo=UTC)
@@ -221,15 +214,13 @@ async def test_longer_marks_stand_at_midnight_there_on_both_sides_of_a_clock_cha
         assert set(hours) <= {f"{hour:02}:00:00" for hour in range(0, 24, 6 if days < 3 else 24)}
 
 
-async def test_the_curves_are_saved_as_a_table_with_the_times_in_utc_and_there(
-    browser: Browser, site: ScriptedSite, tmp_path: Path
-) -> None:
+async def test_the_csv_has_utc_and_local_times(browser: Browser, site: ScriptedSite, tmp_path: Path) -> None:
     site.envs = [env(sensor_name='=HYPERLINK("x")')]
     site.curves = [curve(*minutes(1.5, 2.5), sensor_name='=HYPERLINK("x")')]
     span = "?from=2026-01-31T10:00:00Z&to=2026-01-31T10:30:00Z"
     async with visit(browser, f"{site.storehouse_url}/charts{span}") as page:
         async with page.expect_download() as download:
-            await page.get_by_role("button", name="Save as CSV").click()
+            await page.get_by_role("button", name="Export CSV").click()
         await (await download.value).save_as(tmp_path / "curves.csv")
     text = (tmp_path / "curves.csv").read_text(encoding="utf-8-sig")
     header, first, second = csv.reader(io.StringIO(text))
@@ -243,6 +234,6 @@ async def test_the_charts_are_saved_as_a_picture(browser: Browser, site: Scripte
     site.curves = [curve(*minutes(1.5, 2.5))]
     async with visit(browser, f"{site.storehouse_url}/charts") as page:
         async with page.expect_download() as download:
-            await page.get_by_role("button", name="Save as picture").click()
+            await page.get_by_role("button", name="Export image").click()
         await (await download.value).save_as(tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

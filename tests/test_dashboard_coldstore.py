@@ -1,4 +1,4 @@
-"""A year of a real cold store in the chart: what is drawn has every alarm's peak, at the hours of the clock there."""
+"""The chart of a year of readings of a real cold store shows the peak of every alarm, at local times."""
 
 import csv
 import json
@@ -25,9 +25,9 @@ pytestmark = [in_browser, in_one_loop]
 CHICAGO = ZoneInfo(ZONE)
 BEGIN, END = datetime(2021, 6, 24, 21, tzinfo=UTC), datetime(2022, 5, 20, 14, tzinfo=UTC)
 STABLE = "2021-09"
-"""From this month on its own system's alarms follow limits that stay."""
-KEEP = b"""
-export default class Kept extends uPlot {
+"""First month from which on the limits of the cold store's own alarm system do not change."""
+EXPOSE = b"""
+export default class Exposed extends uPlot {
   constructor(...given) {
     super(...given);
     window.plot = this;
@@ -37,62 +37,61 @@ export default class Kept extends uPlot {
 
 Reading = tuple[datetime, float]
 Band = tuple[list[float | None], list[float | None]]
-"""Lowest and highest, by the drawn times."""
+"""A sensor's lowest values and highest values, with one of each for every drawn time."""
 
 
 @pytest.fixture(scope="module")
 def year(coldstore: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorewatchServer]:
-    """A server that has all of it."""
+    """A server with the readings of the whole year."""
     with served(with_year(coldstore, tmp_path_factory.mktemp("year"))) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def readings(coldstore: Path) -> dict[str, list[Reading]]:
-    """What was measured, by sensor: read here once more, so that nothing of ours stands between."""
+    """The measured readings by sensor, read from the CSV file without Storewatch's code."""
     by_sensor = defaultdict(list)
     before = datetime.min.replace(tzinfo=UTC)
     with (coldstore / "readings.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             wall = row.pop("time")
             time = instant(wall)
-            before = (
-                time if time > before else instant(wall, second=True)
-            )  # the hour that comes twice stands in file order
+            # A time that goes back belongs to the second pass of the repeated hour.
+            before = time if time > before else instant(wall, second=True)
             for sensor, value in row.items():
                 by_sensor[sensor].append((before, float(value)))
     return by_sensor
 
 
 def instant(wall: str, *, second: bool = False) -> datetime:
-    """The instant of a local time of Chicago; of one that comes twice, the first or the `second`."""
+    """Return the instant of a local time in Chicago. If the time occurs twice, `second` selects the later instant."""
     return datetime.fromisoformat(wall).replace(tzinfo=CHICAGO, fold=second).astimezone(UTC)
 
 
 @asynccontextmanager
 async def chart(browser: Browser, server: StorewatchServer, start: datetime, end: datetime) -> AsyncIterator[Page]:
-    """The chart of all sensors; the page's `plot` is uPlot's own object, which it does not otherwise give away."""
+    """Open the chart of all sensors. `window.plot` is the uPlot object, which the page normally does not expose."""
     options = {
         "from": start.isoformat(),
         "to": end.isoformat(),
         "sensor": ";".join(json.dumps([number + 1, "temperature"], separators=(",", ":")) for number in range(SENSORS)),
     }
     async with visit(browser, "about:blank") as page:
-        await page.route("**/modules/uplot.js", keep_the_plot)
+        await page.route("**/modules/uplot.js", expose_plot)
         await page.goto(f"{server.url}#/storehouse/1/charts?{urlencode(options)}")
         await expect(page.locator(".legend li")).to_have_count(SENSORS)
         await expect(page.locator(".chart-foot")).to_be_visible()
         yield page
 
 
-async def keep_the_plot(route: Route) -> None:
+async def expose_plot(route: Route) -> None:
     answer = await route.fetch()
     script = await answer.body()
-    await route.fulfill(response=answer, body=script.replace(b"\nexport default uPlot;\n", KEEP))
+    await route.fulfill(response=answer, body=script.replace(b"\nexport default uPlot;\n", EXPOSE))
 
 
 async def plotted(page: Page) -> tuple[list[datetime], dict[str, Band]]:
-    """The times, and each sensor's band, as they were handed to uPlot."""
+    """Return the times and each sensor's band, as the page passed them to uPlot."""
     times, *columns = await page.evaluate("plot.data.map((column) => [...column].map((value) => value ?? null))")
     names = await page.locator(".legend bdi").all_inner_texts()
     bands = {name: (columns[3 * at], columns[3 * at + 1]) for at, name in enumerate(names)}
@@ -100,7 +99,7 @@ async def plotted(page: Page) -> tuple[list[datetime], dict[str, Band]]:
 
 
 async def labels(page: Page) -> list[tuple[datetime, str]]:
-    """What stands at the axis of times, and where."""
+    """Return the time and the text of each label on the time axis."""
     axis: dict[str, Any] = await page.evaluate(
         """() => {
             const splits = plot.axes[0].splits(plot);
@@ -112,7 +111,7 @@ async def labels(page: Page) -> list[tuple[datetime, str]]:
 
 
 def peaks(coldstore: Path, readings: dict[str, list[Reading]]) -> Iterator[tuple[str, datetime, float]]:
-    """Of each alarm that its own system logged, what it told of, and the furthest until it ended."""
+    """Yield the sensor, time and value of the first value and of the peak of each alarm in the cold store's log."""
     since: dict[str, tuple[datetime, str]] = {}
     with (coldstore / "alarms-2021.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -131,12 +130,12 @@ def peaks(coldstore: Path, readings: dict[str, list[Reading]]) -> Iterator[tuple
 
 
 def between(readings: list[Reading], start: datetime, end: datetime) -> list[Reading]:
-    """Those from the start until the end, which is not among them."""
+    """Return the readings from `start` on and before `end`."""
     first, after = (bisect_left(readings, time, key=lambda reading: reading[0]) for time in (start, end))
     return readings[first:after]
 
 
-async def test_the_band_of_the_year_has_the_peak_of_every_alarm(
+async def test_the_drawn_band_contains_every_alarm_peak(
     browser: Browser, year: StorewatchServer, coldstore: Path, readings: dict[str, list[Reading]]
 ) -> None:
     async with chart(browser, year, BEGIN, END) as page:
@@ -162,7 +161,7 @@ async def test_the_band_of_the_year_has_the_peak_of_every_alarm(
     [("2021-11-07T07:00:00Z", ["01:00", "01:00 GMT-6"]), ("2022-03-13T08:00:00Z", ["01:00", "03:00 GMT-5"])],
     ids=["back", "forward"],
 )
-async def test_where_its_clocks_changed_every_quarter_is_drawn_once_at_the_hour_that_they_showed(
+async def test_every_reading_around_a_clock_change_is_drawn_once(
     browser: Browser, year: StorewatchServer, readings: dict[str, list[Reading]], change: str, clocks: list[str]
 ) -> None:
     at = datetime.fromisoformat(change)

@@ -13,7 +13,7 @@ pytestmark = [in_browser, in_one_loop]
 ALARMED = {"open": 2, "unacknowledged": 1, "worst": "critical"}
 
 
-def three() -> list[dict[str, object]]:
+def three_storehouses() -> list[dict[str, object]]:
     old = storehouse("Old", store_house_id=1, state="stale", envs=[env(quality="stale")])
     good = storehouse("Good", store_house_id=2)
     bad = storehouse("Bad", store_house_id=3, state="critical", alarms=ALARMED)
@@ -34,21 +34,19 @@ async def test_the_page_lists_the_organisations_and_storehouses_of_the_server(
         assert set(await page.locator(".card .organisation").all_inner_texts()) == owners
 
 
-async def test_the_worst_storehouse_stands_first_and_moves_when_it_gets_better(
-    browser: Browser, site: ScriptedSite
-) -> None:
-    site.organisations = [organisation(*three())]
+async def test_the_worst_storehouse_is_first_and_moves_after_recovery(browser: Browser, site: ScriptedSite) -> None:
+    site.organisations = [organisation(*three_storehouses())]
     async with visit(browser, site.url) as page:
         names = page.locator(".card .name")
         await expect(names).to_have_text(["Bad", "Old", "Good"])
-        await expect(page.locator(".card .state")).to_have_text(["Critical", "Old", "Good"])
-        await expect(page.locator(".card .open")).to_have_text(["2 open, 1 unacknowledged"])
-        old, good, bad = three()
+        await expect(page.locator(".card .state")).to_have_text(["Critical", "No recent data", "Good"])
+        await expect(page.locator(".card .open")).to_have_text(["2 open · 1 unacknowledged"])
+        old, good, bad = three_storehouses()
         await site.push_overview(old, good, bad | {"state": "good"})
         await expect(names).to_have_text(["Old", "Good", "Bad"])
 
 
-async def test_a_push_changes_the_organisation_it_tells_of_and_no_other(browser: Browser, site: ScriptedSite) -> None:
+async def test_a_push_changes_only_its_own_organisation(browser: Browser, site: ScriptedSite) -> None:
     site.organisations = [
         organisation(storehouse("A", store_house_id=1), name="First", org_id=1),
         organisation(storehouse("B", store_house_id=2), name="Second", org_id=2),
@@ -61,8 +59,8 @@ async def test_a_push_changes_the_organisation_it_tells_of_and_no_other(browser:
         await expect(values).to_have_text(["4.3", "9.9"])
 
 
-async def test_a_reading_says_its_age_and_an_old_one_looks_old(browser: Browser, site: ScriptedSite) -> None:
-    site.organisations = [organisation(*three())]
+async def test_readings_show_their_age_and_stale_ones_look_different(browser: Browser, site: ScriptedSite) -> None:
+    site.organisations = [organisation(*three_storehouses())]
     async with visit(browser, site.url) as page:
         old = page.locator(".card", has_text="Old").locator(".short")
         await expect(old.locator(".age")).to_contain_text("sec ago")
@@ -73,9 +71,9 @@ async def test_a_reading_says_its_age_and_an_old_one_looks_old(browser: Browser,
         assert colours[0] != colours[1]
 
 
-async def test_one_can_search_and_show_one_state_alone(browser: Browser, site: ScriptedSite) -> None:
+async def test_the_list_can_be_searched_and_filtered_by_state(browser: Browser, site: ScriptedSite) -> None:
     more = [storehouse(f"Hall {number}", store_house_id=10 + number) for number in range(9)]
-    site.organisations = [organisation(*three(), *more)]
+    site.organisations = [organisation(*three_storehouses(), *more)]
     async with visit(browser, site.url) as page:
         names = page.locator(".card .name")
         await expect(names).to_have_count(12)
@@ -88,8 +86,8 @@ async def test_one_can_search_and_show_one_state_alone(browser: Browser, site: S
         await expect(names).to_have_count(12)
 
 
-async def test_the_title_and_the_icon_tell_of_open_alarms(browser: Browser, site: ScriptedSite) -> None:
-    site.organisations = [organisation(*three())]
+async def test_title_and_icon_show_open_alarms(browser: Browser, site: ScriptedSite) -> None:
+    site.organisations = [organisation(*three_storehouses())]
     async with visit(browser, site.url) as page:
         await expect(page).to_have_title("(2) Storewatch")
         await expect(page.locator("#icon")).to_have_attribute("href", "/static/icons/critical.svg")
@@ -101,7 +99,7 @@ async def test_the_title_and_the_icon_tell_of_open_alarms(browser: Browser, site
 
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 @pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
-async def test_any_name_is_shown_as_the_text_it_is_and_leaves_the_layout_whole(
+async def test_any_name_is_shown_as_text_without_breaking_the_layout(
     browser: Browser, site: ScriptedSite, locale: str, viewport: dict[str, int]
 ) -> None:
     names = [MARKUP, "<script>alert(1)</script>", "🧊❄️ 冷", "مستودع بارد \u202e12\u202c", "W" * 200]

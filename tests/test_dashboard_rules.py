@@ -1,5 +1,6 @@
-"""Rules on the dashboard: what one says is what is saved, and nothing else is changed."""
+"""The rules page: it saves exactly what the user enters and changes nothing else."""
 
+import re
 from typing import Any
 
 from playwright.async_api import Browser, Locator, Page, expect
@@ -9,6 +10,7 @@ from tests.support.scripted_site import ScriptedSite, env, sensor
 
 pytestmark = [in_browser, in_one_loop]
 
+DELAY = re.compile(r"^\s*Delay")
 HERE = {"store_house_id": "冷 1%"}
 
 
@@ -23,7 +25,7 @@ async def save(page: Page, outcome: str = "Saved.") -> None:
     await expect(form).to_contain_text(outcome)
 
 
-async def test_a_rule_is_changed_and_all_others_stay(browser: Browser, site: ScriptedSite) -> None:
+async def test_changing_a_rule_keeps_all_others(browser: Browser, site: ScriptedSite) -> None:
     site.name = "North"
     site.envs = [env(sensor_name="Rack")]
     site.sensors = [sensor()]
@@ -37,19 +39,19 @@ async def test_a_rule_is_changed_and_all_others_stay(browser: Browser, site: Scr
     ]
     async with visit(browser, f"{site.storehouse_url}/rules") as page:
         await page.get_by_label("Rule for").select_option(index=2)
-        low = kind(page, "Too low")
+        low = kind(page, "Low")
         await expect(low.get_by_label("Limit")).to_have_value("2")
         await low.get_by_label("Limit").fill("1.5")
-        await low.get_by_label("after").fill("30")
-        high = kind(page, "Too high")
-        await high.get_by_label("What holds").select_option("off")
+        await low.get_by_label(DELAY).fill("30")
+        high = kind(page, "High")
+        await high.get_by_label("Setting").select_option("off")
         await page.get_by_role("button", name="Preview").click()
         await expect(page.locator(".rules > form [role=status]")).to_have_text(
-            "In the last 30 days: 3 alarms instead of 40."
+            "Last 30 days: 3 alarms, 40 with the current rules."
         )
         tried = site.asked_last("previewAlarms")["rules"]
         await save(page)
-        await expect(low.get_by_label("after")).to_have_value("30")
+        await expect(low.get_by_label(DELAY)).to_have_value("30")
         saved = site.asked_last("saveRules")
         scope = HERE | {"sensor_id": 5, "metric": "temperature"}
         assert saved["by"] == "Li"
@@ -60,72 +62,70 @@ async def test_a_rule_is_changed_and_all_others_stay(browser: Browser, site: Scr
         ]
 
 
-async def test_a_whole_storehouse_gets_a_profile_and_says_when_an_outage_is_too_long(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_a_storehouse_rule_sets_profile_and_no_data_limit(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, f"{site.storehouse_url}/rules") as page:
         await page.get_by_label("Profile").select_option("Chilled: 0 to 5 °C")
-        await kind(page, "No data for").get_by_label("What holds").select_option("This")
-        await kind(page, "No data for").get_by_label("Severity").select_option("Critical")
+        await kind(page, "No data").get_by_label("Setting").select_option("Custom")
+        await kind(page, "No data").get_by_label("Severity").select_option("Critical")
         await save(page)
         await expect(page.get_by_label("Profile")).to_have_value("chilled")
         assert site.rules == [{"scope": HERE, "profile": "chilled", "no_data": {"severity": "critical"}}]
-        await kind(page, "No data for").get_by_label("Limit").fill("7.5")
+        await kind(page, "No data").get_by_label("Limit").fill("7.5")
         await page.get_by_label("Profile").select_option("None")
         await save(page)
         await expect(page.get_by_label("Profile")).to_have_value("")
         assert site.rules == [{"scope": HERE, "no_data": {"severity": "critical", "limit": 450}}]
 
 
-async def test_every_term_of_a_limit_and_of_a_rate_can_be_said(browser: Browser, site: ScriptedSite) -> None:
+async def test_every_field_of_limits_and_rates_can_be_edited(browser: Browser, site: ScriptedSite) -> None:
     site.rules = [{"scope": HERE | {"metric": "temperature"}, "high": {"limit": 8, "delay": "1h", "clear_delay": 30}}]
     async with visit(browser, f"{site.storehouse_url}/rules") as page:
-        await page.get_by_label("Rule for").select_option("All sensors here: Temperature")
-        high, rate = kind(page, "Too high"), kind(page, "Changing too fast")
+        await page.get_by_label("Rule for").select_option("All sensors: Temperature")
+        high, rate = kind(page, "High"), kind(page, "Rate of change")
         await high.locator("summary").click()
-        await expect(high.get_by_label("after")).to_have_value("60")
-        await expect(high.get_by_label("Over when back for")).to_have_value("0.5")
+        await expect(high.get_by_label(DELAY)).to_have_value("60")
+        await expect(high.get_by_label("Clear delay")).to_have_value("0.5")
         await high.get_by_label("Hysteresis").fill("0.3")
-        await high.get_by_label("Goes on when it returns in").fill("20")
-        await rate.get_by_label("What holds").select_option("This")
+        await high.get_by_label("Reopen within").fill("20")
+        await rate.get_by_label("Setting").select_option("Custom")
         await rate.get_by_label("Limit").fill("4")
-        await rate.get_by_label("within").fill("15")
+        await rate.get_by_label("Time window").fill("15")
         await save(page)
         await expect(high.get_by_label("Hysteresis")).to_have_value("0.3")
         (saved,) = site.rules
-        # What nobody has touched stays as it was written.
+        # Fields that the user did not edit keep their original spelling.
         assert saved["high"] == {"limit": 8, "delay": "1h", "clear_delay": 30, "hysteresis": 0.3, "reopen": 1200}
         assert saved["rate"] == {"limit": 4, "within": 900}
 
 
-async def test_a_switch_is_told_by_its_words_in_which_state_it_rings(browser: Browser, site: ScriptedSite) -> None:
+async def test_a_switch_rule_names_the_state_that_raises_it(browser: Browser, site: ScriptedSite) -> None:
     site.envs = [env(metric="door", unit="", value=0)]
     async with visit(browser, f"{site.storehouse_url}/rules") as page:
-        await page.get_by_label("Rule for").select_option("All sensors here: Door")
-        await kind(page, "Alarm while").get_by_label("What holds").select_option("This")
-        await kind(page, "Alarm while").get_by_label("Limit").select_option("Open")
-        await kind(page, "Alarm while").get_by_label("after").fill("5")
+        await page.get_by_label("Rule for").select_option("All sensors: Door")
+        await kind(page, "Alarm state").get_by_label("Setting").select_option("Custom")
+        await kind(page, "Alarm state").get_by_label("Limit").select_option("Open")
+        await kind(page, "Alarm state").get_by_label(DELAY).fill("5")
         await save(page)
-        await expect(page.locator(".rules > form")).to_contain_text("Alarm while")
-        await expect(kind(page, "Alarm while").get_by_label("after")).to_have_value("5")
+        await expect(page.locator(".rules > form")).to_contain_text("Alarm state")
+        await expect(kind(page, "Alarm state").get_by_label(DELAY)).to_have_value("5")
         assert site.rules == [{"scope": HERE | {"metric": "door"}, "switch": {"limit": 1, "delay": 300}}]
 
 
-async def test_rules_that_somebody_else_has_saved_are_not_overwritten(browser: Browser, site: ScriptedSite) -> None:
+async def test_rules_saved_by_another_user_are_not_overwritten(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, f"{site.storehouse_url}/rules") as page:
         await page.get_by_label("Profile").select_option("frozen")
         site.revision += 1
         site.rules = [{"scope": HERE, "profile": "chilled"}]
-        await save(page, "Somebody else has saved other rules")
+        await save(page, "Someone else has saved changes")
         alert = page.locator(".rules > form .error")
         assert site.rules == [{"scope": HERE, "profile": "chilled"}]
         await expect(page.get_by_label("Profile")).to_have_value("frozen")
-        await alert.get_by_role("button", name="Show those").click()
+        await alert.get_by_role("button", name="Load the saved rules").click()
         await expect(page.get_by_label("Profile")).to_have_value("chilled")
         await expect(alert).to_be_empty()
 
 
-async def test_maintenance_is_planned_by_the_clock_of_the_storehouse(browser: Browser, site: ScriptedSite) -> None:
+async def test_maintenance_is_planned_in_the_storehouses_local_time(browser: Browser, site: ScriptedSite) -> None:
     site.envs = [env(sensor_name="Rack"), env(sensor_id=6, sensor_name="Rear")]
     elsewhere: dict[str, Any] = {"maintenance_id": 2, "store_house_id": "other", "sensor_id": None, "by": "X"}
     times = {"start": "2026-02-01T00:00:00Z", "end": "2026-02-01T02:00:00Z"}
@@ -136,7 +136,7 @@ async def test_maintenance_is_planned_by_the_clock_of_the_storehouse(browser: Br
         await expect(section.get_by_label("Start")).to_have_value("2026-02-01T00:30")
         await section.get_by_label("Start").fill("2026-02-01T22:00")
         await section.get_by_label("End").fill("2026-02-02T01:30")
-        await section.get_by_label("For").select_option("Rear")
+        await section.get_by_label("Applies to").select_option("Rear")
         await section.get_by_label("Reason").fill("defrosting")
         await section.get_by_label("Your name").fill("Li")
         await section.get_by_role("button", name="Save").click()

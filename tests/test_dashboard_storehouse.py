@@ -1,4 +1,4 @@
-"""One storehouse on the dashboard: tiles, floor plan, table, and what is not current."""
+"""One storehouse on the dashboard: tiles, floor plan, table, and data that is not current."""
 
 import asyncio
 import contextlib
@@ -22,13 +22,13 @@ pytestmark = [in_browser, in_one_loop]
 
 @contextlib.asynccontextmanager
 async def first_storehouse(page: Page) -> AsyncIterator[None]:
-    """Choose it, and wait for its readings."""
+    """Open the first storehouse and wait for its readings."""
     await page.locator(".card a").first.click()
     await expect(page.locator(".tile").first).to_be_visible()
     yield
 
 
-async def test_a_reading_that_is_committed_is_on_the_screen(browser: Browser, serve: Serve, tmp_path: Path) -> None:
+async def test_a_committed_reading_appears_on_the_page(browser: Browser, serve: Serve, tmp_path: Path) -> None:
     database = {"kind": "sqlite", "path": str(tmp_path / "site.db")}
     with real_site(database) as there:
         async with serve({"database": database, "poll_interval": 0.1}) as server:
@@ -40,17 +40,15 @@ async def test_a_reading_that_is_committed_is_on_the_screen(browser: Browser, se
                 await expect(tile.locator(".number")).to_have_text("−7.3")
 
 
-async def test_a_storehouse_that_is_watched_shows_readings_that_move(
-    browser: Browser, demo_server: StorewatchServer
-) -> None:
+async def test_a_watched_storehouse_shows_new_readings(browser: Browser, demo_server: StorewatchServer) -> None:
     async with visit(browser, demo_server.url) as page, first_storehouse(page):
-        thermometer = page.locator(".tile time").first  # a door's time moves only when somebody opens it
+        thermometer = page.locator(".tile time").first  # not a door, because a door reports only when it changes
         before = await thermometer.get_attribute("datetime") or ""
         await expect(thermometer).not_to_have_attribute("datetime", before)
         assert (await thermometer.get_attribute("datetime") or "") > before
 
 
-async def test_a_reload_stays_on_the_storehouse_and_its_view(browser: Browser, site: ScriptedSite) -> None:
+async def test_a_reload_keeps_the_storehouse_and_its_view(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, site.url) as page, first_storehouse(page):
         await page.get_by_role("link", name="Table").click()
         await page.reload()
@@ -60,17 +58,17 @@ async def test_a_reload_stays_on_the_storehouse_and_its_view(browser: Browser, s
         await expect(page.locator(".tile")).to_have_count(1)
 
 
-async def test_what_does_not_exist_is_said_not_to(browser: Browser, demo_server: StorewatchServer) -> None:
+async def test_an_unknown_address_shows_a_notice(browser: Browser, demo_server: StorewatchServer) -> None:
     async with visit(browser, f"{demo_server.url}#/storehouse/100%") as page:
-        await expect(page.locator(".notice")).to_contain_text("no such storehouse")
+        await expect(page.locator(".notice")).to_contain_text("This storehouse does not exist")
     async with visit(browser, f"{demo_server.url}#/nowhere") as page:
-        await expect(page.locator(".notice")).to_contain_text("no such page")
-        await page.get_by_role("link", name="To all storehouses").click()
+        await expect(page.locator(".notice")).to_contain_text("Page not found")
+        await page.get_by_role("link", name="Show all storehouses").click()
         await expect(page.locator(".card").first).to_be_visible()
 
 
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
-async def test_on_a_phone_nothing_has_to_be_scrolled_sideways(
+async def test_no_view_scrolls_sideways_on_a_phone(
     browser: Browser, demo_server: StorewatchServer, locale: str
 ) -> None:
     async with visit(browser, demo_server.url, locale=locale, viewport=PHONE) as page, first_storehouse(page):
@@ -82,9 +80,7 @@ async def test_on_a_phone_nothing_has_to_be_scrolled_sideways(
             assert await fits(page), view
 
 
-async def test_on_a_phone_the_view_that_is_open_is_in_sight_among_the_others(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_the_current_tab_is_visible_on_a_phone(browser: Browser, site: ScriptedSite) -> None:
     site.alarms = [alarm()]
     async with visit(browser, f"{site.storehouse_url}/rules", viewport=PHONE) as page:
         await expect(page.locator(".tabs .badge")).to_have_text("1")
@@ -93,7 +89,7 @@ async def test_on_a_phone_the_view_that_is_open_is_in_sight_among_the_others(
         await expect(current).to_be_in_viewport(ratio=0.99)
 
 
-async def test_under_a_thumb_every_control_is_large_enough(browser: Browser, demo_server: StorewatchServer) -> None:
+async def test_every_control_is_large_enough_for_touch(browser: Browser, demo_server: StorewatchServer) -> None:
     for view in ("", "#/storehouse/4", "#/storehouse/4/charts", "#/storehouse/4/alarms"):
         async with visit(browser, demo_server.url + view, viewport=PHONE, has_touch=True) as page:
             await expect(page.locator("main h1")).to_be_visible()
@@ -105,7 +101,7 @@ async def test_under_a_thumb_every_control_is_large_enough(browser: Browser, dem
 
 
 @pytest.mark.parametrize("name", [MARKUP, "<script>alert(1)</script>", "❄️ 冷", "مستودع \u202e12\u202c", "W" * 200])
-async def test_any_name_is_shown_as_the_text_it_is_and_leaves_the_layout_whole(
+async def test_any_name_is_shown_as_text_without_breaking_the_layout(
     browser: Browser, site: ScriptedSite, name: str
 ) -> None:
     site.name = name
@@ -123,9 +119,7 @@ async def test_any_name_is_shown_as_the_text_it_is_and_leaves_the_layout_whole(
         await expect(page.locator("main img, main script")).to_have_count(0)
 
 
-async def test_a_reading_has_its_value_unit_quality_age_and_the_time_at_the_storehouse(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_a_tile_shows_value_quality_age_and_local_time(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, site.storehouse_url, timezone_id="America/New_York") as page:
         tile = page.locator(".tile")
         await expect(tile.locator(".value")).to_have_text("4.3 °C")
@@ -135,7 +129,7 @@ async def test_a_reading_has_its_value_unit_quality_age_and_the_time_at_the_stor
         await expect(page.locator("#as-of")).to_have_text("As of 00:30:05 (Asia/Shanghai)")
 
 
-async def test_a_tile_shows_where_its_value_lies_between_its_limits(browser: Browser, site: ScriptedSite) -> None:
+async def test_a_tile_shows_its_value_between_its_limits(browser: Browser, site: ScriptedSite) -> None:
     site.sensors = [sensor()]
     async with visit(browser, site.storehouse_url) as page:
         bar = page.locator(".limit-bar")
@@ -147,28 +141,26 @@ async def test_a_tile_shows_where_its_value_lies_between_its_limits(browser: Bro
         assert await bar.evaluate(offset) > before
 
 
-async def test_a_value_that_rises_says_so(browser: Browser, site: ScriptedSite) -> None:
+async def test_a_rising_value_has_a_trend_label(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, site.storehouse_url) as page:
         await expect(page.locator(".tile")).to_have_count(1)
         await site.push("envs", envs(env(value=6.25, time="2026-01-31T16:36:00Z")))
-        await expect(page.locator(".tile .trend")).to_have_attribute("aria-label", "rising")
+        await expect(page.locator(".tile .trend")).to_have_attribute("aria-label", "Rising")
 
 
-async def test_what_is_old_or_bad_or_a_switch_is_said_in_words(browser: Browser, site: ScriptedSite) -> None:
+async def test_quality_and_switch_states_are_shown_in_words(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, site.storehouse_url) as page:
         await expect(page.locator(".tile")).to_have_count(1)
         old = env(quality="stale", metric="door", unit="", value=1)
         bad = env(quality="bad", metric="wind", value=None, time=None)
         await site.push("envs", envs(old, bad))
         await expect(page.locator(".tile .number")).to_have_text(["Open", "—"])
-        await expect(page.locator(".tile .marks")).to_have_text(["Old", "Bad"])
+        await expect(page.locator(".tile .marks")).to_have_text(["No recent data", "Bad"])
         await expect(page.locator(".tile .age").first).to_contain_text("sec ago")
-        await expect(page.locator(".tile .age").last).to_have_text("no reading yet")
+        await expect(page.locator(".tile .age").last).to_have_text("No reading yet")
 
 
-async def test_a_value_fades_while_it_ages_and_is_never_green_when_it_is_silent(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_ageing_values_fade_and_stale_ones_are_not_green(browser: Browser, site: ScriptedSite) -> None:
     site.sensors = [sensor()]
     site.envs = [env(time="2026-01-31T16:28:00Z")]
     async with visit(browser, site.storehouse_url) as page:
@@ -188,9 +180,7 @@ async def test_a_value_fades_while_it_ages_and_is_never_green_when_it_is_silent(
         assert green not in colours
 
 
-async def test_the_floor_plan_has_each_sensor_in_its_place_and_none_hides_another(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_the_floor_plan_places_sensors_without_overlap(browser: Browser, site: ScriptedSite) -> None:
     site.envs = [env(sensor_id=number, value=float(number)) for number in range(3)]
     site.sensors = [sensor(sensor_id=0, position=[0.1, 0.1]), sensor(sensor_id=1, position=[0.9, 0.9])]
     site.sensors.append(sensor(sensor_id=2, position=[0.9, 0.9]))
@@ -210,7 +200,7 @@ async def test_the_floor_plan_has_each_sensor_in_its_place_and_none_hides_anothe
         )
 
 
-async def test_where_nobody_has_said_the_places_the_sensors_stand_in_rows(browser: Browser) -> None:
+async def test_sensors_without_positions_are_placed_in_rows(browser: Browser) -> None:
     with ScriptedSite("querySensors").serving() as site:
         site.envs = [env(sensor_id=number) for number in range(4)]
         async with visit(browser, f"{site.storehouse_url}/plan") as page:
@@ -219,7 +209,7 @@ async def test_where_nobody_has_said_the_places_the_sensors_stand_in_rows(browse
             assert len({(box["x"], box["y"]) for box in boxes if box}) == 4
 
 
-async def test_the_table_is_ordered_by_what_one_asks_for(browser: Browser, site: ScriptedSite) -> None:
+async def test_the_table_can_be_sorted_by_value(browser: Browser, site: ScriptedSite) -> None:
     site.envs = [env(sensor_id=number, value=value) for number, value in enumerate([3.0, -1.0, 2.0])]
     async with visit(browser, f"{site.storehouse_url}/table") as page:
         values = page.locator("td .number")
@@ -231,7 +221,7 @@ async def test_the_table_is_ordered_by_what_one_asks_for(browser: Browser, site:
         await expect(page.locator('th[aria-sort="descending"]')).to_have_count(1)
 
 
-async def test_a_banner_tells_that_the_server_lost_its_database(browser: Browser, site: ScriptedSite) -> None:
+async def test_a_banner_shows_that_the_database_does_not_answer(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, site.storehouse_url) as page:
         await expect(page.locator(".tile")).to_have_count(1)
         await expect(page.locator("#banner")).to_be_empty()
@@ -242,21 +232,19 @@ async def test_a_banner_tells_that_the_server_lost_its_database(browser: Browser
         await expect(page.locator("#banner")).to_be_empty()
 
 
-async def test_a_banner_tells_that_the_network_is_gone_and_nothing_is_green_then(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_without_network_a_banner_appears_and_nothing_is_green(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, site.storehouse_url, errors_allowed=True) as page:
         mark = page.locator(".tile .state")
         green = await mark.evaluate("e => getComputedStyle(e).color")
         await page.context.set_offline(True)
-        await expect(page.locator("#banner")).to_contain_text("No connection")
+        await expect(page.locator("#banner")).to_contain_text("Connection to the server lost")
         await expect(page).to_have_title(f"Not current · {MARKUP} · Storewatch")
         assert await mark.evaluate("e => getComputedStyle(e).color") != green
         await page.context.set_offline(False)
         await expect(page.locator("#banner")).to_be_empty()
 
 
-async def test_a_network_that_dies_without_a_word_is_missed_within_two_seconds(
+async def test_a_silent_network_failure_is_noticed_within_two_seconds(
     browser: Browser, demo_server: StorewatchServer
 ) -> None:
     async with visit(browser, "about:blank", errors_allowed=True) as page:
@@ -270,12 +258,10 @@ async def test_a_network_that_dies_without_a_word_is_missed_within_two_seconds(
             await expect(page.locator("#banner")).to_be_empty()
             cable.cut()
             await page.clock.run_for(2_000)
-            assert "No connection" in await page.locator("#banner").inner_text()
+            assert "Connection to the server lost" in await page.locator("#banner").inner_text()
 
 
-async def test_a_page_that_hears_nothing_asks_whether_the_server_is_there_unless_nobody_sees_it(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_only_a_visible_page_checks_that_the_server_answers(browser: Browser, site: ScriptedSite) -> None:
     def asked() -> int:
         return [event for event, _ in site.asked].count("alive")
 
@@ -299,14 +285,12 @@ async def test_a_page_that_hears_nothing_asks_whether_the_server_is_there_unless
         await until(lambda: asked() > before)
 
 
-async def test_a_server_that_was_killed_is_missed_and_all_is_current_without_a_reload_once_it_is_back(
-    browser: Browser, serve: Serve
-) -> None:
+async def test_the_page_recovers_from_a_server_restart_without_reload(browser: Browser, serve: Serve) -> None:
     async with serve() as server, visit(browser, server.url, errors_allowed=True) as page, first_storehouse(page):
         await page.evaluate("window.isTheSame = true")
         await expect(page.locator("#banner")).to_be_empty()
         server.kill()
-        await expect(page.locator("#banner")).to_contain_text("No connection")
+        await expect(page.locator("#banner")).to_contain_text("Connection to the server lost")
         before = await page.locator("#as-of").inner_text()
         await asyncio.to_thread(server.start)
         await expect(page.locator("#banner")).to_be_empty()
@@ -314,9 +298,7 @@ async def test_a_server_that_was_killed_is_missed_and_all_is_current_without_a_r
         assert await page.evaluate("window.isTheSame")
 
 
-async def test_after_a_lost_connection_the_page_registers_again_with_the_cursor_it_saw_last(
-    browser: Browser, site: ScriptedSite
-) -> None:
+async def test_a_reconnected_page_registers_with_its_last_cursor(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, site.storehouse_url) as page:
         await expect(page.locator(".tile")).to_have_count(1)
         await site.push("alarms", alarms(alarm()))
@@ -328,20 +310,18 @@ async def test_after_a_lost_connection_the_page_registers_again_with_the_cursor_
         assert "cursor" not in registered
 
 
-async def test_a_computer_that_slept_asks_for_the_present_at_once(browser: Browser, site: ScriptedSite) -> None:
+async def test_a_page_registers_again_at_once_after_sleep(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, "about:blank") as page:
         await page.clock.install(time=NOW)
         await page.goto(site.storehouse_url)
         await expect(page.locator(".tile")).to_have_count(1)
         await site.registered.get()
-        await page.clock.fast_forward(10_000)  # no timer rings meanwhile, as in sleep
+        await page.clock.fast_forward(10_000)  # no timer fires meanwhile, as when a computer sleeps
         async with asyncio.timeout(HANG_MS / 1000):
             assert (await site.registered.get())["cursor"] == 7
 
 
-async def test_a_computer_that_slept_is_told_at_once_which_alarms_it_missed_and_how_it_is_now(
-    browser: Browser, serve: Serve, tmp_path: Path
-) -> None:
+async def test_missed_alarms_are_shown_at_once_after_sleep(browser: Browser, serve: Serve, tmp_path: Path) -> None:
     database = {"kind": "sqlite", "path": str(tmp_path / "site.db")}
     settings = {"database": database, "poll_interval": 0.1, "rules": [{"scope": {"metric": "temperature"}, "high": 8}]}
     with real_site(database) as there:
@@ -362,7 +342,7 @@ async def test_a_computer_that_slept_is_told_at_once_which_alarms_it_missed_and_
                 await expect(value).to_have_text("4.5")
                 await expect(page.locator(".alarm")).to_have_count(0)
                 cable.mend()
-                await page.clock.fast_forward(60_000)  # no timer rings meanwhile, as in sleep
+                await page.clock.fast_forward(60_000)  # no timer fires meanwhile, as when a computer sleeps
                 await expect(value).to_have_text("6.0")
                 await page.get_by_role("link", name="Alarms").click()
                 row = page.locator(".alarm", has_text="温度 1")

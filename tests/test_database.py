@@ -1,4 +1,4 @@
-"""Asking the database from the event loop."""
+"""Database queries that the event loop sends to worker threads."""
 
 import asyncio
 import threading
@@ -14,8 +14,8 @@ from db.dialects import DIALECTS, dialect_for
 
 
 @pytest.mark.parametrize("turns", range(5))
-async def test_who_is_cancelled_while_the_answer_arrives_stays_cancelled(turns: int, tmp_path: Path) -> None:
-    # A task that goes on instead, the poller's for one, would keep the server from stopping.
+async def test_a_task_cancelled_while_its_answer_arrives_stays_cancelled(turns: int, tmp_path: Path) -> None:
+    # The server could not stop if a cancelled task, for example that of the poller, continued.
     database = Database(settings.Database(path=str(tmp_path / "own.db")), workers=1)
     answered = threading.Event()
 
@@ -29,7 +29,7 @@ async def test_who_is_cancelled_while_the_answer_arrives_stays_cancelled(turns: 
     database.close()
     for thread in threading.enumerate():
         if thread.name.startswith("database"):
-            thread.join()  # now the answer is on its way into the loop
+            thread.join()  # now the answer is queued in the event loop
     for _ in range(turns):
         await asyncio.sleep(0)
     if task.cancel():

@@ -1,4 +1,4 @@
-"""The simulated site: what it has, how it behaves, and how it gets into the database."""
+"""The simulated site: its contents, its behaviour, and how the demo writes it to the database."""
 
 import asyncio
 import itertools
@@ -20,7 +20,7 @@ from db.limits import BATCH_LIMITS, Limits
 from db.migrate import migrate
 from demo import history, live, past_readings, rooms, simulation, thinning
 from demo.schedule import Schedule
-from demo.site import REPORT_INTERVAL_S, STOREHOUSES, Condition, Storehouse
+from demo.site import CHINESE_NAMES, REPORT_INTERVAL_S, STOREHOUSES, Condition, Storehouse
 from record import readings, sites
 from tests.support.clients import connected
 from tests.support.serving import StorewatchServer
@@ -45,7 +45,7 @@ def numbers(values: list[float | None]) -> list[float]:
 
 
 class Site:
-    """A database with the demo in it."""
+    """A database that holds the demo."""
 
     def __init__(self, path: Path) -> None:
         self.settings = settings.Database(path=str(path))
@@ -75,7 +75,7 @@ class Site:
 
 
 class FakeTime:
-    """A clock that only sleeping moves, and that stops at `end`."""
+    """A clock that only `sleep` advances. When the clock reaches `end`, `sleep` waits until `go_on` is called."""
 
     def __init__(self, start: datetime, lasting: timedelta) -> None:
         self.now = start
@@ -102,7 +102,7 @@ class FakeTime:
 
 @pytest.fixture(scope="module")
 def month(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """The first start, for tests that only look."""
+    """The demo after its first start, for tests that only read."""
     site = Site(tmp_path_factory.mktemp("demo") / "month.db")
     site.prepare()
     return site
@@ -115,7 +115,7 @@ def short_month(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def site(tmp_path: Path, short_month: None) -> Site:
-    """An empty database; the past that `prepare` makes is short."""
+    """An empty database for which `prepare` writes only a short history."""
     return Site(tmp_path / "site.db")
 
 
@@ -129,7 +129,7 @@ async def live_for(site: Site, lasting: timedelta, start: datetime = NOW) -> Non
 
 
 def neighbour(connection: sa.Connection) -> int:
-    """A sensor that is not the demo's, with names that are."""
+    """Add a sensor of another organisation. The sensor and its storehouse have the same names as in the demo."""
     org_id = sites.ensure_organisation(connection, "邻居 Neighbour")
     store_house_id = sites.ensure_storehouse(connection, org_id, FREEZER.name, "UTC")
     return sites.ensure_sensor(connection, store_house_id, FREEZER.sensors[0].name, "temperature", unit="°C")
@@ -139,10 +139,11 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-# What there is
+# Contents
 
 
-def test_there_are_three_organisations_twelve_storehouses_and_150_sensors_of_seven_metrics(month: Site) -> None:
+@pytest.mark.slow
+def test_the_demo_has_twelve_storehouses_and_150_sensors(month: Site) -> None:
     assert month.count("organisation") == 3
     assert month.count("storehouse") >= 12
     assert month.count("sensor") >= 150
@@ -154,7 +155,7 @@ def test_the_storehouses_lie_in_several_time_zones() -> None:
     assert zones == {"Asia/Shanghai", "Europe/Berlin", "America/Chicago"}
 
 
-def test_sensors_have_units_and_places_of_their_own_on_the_floor_plan() -> None:
+def test_sensors_have_units_and_distinct_positions() -> None:
     for storehouse in STOREHOUSES:
         positions = [sensor.position for sensor in storehouse.sensors]
         assert len(set(positions)) == len(positions)
@@ -163,15 +164,16 @@ def test_sensors_have_units_and_places_of_their_own_on_the_floor_plan() -> None:
         assert {sensor.unit for sensor in storehouse.sensors if sensor.metric in ("door", "smoke")} == {""}
 
 
-def test_the_past_is_a_month_in_five_minute_steps(month: Site) -> None:
+@pytest.mark.slow
+def test_the_history_is_a_month_in_five_minute_steps(month: Site) -> None:
     of_one = month.rows("SELECT time FROM reading WHERE sensor_id = 1 ORDER BY time")
     times = [at(time) for (time,) in of_one]
     assert NOW - times[0] > timedelta(days=29, hours=23)
     assert {later - earlier for earlier, later in itertools.pairwise(times)} == {timedelta(minutes=5)}
 
 
-def stopped(site: Site) -> list[tuple[Any, ...]]:
-    """Return the `sensor_id` of the stopped sensor, in a row."""
+def stopped_sensor(site: Site) -> list[tuple[Any, ...]]:
+    """Return one row with the `sensor_id` of the stopped sensor."""
     ((storehouse, sensor),) = [
         (storehouse.name, sensor.name) for storehouse in STOREHOUSES for sensor in storehouse.stopped
     ]
@@ -182,9 +184,9 @@ def stopped(site: Site) -> list[tuple[Any, ...]]:
     return site.rows(question, storehouse, sensor)
 
 
-def last_of_the_stopped(site: Site) -> datetime:
-    """Return when the stopped sensor reported last."""
-    ((sensor_id,),) = stopped(site)
+def last_report_of_stopped(site: Site) -> datetime:
+    """Return the time of the stopped sensor's last report."""
+    ((sensor_id,),) = stopped_sensor(site)
     ((last,),) = site.rows("SELECT max(time) FROM reading WHERE sensor_id = ?", sensor_id)
     return at(last)
 
@@ -197,7 +199,7 @@ def test_no_healthy_sensor_is_stale_after_a_start(month: Site) -> None:
         for sensor_id, interval_s, time in last
         if interval_s is not None and NOW - at(time) > timedelta(seconds=3 * interval_s)
     ]
-    assert stale == stopped(month)
+    assert stale == stopped_sensor(month)
 
 
 def test_the_state_of_every_door_is_known_from_the_start(month: Site) -> None:
@@ -207,22 +209,23 @@ def test_the_state_of_every_door_is_known_from_the_start(month: Site) -> None:
     assert doors == [(len(STOREHOUSES),)]
 
 
-# How it behaves
+# Behaviour
 
 
-def test_two_runs_agree(tmp_path: Path, short_month: None) -> None:
+@pytest.mark.slow
+def test_two_runs_write_the_same_data(tmp_path: Path, short_month: None) -> None:
     first, second = Site(tmp_path / "one.db"), Site(tmp_path / "other.db")
     first.prepare()
     second.prepare()
     assert first.everything() == second.everything()
 
 
-def test_another_seed_makes_another_past() -> None:
+def test_another_seed_makes_other_values() -> None:
     assert simulation.values(FREEZER, WEEK, seed=1) != simulation.values(FREEZER, WEEK, seed=2)
 
 
 @pytest.mark.parametrize("storehouse", STOREHOUSES, ids=name_of)
-def test_any_instant_can_be_asked_for_alone_and_in_any_order(storehouse: Storehouse) -> None:
+def test_single_values_equal_the_values_of_a_series(storehouse: Storehouse) -> None:
     series = simulation.values(storehouse, WEEK)
     for index in (1999, 3, 1200, 0, 777):
         alone = simulation.values(storehouse, [WEEK[index]])
@@ -232,14 +235,15 @@ def test_any_instant_can_be_asked_for_alone_and_in_any_order(storehouse: Storeho
 @pytest.mark.parametrize(
     ("name", "low", "high"), [("Freezer", -24, -21), ("Cooler", 2, 5), ("Medicine", 4, 6), ("Dry Goods", 15, 25)]
 )
-def test_rooms_are_as_cold_as_they_should_be(name: str, low: float, high: float) -> None:
+def test_each_room_has_its_expected_temperature(name: str, low: float, high: float) -> None:
     for storehouse in (storehouse for storehouse in STOREHOUSES if name in storehouse.name):
         values = simulation.values(storehouse, WEEK)[storehouse.watched("temperature")]
         assert low < median(numbers(values)) < high
 
 
-def test_a_freezer_cools_while_its_compressor_runs_and_warms_while_it_rests() -> None:
-    sunday_s = int(datetime(2026, 3, 1, 2, tzinfo=UTC).timestamp())  # in Shanghai nobody works, and nothing defrosts
+def test_a_freezer_cools_only_while_its_compressor_runs() -> None:
+    # At this time nobody works in Shanghai, and no freezer defrosts.
+    sunday_s = int(datetime(2026, 3, 1, 2, tzinfo=UTC).timestamp())
     values = simulation.values(FREEZER, range(sunday_s, sunday_s + 3600))
     running = [power > 4 for power in numbers(values[FREEZER.watched("power")])]
     temperature = numbers(values[FREEZER.watched("temperature")])
@@ -250,7 +254,7 @@ def test_a_freezer_cools_while_its_compressor_runs_and_warms_while_it_rests() ->
     assert min(temperature[start] for start in starts) > max(temperature[stop] for stop in stops) + 0.5
 
 
-def test_a_freezer_warms_while_it_is_defrosted_three_times_a_day() -> None:
+def test_a_freezer_warms_during_its_three_daily_defrosts() -> None:
     today = Schedule(FREEZER, simulation.SEED).defrosts(NOW_S, NOW_S)[-3:]
     assert {datetime.fromtimestamp(start, UTC).date() for start, _ in today} <= {NOW.date(), NOW.date() - DAY}
     for start, end in today:
@@ -260,9 +264,7 @@ def test_a_freezer_warms_while_it_is_defrosted_three_times_a_day() -> None:
 
 @pytest.mark.parametrize(("metric", "least"), [("temperature", 0.1), ("humidity", 0.5), ("light", 20)])
 @pytest.mark.parametrize("storehouse", COLD, ids=name_of)
-def test_an_open_door_warms_a_cold_room_and_lets_in_light_and_moisture(
-    storehouse: Storehouse, metric: str, least: float
-) -> None:
+def test_an_open_door_lets_in_warmth_light_and_moisture(storehouse: Storehouse, metric: str, least: float) -> None:
     gains = []
     for start, end in Schedule(storehouse, simulation.SEED).openings(WEEK[0], WEEK[-1]):
         values = simulation.values(storehouse, [int(start) - 1, int(end) - 1])
@@ -272,31 +274,31 @@ def test_an_open_door_warms_a_cold_room_and_lets_in_light_and_moisture(
 
 
 @pytest.mark.parametrize("storehouse", STOREHOUSES, ids=name_of)
-def test_doors_open_in_the_working_hours_of_their_own_zone(storehouse: Storehouse) -> None:
+def test_doors_open_in_local_working_hours(storehouse: Storehouse) -> None:
     opened = [time for time, state in simulation.changes(storehouse, WEEK[0], WEEK[-1]) if state == 1]
     hours = {datetime.fromtimestamp(time, ZoneInfo(storehouse.time_zone)).hour for time in opened}
     assert len(opened) > 40
     assert hours <= set(range(8, 18))
 
 
-def test_a_door_reports_changes_only(month: Site) -> None:
+def test_a_door_reports_only_changes(month: Site) -> None:
     (door,) = month.rows("SELECT sensor_id FROM sensor WHERE metric = 'door' LIMIT 1")[0]
     states = [value for (value,) in month.rows("SELECT value FROM reading WHERE sensor_id = ? ORDER BY time", door)]
     assert len(states) > 100
     assert all(earlier != later for earlier, later in itertools.pairwise(states))
 
 
-def test_the_failing_sensor_reports_faults_now_and_then_and_no_other_does() -> None:
+def test_only_the_failing_sensor_reports_faults() -> None:
     for storehouse in STOREHOUSES:
         for sensor, values in simulation.values(storehouse, WEEK).items():
             faults = values.count(None) / len(values)
             assert 0.02 < faults < 0.2 if sensor.condition is Condition.FAILING else faults == 0
 
 
-# Its alarms
+# Alarms
 
 
-def test_there_are_a_dozen_alarms_of_every_kind_the_site_can_have(month: Site) -> None:
+def test_the_demo_has_alarms_of_every_kind(month: Site) -> None:
     assert 10 <= month.count("alarm") <= 25
     kinds = {kind for (kind,) in month.rows("SELECT DISTINCT kind FROM alarm")}
     assert kinds == {"high", "low", "switch"}
@@ -304,7 +306,7 @@ def test_there_are_a_dozen_alarms_of_every_kind_the_site_can_have(month: Site) -
 
 
 @pytest.mark.parametrize("later", range(0, 60, 7))
-def test_every_month_has_each_mishap(later: int) -> None:
+def test_every_mishap_occurs_in_every_month(later: int) -> None:
     for storehouse in STOREHOUSES:
         schedule = Schedule(storehouse, simulation.SEED)
         end = NOW_S + later * 86_400
@@ -332,15 +334,16 @@ def test_a_switch_is_on_as_long_as_its_alarm_lasts(month: Site) -> None:
         assert last < cleared
 
 
-def test_all_that_is_written_is_over_what_goes_on_is_for_the_judge(month: Site) -> None:
+def test_the_demo_writes_only_cleared_alarms(month: Site) -> None:
     assert month.rows("SELECT * FROM alarm WHERE cleared IS NULL OR state != 'cleared'") == []
 
 
 def test_the_stopped_sensor_has_not_reported_for_days(month: Site) -> None:
-    assert NOW - last_of_the_stopped(month) >= timedelta(days=4)
+    assert NOW - last_report_of_stopped(month) >= timedelta(days=4)
 
 
-async def test_what_goes_on_is_judged_by_the_limits_of_its_rooms(demo_server: StorewatchServer) -> None:
+@pytest.mark.slow
+async def test_the_judge_uses_the_limits_of_the_room(demo_server: StorewatchServer) -> None:
     async with connected("python", demo_server.url) as client:
         sensors = (await client.call("querySensors", {"store_house_id": 4}))["data"]
         limits = {sensor["limits"]["high"] for sensor in sensors if sensor["metric"] == "temperature"}
@@ -350,7 +353,8 @@ async def test_what_goes_on_is_judged_by_the_limits_of_its_rooms(demo_server: St
 # Starts
 
 
-def test_a_first_start_that_is_killed_leaves_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_a_killed_first_start_leaves_no_data(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     add_bulk, calls, before = readings.add_bulk, itertools.count(), site.everything()
 
     def killed(*rows: Any) -> None:
@@ -367,6 +371,7 @@ def test_a_first_start_that_is_killed_leaves_nothing(site: Site, monkeypatch: py
     assert site.count("organisation") == 3
 
 
+@pytest.mark.slow
 def test_a_restart_fills_the_gap(site: Site) -> None:
     site.prepare()
     site.prepare(NOW + timedelta(hours=3))
@@ -375,7 +380,8 @@ def test_a_restart_fills_the_gap(site: Site) -> None:
     assert NOW + timedelta(hours=3) - times[-1] < timedelta(minutes=5)
 
 
-def test_a_start_in_two_steps_ends_like_one(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_starts_on_two_days_write_the_same_as_one(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site.prepare()
     site.prepare(NOW + timedelta(days=1))
     monkeypatch.setattr(past_readings, "MONTH_S", past_readings.MONTH_S + 86_400)
@@ -386,21 +392,42 @@ def test_a_start_in_two_steps_ends_like_one(site: Site, tmp_path: Path, monkeypa
     assert site.rows(question) == at_once.rows(question)
 
 
-def test_nothing_is_written_twice(site: Site) -> None:
+@pytest.mark.slow
+def test_a_second_start_writes_nothing_again(site: Site) -> None:
     site.prepare()
     before = site.everything()
     site.prepare()
     assert site.everything() == before
 
 
-def test_after_a_very_long_stop_a_month_is_filled(site: Site) -> None:
+@pytest.mark.slow
+def test_a_start_after_a_long_stop_fills_a_month(site: Site) -> None:
     site.prepare()
     site.prepare(NOW + 400 * DAY)
     filled = "SELECT count(*) FROM reading WHERE sensor_id = 1 AND time > ?"
     assert site.rows(filled, readings.text(NOW)) == [(past_readings.MONTH_S // past_readings.STEP_S,)]
 
 
-def test_others_in_the_database_are_left_alone(site: Site) -> None:
+@pytest.mark.slow
+def test_an_older_database_gets_english_names(site: Site) -> None:
+    site.prepare()
+    before = site.everything()
+    former = "UPDATE {table} SET {column} = ? WHERE {column} = ?"
+    with sqlite3.connect(site.settings.path) as connection:
+        for table, column in (
+            ("organisation", "org_name"),
+            ("storehouse", "store_house_name"),
+            ("sensor", "sensor_name"),
+        ):
+            for english, chinese in CHINESE_NAMES.items():
+                connection.execute(former.format(table=table, column=column), (f"{chinese} {english}", english))
+    assert site.everything() != before
+    site.prepare()
+    assert site.everything() == before
+
+
+@pytest.mark.slow
+def test_other_organisations_in_the_database_stay_unchanged(site: Site) -> None:
     with site.transaction() as connection:
         theirs = neighbour(connection)
         readings.add(connection, [(theirs, NOW - DAY, 7.5)])
@@ -413,7 +440,8 @@ def test_others_in_the_database_are_left_alone(site: Site) -> None:
 # Live
 
 
-async def test_every_reporting_sensor_reports_once_a_beat_at_the_clock_s_time(site: Site) -> None:
+@pytest.mark.slow
+async def test_every_reporting_sensor_reports_once_per_interval(site: Site) -> None:
     site.prepare()
     before = site.count("reading")
     await live_for(site, timedelta(seconds=2 * REPORT_INTERVAL_S))
@@ -430,15 +458,17 @@ async def test_every_reporting_sensor_reports_once_a_beat_at_the_clock_s_time(si
         assert at(time).timestamp() % REPORT_INTERVAL_S == storehouse.phase_s
 
 
+@pytest.mark.slow
 async def test_the_stopped_sensor_stays_stopped(site: Site) -> None:
     site.prepare()
     site.prepare(NOW + timedelta(hours=1))
     await live_for(site, timedelta(seconds=REPORT_INTERVAL_S), NOW + timedelta(hours=1))
-    assert NOW - last_of_the_stopped(site) >= timedelta(days=4)
+    assert NOW - last_report_of_stopped(site) >= timedelta(days=4)
 
 
-async def test_a_door_reports_its_state_at_the_start_and_then_its_changes(site: Site) -> None:
-    morning = datetime(2026, 3, 5, 1, 0, tzinfo=UTC)  # nine o'clock in Shanghai
+@pytest.mark.slow
+async def test_a_door_reports_its_first_state_and_then_changes(site: Site) -> None:
+    morning = datetime(2026, 3, 5, 1, 0, tzinfo=UTC)  # 09:00 in Shanghai
     site.prepare(morning)
     before = site.count("reading")
     await live_for(site, timedelta(minutes=15), morning)
@@ -453,7 +483,8 @@ async def test_a_door_reports_its_state_at_the_start_and_then_its_changes(site: 
     assert len(states) > len(STOREHOUSES)
 
 
-async def test_something_moves_every_second(site: Site) -> None:
+@pytest.mark.slow
+async def test_a_reading_is_written_every_second(site: Site) -> None:
     site.prepare()
     await live_for(site, timedelta(seconds=REPORT_INTERVAL_S))
     new = site.rows("SELECT DISTINCT time FROM reading WHERE time > ? ORDER BY time", readings.text(NOW))
@@ -461,7 +492,8 @@ async def test_something_moves_every_second(site: Site) -> None:
     assert {later - earlier for earlier, later in itertools.pairwise(times)} == {timedelta(seconds=1)}
 
 
-async def test_a_locked_database_costs_turns_but_never_ends_the_site(
+@pytest.mark.slow
+async def test_a_locked_database_does_not_stop_the_demo(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(live, "QUESTION_LIMITS", Limits(statement=0.05))
@@ -484,9 +516,9 @@ async def test_a_locked_database_costs_turns_but_never_ends_the_site(
 @pytest.mark.parametrize(
     ("second", "now_s", "expected"),
     [(100, 100, 101), (100, 103, 101), (100, 5000, 5000 - REPORT_INTERVAL_S), (5000, 100, 101)],
-    ids=["in time", "somewhat late", "after a standstill", "clock set back"],
+    ids=["on time", "slightly late", "after a pause", "clock set back"],
 )
-def test_seconds_follow_the_clock(second: int, now_s: int, expected: int) -> None:
+def test_the_next_second_follows_the_clock(second: int, now_s: int, expected: int) -> None:
     assert live.next_second(second, now_s) == expected
 
 
@@ -498,7 +530,7 @@ def live_readings(connection: sa.Connection, sensor_id: int, start: datetime, la
     readings.add(connection, [(sensor_id, start + timedelta(seconds=second), 1.0) for second in seconds])
 
 
-def test_thinning_keeps_the_five_minute_steps_of_its_hour_and_touches_no_other_sensor(site: Site) -> None:
+def test_thinning_affects_only_its_own_sensors_and_hour(site: Site) -> None:
     start = datetime(2026, 3, 1, 10, tzinfo=UTC)
     with site.transaction() as connection:
         for sensor_id in (1, 2):
@@ -512,9 +544,8 @@ def test_thinning_keeps_the_five_minute_steps_of_its_hour_and_touches_no_other_s
     assert site.rows(in_each_hour, end) == [(1, 1, 12), (1, 0, 360), (2, 1, 360), (2, 0, 360)]
 
 
-async def test_what_is_older_than_a_day_is_thinned_in_the_course_of_time(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.slow
+async def test_readings_older_than_a_day_are_thinned(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "MONTH_S", 2 * 86_400)
     now = datetime(2026, 3, 5, 6, tzinfo=UTC)
     with site.transaction() as connection:
@@ -522,7 +553,7 @@ async def test_what_is_older_than_a_day_is_thinned_in_the_course_of_time(
         ours = history.install(connection)[0].sensor_ids[FREEZER.reporting[0]]
         for sensor_id in (ours, theirs):
             live_readings(connection, sensor_id, now - 2 * DAY, timedelta(hours=25), FREEZER.phase_s)
-    await live_for(site, timedelta(seconds=24 * REPORT_INTERVAL_S), now)  # an hour in each turn
+    await live_for(site, timedelta(seconds=24 * REPORT_INTERVAL_S), now)  # each turn thins one hour
     younger = "SELECT time >= ?, count(*) FROM reading WHERE sensor_id = ? AND time < ? GROUP BY 1"
     of_ours, of_theirs = (
         site.rows(younger, readings.text(now - DAY), sensor_id, readings.text(now)) for sensor_id in (ours, theirs)

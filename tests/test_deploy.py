@@ -1,4 +1,4 @@
-"""What we ship for running it fits the program; only nginx.conf is also run, in test_several_processes."""
+"""The files in deploy/ match the program. Only nginx.conf is also used by a running nginx: test_several_processes."""
 
 import configparser
 import re
@@ -26,17 +26,17 @@ def composed() -> dict[str, Any]:
 
 
 def several(settings: Settings) -> bool:
-    """Whether these are settings for several processes."""
+    """Return whether the settings are meant for several processes."""
     return settings.redis is not None and settings.state_database.kind == "mysql" and settings.host == "127.0.0.1"
 
 
-def test_nginx_finds_the_processes_that_are_started(composed: dict[str, Any]) -> None:
+def test_nginx_uses_the_ports_of_the_started_processes(composed: dict[str, Any]) -> None:
     assert re.findall(r"server 127\.0\.0\.1:(\d+)", (DEPLOY / "nginx.conf").read_text()) == PORTS
     assert [composed[name]["command"] for name in ("storewatch-1", "storewatch-2")] == [[port] for port in PORTS]
     assert composed["nginx"]["volumes"] == ["./nginx.conf:/etc/nginx/conf.d/default.conf:ro"]
 
 
-def test_the_containers_have_good_settings(composed: dict[str, Any]) -> None:
+def test_the_containers_have_valid_settings(composed: dict[str, Any]) -> None:
     for name in ("storewatch-1", "storewatch-2"):
         service = composed[name]
         settings, _ = load(None, service["environment"])
@@ -46,7 +46,7 @@ def test_the_containers_have_good_settings(composed: dict[str, Any]) -> None:
         assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
 
 
-def test_the_unit_starts_the_command_on_the_port_it_is_named_after() -> None:
+def test_the_unit_uses_the_port_in_its_name() -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(UNIT)
@@ -57,16 +57,16 @@ def test_the_unit_starts_the_command_on_the_port_it_is_named_after() -> None:
     assert float(unit["Service"]["TimeoutStopSec"]) > 5
 
 
-def test_systemd_has_nothing_to_say_against_the_unit(tmp_path: Path) -> None:
+def test_systemd_analyze_accepts_the_unit(tmp_path: Path) -> None:
     if not (program := shutil.which("systemd-analyze")):
-        return  # it comes with systemd, which a container seldom has
+        return  # systemd-analyze is part of systemd, and most containers have no systemd
     instance = tmp_path / UNIT.name.replace("@", f"@{PORTS[0]}")
     instance.write_text(UNIT.read_text().replace("/opt/storewatch/.venv/bin/python", "/bin/true"))
     done = subprocess.run([program, "verify", instance], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_example_of_the_how_to_is_settings_for_several_processes(tmp_path: Path) -> None:
+def test_the_readme_example_configures_several_processes(tmp_path: Path) -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", (DEPLOY / "README.md").read_text(), re.DOTALL)
     path = tmp_path / "settings.yaml"
     path.write_text(example)

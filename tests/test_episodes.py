@@ -1,4 +1,4 @@
-"""Alarms that we judge, in the database: each step once, whatever the judge says again."""
+"""Each transition of an episode is written to the database once, even if the judge reports it again."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -61,29 +61,29 @@ def rows(built: Site) -> Sequence[Any]:
         return connection.execute(sa.select(tables.episode).order_by(tables.episode.c.episode_id)).all()
 
 
-def whats(changes: Sequence[Change]) -> list[str]:
+def transition_names(changes: Sequence[Change]) -> list[str]:
     return [change.what for change in changes]
 
 
-def test_a_life_is_written_step_by_step(built: Site) -> None:
+def test_each_transition_of_an_episode_is_written(built: Site) -> None:
     for change in LIFE:
         assert [alarm.transition for alarm in write(built, change).alarms] == [change.what]
-    assert steps(built) == {"sw-1": whats(LIFE)}
+    assert steps(built) == {"sw-1": transition_names(LIFE)}
     assert len(rows(built)) == 1
     (row,) = rows(built)
     assert (row.state, row.is_open, row.level, row.peak) == ("cleared", None, 1, 6.0)
     assert row.since == datetime.fromtimestamp(START, UTC)
 
 
-def test_what_is_said_again_after_a_crash_is_not_written_again(built: Site) -> None:
+def test_changes_repeated_after_a_crash_are_not_written_again(built: Site) -> None:
     write(built, *LIFE[:4])
-    assert [alarm.transition for alarm in write(built, *LIFE[1:]).alarms] == whats(LIFE[4:])
-    assert steps(built) == {"sw-1": whats(LIFE)}
+    assert [alarm.transition for alarm in write(built, *LIFE[1:]).alarms] == transition_names(LIFE[4:])
+    assert steps(built) == {"sw-1": transition_names(LIFE)}
 
 
 @given(st.lists(st.tuples(st.integers(0, len(LIFE)), st.integers(0, len(LIFE))), max_size=6))
-def test_however_often_it_crashes_every_step_is_news_once(crashes: list[tuple[int, int]]) -> None:
-    """Each time the snapshot knows of some changes, and the readings have brought it at least as far as before."""
+def test_each_transition_is_new_once_despite_repeated_crashes(crashes: list[tuple[int, int]]) -> None:
+    """After each crash, the judge again reports the changes from its snapshot (`start`) to its last reading (`end`)."""
     row: episode_rows.Row | None = None
     told: list[str] = []
     for start, end in [*sorted(crashes, key=lambda crash: crash[1]), (0, len(LIFE))]:
@@ -91,10 +91,10 @@ def test_however_often_it_crashes_every_step_is_news_once(crashes: list[tuple[in
         steps_after = episode_rows.new_steps(row, changes)
         told += [str(step["transition"]) for step in steps_after]
         row = steps_after[-1] if steps_after else row
-    assert told == whats(LIFE)
+    assert told == transition_names(LIFE)
 
 
-def test_what_was_pending_and_never_was_an_alarm_leaves_no_row(built: Site) -> None:
+def test_a_dismissed_pending_episode_leaves_no_row(built: Site) -> None:
     write(built, LIFE[0])
     write(built, Change(DISMISSED, START + 30, EPISODE))
     assert rows(built) == []
@@ -103,7 +103,7 @@ def test_what_was_pending_and_never_was_an_alarm_leaves_no_row(built: Site) -> N
     assert steps(built) == {"sw-1": [PENDING, DISMISSED]}
 
 
-def test_one_that_a_late_reading_has_undone_stays_as_withdrawn(built: Site) -> None:
+def test_a_withdrawn_alarm_keeps_its_row(built: Site) -> None:
     write(built, *LIFE[:2])
     write(built, Change(WITHDRAWN, START + 90, LIFE[1].episode))
     assert [(row.state, row.transition) for row in rows(built)] == [("cleared", WITHDRAWN)]
@@ -111,39 +111,39 @@ def test_one_that_a_late_reading_has_undone_stays_as_withdrawn(built: Site) -> N
     assert steps(built) == {"sw-1": [PENDING, RAISED, WITHDRAWN]}
 
 
-def test_what_a_late_reading_corrects_in_one_that_is_over_is_written_and_is_no_step(built: Site) -> None:
+def test_a_correction_of_a_cleared_alarm_adds_no_transition(built: Site) -> None:
     write(built, *LIFE[:4])
     corrected = {"raised": START + 30, "cleared": START + 150, "peak": 9.5, "level": 0}
     write(built, Change(REFRESHED, START + 150, msgspec.structs.replace(LIFE[3].episode, **corrected)))
     (row,) = rows(built)
     corrected_row = row.raised.timestamp(), row.cleared.timestamp(), row.peak, row.level, row.is_open
     assert corrected_row == (pytest.approx(START + 30), pytest.approx(START + 150), 9.5, 0, None)
-    assert steps(built) == {"sw-1": whats(LIFE[:4])}
+    assert steps(built) == {"sw-1": transition_names(LIFE[:4])}
 
 
-def test_what_was_corrected_and_is_said_again_after_a_crash_is_not_written_again(built: Site) -> None:
+def test_a_correction_repeated_after_a_crash_changes_nothing(built: Site) -> None:
     corrected = Change(REFRESHED, START + 150, msgspec.structs.replace(LIFE[3].episode, cleared=START + 150))
     write(built, *LIFE[:4], corrected)
     write(built, *LIFE[1:4], corrected)
     assert [row.cleared.timestamp() for row in rows(built)] == [pytest.approx(START + 150)]
-    assert steps(built) == {"sw-1": whats(LIFE[:4])}
+    assert steps(built) == {"sw-1": transition_names(LIFE[:4])}
 
 
-def test_a_refreshment_is_no_step(built: Site) -> None:
+def test_a_refreshed_value_adds_no_transition(built: Site) -> None:
     write(built, *LIFE[:2])
     seen = msgspec.structs.replace(LIFE[1].episode, value=7.5, peak=7.9)
     assert write(built, Change(REFRESHED, START + 70, seen)).alarms == []
     assert [(row.value, row.peak, row.step) for row in rows(built)] == [(7.5, 7.9, 2)]
 
 
-def test_one_that_came_late_is_told_again_when_it_is_up_to_date(built: Site) -> None:
+def test_a_late_alarm_is_reported_again_when_it_becomes_current(built: Site) -> None:
     write(built, *LIFE[:2], late=True)
     again = write(built, Change(REFRESHED, START + 70, LIFE[1].episode))
     assert [(alarm.late, alarm.transition) for alarm in again.current] == [(False, RAISED)]
     assert steps(built) == {"sw-1": [PENDING, RAISED]}
 
 
-def test_an_acknowledgement_is_void_when_it_gets_worse_and_not_before(built: Site) -> None:
+def test_only_a_worsened_alarm_loses_its_acknowledgement(built: Site) -> None:
     write(built, *LIFE[:2])
     with built.database.engine.begin() as connection:
         assert episode_actions.acknowledge(connection, 1, "Li", "seen", NOW).is_changed
@@ -156,7 +156,7 @@ def test_an_acknowledgement_is_void_when_it_gets_worse_and_not_before(built: Sit
     assert rows(built)[0].acknowledged_by is None
 
 
-def test_what_somebody_has_closed_the_judge_does_not_open_again(built: Site) -> None:
+def test_the_judge_does_not_reopen_an_alarm_closed_by_hand(built: Site) -> None:
     write(built, *LIFE[:2])
     with built.database.engine.begin() as connection:
         assert episode_actions.close(connection, 1, "Li", "removed", NOW).is_changed
@@ -166,7 +166,7 @@ def test_what_somebody_has_closed_the_judge_does_not_open_again(built: Site) -> 
     assert rows(built)[0].closed_by == "Li"
 
 
-def test_there_is_never_a_second_open_one_of_a_kind_at_a_sensor(built: Site) -> None:
+def test_a_sensor_has_one_open_alarm_of_each_kind(built: Site) -> None:
     write(built, *LIFE[:2])
     other = msgspec.structs.replace(EPISODE, since=START + 500, raised=START + 500)
     written = write(built, Change(RAISED, START + 500, other))
@@ -178,7 +178,7 @@ def test_there_is_never_a_second_open_one_of_a_kind_at_a_sensor(built: Site) -> 
             connection.execute(sa.insert(tables.episode).values(row))
 
 
-def test_one_may_end_and_the_next_begin_in_one_breath(built: Site) -> None:
+def test_one_write_can_clear_an_alarm_and_raise_another(built: Site) -> None:
     write(built, *LIFE[:2])
     other = msgspec.structs.replace(EPISODE, since=START + 500, raised=START + 500)
     ended = msgspec.structs.replace(LIFE[1].episode, cleared=START + 400)
@@ -186,7 +186,7 @@ def test_one_may_end_and_the_next_begin_in_one_breath(built: Site) -> None:
     assert [row.is_open for row in rows(built)] == [None, True]
 
 
-def test_steps_of_several_alarms_stand_in_the_order_of_what_happened(built: Site) -> None:
+def test_the_journal_orders_transitions_by_time(built: Site) -> None:
     door = Episode(7, (4, None), "switch", START + 10, (Limit(1.0, "critical"),), 0, 1.0, 1.0, START + 10)
     write(built, *LIFE[:2], Change(RAISED, START + 10, door))
     with built.database.engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""An exception of a periodic job is logged and does not end it; a cancellation does."""
+"""A periodic job logs an exception and continues; a cancellation ends it."""
 
 import asyncio
 import logging

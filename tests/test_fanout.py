@@ -1,4 +1,4 @@
-"""The fan-out over real connections: order, completeness, coalescing, and which connections are closed."""
+"""The fan-out over real connections: the order, completeness and coalescing of messages, and closed connections."""
 
 import asyncio
 import itertools
@@ -26,18 +26,21 @@ from transport.fanout import Fanout
 from transport.recipients import Recipients
 
 LIMIT = 512 * 1024
-BIG = 40_000  # bytes; some hundreds of them are more than loopback's buffers hold
+BIG = 40_000  # bytes; a few hundred messages of this size overflow the socket buffers of the loopback interface
 HANG = 60.0
 
 
-class Told(socketio.AsyncNamespace):  # type: ignore[misc]
-    """Every client in its room; `ask` is answered by an event and an acknowledgement, each with the next number."""
+class NumberedNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
+    """A namespace that puts each client in its own room.
+
+    It answers each event with an event `told`, which contains the next number, and with an acknowledgement.
+    """
 
     def __init__(self, number: Callable[[], int]) -> None:
         super().__init__("/")
         self.sids: list[str] = []
         self.leaving = asyncio.Event()
-        """Nobody is forgotten until it is set."""
+        """An event for which the disconnect handler waits."""
         self.leaving.set()
         self._number = number
 
@@ -57,9 +60,9 @@ class Told(socketio.AsyncNamespace):  # type: ignore[misc]
 
 
 class Site:
-    """A server of nothing but the transport and the fan-out."""
+    """A server with only the transport and the fan-out."""
 
-    def __init__(self, url: str, manager: Fanout, told: Told, numbers: "itertools.count[int]") -> None:
+    def __init__(self, url: str, manager: Fanout, told: NumberedNamespace, numbers: "itertools.count[int]") -> None:
         self.url = url
         self.manager = manager
         self.told = told
@@ -69,14 +72,14 @@ class Site:
 
     @property
     def recipients(self) -> Recipients:
-        """Everybody; the same object while the rooms are the same, as in the product."""
+        """The rooms of all clients. As in the server, the object stays the same while the rooms stay the same."""
         rooms = [room(sid) for sid in self.told.sids]
         if self._recipients.rooms != rooms:
             self._recipients = Recipients(rooms)
         return self._recipients
 
     async def push(self, kind: str, size: int = 10) -> int:
-        """Push the next number to everybody; a picture may be replaced by the next."""
+        """Push the next number to every client. A newer message of the kind `picture` may replace an unsent one."""
         number = self.last[kind] = next(self.numbers)
         message = {"n": number, "kind": kind, "filler": "x" * size}
         key = "picture" if kind == "picture" else None
@@ -84,7 +87,7 @@ class Site:
         return number
 
     async def queue(self) -> int:
-        """Send the next number to everybody through the library's queues, where its pings go."""
+        """Send the next number to every client through the library's queues, through which it also sends pings."""
         number = next(self.numbers)
         for sid in self.told.sids:
             packet = f'2["told",{{"n":{number},"kind":"queued"}}]'
@@ -98,7 +101,7 @@ async def serving(tls: ssl.SSLContext | None = None, limit: int = LIMIT, drain_s
     manager = fanout.create_manager(limit, drain_s)
     assert isinstance(manager, Fanout)
     sio = transport.AsyncServer(async_mode="tornado", client_manager=manager, serializer=transport.TextPacket)
-    told = Told(lambda: next(numbers))
+    told = NumberedNamespace(lambda: next(numbers))
     sio.register_namespace(told)
     handler: Any = manager.handler_class(transport.get_tornado_handler(sio))
     http = tornado.httpserver.HTTPServer(tornado.web.Application([(r"/socket\.io/", handler)]), ssl_options=tls)
@@ -114,25 +117,25 @@ async def serving(tls: ssl.SSLContext | None = None, limit: int = LIMIT, drain_s
         await transport.close_all(sio, 1.0)
 
 
-class Stalling:
-    """A websocket by hand, which can stop reading."""
+class RawWebsocket:
+    """A raw WebSocket client that can stop reading."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self.numbers: list[tuple[int, str]] = []
 
     async def upgrade(self) -> None:
-        """Take over from polling."""
+        """Upgrade the session from polling to WebSocket."""
         await self._socket.send_str("2probe")
         assert await self._socket.receive_str() == "3probe"
         await self._socket.send_str("5")
 
     async def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         await self._socket.close()
 
     async def read(self, until: int) -> bool:
-        """Read until that number has come; False when the connection is closed before."""
+        """Read messages up to the number `until`. Return False if the connection closes first."""
         async with asyncio.timeout(HANG):
             while not self.numbers or self.numbers[-1][0] < until:
                 message = await self._socket.receive()
@@ -147,19 +150,19 @@ class Stalling:
 
 
 @asynccontextmanager
-async def stalling(site: Site) -> AsyncIterator[Stalling]:
+async def raw_websocket(site: Site) -> AsyncIterator[RawWebsocket]:
     before = len(site.told.sids)
     address = f"{site.url}/socket.io/?EIO=4&transport=websocket"
     async with aiohttp.ClientSession() as session, session.ws_connect(address, ssl=False, max_msg_size=0) as socket:
         await socket.receive()
         await socket.send_str("40")
         await until(lambda: len(site.told.sids) > before)
-        yield Stalling(socket)
+        yield RawWebsocket(socket)
 
 
 @asynccontextmanager
-async def polling(site: Site) -> AsyncIterator[Stalling]:
-    """Yield a websocket that has not taken over from polling yet."""
+async def polling(site: Site) -> AsyncIterator[RawWebsocket]:
+    """Yield a WebSocket whose session still uses polling."""
     address = f"{site.url}/socket.io/?EIO=4&transport="
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{address}polling") as answer:
@@ -167,7 +170,7 @@ async def polling(site: Site) -> AsyncIterator[Stalling]:
         async with session.post(f"{address}polling&sid={session_id}", data="40"):
             await until(lambda: len(site.told.sids) == 1)
         async with session.ws_connect(f"{address}websocket&sid={session_id}") as socket:
-            yield Stalling(socket)
+            yield RawWebsocket(socket)
 
 
 async def joined(site: Site, kind: Kind, transports: str, running: AsyncExitStack) -> Client:
@@ -196,11 +199,12 @@ MIXES: list[tuple[Kind, str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
-async def test_whatever_happens_each_connection_sees_its_messages_in_order_and_all_alarms(seed: int) -> None:
+async def test_random_actions_keep_message_order_and_lose_no_alarm(seed: int) -> None:
     chance = random.Random(seed)
     async with serving() as site, AsyncExitStack() as running:
-        clients: dict[Client, tuple[int, int]] = {}  # what had been pushed before, answers asked for
+        clients: dict[Client, tuple[int, int]] = {}  # last number before the client joined, number of `ask` events sent
         alarms: list[int] = []
         for _ in range(120):
             match chance.choices(["picture", "alarm", "ask", "join", "leave", "rest"], [40, 15, 25, 6, 2, 12])[0]:
@@ -236,16 +240,20 @@ async def test_whatever_happens_each_connection_sees_its_messages_in_order_and_a
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """A certificate for loopback that nobody signed."""
+    """A self-signed certificate for `localhost`."""
     files = pem.make("localhost").write(tmp_path_factory.mktemp("tls"))
     return transport.Certificate(files["certificate"], files["key"]).context
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_a_browser_that_stalls_gets_every_alarm_and_the_newest_picture_when_it_reads_again(
+async def test_a_stalled_client_later_gets_all_alarms_and_newest_picture(
     tls: bool, certificate: ssl.SSLContext
 ) -> None:
-    async with serving(certificate if tls else None) as site, stalling(site) as stalled, stalling(site) as reading:
+    async with (
+        serving(certificate if tls else None) as site,
+        raw_websocket(site) as stalled,
+        raw_websocket(site) as reading,
+    ):
         alarms = []
         for turn in range(400):
             await site.push("picture", BIG)
@@ -258,16 +266,16 @@ async def test_a_browser_that_stalls_gets_every_alarm_and_the_newest_picture_whe
         assert seen == sorted(seen)
         assert [number for number, kind in stalled.numbers if kind == "alarm"] == alarms
         assert stalled.numbers[-1] == (last, "picture")
-        assert len(seen) < 400  # what was replaced while it stalled
+        assert len(seen) < 400  # newer pictures replaced older ones while the client stalled
         assert len(reading.numbers) == 400 + len(alarms)
         assert not site.manager.closed_slow_clients
-        # Only pictures are ever replaced, and only on the way to the one that stalled.
+        # Only pictures are coalesced, and only for the stalled client.
         assert site.manager.coalesced == 400 + len(alarms) - len(seen)
         assert site.manager.pushed == 2 * (400 + len(alarms))
 
 
-async def test_a_browser_with_too_much_unsent_is_cut_off_and_nobody_else_notices() -> None:
-    async with serving() as site, stalling(site) as stalled, stalling(site) as reading:
+async def test_a_client_with_too_much_unsent_data_is_closed() -> None:
+    async with serving() as site, raw_websocket(site) as stalled, raw_websocket(site) as reading:
         while not site.manager.closed_slow_clients:
             last = await site.push("alarm", BIG)
             assert await reading.read(last)
@@ -277,8 +285,8 @@ async def test_a_browser_with_too_much_unsent_is_cut_off_and_nobody_else_notices
         assert site.manager.closed_slow_clients == {"unsent": 1}
 
 
-async def test_what_a_browser_has_asked_for_may_be_larger_than_what_may_wait_for_it() -> None:
-    async with serving() as site, stalling(site) as slow:
+async def test_answers_do_not_count_towards_the_limit_of_unsent_pushes() -> None:
+    async with serving() as site, raw_websocket(site) as slow:
         (sid,) = site.told.sids
         large = {"kind": "answer", "filler": "x" * (5 * LIMIT)}
         for _ in range(2):
@@ -287,14 +295,14 @@ async def test_what_a_browser_has_asked_for_may_be_larger_than_what_may_wait_for
             last = await site.push("alarm", BIG)
         assert await slow.read(last)
         assert [kind for _, kind in slow.numbers] == ["answer"] * 2 + ["alarm"] * 3
-        # Nor does it buy anything: pushes count as before once the answers are read.
+        # Once the client has read the answers, the limit for pushes is the same as before.
         while not site.manager.closed_slow_clients:
             last = await site.push("alarm", BIG)
         assert not await slow.read(last + 1)
 
 
-async def test_answers_that_are_never_read_end_a_connection_too() -> None:
-    async with serving() as site, stalling(site) as slow:
+async def test_too_many_unread_answers_close_the_connection() -> None:
+    async with serving() as site, raw_websocket(site) as slow:
         (sid,) = site.told.sids
         while not site.manager.closed_slow_clients:
             last = next(site.numbers)
@@ -303,8 +311,9 @@ async def test_answers_that_are_never_read_end_a_connection_too() -> None:
         assert not await slow.read(last + 1)
 
 
-async def test_a_browser_that_takes_nothing_for_too_long_is_cut_off() -> None:
-    async with serving(drain_s=0.5) as site, stalling(site) as stalled:
+@pytest.mark.slow
+async def test_a_client_that_reads_nothing_for_too_long_is_closed() -> None:
+    async with serving(drain_s=0.5) as site, raw_websocket(site) as stalled:
         async with asyncio.timeout(HANG):
             while not site.manager.closed_slow_clients:
                 await site.push("picture", BIG)
@@ -313,10 +322,8 @@ async def test_a_browser_that_takes_nothing_for_too_long_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_what_the_library_has_in_hand_is_not_overtaken_however_far_it_has_come(
-    tls: bool, certificate: ssl.SSLContext
-) -> None:
-    async with serving(certificate if tls else None) as site, stalling(site) as reading:
+async def test_a_push_never_overtakes_messages_queued_in_the_library(tls: bool, certificate: ssl.SSLContext) -> None:
+    async with serving(certificate if tls else None) as site, raw_websocket(site) as reading:
         for turns in range(12):
             first = await site.queue()
             for _ in range(turns):
@@ -326,8 +333,8 @@ async def test_what_the_library_has_in_hand_is_not_overtaken_however_far_it_has_
             assert [number for number, _ in reading.numbers[-2:]] == [first, last]
 
 
-async def test_recipients_are_those_who_join_the_rooms_and_not_those_who_leave() -> None:
-    async with serving() as site, stalling(site) as north, stalling(site) as south:
+async def test_recipients_follow_clients_that_join_and_leave_rooms() -> None:
+    async with serving() as site, raw_websocket(site) as north, raw_websocket(site) as south:
         recipients = Recipients(["storehouse"])
         stays, moves = site.told.sids
         await site.told.enter_room(stays, "storehouse")
@@ -345,7 +352,7 @@ async def test_recipients_are_those_who_join_the_rooms_and_not_those_who_leave()
         assert [number for number, _ in south.numbers] == [both, last]
 
 
-async def test_a_client_is_written_to_directly_once_it_has_upgraded() -> None:
+async def test_the_server_writes_directly_to_an_upgraded_client() -> None:
     async with serving() as site, polling(site) as client:
         recipients = site.recipients
         first = await site.push("alarm")
@@ -358,11 +365,11 @@ async def test_a_client_is_written_to_directly_once_it_has_upgraded() -> None:
         assert [number for number, _ in client.numbers] == [first, last]
 
 
-async def test_neither_recipients_nor_fan_out_keep_anything_of_clients_that_are_gone() -> None:
-    async with serving() as site, stalling(site) as client:
+async def test_recipients_and_fan_out_forget_disconnected_clients() -> None:
+    async with serving() as site, raw_websocket(site) as client:
         recipients = site.recipients
         assert await client.read(await site.push("alarm"))
-        await site.push("picture", 20 * BIG)  # it leaves while something is on its way to it
+        await site.push("picture", 20 * BIG)  # the client disconnects while data is unsent
         assert recipients.is_resolved
         site.told.leaving.clear()
         await client.close()
@@ -370,7 +377,7 @@ async def test_neither_recipients_nor_fan_out_keep_anything_of_clients_that_are_
         assert not recipients.is_resolved
         assert not recipients.ready
         assert not site.manager._busy
-        await site.push("picture")  # to a client that is gone, which the server has not noticed yet
+        await site.push("picture")  # the client is gone, but the server has not noticed it yet
         site.told.leaving.set()
         await until(lambda: not site.told.sids)
         await until(lambda: not recipients.is_resolved)
@@ -378,11 +385,11 @@ async def test_neither_recipients_nor_fan_out_keep_anything_of_clients_that_are_
         assert not site.manager._behind
 
 
-def test_all_private_names_are_those_of_the_installed_libraries() -> None:
+def test_every_private_name_used_exists_in_the_libraries() -> None:
     assert library_internals.missing_names(library_internals.DIRECT_WRITES) == []
 
 
-def test_without_them_the_librarys_own_way_is_taken_and_said(
+def test_a_missing_private_name_selects_the_librarys_manager(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(library_internals, "DIRECT_WRITES", {asyncio.Queue.empty: {"_nothing_like_it"}})

@@ -1,4 +1,4 @@
-"""A websocket is accepted by its first bytes, however they arrive; everything else is left unread."""
+"""The server accepts a WebSocket by its first bytes, however they are split, and leaves other requests unread."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ def head(line: str = f"GET /socket.io/?{QUERY} HTTP/1.1", fields: Mapping[str, s
 
 
 async def opened(raw: Raw) -> str:
-    """Return the session that a new websocket is told of."""
+    """Return the session id that the server sends to a new WebSocket."""
     status, headers = await raw.head()
     assert (status, headers["sec-websocket-accept"]) == (101, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
     text = await raw.text()
@@ -27,24 +27,24 @@ async def opened(raw: Raw) -> str:
 
 
 async def join(raw: Raw) -> None:
-    """Join the namespace, and hear that one is in."""
+    """Join the namespace. Check that its CONNECT packet and its first event arrive."""
     await raw.say("40")
     assert (await raw.text()).startswith("40")
     assert "auth" in await raw.text()
 
 
 @pytest.mark.parametrize("cut", [1, 4, 20, 60, len(head()) - 1])
-async def test_a_head_may_come_in_pieces(cut: int) -> None:
+async def test_a_request_head_may_arrive_in_pieces(cut: int) -> None:
     async with bare(fast_accept=True) as server:
         raw = await server.connect()
         await raw.send(head()[:cut])
-        await _was_checked(server)  # so that the first piece is all that there is then
+        await _was_checked(server)  # the server has now seen only the first piece
         await raw.send(head()[cut:])
         assert await opened(raw) in server.sio.eio.sockets
         await join(raw)
 
 
-async def test_a_client_may_connect_first_and_ask_later() -> None:
+async def test_a_client_may_connect_first_and_send_later() -> None:
     async with bare(fast_accept=True) as server:
         raw = await server.connect()
         await _was_checked(server)
@@ -53,7 +53,7 @@ async def test_a_client_may_connect_first_and_ask_later() -> None:
         await join(raw)
 
 
-async def test_what_follows_the_head_at_once_is_not_lost() -> None:
+async def test_data_sent_with_the_request_head_is_not_lost() -> None:
     async with bare(fast_accept=True) as server:
         raw = await server.connect()
         await raw.send(head() + frame(1, "40"))
@@ -76,7 +76,7 @@ async def test_what_follows_the_head_at_once_is_not_lost() -> None:
         (b"\r\n" + head(), 101),
     ],
 )
-async def test_an_unusual_request_is_answered_as_without_fast_acceptance(request_: bytes, status: int) -> None:
+async def test_fast_acceptance_does_not_change_answers_to_unusual_requests(request_: bytes, status: int) -> None:
     answered = []
     for fast_accept in (False, True):
         async with bare(fast_accept) as server:
@@ -87,7 +87,7 @@ async def test_an_unusual_request_is_answered_as_without_fast_acceptance(request
     assert answered == [status, status]
 
 
-async def test_who_is_refused_by_a_handler_hears_it_and_is_closed() -> None:
+async def test_a_client_refused_by_a_handler_is_answered_and_closed() -> None:
     async def refuse(_sid: str, _environ: Any) -> bool:
         return False
 
@@ -103,9 +103,7 @@ async def test_who_is_refused_by_a_handler_hears_it_and_is_closed() -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 20], ids=["whole", "in pieces"])
-async def test_a_connection_whose_check_fails_is_closed_and_logged_once(
-    cut: int, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_exception_in_the_check_closes_and_logs_once(cut: int, caplog: pytest.LogCaptureFixture) -> None:
     def fail(*_: object) -> bool:
         raise RuntimeError("as a defect would")
 
@@ -121,7 +119,7 @@ async def test_a_connection_whose_check_fails_is_closed_and_logged_once(
     assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
 
 
-async def test_who_says_nothing_is_closed_in_time_and_nothing_stays_of_it() -> None:
+async def test_an_idle_connection_is_closed_after_the_request_timeout() -> None:
     async with bare(fast_accept=True, request_timeout_s=0.1) as server:
         before = server.resources()
         idle = [await server.connect() for _ in range(20)]
@@ -131,7 +129,7 @@ async def test_who_says_nothing_is_closed_in_time_and_nothing_stays_of_it() -> N
         await server.settled(before)
 
 
-async def test_with_the_server_go_those_who_have_not_said_anything() -> None:
+async def test_stopping_the_server_closes_idle_connections() -> None:
     async with bare(fast_accept=True) as server:
         raw = await server.connect()
         await _was_checked(server)
@@ -139,5 +137,5 @@ async def test_with_the_server_go_those_who_have_not_said_anything() -> None:
 
 
 async def _was_checked(server: Bare) -> None:
-    # Connections are taken in the order in which they come.
+    # The server handles connections in order: when it answers this request, it has checked the earlier connections.
     await server.ask("OPTIONS", QUERY)

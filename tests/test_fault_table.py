@@ -1,4 +1,7 @@
-"""Whatever befalls the servers while browsers watch, nothing is lost or doubled. `-m faults`: in full, and timed."""
+"""During faults, watching clients lose no reading and no alarm step, and receive none of them twice.
+
+`-m faults` runs the full form of the tests, which also checks times.
+"""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -27,13 +30,22 @@ Server = TypeVar("Server", MariaDB, Redis)
 
 
 class Form(NamedTuple):
-    """Who watches, how long faults last, and whether it is timed: on a busy machine everything takes longer."""
+    """A form of the tests: the watching clients, the length of the faults, and whether times are checked.
+
+    The short form checks no times, because everything takes longer on a busy machine.
+    """
 
     followers: dict[tuple[Kind, str], int]
     away_s: float
     lock_s: float
     is_timed: bool
     poll_interval: float
+    only: frozenset[str] = frozenset()
+    """Names of the faults to run. If the set is empty, all faults run."""
+
+    def chosen(self, faults: Sequence[Fault]) -> list[Fault]:
+        """Return the faults that this form runs."""
+        return [fault for fault in faults if not self.only or fault.name in self.only]
 
 
 SHORT = Form(
@@ -42,6 +54,18 @@ SHORT = Form(
     lock_s=3.0,
     is_timed=False,
     poll_interval=0.2,
+    only=frozenset(
+        {
+            "MariaDB killed",
+            "MariaDB frozen",
+            "leases locked",
+            "Redis killed",
+            "Redis frozen",
+            "one of two processes killed",
+            "SQLite's file locked",
+            "clock set back by an hour, then corrected",
+        }
+    ),
 )
 FULL = Form(
     {
@@ -84,7 +108,7 @@ def north(own_mariadb: MariaDB) -> Iterator[Site]:
 
 
 def remember_last(built: Site) -> None:
-    """Those that are there already do not count."""
+    """Store the id of the last reading, so that only newer readings count."""
     with built.database.engine.connect() as connection:
         built.ids["last"] = connection.scalar(sa.select(sa.func.max(tables.reading.c.reading_id))) or 0
 
@@ -93,7 +117,10 @@ def remember_last(built: Site) -> None:
 async def stage(
     form: Form, folder: Path, built: Site, where: dict[str, Any], mariadb: MariaDB, redis: Redis
 ) -> AsyncIterator[Stage]:
-    """Two servers behind nginx; `where` are their settings of the database and of Redis. One writes and many watch."""
+    """Start two servers behind nginx, one writer and the watching clients.
+
+    `where` contains the servers' settings of the database and of Redis.
+    """
     with ExitStack() as running:
         told = {**where, "rules": RULES, "poll_interval": form.poll_interval}
         async with serving_watched(folder / "one", told) as first, serving_watched(folder / "other", told) as second:
@@ -106,7 +133,7 @@ async def stage(
 
 
 def watching(form: Form, url: str, built: Site) -> Sequence[Follower]:
-    """Those who watch, each with a name of its own."""
+    """Return the watching clients, each with a unique name."""
     watchers = followers(form.followers, url, built.ids["north"])
     for number, watcher in enumerate(watchers):
         watcher.name += f" {number}"
@@ -114,11 +141,11 @@ def watching(form: Form, url: str, built: Site) -> Sequence[Follower]:
 
 
 async def suffer_all(form: Form, on: Stage, faults: Sequence[Fault], say: Callable[[str], None]) -> None:
-    """Have one after the other befall them."""
+    """Run the faults one after another. Print their results as a table, and check the results."""
     rows: list[Row] = []
     try:
         for fault in faults:
-            rows.append(await suffer(on, fault))  # noqa: PERF401 - those before one that fails are shown too
+            rows.append(await suffer(on, fault))  # noqa: PERF401 - keeps the rows if a later fault raises an error
     finally:
         say(f"{len(on.watchers)} browsers watch\n{table(rows)}")
     assert [row for row in rows if not row.is_whole] == []
@@ -127,16 +154,16 @@ async def suffer_all(form: Form, on: Stage, faults: Sequence[Fault], say: Callab
 
 
 @forms
-async def test_nothing_is_lost_or_doubled_whatever_befalls_two_processes_and_what_they_stand_on(
+async def test_mariadb_redis_and_process_faults_lose_or_double_nothing(
     form: Form, tmp_path: Path, own_mariadb: MariaDB, own_redis: Redis, north: Site, say: Callable[[str], None]
 ) -> None:
     where = {"database": own_mariadb.settings("site"), "redis": own_redis.settings()}
     async with stage(form, tmp_path, north, where, own_mariadb, own_redis) as on:
-        await suffer_all(form, on, [*MARIADB, *REDIS, *PROCESSES], say)
+        await suffer_all(form, on, form.chosen([*MARIADB, *REDIS, *PROCESSES]), say)
 
 
 @forms
-async def test_nothing_is_lost_or_doubled_when_others_take_over_the_addresses_of_the_database_and_of_redis(
+async def test_failover_of_mariadb_and_redis_loses_or_doubles_nothing(
     form: Form, tmp_path: Path, own_mariadb: MariaDB, own_redis: Redis, north: Site, say: Callable[[str], None]
 ) -> None:
     to_mariadb, to_redis = Cable(own_mariadb.port), Cable(own_redis.port)
@@ -154,15 +181,16 @@ async def test_nothing_is_lost_or_doubled_when_others_take_over_the_addresses_of
 
 @contextmanager
 def not_started(server: Server) -> Iterator[Server]:
-    """One that somebody else starts, or nobody."""
+    """Yield a server that the caller may start. Clean it up at the end."""
     try:
         yield server
     finally:
         server.cleanup()
 
 
+@pytest.mark.slow
 @forms
-async def test_nothing_is_lost_or_doubled_whatever_befalls_a_file_and_the_clock(
+async def test_sqlite_and_clock_faults_lose_or_double_nothing(
     form: Form, tmp_path: Path, say: Callable[[str], None]
 ) -> None:
     where = {"path": str(tmp_path / "site.db")}
@@ -175,4 +203,4 @@ async def test_nothing_is_lost_or_doubled_whatever_befalls_a_file_and_the_clock(
             async with beside(*(watcher.run() for watcher in watchers)):
                 await together(watchers)
                 on = Stage([server], north, writer, watchers, form.away_s, form.lock_s)
-                await suffer_all(form, on, FILE, say)
+                await suffer_all(form, on, form.chosen(FILE), say)

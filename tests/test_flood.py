@@ -1,4 +1,4 @@
-"""A client that sends too many packets, of whatever kind, is closed; one that keeps to the rate limit is not."""
+"""The server closes a client that sends too many packets of any kind, but no client that keeps to the rate limit."""
 
 import asyncio
 import itertools
@@ -21,13 +21,14 @@ SLOW = RateLimit(0.001, AT_ONCE)
 PACKETS = ('42["message"]', "437[]", "40/nowhere,", "3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fast_accept", [False, True])
 @pytest.mark.parametrize("packet", PACKETS)
-async def test_a_flood_by_websocket_is_cut_off_at_once_and_counted(packet: str, fast_accept: bool) -> None:
+async def test_a_websocket_flood_is_closed_at_once_and_counted(packet: str, fast_accept: bool) -> None:
     async with bare(fast_accept, rate_limit=SLOW) as server:
         before = server.resources()
         flooding = await server.joined()
-        # Kept open and fed on: a close that waits for ours would never come.
+        # The client starts another frame and sends no close frame, so the server must not wait for one.
         await flooding.send(frame(TEXT, packet) * 1_000 + b"\x81")
         assert await flooding.is_closed()
         await server.settled(before)
@@ -35,7 +36,7 @@ async def test_a_flood_by_websocket_is_cut_off_at_once_and_counted(packet: str, 
 
 
 @pytest.mark.parametrize("kind", [0, 9], ids=["fragments", "pings"])
-async def test_frames_that_are_no_packets_count_too(kind: int) -> None:
+async def test_fragments_and_pings_count_as_packets(kind: int) -> None:
     async with bare(rate_limit=SLOW) as server:
         flooding = await server.joined()
         await flooding.send(frame(TEXT, "42", flags=0) + frame(kind, b"", flags=0x80 if kind else 0) * 1_000)
@@ -43,7 +44,7 @@ async def test_frames_that_are_no_packets_count_too(kind: int) -> None:
         assert server.sio.rejections == {"flood": 1}
 
 
-async def test_coming_and_leaving_again_and_again_is_a_flood_too() -> None:
+async def test_repeated_connects_and_disconnects_count_as_a_flood() -> None:
     async with bare(rate_limit=SLOW) as server:
         flooding = await server.websocket()
         await flooding.text()
@@ -52,7 +53,7 @@ async def test_coming_and_leaving_again_and_again_is_a_flood_too() -> None:
         assert server.sio.rejections["flood"] == 1
 
 
-async def test_a_flood_by_posts_is_cut_off_and_counted() -> None:
+async def test_a_flood_of_posts_is_refused_and_counted() -> None:
     async with bare(rate_limit=SLOW) as server:
         polling = await server.open()
         assert (await polling.post("40")).status == 200
@@ -63,7 +64,7 @@ async def test_a_flood_by_posts_is_cut_off_and_counted() -> None:
         assert (await polling.get()).status == 400
 
 
-async def test_who_is_closed_and_sends_on_is_not_listened_to_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_server_soon_ignores_input_of_a_closed_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     taken, on_message = itertools.count(), Handler.on_message
 
     def counted(handler: Handler, message: str | bytes) -> Any:
@@ -73,7 +74,7 @@ async def test_who_is_closed_and_sends_on_is_not_listened_to_for_long(monkeypatc
     async with bare() as server:
         closed = await server.joined()
         monkeypatch.setattr(Handler, "on_message", counted)
-        await closed.say("4nonsense")  # malformed: the server closes, and waits for our close
+        await closed.say("4nonsense")  # malformed, so the server sends a close frame and waits for the answer
         while not await is_refused(closed, frame(TEXT, "3") * 10_000):
             pass
         assert await closed.is_closed()
@@ -81,7 +82,7 @@ async def test_who_is_closed_and_sends_on_is_not_listened_to_for_long(monkeypatc
 
 
 async def is_refused(raw: Raw, data: bytes) -> bool:
-    """Send, unless the connection is gone."""
+    """Send data. Return whether the connection is closed."""
     try:
         await raw.send(data)
     except ConnectionError:
@@ -89,9 +90,8 @@ async def is_refused(raw: Raw, data: bytes) -> bool:
     return False
 
 
-async def test_the_server_cuts_off_who_sends_more_than_four_times_the_events_it_takes(
-    serve: Serve, tmp_path: Path
-) -> None:
+@pytest.mark.slow
+async def test_the_server_closes_a_client_over_its_packet_limit(serve: Serve, tmp_path: Path) -> None:
     where = {"path": str(tmp_path / "site.db")}
     with site(where):
         pass

@@ -1,4 +1,4 @@
-"""What a client sends, byte by byte: the frames of a websocket (RFC 6455, 5), and the headers of a request."""
+"""The server parses WebSocket frames (RFC 6455, section 5) and request headers from clients."""
 
 import struct
 
@@ -10,11 +10,11 @@ from transport.header_parser import parse_headers
 
 CONTINUATION, PING, PONG = 0x0, 0x9, 0xA
 MORE = 0x00
-"""Instead of the flag of a last frame."""
+"""Flags of a frame that is not the last frame of its message."""
 
 
 async def listening(server: Bare) -> tuple[Raw, list[str | bytes]]:
-    """Return a websocket, and the list that its messages come to."""
+    """Open a WebSocket. Return it, and the list in which the server collects its messages."""
     messages: list[str | bytes] = []
     server.sio.eio.on("message", lambda _, message: messages.append(message))
     raw = await server.websocket()
@@ -23,10 +23,10 @@ async def listening(server: Bare) -> tuple[Raw, list[str | bytes]]:
 
 
 @pytest.mark.parametrize("piece", [1, 7, 10**6])
-async def test_a_message_may_come_in_frames_and_these_in_pieces(piece: int) -> None:
+async def test_a_message_may_arrive_in_fragments_and_pieces(piece: int) -> None:
     text, data = "€" * 50, bytes(range(200))
     sent = (
-        frame(TEXT, ("4" + text).encode()[:30], MORE)  # ends within a character
+        frame(TEXT, ("4" + text).encode()[:30], MORE)  # ends inside a character
         + frame(PING, "first")
         + frame(CONTINUATION, "", MORE)
         + frame(CONTINUATION, ("4" + text).encode()[30:])
@@ -54,30 +54,30 @@ async def test_a_message_may_have_any_size(size: int) -> None:
 
 BROKEN = {
     "not masked": b"\x81\x02\x00\x00\x00\x004a",
-    "an extension's": frame(TEXT, "4a", 0xC0),
-    "of an unknown kind": frame(0x3, "4a"),
-    "of an unknown kind of control": frame(0xB, ""),
-    "a pong too large": frame(PONG, "x" * 126),
-    "a ping in pieces": frame(PING, "x", MORE),
-    "the end of nothing": frame(CONTINUATION, "4a"),
-    "a message within a message": frame(TEXT, "4a", MORE) + frame(TEXT, "4a"),
-    "no UTF-8": frame(TEXT, b"4\xff"),
-    "a goodbye that is no UTF-8": frame(CLOSE, b"\x03\xe8\xff"),
+    "reserved bit": frame(TEXT, "4a", 0xC0),
+    "unknown opcode": frame(0x3, "4a"),
+    "unknown control opcode": frame(0xB, ""),
+    "oversized pong": frame(PONG, "x" * 126),
+    "fragmented ping": frame(PING, "x", MORE),
+    "continuation without a start": frame(CONTINUATION, "4a"),
+    "message inside a message": frame(TEXT, "4a", MORE) + frame(TEXT, "4a"),
+    "text not in UTF-8": frame(TEXT, b"4\xff"),
+    "close reason not in UTF-8": frame(CLOSE, b"\x03\xe8\xff"),
 }
 
 
 @pytest.mark.parametrize("sent", BROKEN.values(), ids=BROKEN)
-async def test_a_frame_that_may_not_be_closes_the_connection(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_invalid_frame_closes_the_connection(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with bare() as server:
         raw, messages = await listening(server)
         await raw.send(sent + frame(TEXT, "4after"))
         assert await raw.is_closed()
         assert not messages
         assert not server.sio.eio.websockets
-        assert not [record for record in caplog.records if record.exc_info]  # it is no defect of ours
+        assert not [record for record in caplog.records if record.exc_info]  # not a defect of the server
 
 
-async def test_a_message_in_frames_may_be_no_larger_than_one_in_one() -> None:
+async def test_the_size_limit_also_applies_to_fragmented_messages() -> None:
     async with bare(max_http_buffer_size=1000) as server:
         raw, messages = await listening(server)
         await raw.send(frame(TEXT, "4" * 600, MORE) + frame(PING, "") + frame(CONTINUATION, "4" * 401))
@@ -88,7 +88,7 @@ async def test_a_message_in_frames_may_be_no_larger_than_one_in_one() -> None:
         assert not messages
 
 
-async def test_a_goodbye_is_answered_with_its_code() -> None:
+async def test_a_close_frame_is_answered_with_its_code() -> None:
     async with bare() as server:
         raw, _ = await listening(server)
         await raw.frame(CLOSE, struct.pack("!H", 4001) + b"bye")
@@ -114,7 +114,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_headers_are_read_as_tornado_reads_them(request_: bytes) -> None:
+def test_headers_are_parsed_as_tornado_parses_them(request_: bytes) -> None:
     line, _, rest = request_.decode("latin1").lstrip("\r\n").partition("\n")
     try:
         expected = HTTPHeaders.parse(rest)

@@ -1,4 +1,4 @@
-"""Whatever a browser sends is answered, and does no harm."""
+"""Fuzz tests: the server answers every event of a client and keeps the connection open."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
@@ -14,7 +14,7 @@ from tests.support.serving import StorewatchServer, served
 from tests.support.sites import site
 
 BATCH = 50
-BATCHES = 40  # of 50 events: 2,000 from each client
+BATCHES = 40  # of 50 events each: 2,000 events per client
 RESERVED = ("connect", "disconnect", "connect_error", "disconnecting", "newListener", "removeListener")
 CODES = {"bad_request", "unknown_event", "not_found"}
 
@@ -34,7 +34,7 @@ keys = st.one_of(
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=5), max_leaves=12
 )
-# The Python client itself fails on what is deeper; the server is sent such packets by hand in test_contract.
+# The Python client itself fails on deeper nesting. Therefore test_contract builds deeper packets by hand.
 nested = st.integers(1, 300).map(lambda depth: _nested(depth))
 payloads = st.lists(values, max_size=3) | st.one_of(long_texts, nested).map(lambda value: [value])
 names = st.one_of(st.sampled_from(sorted(EVENTS)), st.sampled_from(sorted(EVENTS)), st.text(max_size=20))
@@ -48,7 +48,7 @@ def _nested(depth: int) -> Any:
 
 
 class Conversation:
-    """A client and the loop it lives in, for tests that hypothesis repeats."""
+    """A client and its event loop, used by all repetitions of a Hypothesis test."""
 
     def __init__(self, kind: Kind, url: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -92,6 +92,7 @@ async def _send_all(client: Client, events: Sequence[tuple[str, list[Any]]]) -> 
     return answers
 
 
+@pytest.mark.slow
 @settings(
     max_examples=BATCHES,
     deadline=None,
@@ -104,7 +105,7 @@ async def _send_all(client: Client, events: Sequence[tuple[str, list[Any]]]) -> 
         st.tuples(names.filter(lambda name: name not in RESERVED), payloads), min_size=BATCH, max_size=BATCH
     )
 )
-def test_every_event_is_acknowledged_and_the_connection_stays(
+def test_every_event_is_acknowledged_and_the_connection_stays_open(
     conversation: Conversation, events: list[tuple[str, list[Any]]]
 ) -> None:
     for (name, payload), answer in zip(events, conversation.run(_send_all(conversation.client, events)), strict=True):

@@ -1,7 +1,8 @@
-"""The security headers: on every answer, whoever wrote it."""
+"""The security headers, which every answer of the server has."""
 
 from pathlib import Path
 
+import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from tests.support import credentials
@@ -28,7 +29,8 @@ ASKED = [
 ]
 
 
-async def test_every_answer_has_them_and_says_https_only_where_it_was_asked_so(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.slow
+async def test_every_answer_has_the_security_headers(serve: Serve, tmp_path: Path) -> None:
     where = {"path": str(tmp_path / "site.db")}
     settings = {"database": where, "trusted_proxies": ["127.0.0.1"], "access": credentials.access(credentials.user())}
     with site(where):
@@ -36,7 +38,7 @@ async def test_every_answer_has_them_and_says_https_only_where_it_was_asked_so(s
             for method, path in ASKED:
                 plain = await ask(server.url, method, path, "http")
                 secure = await ask(server.url, method, path, "https")
-                # Else a browser would not say whose form it sends.
+                # With the default policy, a browser would not send the origin of the form.
                 always = security_headers.ALWAYS | (
                     {"Referrer-Policy": "same-origin"} if path.startswith("log") else {}
                 )
@@ -49,7 +51,7 @@ async def test_every_answer_has_them_and_says_https_only_where_it_was_asked_so(s
 
 
 async def ask(url: str, method: str, path: str, scheme: str) -> HTTPResponse:
-    """Ask as a proxy does that was itself asked by http or https."""
+    """Send a request as a reverse proxy does. `scheme` is the scheme that the proxy's client used."""
     return await AsyncHTTPClient().fetch(
         f"{url}{path}",
         method=method,

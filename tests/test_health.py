@@ -1,4 +1,4 @@
-"""The health pages: what they say of each part, and that they know it without asking."""
+"""The health pages report the state of each part of the server."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from tests.support.serving_inside import serving_inside
 from tests.support.sites import Site, site
 from web import health
 
-HANG = 60.0  # seconds; only what hangs takes so long
+HANG = 60.0  # seconds; only a hang takes this long
 LOOK_S = 0.05
 PAGES = ["healthz", "readyz", "metrics"]
 FAST = {"poll_interval": 0.05}
@@ -25,7 +25,7 @@ FAST = {"poll_interval": 0.05}
 
 @pytest.fixture
 def our_site(tmp_path: Path) -> Iterator[Site]:
-    """A site in a file of its own."""
+    """A site in its own SQLite file."""
     where = {"path": str(tmp_path / "site.db")}
     with site(where) as built:
         built.settings = {"database": where} | FAST
@@ -34,7 +34,7 @@ def our_site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def mariadb() -> Iterator[MariaDB]:
-    """Ours to stop; running at the end of each test."""
+    """A MariaDB server that a test may stop. Each test leaves it running."""
     with MariaDB() as server:
         yield server
 
@@ -49,7 +49,7 @@ async def readiness(url: str) -> tuple[int, dict[str, Any]]:
 
 
 async def becomes(url: str, code: int, **parts: object) -> dict[str, Any]:
-    """Wait until `/readyz` answers so; return what it says."""
+    """Wait until `/readyz` answers with this status code and these parts. Return the JSON of the answer."""
     try:
         async with asyncio.timeout(HANG):
             while True:
@@ -61,7 +61,7 @@ async def becomes(url: str, code: int, **parts: object) -> dict[str, Any]:
         raise TimeoutError(f"still {answer}") from None
 
 
-async def test_all_is_well_where_all_is_well(our_site: Site, serve: Serve) -> None:
+async def test_a_healthy_server_is_ready(our_site: Site, serve: Serve) -> None:
     async with serve(our_site.settings) as server:
         answer = await becomes(server.url, 200)
         alive = await fetch(f"{server.url}healthz")
@@ -70,7 +70,7 @@ async def test_all_is_well_where_all_is_well(our_site: Site, serve: Serve) -> No
     assert (alive.code, alive.body) == (200, b"ok\n")
 
 
-async def test_a_database_that_is_stopped_is_told_and_that_it_is_back(serve: Serve, mariadb: MariaDB) -> None:
+async def test_readiness_reports_a_database_outage_and_its_end(serve: Serve, mariadb: MariaDB) -> None:
     mariadb.create_database("own")
     where = mariadb.settings("own")
     with site(where):
@@ -79,14 +79,16 @@ async def test_a_database_that_is_stopped_is_told_and_that_it_is_back(serve: Ser
             await asyncio.to_thread(mariadb.stop)
             answer = await becomes(server.url, 503, database=False)
             assert not answer["ready"]
-            assert answer["reasons"][0].startswith("the database does not answer")
+            assert answer["reasons"][0].startswith("the sensor database does not answer")
             assert (await fetch(f"{server.url}healthz")).code == 200
             assert 'storewatch_ready{part="database"} 0.0' in (await fetch(f"{server.url}metrics")).body.decode()
             await asyncio.to_thread(mariadb.start)
             assert (await becomes(server.url, 200))["reasons"] == []
 
 
-async def test_so_are_the_judges_tables(our_site: Site, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_readiness_reports_an_outage_of_the_judges_tables(
+    our_site: Site, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(health, "JUDGE_LATE_S", 3.0)
     mariadb.create_database("state")
     async with serving_inside(our_site.settings | {"state": mariadb.settings("state")}) as inside:
@@ -99,8 +101,9 @@ async def test_so_are_the_judges_tables(our_site: Site, mariadb: MariaDB, monkey
         await becomes(inside.url, 200, judge=True)
 
 
-async def test_so_is_a_poller_that_gets_no_answer(our_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database answers, but not this question."""
+@pytest.mark.slow
+async def test_readiness_reports_a_poller_without_answers(our_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this test, the database answers other queries, but the poller's query fails."""
     monkeypatch.setattr(health, "POLLER_LATE_S", 1.0)
     async with serving_inside(our_site.settings) as inside:
         our_site.execute("ALTER TABLE reading RENAME TO away")
@@ -111,7 +114,8 @@ async def test_so_is_a_poller_that_gets_no_answer(our_site: Site, monkeypatch: p
         await becomes(inside.url, 200)
 
 
-async def test_so_is_redis_and_what_is_not_wanted_is_null(our_site: Site) -> None:
+@pytest.mark.services
+async def test_readiness_reports_a_redis_outage_and_null_without_judge(our_site: Site) -> None:
     with Redis() as redis:
         settings = our_site.settings | {"redis": redis.settings(), "alarms": {"judge": False}}
         async with serving_inside(settings) as inside:
@@ -123,7 +127,7 @@ async def test_so_is_redis_and_what_is_not_wanted_is_null(our_site: Site) -> Non
             await becomes(inside.url, 200, redis=True)
 
 
-async def test_the_pages_are_answers_of_now_and_for_reading_only(our_site: Site, serve: Serve) -> None:
+async def test_the_health_pages_are_read_only_and_never_cached(our_site: Site, serve: Serve) -> None:
     async with serve(our_site.settings) as server:
         for page in PAGES:
             answer = await fetch(f"{server.url}{page}")
@@ -137,7 +141,8 @@ async def test_the_pages_are_answers_of_now_and_for_reading_only(our_site: Site,
             assert (await fetch(f"{server.url}{page}", method="POST", body="")).code == 405
 
 
-async def test_nginx_keeps_them_from_the_outside(our_site: Site, serve: Serve) -> None:
+@pytest.mark.services
+async def test_nginx_hides_the_health_pages(our_site: Site, serve: Serve) -> None:
     async with serve(our_site.settings) as server:
         with Nginx([server.port]) as nginx:
             assert [(await fetch(f"{nginx.url}{page}")).code for page in PAGES] == [404, 404, 404]

@@ -1,4 +1,4 @@
-"""The server among people who mean it no good: it answers the others, and is none the worse for it afterwards."""
+"""The server under attack: it keeps serving honest clients, and leaks no connections and no memory."""
 
 import asyncio
 import json
@@ -18,11 +18,15 @@ from tests.support.serving import ROOT, Serve, StorewatchServer
 from tests.support.serving_inside import until
 from tests.support.sites import Site, site
 
-HANG_S = 1800.0  # of an attack; only what hangs takes so long
+HANG_S = 1800.0  # time-out of an attack, which takes this long only if the server hangs
 
 
 class Size(NamedTuple):
-    """How much is sent, how fast, and who goes on working meanwhile; `timed`: whether it counts how fast they do."""
+    """The size and pace of an attack, and the number of honest clients.
+
+    `calm_s` is the length of the periods without an attack, in seconds. `timed` is whether the test checks answer
+    times.
+    """
 
     inputs: int
     per_second: float
@@ -44,7 +48,7 @@ def built(tmp_path: Path) -> Iterator[Site]:
 
 
 class Honest:
-    """Who asks and is answered, again and again."""
+    """A client that sends `register` again and again, and measures the answer times."""
 
     def __init__(self, client: Client, store_house_id: int, pace_s: float) -> None:
         self.took: list[float] = []
@@ -54,8 +58,8 @@ class Honest:
         self._question = {"store_house_id": store_house_id}
 
     async def run(self) -> None:
-        """Ask for as long as it is working."""
-        # The library's client loses a cancellation that comes together with an answer.
+        """Send events until `is_working` is false."""
+        # A flag ends the loop, because the library's client loses a cancellation that arrives together with an answer.
         while self.is_working:
             begun = time.perf_counter()
             answer = await self._client.call("register", self._question)
@@ -68,7 +72,7 @@ class Honest:
 async def working(
     server: StorewatchServer, built: Site, number: int, pace_s: float = 0.1
 ) -> AsyncIterator[list[Honest]]:
-    """So many honest clients, working for the length of a block; raises where one is not served."""
+    """Run `number` honest clients during the block. Raise an error if the server refuses or disconnects one of them."""
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(connected("python", server.url)) for _ in range(number)]
         honest = [Honest(client, built.ids["north"], pace_s) for client in clients]
@@ -82,8 +86,8 @@ async def working(
             await asyncio.gather(*works)
 
 
-async def slowest(honest: list[Honest]) -> float:
-    """The p99 of what they waited since they were last asked, in seconds; they may still have to wait for it."""
+async def p99_s(honest: list[Honest]) -> float:
+    """Wait for at least two answer times since the last call. Return their 99th percentile, in seconds."""
     await until(lambda: sum(len(worker.took) for worker in honest) > 1)
     took = [seconds for worker in honest for seconds in worker.took]
     for worker in honest:
@@ -92,12 +96,12 @@ async def slowest(honest: list[Honest]) -> float:
 
 
 async def attack(server: StorewatchServer, inputs: int, per_second: float) -> dict[str, int]:
-    sent: dict[str, int] = await told_by("tests.support.hostile", server.port, inputs, per_second)
+    sent: dict[str, int] = await output_of("tests.support.hostile", server.port, inputs, per_second)
     return sent
 
 
-async def told_by(module: str, *arguments: float) -> Any:
-    """Run it as a process of its own; the JSON that it prints."""
+async def output_of(module: str, *arguments: float) -> Any:
+    """Run a module in its own process. Return the JSON that the module prints."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     child = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     try:
@@ -119,24 +123,26 @@ def sockets(server: StorewatchServer) -> int:
     return sum(os.readlink(file).startswith("socket:") for file in Path(f"/proc/{server.pid}/fd").iterdir())
 
 
+@pytest.mark.serial  # it compares response times with and without the attack
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size", [pytest.param(SHORT, id="short"), pytest.param(FULL, id="full", marks=pytest.mark.faults)]
 )
-async def test_hostile_inputs_harm_nobody_and_leave_nothing_behind(
+async def test_hostile_inputs_delay_no_client_and_leak_nothing(
     size: Size, built: Site, serve: Serve, say: Callable[[str], None]
 ) -> None:
     async with serve(built.settings) as server:
-        await attack(server, min(size.inputs, 20_000), 1e9)  # what is used for the first time takes memory that stays
+        await attack(server, min(size.inputs, 20_000), 1e9)  # warm-up: the first use allocates memory that stays in use
         async with working(server, built, size.honest) as honest:
             await asyncio.sleep(size.calm_s)
-            calm_s, connections, memory = await slowest(honest), sockets(server), memory_mb(server)
+            calm_s, connections, memory = await p99_s(honest), sockets(server), memory_mb(server)
             begun = time.monotonic()
             sent = await attack(server, size.inputs, size.per_second)
-            lasted_s, attacked_s = time.monotonic() - begun, await slowest(honest)
+            lasted_s, attacked_s = time.monotonic() - begun, await p99_s(honest)
             await until(lambda: sockets(server) <= connections)
             after = memory_mb(server)
             await asyncio.sleep(size.calm_s)
-            calm_s = max(calm_s, await slowest(honest))  # whatever else the machine does
+            calm_s = max(calm_s, await p99_s(honest))  # allows for other load on the machine
     say(f"{sent}: {sum(sent.values())} in {lasted_s:.0f} s; memory {memory:.1f} MB, then {after:.1f} MB")
     say(f"honest clients waited {calm_s * 1000:.1f} ms, and {attacked_s * 1000:.1f} ms meanwhile (p99)")
     assert sum(sent.values()) >= size.inputs
@@ -145,7 +151,11 @@ async def test_hostile_inputs_harm_nobody_and_leave_nothing_behind(
 
 
 class Crowd(NamedTuple):
-    """How many of each kind loiter, how many work, and by when the former must be closed."""
+    """The number of idle attackers of each kind, the number of honest clients, and the checks.
+
+    `within_s` is the time within which the server must close every attacker, in seconds. `calm_s` and `timed` have the
+    same meaning as in `Size`.
+    """
 
     of_each: int
     honest: int
@@ -154,24 +164,26 @@ class Crowd(NamedTuple):
     timed: bool
 
 
+@pytest.mark.serial  # it compares response times with and without the attack
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "crowd",
     [
         pytest.param(Crowd(10, 5, 60.0, calm_s=0.5, timed=False), id="short"),
-        # Headers and bodies have 10 s; who joins nothing has 5, and as many to answer the goodbye.
+        # Time limits: 10 s for headers and bodies; 5 s to join a namespace, and then 5 s to answer the close frame.
         pytest.param(Crowd(250, 200, 15.0, calm_s=20.0, timed=True), id="full", marks=pytest.mark.faults),
     ],
 )
-async def test_who_only_holds_connections_is_closed_and_others_do_not_notice(
+async def test_idle_attackers_are_closed_without_delaying_other_clients(
     crowd: Crowd, built: Site, serve: Serve, say: Callable[[str], None]
 ) -> None:
     async with serve(built.settings) as server, working(server, built, crowd.honest, 1.0) as honest:
         await asyncio.sleep(crowd.calm_s)
-        calm_s = await slowest(honest)
-        fewest, most = await told_by("tests.support.loiterers", server.port, crowd.of_each)
-        attacked_s = await slowest(honest)
+        calm_s = await p99_s(honest)
+        fewest, most = await output_of("tests.support.loiterers", server.port, crowd.of_each)
+        attacked_s = await p99_s(honest)
         await asyncio.sleep(crowd.calm_s)
-        calm_s = max(calm_s, await slowest(honest))  # whatever else the machine does
+        calm_s = max(calm_s, await p99_s(honest))  # allows for other load on the machine
     say(f"{4 * crowd.of_each} stayed {fewest:.1f} to {most:.1f} s")
     say(f"honest clients waited {calm_s * 1000:.1f} ms, and {attacked_s * 1000:.1f} ms meanwhile (p99)")
     assert most < crowd.within_s

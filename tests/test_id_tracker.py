@@ -1,4 +1,4 @@
-"""A table with growing ids: each committed row is delivered once, in whatever order the commits come."""
+"""The id tracker delivers each committed row of a table with increasing ids once, in any order of commits."""
 
 import asyncio
 from collections import Counter
@@ -26,7 +26,7 @@ TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass
 class Table:
-    """Rows by id; a transaction is an id that was handed out, and when."""
+    """A table in memory: its rows by id, and its open transactions with the times at which they got their ids."""
 
     rows: dict[int, Row] = field(default_factory=dict)
     open: dict[int, float] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Table:
             self.last = max(self.last, reading_id)
 
     def after(self, first_id: int, holes: Spans, most: int) -> list[Row]:
-        """As `ask.readings.after`."""
+        """Return the same rows that `ask.readings.after` would return."""
         ids = sorted(self.rows)
         late = [reading_id for reading_id in ids if any(low <= reading_id <= high for low, high in holes)][:most]
         ahead = [reading_id for reading_id in ids if reading_id >= first_id][:most]
@@ -56,7 +56,7 @@ class Table:
 
 @dataclass
 class Reader:
-    """Queries the table with an id tracker."""
+    """Queries the table with an id tracker and counts the rows delivered."""
 
     table: Table
     id_tracker: IdTracker
@@ -64,7 +64,7 @@ class Reader:
     delivered: Counter[int] = field(default_factory=Counter)
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass; no transaction outlasts patience."""
+        """Advance the clock. Commit each open transaction before it is older than the patience time."""
         self.now += seconds
         for reading_id, since in list(self.table.open.items()):
             if self.now - since > PATIENCE - SLOWEST:
@@ -78,7 +78,7 @@ class Reader:
         self.delivered.update(row.reading_id for row in new if row.reading_id is not None)
 
     def ask_on(self, most: int = 1_000) -> None:
-        """Until nothing is waited for any more."""
+        """Query the table until all rows have been read and no hole is left."""
         for _ in range(10_000):
             self.pass_time(2.0)
             self.ask(most)
@@ -88,7 +88,7 @@ class Reader:
 
 
 def reader(*reading_ids: int) -> Reader:
-    """A reader that began when these rows were there."""
+    """Return a reader of a table that has these rows when the reader starts."""
     table = Table()
     table.add(*reading_ids)
     highest = max(reading_ids, default=0)
@@ -126,7 +126,7 @@ def test_each_committed_row_is_delivered_once_in_any_interleaving(
     assert asking.delivered == Counter(asking.table.rows.keys())
 
 
-def test_rows_there_at_the_beginning_are_not_delivered_but_what_fills_their_gaps_is() -> None:
+def test_initial_rows_are_skipped_but_late_gap_rows_are_delivered() -> None:
     asking = reader(1, 2, 5, 9)
     asking.ask()
     assert not asking.delivered
@@ -135,16 +135,16 @@ def test_rows_there_at_the_beginning_are_not_delivered_but_what_fills_their_gaps
     assert sorted(asking.delivered) == [4, 8, 10]
 
 
-def test_ids_missing_at_the_end_at_the_beginning_are_a_gap_too() -> None:
+def test_missing_highest_ids_at_the_start_are_a_gap() -> None:
     table = Table()
-    table.add(7)  # the highest row was told as 9, and is gone again
+    table.add(7)  # the highest id was 9, but the row with this id no longer exists
     asking = Reader(table, IdTracker.start_at(9, 5, [7], PATIENCE, 0.0))
     table.add(8, 10)
     asking.ask()
     assert sorted(asking.delivered) == [8, 10]
 
 
-def test_what_lies_below_the_lowest_id_counts_as_seen() -> None:
+def test_rows_below_the_lowest_id_count_as_delivered() -> None:
     table = Table()
     table.add(1, 2, 50)
     asking = Reader(table, IdTracker.start_at(50, 40, [50], PATIENCE, 0.0))
@@ -153,13 +153,13 @@ def test_what_lies_below_the_lowest_id_counts_as_seen() -> None:
     assert sorted(asking.delivered) == [45]
 
 
-def test_a_hole_is_given_up_after_patience_and_not_before() -> None:
+def test_a_hole_is_dropped_only_after_the_patience_time() -> None:
     asking = reader(1, 3)
     for _ in range(int(PATIENCE) - 1):
         asking.now += 1
         asking.ask()
     assert asking.id_tracker.hole_spans() == [(2, 2)]
-    asking.now += PATIENCE / 5  # old holes are asked for less often
+    asking.now += PATIENCE / 5  # old holes are queried less often
     asking.ask()
     assert asking.id_tracker.hole_spans() == []
     asking.table.add(2)
@@ -167,15 +167,15 @@ def test_a_hole_is_given_up_after_patience_and_not_before() -> None:
     assert not asking.delivered
 
 
-def test_a_hole_is_never_given_up_unasked() -> None:
+def test_a_hole_is_queried_before_it_is_dropped() -> None:
     asking = reader(1, 3)
-    asking.now = 1_000 * PATIENCE  # the database was away
+    asking.now = 1_000 * PATIENCE  # as after a long outage of the database
     asking.table.add(2)
     asking.ask()
     assert sorted(asking.delivered) == [2]
 
 
-def test_no_hole_is_given_up_on_an_answer_that_was_cut_off() -> None:
+def test_a_truncated_answer_drops_no_hole() -> None:
     asking = reader(*range(1, 20, 2))
     asking.now = 2 * PATIENCE
     asking.table.add(*range(2, 19, 2))
@@ -184,7 +184,7 @@ def test_no_hole_is_given_up_on_an_answer_that_was_cut_off() -> None:
     assert sorted(asking.delivered) == list(range(2, 19, 2))
 
 
-def test_a_young_hole_is_asked_for_each_time_and_an_old_one_less_often() -> None:
+def test_young_holes_are_queried_more_often_than_old_ones() -> None:
     asking = reader(1, 3)
     asked: list[float] = []
     for second in range(int(PATIENCE)):
@@ -198,7 +198,7 @@ def test_a_young_hole_is_asked_for_each_time_and_an_old_one_less_often() -> None
     assert 5 < len(old) < (PATIENCE - EAGER_S) / 3
 
 
-def test_more_holes_than_the_budget_are_asked_for_in_turn() -> None:
+def test_holes_beyond_the_budget_are_queried_in_turn() -> None:
     asking = reader(*range(1, 3 * id_tracker.MAX_HOLES_PER_QUERY, 2))
     asking.ask()
     first = asking.id_tracker.next_query(asking.now).holes
@@ -213,7 +213,7 @@ def test_more_holes_than_the_budget_are_asked_for_in_turn() -> None:
     assert len(asking.delivered) == len(range(2, 3 * id_tracker.MAX_HOLES_PER_QUERY, 2))
 
 
-def test_a_last_row_that_is_gone_or_another_shows_at_once() -> None:
+def test_a_missing_or_replaced_last_row_is_detected_at_once() -> None:
     asking = reader(1, 2)
     asking.ask()
     for change in (asking.table.rows.clear, lambda: asking.table.rows.update({2: row(2, TIME, 99.0)})):
@@ -223,7 +223,7 @@ def test_a_last_row_that_is_gone_or_another_shows_at_once() -> None:
 
 
 class FakeAsk:
-    """The questions a source asks, put to a table in memory."""
+    """A stand-in for `Ask` that queries a table in memory."""
 
     def __init__(self, table: Table) -> None:
         self.subjects = SimpleNamespace(reading=SimpleNamespace(late_window=timedelta(seconds=PATIENCE)))
@@ -240,7 +240,7 @@ class FakeAsk:
 
 
 class Site:
-    """A table and the source that reads it; `now` is the clock of both."""
+    """A table and the source that reads it. Both use the clock `now`."""
 
     def __init__(self, before: int) -> None:
         self.now = TIME
@@ -250,7 +250,7 @@ class Site:
         asyncio.run(self.source.start_at_end())
 
     def write(self, *reading_ids: int) -> None:
-        """Commit readings with these ids, each a second newer than the last."""
+        """Commit readings with these ids. Each reading is one second newer than the previous reading."""
         for reading_id in reading_ids:
             self.now += timedelta(seconds=1)
             self.table.rows[reading_id] = row(reading_id, self.now, float(reading_id), sensor_id=reading_id % 3)
@@ -273,7 +273,7 @@ class Site:
         return values
 
 
-def test_after_the_table_was_emptied_new_rows_are_delivered() -> None:
+def test_new_rows_are_delivered_after_the_table_was_emptied() -> None:
     site = Site(before=10)
     site.write(11, 12)
     assert site.read() == [11, 12]
@@ -283,7 +283,7 @@ def test_after_the_table_was_emptied_new_rows_are_delivered() -> None:
     assert site.read() == [13]
 
 
-def test_after_the_table_was_emptied_and_its_ids_began_anew_new_rows_are_delivered() -> None:
+def test_new_rows_are_delivered_after_ids_restart_at_one() -> None:
     site = Site(before=10)
     site.write(11, 12)
     assert site.read() == [11, 12]
@@ -294,7 +294,7 @@ def test_after_the_table_was_emptied_and_its_ids_began_anew_new_rows_are_deliver
     assert site.read() == [3, 4]
 
 
-def test_of_a_restored_table_nothing_is_delivered_twice_and_what_is_new_is() -> None:
+def test_a_restored_table_delivers_only_new_rows() -> None:
     site = Site(before=10)
     site.write(11, 12, 13, 14)
     backup = {reading_id: row for reading_id, row in site.table.rows.items() if reading_id <= 12}
@@ -322,7 +322,7 @@ def test_a_table_restored_in_portions_delivers_nothing_twice(portion: int) -> No
     assert site.read() == [13]
 
 
-def test_where_only_the_last_row_was_deleted_or_another_took_its_id_nothing_is_read_anew() -> None:
+def test_a_deleted_or_replaced_last_row_causes_no_reread() -> None:
     site = Site(before=10)
     site.write(11, 12)
     assert site.read() == [11, 12]
@@ -335,7 +335,7 @@ def test_where_only_the_last_row_was_deleted_or_another_took_its_id_nothing_is_r
     assert site.read() == []
 
 
-def test_a_value_corrected_in_the_last_row_is_delivered_and_nothing_is_read_anew() -> None:
+def test_a_corrected_last_row_is_delivered_without_a_reread() -> None:
     site = Site(before=10)
     site.write(11, 12)
     assert site.read() == [11, 12]

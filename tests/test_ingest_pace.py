@@ -1,4 +1,4 @@
-"""Readings played as if they were live: each at its moment, by a clock that is ours."""
+"""The import replays readings as if they were live. The clock is simulated."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ QUARTER = timedelta(minutes=15)
 
 
 class Player:
-    """Plays moments into a database, and knows when, in seconds, how many readings stood there."""
+    """Replays moments into a database. `seen` contains pairs of a time and the number of readings at this time."""
 
     def __init__(self, path: Path) -> None:
         target_settings = settings.Database(path=str(path))
@@ -64,13 +64,13 @@ def quarters(count: int) -> list[Moment]:
     return [Moment(START + QUARTER * n, [float(n), -float(n)]) for n in range(count)]
 
 
-def test_each_moment_is_committed_when_its_turn_comes(player: Player) -> None:
-    stats = player.play(quarters(4))  # a quarter of an hour in a second
+def test_each_moment_is_committed_at_its_time(player: Player) -> None:
+    stats = player.play(quarters(4))  # 15 min per second
     assert player.seen == [(0, 2), (1, 4), (2, 6), (3, 8)]
     assert stats.added == 8
 
 
-def test_what_writing_takes_does_not_add_up(player: Player) -> None:
+def test_delays_do_not_accumulate(player: Player) -> None:
     slow = player.sleep
 
     def sleep_too_long(seconds: float) -> None:
@@ -81,31 +81,31 @@ def test_what_writing_takes_does_not_add_up(player: Player) -> None:
     assert [now for now, _ in player.seen] == [0, 1.25, 2.25, 3.25]
 
 
-def test_it_sleeps_in_naps_however_long_it_waits(player: Player) -> None:
+def test_a_long_wait_is_split_into_short_sleeps(player: Player) -> None:
     player.play(quarters(2), speed=5)  # 180 s
     assert player.seen == [(0, 2), (60, 2), (120, 2), (180, 4)]
 
 
-def test_what_is_already_there_takes_no_time(player: Player) -> None:
+def test_existing_readings_take_no_time(player: Player) -> None:
     player.write(quarters(1000))
     stats = player.play(quarters(1002))
     assert player.seen == [(0, 2000), (1, 2002), (2, 2004)]
     assert stats.added == 4
 
 
-def test_the_rest_of_a_moment_is_added(player: Player) -> None:
+def test_missing_readings_of_a_moment_are_added(player: Player) -> None:
     player.write([Moment(START + QUARTER, [1.0, None])])
     assert player.play(quarters(2)).added == 3
     assert player.seen == [(0, 3), (1, 4)]
 
 
-def test_a_moment_without_readings_keeps_the_time(player: Player) -> None:
+def test_a_moment_without_readings_still_takes_its_time(player: Player) -> None:
     first, _, third = quarters(3)
     player.play([first, Moment(START + QUARTER, [None, None]), third])
     assert player.seen == [(0, 2), (2, 4)]
 
 
-def test_a_time_that_goes_back_is_not_waited_for(player: Player) -> None:
+def test_a_time_that_goes_back_causes_no_wait(player: Player) -> None:
     first, second, third = quarters(3)
     player.play([first, third, second])
     assert player.seen == [(0, 2), (2, 6)]

@@ -1,4 +1,4 @@
-"""Text to rows: what a table may look like, and what a cell may hold."""
+"""Parsing of CSV tables: the layout of the table, and the contents of its cells."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -8,7 +8,7 @@ from errors import UsageError
 from ingest import cells
 from ingest.table import Row, Table
 
-NOON = datetime(2024, 1, 31, 12, 5)  # noqa: DTZ001 - a local time is what is meant
+NOON = datetime(2024, 1, 31, 12, 5)  # noqa: DTZ001 - it is a local time
 
 
 def table(*lines: str) -> Table:
@@ -34,7 +34,7 @@ def values(*lines: str) -> list[list[float | None]]:
         ("2024-01-31T12:05:00-03:30", NOON.replace(tzinfo=timezone(-timedelta(hours=3, minutes=30)))),
     ],
 )
-def test_times_are_read_in_many_forms(text: str, time: datetime) -> None:
+def test_times_are_read_in_many_formats(text: str, time: datetime) -> None:
     got = cells.parse_time(text)
     assert (got, got.utcoffset()) == (time, time.utcoffset())
 
@@ -46,7 +46,7 @@ def test_times_are_read_in_many_forms(text: str, time: datetime) -> None:
         *("0024-01-31 12:05", "2024-01-31 12:05+99:00", "2024-01-31 12:05 Mars", "２０２４-01-31 12:05"),
     ],
 )
-def test_anything_else_is_no_time(text: str) -> None:
+def test_any_other_text_is_not_a_time(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time"):
         cells.parse_time(text)
 
@@ -57,68 +57,68 @@ def test_numbers_are_read(text: str, number: float | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "nan", "inf", "-Infinity", "1e999", "1_000", "1,5", "0x10", "--", "5 °C"])
-def test_anything_else_is_no_number(text: str) -> None:
+def test_any_other_text_is_not_a_number(text: str) -> None:
     with pytest.raises(ValueError, match="is not a number"):
         cells.parse_number(text)
 
 
-def test_a_long_cell_is_cut_in_the_message() -> None:
+def test_a_long_cell_is_truncated_in_the_message() -> None:
     with pytest.raises(ValueError, match=r"^'x{40}\.\.\.' is not a number$"):
         cells.parse_number("x" * 100_000)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_the_delimiter_is_found(delimiter: str) -> None:
+def test_the_delimiter_is_detected(delimiter: str) -> None:
     lines = [delimiter.join(cells) for cells in (["time", "a", "b"], ["2024-01-31 12:05", "1.5", "2"])]
     assert values(*lines) == [[1.5, 2]]
 
 
-def test_decimal_commas_and_commas_in_names_do_not_hide_the_semicolons() -> None:
+def test_semicolons_are_detected_despite_commas_in_names_and_numbers() -> None:
     lines = ["time;Hall, left, °C", "2024-01-31 12:05;3,7"]
     assert table(*lines).sensor_names == ["Hall, left, °C"]
     assert values(*lines) == [[3.7]]
 
 
 @pytest.mark.parametrize("name", ["time", "Time", "TIMESTAMP", "date", "时间", " time "])
-def test_the_time_is_found_by_its_name_wherever_it_stands(name: str) -> None:
+def test_the_time_column_is_found_by_its_name(name: str) -> None:
     csv_table = table(f"a,{name},b", "1,2024-01-31 12:05,2")
     assert csv_table.sensor_names == ["a", "b"]
     assert [row.time for row in csv_table] == [NOON]
 
 
-def test_without_such_a_name_the_time_is_the_first_column() -> None:
+def test_the_first_column_is_the_default_time_column() -> None:
     assert table("when,a", "2024-01-31 12:05,2").sensor_names == ["a"]
 
 
-def test_columns_without_a_name_are_no_sensors() -> None:
+def test_an_empty_column_without_a_name_is_ignored() -> None:
     assert list(table("time,a,", "2024-01-31 12:05,2,")) == [Row(2, NOON, [2], [])]
 
 
-def test_what_stands_in_such_a_column_is_named() -> None:
+def test_a_value_in_a_column_without_a_name_is_reported() -> None:
     (row,) = table("time,a,", "2024-01-31 12:05,2,3")
     assert (row.values, [str(fault) for fault in row.faults]) == ([2], ["line 2, column 3: this column has no name"])
 
 
-def test_an_empty_cell_is_no_reading_and_not_bad() -> None:
+def test_an_empty_cell_is_neither_a_reading_nor_bad() -> None:
     assert list(table("time,a,b", "2024-01-31 12:05,,2")) == [Row(2, NOON, [None, 2], [])]
 
 
-def test_an_unclosed_quote_costs_one_row() -> None:
+def test_an_unclosed_quote_loses_only_one_row() -> None:
     rows = list(table("time,a", '2024-01-31 12:05,"1', "2024-01-31 12:05,2"))
     assert [(row.time, row.values) for row in rows] == [(None, []), (NOON, [2])]
 
 
-def test_lines_are_counted_as_an_editor_does() -> None:
+def test_line_numbers_match_those_of_an_editor() -> None:
     assert [row.line for row in table("", "time,a", "", "2024-01-31 12:05,1", ",", "2024-01-31 12:05,1")] == [4, 6]
 
 
-def test_a_file_longer_than_its_beginning_is_read_to_its_end() -> None:
+def test_a_long_file_is_read_to_its_end() -> None:
     lines = [f"{NOON + timedelta(minutes=n)},{n}" for n in range(2500)]
     assert values("time,a", *lines) == [[n] for n in range(2500)]
 
 
 @pytest.mark.parametrize(("minutes", "step"), [([0, 5, 10, 60, 65], 5), ([10, 5, 0], -5), ([0, 0, 15, 15], 15)])
-def test_the_step_is_the_usual_one(minutes: list[int], step: int) -> None:
+def test_the_step_is_the_median_of_all_steps(minutes: list[int], step: int) -> None:
     lines = [f"{NOON + timedelta(minutes=minute)},1" for minute in minutes]
     assert table("time,a", *lines).step == timedelta(minutes=step)
 
@@ -127,6 +127,6 @@ def test_a_single_row_has_no_step() -> None:
     assert table("time,a", "2024-01-31 12:05,1").step is None
 
 
-def test_two_columns_of_one_name_would_be_one_sensor() -> None:
+def test_two_columns_with_the_same_name_are_refused() -> None:
     with pytest.raises(UsageError, match="two columns are named 'a'"):
         table("time,a,a", "2024-01-31 12:05,1,2")

@@ -1,4 +1,4 @@
-"""The alarm journal: nothing missed, nothing twice, whoever writes it."""
+"""Clients get every transition in the alarm journal exactly once, no matter which process writes it."""
 
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -43,7 +43,7 @@ async def register(client: Client, built: Site, cursor: int | None = None) -> di
 
 
 def told(client: Client) -> list[tuple[str, str, bool]]:
-    """What the client was told of alarms so far, in order."""
+    """Return the alarms that the client has received so far, in the order of arrival."""
     return [
         (alarm["kind"], alarm["state"], alarm["acknowledged"])
         for message in client.received("alarms")
@@ -61,7 +61,9 @@ def now() -> datetime:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_watcher_is_told_each_transition_in_order(kind: Kind, built: Site, server: StorewatchServer) -> None:
+async def test_a_watching_client_gets_each_transition_in_order(
+    kind: Kind, built: Site, server: StorewatchServer
+) -> None:
     async with connected(kind, server.url) as client:
         before = await register(client, built)
         built.raise_alarm("temperature", now())
@@ -76,7 +78,8 @@ async def test_a_watcher_is_told_each_transition_in_order(kind: Kind, built: Sit
         assert cursors[0] > before["cursor"]
 
 
-async def test_who_comes_back_is_told_what_it_missed_and_nothing_twice(built: Site, server: StorewatchServer) -> None:
+@pytest.mark.slow
+async def test_a_returning_client_gets_each_missed_alarm_once(built: Site, server: StorewatchServer) -> None:
     async with connected("python", server.url) as watching, connected("python", server.url) as leaving:
         await register(watching, built)
         await register(leaving, built)
@@ -104,7 +107,7 @@ async def test_who_comes_back_is_told_what_it_missed_and_nothing_twice(built: Si
         assert len(again.received("alarms")[-1]["alarms"]) == 1
 
 
-async def test_what_was_missed_comes_before_the_picture(built: Site, server: StorewatchServer) -> None:
+async def test_missed_alarms_arrive_before_the_answer_to_register(built: Site, server: StorewatchServer) -> None:
     async with connected("node4", server.url) as watching, connected("node4", server.url) as client:
         cursor = (await register(watching, built))["cursor"]
         built.raise_alarm("temperature", now())
@@ -114,16 +117,14 @@ async def test_what_was_missed_comes_before_the_picture(built: Site, server: Sto
         assert envs["cursor"] == client.received("alarms")[0]["cursor"]
 
 
-async def test_a_cursor_from_elsewhere_is_answered_like_none(built: Site, server: StorewatchServer) -> None:
+async def test_an_unknown_cursor_is_answered_with_a_reset(built: Site, server: StorewatchServer) -> None:
     async with connected("python", server.url) as client:
         for cursor in (10**6, -1, 10**30):
             assert (await register(client, built, cursor))["reset"] is True
         assert told(client) == []
 
 
-async def test_an_alarm_whose_end_lies_far_ahead_stops_nobody_however_old_it_is(
-    built: Site, server: StorewatchServer
-) -> None:
+async def test_an_alarm_ending_in_the_future_blocks_no_later_alarm(built: Site, server: StorewatchServer) -> None:
     async with connected("python", server.url) as client:
         await register(client, built)
         built.raise_alarm("temperature", now(), now() + timedelta(days=30), kind="low")
@@ -138,7 +139,8 @@ async def test_an_alarm_whose_end_lies_far_ahead_stops_nobody_however_old_it_is(
         assert told(client) == [("high", "active", False)]
 
 
-async def test_two_processes_write_each_transition_once_and_tell_all(built: Site, serve: Serve) -> None:
+@pytest.mark.slow
+async def test_two_processes_write_each_transition_once(built: Site, serve: Serve) -> None:
     settings = {"database": built.settings} | FAST
     async with serve(settings) as one_server, serve(settings) as other_server:
         async with connected("python", one_server.url) as first, connected("python", other_server.url) as second:
@@ -170,7 +172,7 @@ def test_the_database_refuses_a_second_entry_for_the_same_step(built: Site) -> N
         assert journal.last_steps(connection, [1, 2]) == journal.open_steps(connection) == {1: Step(1, ALARM)}
 
 
-def test_ids_that_differ_only_in_kind_or_case_are_two(built: Site) -> None:
+def test_ids_that_differ_in_type_or_case_are_distinct(built: Site) -> None:
     ids: list[Id] = [1, "1", "a", "A"]
     with built.database.engine.begin() as connection:
         for alarm_id in ids:
@@ -179,7 +181,7 @@ def test_ids_that_differ_only_in_kind_or_case_are_two(built: Site) -> None:
         assert list(journal.last_steps(connection, ["a"])) == ["a"]
 
 
-def test_one_holds_the_lease_until_it_has_run_out_or_is_released(built: Site) -> None:
+def test_a_lease_lasts_until_it_expires_or_is_released(built: Site) -> None:
     engine = built.database.engine
 
     def hold(holder: str, lasts: timedelta) -> bool:
@@ -196,14 +198,14 @@ def test_one_holds_the_lease_until_it_has_run_out_or_is_released(built: Site) ->
     assert hold("a", timedelta(minutes=1))
 
 
-def test_one_that_froze_half_way_keeps_the_lease_from_others_no_longer_than_from_itself(
+def test_a_frozen_transaction_does_not_block_the_lease_for_long(
     mariadb_database: dict[str, Any],
 ) -> None:
     with site(mariadb_database) as built:
         froze, other = (Database(built.database.settings, LEASE_LIMITS, 1, writes=True) for _ in range(2))
         with froze.engine.connect() as half_way:
             half_way.begin()
-            assert lease.acquire(half_way, "work", "froze") is not None  # and nothing more is heard of it
+            assert lease.acquire(half_way, "work", "froze") is not None  # it never commits
             end = time.monotonic() + 5
             while not taken(other):
                 assert time.monotonic() < end
@@ -216,11 +218,12 @@ def taken(database: Database) -> bool:
     try:
         with database.engine.begin() as connection:
             return lease.acquire(connection, "work", "other") is not None
-    except sa.exc.OperationalError:  # it is locked
+    except sa.exc.OperationalError:  # the row is locked
         return False
 
 
-def test_a_lease_that_was_taken_before_the_clock_was_set_back_keeps_nobody_waiting(built: Site) -> None:
+def test_a_lease_that_ends_too_far_ahead_is_ignored(built: Site) -> None:
+    """A lease can end too far ahead if the database's clock is set back after a process has acquired the lease."""
     with built.database.engine.begin() as connection:
         assert lease.acquire(connection, "work", "gone") is not None
         assert lease.acquire(connection, "work", "other") is None

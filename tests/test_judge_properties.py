@@ -1,9 +1,10 @@
-"""What must hold of the judge whatever comes, and in whatever order."""
+"""Properties of the judge that hold for all readings, in any order of arrival."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,7 +50,7 @@ def limits(*at: float, rate: bool = False) -> st.SearchStrategy[tuple[Limit, ...
 
 @st.composite
 def terms(draw: st.DrawFn, *, no_data: bool = True) -> Terms:
-    """Limits around 0 and 6; a switch is on above 0."""
+    """Draw the limits of a sensor. The limits are near 0 and 6, and the alarm state of a switch is 1."""
     holds = draw(st.booleans())
     return Terms(
         high=draw(st.one_of(st.just(()), limits(6.0), limits(5.0, 8.0))),
@@ -63,7 +64,10 @@ def terms(draw: st.DrawFn, *, no_data: bool = True) -> Terms:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Reading]:
-    """Readings in order, mostly a minute apart, with gaps; some at the same time, told apart by their rank."""
+    """Draw readings in chronological order, mostly one minute apart, with gaps.
+
+    Readings with the same time differ in rank.
+    """
     steps = draw(st.lists(st.tuples(st.sampled_from([0, 1, 1, 1, 1, 1, 2, 9]), VALUES), max_size=40))
     time, readings = 1000 * MINUTE, []
     for rank, (minutes, value) in enumerate(steps):
@@ -77,7 +81,7 @@ Told = dict[tuple[str, float], Episode]
 
 
 def run(terms: Terms, state: State, events: Sequence[Reading | float], told: Told) -> tuple[State, list[Change]]:
-    """Judge, and keep what is told as a database would, which holds one open episode of a kind."""
+    """Evaluate the events. Apply each change to `told` as the database does, with one open episode of each kind."""
     said = []
     for event in events:
         state, changes = judge(terms, state, event)
@@ -126,9 +130,10 @@ def by_values(told: Told) -> Told:
     return {identity: episode for identity, episode in told.items() if identity[0] != NO_DATA}
 
 
+@pytest.mark.slow
 @QUICK
 @given(terms(), histories(), st.randoms(use_true_random=False))
-def test_any_order_of_late_and_duplicate_readings_comes_to_the_same(
+def test_the_order_of_late_and_duplicate_readings_changes_nothing(
     terms: Terms, history: list[Reading], random: Any
 ) -> None:
     in_order: Told = {}
@@ -140,9 +145,10 @@ def test_any_order_of_late_and_duplicate_readings_comes_to_the_same(
     assert by_values(as_they_came) == by_values(in_order)
 
 
+@pytest.mark.slow
 @QUICK
 @given(terms(no_data=False), histories(), st.lists(st.integers(0, 40)), st.randoms(use_true_random=False))
-def test_so_it_does_where_time_passes_in_between(
+def test_the_order_changes_nothing_when_time_passes_in_between(
     terms: Terms, history: list[Reading], ticks: list[int], random: Any
 ) -> None:
     end = history[-1].time + 60 * MINUTE if history else 0.0
@@ -155,9 +161,10 @@ def test_so_it_does_where_time_passes_in_between(
     assert as_they_came == in_order
 
 
+@pytest.mark.slow
 @QUICK
 @given(terms(), histories(), st.data())
-def test_judging_again_from_a_snapshot_says_the_same_again(
+def test_judging_again_from_a_snapshot_repeats_the_same_changes(
     terms: Terms, history: list[Reading], data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(0, len(history)))
@@ -175,7 +182,7 @@ def test_judging_again_from_a_snapshot_says_the_same_again(
 
 
 def plain(terms: Terms) -> Terms:
-    """The same limits, alone."""
+    """Return the same limits without delays and hysteresis, and without the reopening of episodes."""
 
     def alone(limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
         return tuple(Limit(each.limit, each.severity, reopen=0.0, within=each.within) for each in limits)
@@ -184,9 +191,10 @@ def plain(terms: Terms) -> Terms:
     return msgspec.structs.replace(terms, **kinds)
 
 
+@pytest.mark.slow
 @QUICK
 @given(terms(), histories())
-def test_hysteresis_and_delays_never_raise_what_the_plain_limit_would_not(terms: Terms, history: list[Reading]) -> None:
+def test_hysteresis_and_delays_raise_no_additional_alarm(terms: Terms, history: list[Reading]) -> None:
     end = history[-1].time + 60 * MINUTE if history else 0.0
     _, said = run(terms, initial_state(SENSOR), [*history, end], {})
     bare: Told = {}
@@ -199,9 +207,10 @@ def test_hysteresis_and_delays_never_raise_what_the_plain_limit_would_not(terms:
             )
 
 
+@pytest.mark.slow
 @QUICK
 @given(terms(), histories(), st.lists(st.tuples(st.integers(0, 500), st.booleans())))
-def test_a_gap_never_clears(terms: Terms, history: list[Reading], gap: list[tuple[int, bool]]) -> None:
+def test_a_gap_never_clears_an_alarm(terms: Terms, history: list[Reading], gap: list[tuple[int, bool]]) -> None:
     told: Told = {}
     state, _ = run(terms, initial_state(SENSOR), history, told)
     before = by_values(told)
@@ -212,7 +221,7 @@ def test_a_gap_never_clears(terms: Terms, history: list[Reading], gap: list[tupl
     _, said = run(terms, state, events, told)
     cleared = [change for change in said if change.what == CLEARED and change.episode.kind != NO_DATA]
     if terms.holds:
-        # Its last value goes on, and so may have been back for the delay.
+        # If the sensor holds its value, the value may have been within the limits for the whole clear delay.
         assert all(not out(change.episode, last) for change in cleared)
     else:
         assert by_values(told) == before
@@ -228,9 +237,10 @@ def out(episode: Episode, value: float | None) -> bool:
     return value != 0
 
 
+@pytest.mark.slow
 @QUICK
 @given(terms(no_data=False), histories(), st.sampled_from([HIGH, LOW, RATE, SWITCH]), st.data())
-def test_a_closing_that_is_learned_later_comes_to_the_same_as_one_that_is_learned_at_once(
+def test_a_close_by_hand_may_reach_the_judge_later(
     terms: Terms, history: list[Reading], kind: str, data: st.DataObject
 ) -> None:
     moments = sorted({reading.time for reading in history})

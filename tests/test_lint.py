@@ -1,4 +1,4 @@
-"""Our own checks: each finds a small bad example, and leaves a good one alone."""
+"""Each of the project's own lint checks reports a bad example and accepts a good example."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ TERMS = [
 
 
 def misleading(path: str, text: str, *allowed: Allowed) -> list[str]:
-    """The problems of one file, each as `line: word`."""
+    """Return the problems of one file, each as `line: word`."""
     problems = names.check([Source(path, text)], Rules(terms=TERMS, allowed=list(allowed)))
     return [f"{problem.line}: {problem.text.split('`')[1]}" for problem in problems]
 
@@ -58,7 +58,7 @@ def too_large(path: str, text: str, *allowed: sizes.Allowed) -> list[str]:
         ("def test_it_rang(): pass", ["1: rang"]),
     ],
 )
-def test_misleading_names_in_python(text: str, expected: list[str]) -> None:
+def test_misleading_names_in_python_are_reported(text: str, expected: list[str]) -> None:
     assert misleading("live/rows.py", text) == expected
 
 
@@ -78,7 +78,7 @@ def test_misleading_names_in_python(text: str, expected: list[str]) -> None:
         ("a / silence / 2", ["1: silence"]),
     ],
 )
-def test_misleading_names_in_scripts(text: str, expected: list[str]) -> None:
+def test_misleading_names_in_scripts_are_reported(text: str, expected: list[str]) -> None:
     assert misleading("dashboard/rows.js", text) == expected
 
 
@@ -91,7 +91,7 @@ def test_misleading_names_in_scripts(text: str, expected: list[str]) -> None:
         ("dashboard/silence-bar.js", ["1: silence"]),
     ],
 )
-def test_misleading_names_of_modules(path: str, expected: list[str]) -> None:
+def test_misleading_names_of_modules_are_reported(path: str, expected: list[str]) -> None:
     assert misleading(path, "") == expected
 
 
@@ -122,7 +122,7 @@ def test_every_exception_has_a_reason() -> None:
     assert [reason for reason in reasons if len(reason) < 10] == []
 
 
-def test_words_of_an_identifier() -> None:
+def test_an_identifier_is_split_into_words() -> None:
     assert parts("_no_dataFor3DHTTPServer") == ["no", "data", "for", "3", "dhttp", "server"]
 
 
@@ -160,7 +160,7 @@ CONSTRUCTOR = "class A:\n    def __init__(self, a, b, c, d, e, f, g, *, h{more})
         ("a.d.ts", "\n" * 450, "\n" * 451, "451 lines in a file: at most 450"),
     ],
 )
-def test_sizes(path: str, good: str, bad: str, problem: str) -> None:
+def test_oversized_code_is_reported(path: str, good: str, bad: str, problem: str) -> None:
     assert too_large(path, good) == []
     assert too_large(path, bad) == [problem]
     assert too_large(f"tests/{path}", bad) == []
@@ -175,7 +175,7 @@ def test_an_exception_allows_one_large_function() -> None:
     ]
 
 
-def test_import_cycles() -> None:
+def test_import_cycles_are_reported() -> None:
     files = {"a.py": "from b import c", "b/__init__.py": "", "b/c.py": "import d", "d.py": "def f():\n    import a"}
     (problem,) = cycles.check([Source(path, text) for path, text in files.items()])
     assert problem.text in {
@@ -187,6 +187,7 @@ def test_import_cycles() -> None:
     assert list(cycles.check([Source(path, text) for path, text in files.items()])) == []
 
 
+@pytest.mark.slow
 def test_an_upward_import_is_refused(tmp_path: Path) -> None:
     shutil.copy(ROOT / "tach.toml", tmp_path)
     for file in sources(ROOT):

@@ -1,4 +1,4 @@
-"""The log: a record a line, for which connection it was done, and nobody can forge one."""
+"""Each log record is one line and names its connection. Input from outside cannot forge a record."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.support.sites import site
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR) [\w.]+: ")
 FORGED = "2026-01-01 00:00:00,000 ERROR main: forged"
 ENDS = ("\n", "\r\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x1b[2K", "\u202e", "\ud800")
-# As the server configures it; what is logged came from outside.
+# The program configures the log as the server does. The texts that it logs stand for input from outside.
 PROGRAM = f"""
 import logging, sys, logger
 logger.configure("INFO", sys.argv[1])
@@ -43,7 +43,7 @@ def records(server: StorewatchServer) -> list[dict[str, Any]]:
     return [json.loads(line) for line in server.log().splitlines()]
 
 
-def test_nothing_from_outside_can_begin_a_line_for_people() -> None:
+def test_input_from_outside_cannot_start_a_text_log_line() -> None:
     lines = logged("text").splitlines()
     begun = [line for line in lines if not line.startswith("    ")]
     assert all(LINE.match(line) for line in begun)
@@ -53,14 +53,14 @@ def test_nothing_from_outside_can_begin_a_line_for_people() -> None:
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", "\n".join(lines))
 
 
-def test_a_trace_for_people_is_indented_below_its_line() -> None:
+def test_a_traceback_in_a_text_log_is_indented() -> None:
     lines = logged("text").splitlines()
     at = next(number for number, line in enumerate(lines) if line.endswith("ERROR test: abc failed"))
     assert lines[at + 1] == "    Traceback (most recent call last):"
     assert f"    {FORGED}\\x85{FORGED}" in lines[at + 1 :]
 
 
-def test_for_machines_each_record_is_one_object_on_a_line_of_its_own() -> None:
+def test_each_json_record_is_one_object_on_its_own_line() -> None:
     text = logged("json")
     assert text.isascii()
     objects = [json.loads(line) for line in text.splitlines()]
@@ -81,8 +81,8 @@ def test_for_machines_each_record_is_one_object_on_a_line_of_its_own() -> None:
     assert "connection" not in last
 
 
-async def test_a_record_says_for_which_connection_it_was_done(serve: Serve, mariadb_database: dict[str, Any]) -> None:
-    """A table that is gone is a defect to MySQL's driver: it is logged with its trace."""
+async def test_a_record_names_its_connection(serve: Serve, mariadb_database: dict[str, Any]) -> None:
+    """The record has a traceback, because MySQL's error for a missing table counts as a defect of the server."""
     with site(mariadb_database) as built:
         settings = {"database": mariadb_database, "log_level": "DEBUG", "log_format": "json"}
         async with serve(settings, traceback_allowed=True) as server:
@@ -103,7 +103,7 @@ async def test_a_record_says_for_which_connection_it_was_done(serve: Serve, mari
     assert "connection" not in stopping
 
 
-async def test_so_does_one_of_a_worker_thread(serve: Serve, tmp_path: Path) -> None:
+async def test_a_record_of_a_worker_thread_names_its_connection(serve: Serve, tmp_path: Path) -> None:
     where = {"path": str(tmp_path / "site.db")}
     with site(where) as built:
         async with serve({"database": where, "log_level": "DEBUG"}) as server:
@@ -113,10 +113,10 @@ async def test_so_does_one_of_a_worker_thread(serve: Serve, tmp_path: Path) -> N
             (sid,) = re.findall(r" server: (\S+) connected from", server.log())
             lines = server.log().splitlines()
     (lost,) = (line for line in lines if "no such table: organisation" in line)
-    assert re.search(rf" DEBUG db.database: {sid} sqlite .*\\n\[SQL: SELECT .*\\nFROM ", lost)
+    assert re.search(rf" DEBUG db.database: {sid} query on sqlite .*\\n\[SQL: SELECT .*\\nFROM ", lost)
     assert all(LINE.match(line) for line in lines)
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_too_little_is_not_logged(form: str) -> None:
+def test_records_below_the_level_are_not_logged(form: str) -> None:
     assert "too little" not in logged(form)

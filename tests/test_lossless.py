@@ -1,6 +1,6 @@
-"""Every committed reading leaves the poller exactly once, however late its transaction commits.
+"""The poller delivers every committed reading exactly once, however late its transaction commits.
 
-Sixteen writers at a real MariaDB; some keep a transaction open while the others go on, some take theirs back.
+Sixteen writers use a real MariaDB. Some keep a transaction open while others continue, and some roll back.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from tests.support.serving_inside import serving_inside, until
 from tests.support.sites import Site, site
 
 WRITERS = 16
-READINGS = 10_000  # committed by all writers together
-BATCH = 5  # readings to a transaction
+READINGS = 10_000  # number of readings that all writers commit together
+BATCH = 5  # number of readings in a transaction
 LONG_S = 3.0
 SENSORS = ("temperature", "far")
 POLL_S = 0.05
@@ -31,8 +31,11 @@ POLL_S = 0.05
 Row = tuple[int, datetime, float]
 
 
-class Naive:
-    """What is not to be done: asking for what is above the last id. The writers wait for it to have passed them."""
+class NaivePoller:
+    """A wrong poller, which queries only rows with higher ids than the last row that it has read.
+
+    Some writers keep a transaction open until this poller has read higher ids. The poller then loses their rows.
+    """
 
     def __init__(self, where: dict[str, Any]) -> None:
         self.last = 0
@@ -41,7 +44,7 @@ class Naive:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> "Naive":
+    def __enter__(self) -> "NaivePoller":
         self._thread.start()
         return self
 
@@ -61,17 +64,17 @@ class Naive:
 
 @dataclass
 class Writers:
-    """Sixteen threads that write; `committed` are the values that stand in the table afterwards."""
+    """Sixteen threads that write readings. `committed` lists the committed values."""
 
     where: dict[str, Any]
     sensors: list[int]
-    naive: Naive
+    naive: NaivePoller
     committed: list[float] = field(default_factory=list)
     longest_s: float = 0.0
     _going_on: set[int] = field(default_factory=set)
 
     async def write(self, readings: int) -> None:
-        """Commit so many readings."""
+        """Commit this number of readings."""
         each = readings // WRITERS
         self._going_on.update(range(WRITERS))
         loop = asyncio.get_running_loop()
@@ -93,7 +96,7 @@ class Writers:
         self._going_on.discard(number)
 
     def _rows(self, number: int, batch: int, *, taken_back: bool = False) -> list[Row]:
-        """Readings each with a value, and a time, that no other has."""
+        """Return readings with unique values and unique times."""
         first = (batch * WRITERS + number) * BATCH
         start = datetime.now(UTC).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
         return [
@@ -107,12 +110,12 @@ class Writers:
 
     def _insert(self, connection: "pymysql.Connection[Any]", rows: list[Row]) -> int:
         with connection.cursor() as cursor:
-            for row in rows:  # one by one, so that the writers' ids lie among each other
+            for row in rows:  # one by one, so that the ids of the writers interleave
                 cursor.execute("INSERT INTO reading (sensor_id, time, value) VALUES (%s, %s, %s)", row)
             return int(cursor.lastrowid or 0)
 
     def _stay_open(self, number: int, last: int, seconds: float) -> None:
-        """Keep the transaction open until ids of others beyond it have been read, and for so many seconds."""
+        """Keep the transaction open until the naive poller has read higher ids, and for at least `seconds`."""
         start = time.monotonic()
         self._going_on.discard(number)
         while (self.naive.last <= last and self._going_on) or time.monotonic() < start + seconds:
@@ -135,23 +138,23 @@ def north(mariadb_database: dict[str, Any]) -> Iterator[Site]:
 
 @pytest.fixture
 def writers(mariadb_database: dict[str, Any], north: Site) -> Iterator[Writers]:
-    with Naive(mariadb_database) as naive:
+    with NaivePoller(mariadb_database) as naive:
         yield Writers(mariadb_database, [north.ids[name] for name in SENSORS], naive)
 
 
 def newest(north: Site) -> dict[int, float]:
-    """Each sensor's newest value, as the database has it."""
+    """Return each sensor's newest value in the database."""
     with north.database.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT sensor_id, value FROM reading ORDER BY time")
         return {row[0]: row[1] for row in rows}
 
 
 def shown(envs: list[dict[str, Any]]) -> dict[int, float]:
-    """Each sensor's value in the last `envs`."""
+    """Return each sensor's value in the last `envs`."""
     return {env["sensor_id"]: env["value"] for env in envs[-1]["envs"] if env["value"] is not None}
 
 
-async def test_each_committed_reading_leaves_the_poller_once_and_the_last_envs_is_the_truth(
+async def test_the_poller_delivers_each_committed_reading_exactly_once(
     mariadb_database: dict[str, Any], north: Site, writers: Writers
 ) -> None:
     settings = {"database": mariadb_database, "poll_interval": POLL_S}
@@ -160,7 +163,7 @@ async def test_each_committed_reading_leaves_the_poller_once_and_the_last_envs_i
         await writers.write(READINGS)
         portions = inside.portions
         await until(lambda: len(inside.seen) >= READINGS)
-        await asyncio.sleep(10 * POLL_S)  # some ticks more, for what might come twice
+        await asyncio.sleep(10 * POLL_S)  # some more polls, to detect duplicates
         truth = newest(north)
         await until(
             lambda: shown(client.received("envs")) == {north.ids["temperature"]: truth[north.ids["temperature"]]}
@@ -168,12 +171,12 @@ async def test_each_committed_reading_leaves_the_poller_once_and_the_last_envs_i
 
     assert len(writers.committed) == READINGS
     assert writers.longest_s >= LONG_S
-    assert portions > 10  # it was polled while they wrote
-    assert inside.seen == Counter(writers.committed)  # nothing lost, nothing doubled, nothing that was taken back
-    assert len(writers.naive.seen) < READINGS  # this would have lost some
+    assert portions > 10  # the poller polled while the writers wrote
+    assert inside.seen == Counter(writers.committed)  # no reading is lost, doubled or rolled back
+    assert len(writers.naive.seen) < READINGS  # the naive poller loses some readings
 
 
-async def test_the_last_envs_of_a_real_server_is_the_truth(
+async def test_the_last_envs_event_has_the_newest_values(
     serve: Serve, mariadb_database: dict[str, Any], north: Site, writers: Writers
 ) -> None:
     settings = {"database": mariadb_database, "poll_interval": POLL_S}

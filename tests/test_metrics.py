@@ -1,4 +1,4 @@
-"""The figures for Prometheus: they move with what happens, and are those that we tell of and alert on."""
+"""The Prometheus metrics count correctly, and match the documentation, the alert rules and the Grafana dashboard."""
 
 import asyncio
 import json
@@ -24,15 +24,15 @@ from tests.support.serving_inside import serving_inside, until
 from tests.support.sites import Site, site
 from transport.recipients import Recipients
 
-HANG = 60.0  # seconds; only what hangs takes so long
+HANG = 60.0  # seconds; only a hang takes this long
 POLL_S = 0.05
-NOBODY = 10**9  # an id that nothing has
+NOBODY = 10**9  # an unused id
 DEPLOY = ROOT / "deploy"
 DOCUMENTATION = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram) \| [^|]+ \|([^|]*)\| (.+) \|$", re.MULTILINE)
 
 Figures = dict[str, float]
-"""By name and labels, as Prometheus writes them."""
+"""Values of metrics. The keys are names with labels, as Prometheus writes them."""
 
 
 @pytest.fixture
@@ -60,14 +60,15 @@ def _written(name: str, labels: dict[str, str]) -> str:
 
 
 async def become(url: str, condition: Callable[[Figures], bool]) -> Figures:
-    """Wait until the figures are so; return them."""
+    """Wait until the metrics satisfy the condition. Return the metrics."""
     async with asyncio.timeout(HANG):
-        while not condition(metrics := figures(await page(url))):  # noqa: ASYNC110 - it is asked, and tells nobody
+        while not condition(metrics := figures(await page(url))):  # noqa: ASYNC110 - the page can only be polled
             await asyncio.sleep(POLL_S)
     return metrics
 
 
-async def test_the_figures_move_with_what_happens(our_site: Site, serve: Serve) -> None:
+@pytest.mark.slow
+async def test_metrics_count_connections_queries_pushes_and_alarms(our_site: Site, serve: Serve) -> None:
     answered = 'storewatch_query_seconds_count{outcome="answered",question="organisations.organisations"}'
     refused = 'storewatch_query_seconds_count{outcome="refused",question="organisations.organisation"}'
     async with serve(our_site.settings) as server:
@@ -103,7 +104,8 @@ async def test_the_figures_move_with_what_happens(our_site: Site, serve: Serve) 
         assert left["storewatch_connects_total"] == 1
 
 
-async def test_our_own_alarms_are_counted_by_what_happens_to_them(our_site: Site, serve: Serve) -> None:
+@pytest.mark.slow
+async def test_storewatchs_own_alarms_are_counted_by_transition(our_site: Site, serve: Serve) -> None:
     rules = [{"scope": {"metric": "temperature"}, "high": {"limit": 8, "severity": "critical", "reopen": 0}}]
     async with serve(our_site.settings | {"rules": rules}) as server:
         await become(server.url, lambda now: now["storewatch_judging"] == 1)
@@ -116,13 +118,14 @@ async def test_our_own_alarms_are_counted_by_what_happens_to_them(our_site: Site
         assert values['storewatch_alarm_transitions_total{transition="site"}'] == 0
 
 
-async def test_a_browser_that_reads_too_slowly_is_counted_and_one_that_is_cut_off(our_site: Site) -> None:
+@pytest.mark.slow
+async def test_coalesced_messages_and_closed_slow_clients_are_counted(our_site: Site) -> None:
     async with serving_inside(our_site.settings) as inside, connected("python", inside.url) as client:
         await until(lambda: inside.server.namespace.connects)
         manager = inside.server.sio.manager
         (sid,) = manager.rooms["/"][None]
         recipients = Recipients([room(sid)])
-        # The client lives in this very loop, and pushing never waits: it reads nothing meanwhile.
+        # The client runs in the same event loop, and a push never waits. Therefore the client reads nothing here.
         for _ in range(200):
             await manager.push("picture", "x" * 100_000, recipients, "picture")
         assert manager.coalesced > 0
@@ -137,7 +140,8 @@ async def test_a_browser_that_reads_too_slowly_is_counted_and_one_that_is_cut_of
         assert values['storewatch_closed_clients_total{reason="stuck"}'] == 0
 
 
-async def test_who_is_not_let_in_is_counted(our_site: Site, serve: Serve) -> None:
+@pytest.mark.slow
+async def test_refused_logins_and_connections_are_counted(our_site: Site, serve: Serve) -> None:
     async with serve(our_site.settings | {"access": credentials.access(credentials.user())}) as server:
         for _ in range(2):
             await credentials.post(f"{server.url}login", "name=li&password=wrong")
@@ -150,7 +154,7 @@ async def test_who_is_not_let_in_is_counted(our_site: Site, serve: Serve) -> Non
     assert values['storewatch_access_refusals_total{action="connect_refused"}'] == 1
 
 
-async def test_the_figures_are_in_no_registry_but_their_own(our_site: Site) -> None:
+async def test_metrics_are_only_in_their_own_registry(our_site: Site) -> None:
     async with serving_inside(our_site.settings) as inside:
         assert "storewatch_connections" in await page(inside.url)
         assert b"storewatch" not in generate_latest(REGISTRY)
@@ -158,7 +162,8 @@ async def test_the_figures_are_in_no_registry_but_their_own(our_site: Site) -> N
         assert figures(await page(another.url))["storewatch_tick_seconds_count"] < NOBODY
 
 
-async def test_what_comes_from_outside_is_in_no_label(our_site: Site, serve: Serve) -> None:
+@pytest.mark.slow
+async def test_input_from_outside_never_becomes_a_label(our_site: Site, serve: Serve) -> None:
     planted = 'planted"} 1\nplanted'
     async with serve(our_site.settings) as server:
         async with connected("python", server.url, query={"tab": planted}) as client:
@@ -170,7 +175,8 @@ async def test_what_comes_from_outside_is_in_no_label(our_site: Site, serve: Ser
         assert "planted" not in await page(server.url)
 
 
-async def test_who_prefers_it_gets_openmetrics(our_site: Site, serve: Serve) -> None:
+@pytest.mark.slow
+async def test_openmetrics_is_sent_on_request(our_site: Site, serve: Serve) -> None:
     async with serve(our_site.settings) as server:
         text = await page(server.url, "application/openmetrics-text; version=1.0.0")
     assert text.endswith("# EOF\n")
@@ -179,7 +185,7 @@ async def test_who_prefers_it_gets_openmetrics(our_site: Site, serve: Serve) -> 
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Metric]:
-    """The figures once everything has happened that makes a label appear."""
+    """Return all metrics of a server after the events that create the labels of the metrics."""
     folder = tmp_path_factory.mktemp("everything")
     where = {"path": str(folder / "site.db")}
     with site(where), served(StorewatchServer(folder, {"database": where})) as server:
@@ -199,23 +205,25 @@ def name_of(metric: Metric) -> str:
 
 
 def labels_of(metric: Metric) -> dict[str, set[str]]:
-    """Each label's values."""
+    """Return the values of each label of a metric."""
     labels: dict[str, set[str]] = {}
     for sample in metric.samples:
         for label, value in sample.labels.items():
             labels.setdefault(label, set()).add(value)
-    labels.pop("le", None)  # of a histogram's buckets
+    labels.pop("le", None)  # a label that only the buckets of a histogram have
     return labels
 
 
-def test_the_documentation_tells_of_each_figure_and_of_no_other(everything: list[Metric]) -> None:
+@pytest.mark.slow
+def test_the_documentation_lists_exactly_the_existing_metrics(everything: list[Metric]) -> None:
     documented = {
         (name, kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in ROW.findall(DOCUMENTATION)
     }
     assert documented == {(name_of(metric), metric.type, frozenset(labels_of(metric))) for metric in everything}
 
 
-def test_it_tells_of_each_value_of_a_label_too(everything: list[Metric]) -> None:
+@pytest.mark.slow
+def test_the_documentation_lists_each_label_value(everything: list[Metric]) -> None:
     documented = {name: set(re.findall(r"`([^`]+)`", meaning)) for name, _, _, meaning in ROW.findall(DOCUMENTATION)}
     for metric in everything:
         for label, values in labels_of(metric).items():
@@ -235,14 +243,14 @@ def panels() -> list[dict[str, Any]]:
 
 
 def expressions() -> list[str]:
-    """Those of the alert rules and of the dashboard, its variables filled in as Grafana does."""
+    """Return the expressions of the alert rules and the dashboard, with variables filled in as Grafana does."""
     of_panels = [target["expr"] for panel in panels() for target in panel["targets"]]
     filled = [expr.replace("$__rate_interval", "1m").replace("$job", "storewatch") for expr in of_panels]
     return [alert["expr"] for alert in alerts()] + [expr.replace("$instance", ".*") for expr in filled]
 
 
 def selectors(expression: str) -> list[promql_parser.VectorSelector]:
-    """Where a PromQL expression names a figure; raises ValueError where it is none."""
+    """Return the metric selectors in a PromQL expression. Raise ValueError if the expression is invalid."""
     vector_selectors: list[promql_parser.VectorSelector] = []
 
     def visit(node: promql_parser.Expr) -> None:
@@ -259,11 +267,11 @@ def grouped_by(expression: str) -> set[str]:
     return {label for labels in re.findall(r"by \(([^)]*)\)", expression) for label in re.findall(r"\w+", labels)}
 
 
-def test_alerts_and_dashboard_ask_for_figures_and_labels_that_there_are(everything: list[Metric]) -> None:
+def test_alerts_and_dashboard_use_existing_metrics_and_labels(everything: list[Metric]) -> None:
     labels: dict[str, set[str]] = {"up": {"job", "instance"}}
     for metric in everything:
         for sample in metric.samples:
-            # Prometheus adds the two to whatever it asks.
+            # Prometheus adds these two labels to every sample.
             labels.setdefault(sample.name, {"job", "instance"}).update(sample.labels)
     for expression in expressions():
         named = selectors(expression)
@@ -274,8 +282,8 @@ def test_alerts_and_dashboard_ask_for_figures_and_labels_that_there_are(everythi
             assert grouped_by(expression) <= labels[selector.name], expression
 
 
-def test_alerts_and_dashboard_ask_for_values_that_there_are(everything: list[Metric]) -> None:
-    """Those of `redis`, which this server has none of, and of what has not happened, are told in the documentation."""
+def test_alerts_and_dashboard_use_documented_label_values(everything: list[Metric]) -> None:
+    """Compare with the documented values, because this server has no Redis and not every event has happened."""
     documented = set(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", DOCUMENTATION))
     for expression in expressions():
         for selector in selectors(expression):
@@ -284,7 +292,7 @@ def test_alerts_and_dashboard_ask_for_values_that_there_are(everything: list[Met
                     assert set(matcher.value.split("|")) <= documented, expression
 
 
-def test_each_alert_is_complete_and_told_of_in_the_documentation() -> None:
+def test_each_alert_is_complete_and_documented() -> None:
     assert len({alert["alert"] for alert in alerts()}) == len(alerts())
     for alert in alerts():
         assert alert.keys() - {"for"} == {"alert", "expr", "labels", "annotations"}
@@ -292,7 +300,7 @@ def test_each_alert_is_complete_and_told_of_in_the_documentation() -> None:
         assert alert["annotations"].keys() == {"summary", "description"}
         assert re.fullmatch(r"\d+[sm]", alert.get("for", "0s"))
         assert f"`{alert['alert']}`" in DOCUMENTATION
-        # What is summed over all processes has no instance to name.
+        # A sum over all processes has no instance label.
         kept = grouped_by(alert["expr"]) or {"instance"}
         assert set(re.findall(r"\$labels\.(\w+)", str(alert["annotations"]))) <= kept
 

@@ -1,4 +1,4 @@
-"""The newest reading of each sensor, and how good it is."""
+"""The newest reading of each sensor, and the quality of this reading."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ SECOND = timedelta(seconds=1)
 INSTANT = timedelta(microseconds=1)
 INTERVAL_S = 60.0
 AGE = INTERVALS * timedelta(seconds=INTERVAL_S)
-"""A reading older than this is stale."""
+"""Age above which a reading is stale."""
 
 
 def storehouse(store_house_id: int) -> Storehouse:
@@ -33,7 +33,10 @@ def reading(value: float | None, time: datetime = NOW, sensor_id: int = 1, rank:
 
 @pytest.fixture
 def newest() -> Newest:
-    """One storehouse with one sensor that reports each minute, and one that reports changes only."""
+    """Return a `Newest` of one storehouse with two sensors.
+
+    One sensor reports each minute. The other sensor reports only changes.
+    """
     newest = Newest()
     newest.set_directory([storehouse(1)], [sensor(1), sensor(2, None)], NOW)
     return newest
@@ -45,14 +48,14 @@ def env(newest: Newest, now: datetime = NOW, sensor_id: int = 1) -> Env:
     return next(env for env in told if env.sensor_id == sensor_id)
 
 
-def test_the_newest_by_time_counts_and_a_late_reading_does_not_replace_it(newest: Newest) -> None:
+def test_a_late_reading_does_not_replace_a_newer_one(newest: Newest) -> None:
     assert newest.add_readings([reading(1.0)], NOW) == {1}
     assert newest.add_readings([reading(2.0, NOW - SECOND)], NOW) == set()
     assert newest.add_readings([reading(4.0, NOW + SECOND), reading(3.0, NOW)], NOW) == {1}
     assert (env(newest).value, env(newest).time) == (4.0, NOW + SECOND)
 
 
-def test_of_equally_new_readings_the_one_with_the_highest_rank_counts(newest: Newest) -> None:
+def test_at_equal_times_the_highest_rank_counts(newest: Newest) -> None:
     newest.add_readings([reading(2.0, rank=2), reading(1.0, rank=1)], NOW)
     assert newest.add_readings([reading(0.0, rank=0)], NOW) == set()
     assert env(newest).value == 2.0
@@ -60,7 +63,7 @@ def test_of_equally_new_readings_the_one_with_the_highest_rank_counts(newest: Ne
     assert env(newest).value == 3.0
 
 
-def test_of_equally_new_readings_without_a_rank_the_last_counts(newest: Newest) -> None:
+def test_at_equal_times_without_ranks_the_last_reading_counts(newest: Newest) -> None:
     newest.add_readings([reading(1.0), reading(2.0)], NOW)
     newest.add_readings([reading(3.0)], NOW)
     assert env(newest).value == 3.0
@@ -71,7 +74,7 @@ def test_the_same_reading_again_changes_nothing(newest: Newest) -> None:
     assert newest.add_readings([reading(1.0)], NOW) == set()
 
 
-def test_a_reading_too_far_ahead_is_never_the_newest(newest: Newest) -> None:
+def test_a_reading_too_far_in_the_future_is_ignored(newest: Newest) -> None:
     newest.add_readings([reading(1.0)], NOW)
     assert newest.add_readings([reading(2.0, NOW + AHEAD + INSTANT)], NOW) == set()
     assert env(newest, NOW + 2 * AHEAD).value == 1.0
@@ -79,14 +82,14 @@ def test_a_reading_too_far_ahead_is_never_the_newest(newest: Newest) -> None:
     assert env(newest).value == 2.0
 
 
-def test_what_came_before_the_clock_was_set_back_does_not_hide_what_comes_after(newest: Newest) -> None:
+def test_new_readings_count_after_the_clock_was_set_back(newest: Newest) -> None:
     newest.add_readings([reading(1.0)], NOW)
     back = NOW - timedelta(hours=1)
     assert newest.add_readings([reading(2.0, back)], back) == {1}
     assert newest.envs(1, back)[0].value == 2.0
 
 
-def test_a_reading_goes_stale_when_it_is_older_than_three_intervals(newest: Newest) -> None:
+def test_a_reading_older_than_three_intervals_is_stale(newest: Newest) -> None:
     newest.add_readings([reading(1.0)], NOW)
     assert env(newest, NOW + AGE).quality == "good"
     assert env(newest, NOW + AGE + INSTANT).quality == "stale"
@@ -99,7 +102,7 @@ def test_a_sensor_without_an_interval_never_goes_stale(newest: Newest) -> None:
     assert newest.gone_stale(later) == set()
 
 
-def test_a_fault_is_bad_however_old_it_is_and_so_is_no_reading_at_all(newest: Newest) -> None:
+def test_a_fault_or_a_missing_reading_is_bad(newest: Newest) -> None:
     assert (env(newest).quality, env(newest).value, env(newest).time) == ("bad", None, None)
     newest.add_readings([reading(None)], NOW)
     for now in (NOW, NOW + 2 * AGE):
@@ -113,14 +116,14 @@ def test_a_reading_that_goes_stale_is_reported_once(newest: Newest) -> None:
     assert newest.gone_stale(NOW + AGE + SECOND) == set()
 
 
-def test_a_reading_that_was_replaced_in_time_is_not_reported_as_stale(newest: Newest) -> None:
+def test_a_reading_replaced_in_time_is_not_reported_stale(newest: Newest) -> None:
     newest.add_readings([reading(1.0)], NOW)
     newest.add_readings([reading(1.0, NOW + SECOND)], NOW)
     assert newest.gone_stale(NOW + AGE + SECOND) == set()
     assert newest.gone_stale(NOW + AGE + 2 * SECOND) == {1}
 
 
-def test_readings_that_come_before_their_sensor_is_known_are_kept(newest: Newest) -> None:
+def test_readings_of_an_unknown_sensor_are_kept_for_later(newest: Newest) -> None:
     assert newest.add_readings([reading(1.0, sensor_id=3)], NOW) == set()
     assert not newest.knows((3, None))
     assert newest.set_directory([storehouse(1)], [sensor(1), sensor(2, None), sensor(3)], NOW) == {1}
@@ -128,7 +131,7 @@ def test_readings_that_come_before_their_sensor_is_known_are_kept(newest: Newest
     assert newest.gone_stale(NOW + AGE + SECOND) == {1}
 
 
-def test_a_sensor_that_is_added_renamed_or_removed_changes_its_storehouse(newest: Newest) -> None:
+def test_adding_renaming_or_removing_a_sensor_changes_its_storehouse(newest: Newest) -> None:
     both = [storehouse(1), storehouse(2)]
     assert newest.set_directory(both, [sensor(1), sensor(2, None)], NOW) == {2}
     assert newest.set_directory(both, [sensor(1), sensor(2, None)], NOW) == set()
@@ -138,14 +141,14 @@ def test_a_sensor_that_is_added_renamed_or_removed_changes_its_storehouse(newest
     assert newest.set_directory(both, [sensor(1, name="New", store_house_id=2)], NOW) == {1, 2}
 
 
-def test_a_sensor_whose_interval_changes_goes_stale_by_the_new_one(newest: Newest) -> None:
+def test_a_changed_interval_determines_when_a_reading_is_stale(newest: Newest) -> None:
     newest.add_readings([reading(1.0)], NOW)
     newest.set_directory([storehouse(1)], [sensor(1, 2 * INTERVAL_S), sensor(2, None)], NOW)
     assert newest.gone_stale(NOW + AGE + SECOND) == set()
     assert newest.gone_stale(NOW + 2 * AGE + SECOND) == {1}
 
 
-def test_a_storehouse_that_vanishes_has_changed_and_is_not_found(newest: Newest) -> None:
+def test_a_removed_storehouse_is_reported_and_not_found(newest: Newest) -> None:
     assert newest.set_directory([], [], NOW) == {1}
     assert newest.storehouse(1) is None
     assert newest.envs(1, NOW) == []

@@ -1,4 +1,4 @@
-"""Who is told what of which alarm, and when: the plan, on a clock that is only a number."""
+"""Which target gets which notice about an alarm, and when. The clock is simulated."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,7 +34,7 @@ ALARM = Alarm(
 
 
 def but(alarm: Alarm = ALARM, **changes: Any) -> Alarm:
-    """The alarm with other values."""
+    """Return a copy of the alarm with these values changed."""
     return msgspec.structs.replace(alarm, **changes)
 
 
@@ -42,14 +42,14 @@ CLEARED = but(state="cleared", cleared=START + timedelta(hours=1), transition="c
 
 
 class Story:
-    """What happens to alarms, minute by minute, and what each target is told of it; all arrives at once."""
+    """A simulation of alarms and their notices, minute by minute. Every notice arrives at once."""
 
     def __init__(self, policy: EscalationPolicy = POLICY) -> None:
         self.policy = policy
         self.alarms: dict[Id, Alarm] = {}
         self.told: dict[Id, dict[str, NoticeContent]] = {}
         self.said: list[tuple[float, str, str]] = []
-        """Minute, target, what."""
+        """The minute, target and event of each notice so far."""
         self.minute = 0.0
 
     @property
@@ -57,14 +57,14 @@ class Story:
         return START + timedelta(minutes=self.minute)
 
     def happens(self, *alarms: Alarm) -> "Story":
-        """Alarms change."""
+        """Change alarms, or add new ones."""
         for alarm in alarms:
             self.alarms[alarm.alarm_id] = alarm
             self._tell(notices.change_notices([self._case(alarm)], self.policy, self.now))
         return self
 
     def until(self, minute: float, step: float = 1.0) -> "Story":
-        """Time passes."""
+        """Let time pass up to this minute."""
         while self.minute < minute:
             self.minute += step
             self._tell(
@@ -82,12 +82,12 @@ class Story:
                 self.said.append((self.minute, target, content.what))
 
 
-def test_the_first_tier_is_told_that_an_alarm_was_raised_and_that_it_is_over() -> None:
+def test_the_first_tier_is_notified_when_raised_and_when_cleared() -> None:
     story = Story().happens(ALARM).until(5).happens(CLEARED).until(60)
     assert story.said == [(0, "duty", "raised"), (5, "duty", "cleared")]
 
 
-def test_an_alarm_is_told_again_every_ten_minutes_and_the_next_tier_after_twenty_until_it_is_acknowledged() -> None:
+def test_reminders_and_escalation_continue_until_the_acknowledgement() -> None:
     story = Story().happens(ALARM).until(35).happens(but(acknowledged=True)).until(120)
     assert story.said == [
         (0, "duty", "raised"),
@@ -99,19 +99,19 @@ def test_an_alarm_is_told_again_every_ten_minutes_and_the_next_tier_after_twenty
     ]
 
 
-def test_the_third_tier_is_told_after_twice_the_time() -> None:
+def test_the_third_tier_is_notified_after_twice_the_time() -> None:
     story = (
         Story(notices.escalation_policy(Notify(tiers=[[DUTY], [DESK], [BOSS]], repeat="1d"))).happens(ALARM).until(60)
     )
     assert story.said == [(0, "duty", "raised"), (20, "desk", "escalated"), (40, "boss", "escalated")]
 
 
-def test_an_acknowledged_alarm_is_told_of_no_more_but_that_it_is_over() -> None:
+def test_after_an_acknowledgement_only_clearing_is_notified() -> None:
     story = Story().happens(ALARM, but(acknowledged=True)).until(60).happens(CLEARED)
     assert story.said == [(0, "duty", "raised"), (60, "duty", "cleared")]
 
 
-def test_getting_worse_is_told_at_once_voids_the_acknowledgement_and_begins_the_escalation_anew() -> None:
+def test_a_worsened_alarm_is_notified_at_once_and_escalates_again() -> None:
     worse = but(severity="critical", limit=12.0, transition="worsened")
     story = Story().happens(ALARM, but(acknowledged=True)).until(60).happens(worse).until(85)
     assert story.said == [
@@ -123,29 +123,29 @@ def test_getting_worse_is_told_at_once_voids_the_acknowledgement_and_begins_the_
     ]
 
 
-def test_the_time_before_an_acknowledgement_that_is_void_does_not_count_for_the_next_tier() -> None:
+def test_time_before_an_acknowledgement_does_not_count_for_escalation() -> None:
     told = {"duty": NoticeContent(2, notices.RECORD_ONLY, "warning", 8.0, START, START)}
     due = notices.due_notices([Case(but(severity="critical"), told)], POLICY, START + timedelta(hours=1))
     assert [(notice.target, notice.content.what) for notice in due] == [("duty", "worsened")]
 
 
-def test_getting_worse_does_not_put_off_the_next_tier() -> None:
+def test_worsening_does_not_postpone_the_next_tier() -> None:
     story = Story().happens(ALARM).until(15).happens(but(severity="critical", limit=12.0)).until(20)
     assert story.said[1:] == [(10, "duty", "reminded"), (15, "duty", "worsened"), (20, "boss", "escalated")]
 
 
-def test_a_worse_limit_of_the_same_severity_is_worse_too() -> None:
+def test_a_worse_limit_of_equal_severity_counts_as_worsened() -> None:
     assert Story().happens(ALARM, but(limit=12.0)).said == [(0, "duty", "raised"), (0, "duty", "worsened")]
 
 
-def test_nobody_is_told_the_same_twice() -> None:
+def test_no_target_gets_the_same_notice_twice() -> None:
     assert Story().happens(ALARM, ALARM, ALARM, CLEARED, CLEARED).said == [
         (0, "duty", "raised"),
         (0, "duty", "cleared"),
     ]
 
 
-def test_an_alarm_that_returns_is_told_anew_and_escalates_from_then_on() -> None:
+def test_an_alarm_that_returns_is_notified_and_escalates_again() -> None:
     story = Story().happens(ALARM).until(25).happens(CLEARED).until(30).happens(ALARM).until(50)
     assert story.said[3:] == [
         (20, "boss", "escalated"),
@@ -158,11 +158,12 @@ def test_an_alarm_that_returns_is_told_anew_and_escalates_from_then_on() -> None
     ]
 
 
-def test_one_that_was_raised_and_cleared_in_one_go_is_told_both() -> None:
+def test_an_alarm_raised_and_cleared_together_gives_two_notices() -> None:
     assert [what for _, _, what in Story().happens(ALARM, CLEARED).said] == ["raised", "cleared"]
 
 
-def test_what_is_pending_refreshed_muted_late_or_part_of_another_calls_nobody() -> None:
+def test_pending_muted_or_late_alarms_send_no_notice() -> None:
+    """An alarm whose cause is another alarm sends no notice either."""
     quiet = [
         but(state="pending"),
         but(silenced=True),
@@ -174,19 +175,19 @@ def test_what_is_pending_refreshed_muted_late_or_part_of_another_calls_nobody() 
     assert Story().happens(but(silenced=True), but(CLEARED, silenced=True)).until(60).said == []
 
 
-def test_what_was_muted_or_late_and_is_an_alarm_afterwards_is_told_then() -> None:
+def test_an_alarm_is_notified_when_muting_or_lateness_ends() -> None:
     for quiet in (but(silenced=True), but(late=True)):
         story = Story().happens(quiet).until(30)
         story.alarms["sw-1"] = ALARM
         assert story.until(41).said == [(31, "duty", "raised"), (41, "duty", "reminded")]
 
 
-def test_an_alarm_that_falls_into_maintenance_is_not_told_again_until_it_is_over() -> None:
+def test_an_alarm_in_maintenance_gets_no_reminder_until_maintenance_ends() -> None:
     story = Story().happens(ALARM).until(5).happens(but(silenced=True)).until(60).happens(ALARM).until(61)
     assert story.said == [(0, "duty", "raised"), (61, "duty", "reminded"), (61, "boss", "escalated")]
 
 
-def test_nobody_is_reminded_of_what_has_not_even_reached_him() -> None:
+def test_a_notice_that_has_not_arrived_causes_no_reminder() -> None:
     told = {"duty": NoticeContent(1, "raised", "warning", 8.0, START)}
     later = START + timedelta(minutes=15)
     assert notices.due_notices([Case(ALARM, told)], POLICY, later) == []
@@ -196,7 +197,7 @@ def test_nobody_is_reminded_of_what_has_not_even_reached_him() -> None:
     ]
 
 
-def test_alarms_of_a_storehouse_that_begin_one_by_one_are_told_again_together() -> None:
+def test_reminders_of_a_storehouse_are_sent_together() -> None:
     story = Story(notices.escalation_policy(Notify(tiers=[[DUTY]])))
     for minute in range(8):
         story.until(minute).happens(but(alarm_id=f"sw-{minute}"))
@@ -205,35 +206,35 @@ def test_alarms_of_a_storehouse_that_begin_one_by_one_are_told_again_together() 
     assert reminded == [10] * 8 + [17] + [20] * 8 + [27] + [30] * 8
 
 
-def test_when_one_is_escalated_all_that_nobody_has_acknowledged_there_goes_along() -> None:
+def test_an_escalation_includes_all_unacknowledged_alarms_of_the_storehouse() -> None:
     story = Story().happens(ALARM).until(15).happens(but(alarm_id="sw-2"), but(alarm_id="sw-3", acknowledged=True))
     story.until(20)
     assert [line for line in story.said if line[1] == "boss"] == [(20, "boss", "escalated")] * 2
 
 
-def test_a_target_is_told_of_its_storehouses_and_severities_only() -> None:
+def test_a_target_gets_only_its_storehouses_and_severities() -> None:
     tiers = [[Target(name="south", store_house_ids=[2]), Target(name="night", severity="critical"), DUTY]]
     story = Story(notices.escalation_policy(Notify(tiers=tiers)))
     story.happens(ALARM).happens(but(alarm_id="sw-2", store_house_id=2, severity="critical"))
     assert [target for _, target, _ in story.said] == ["duty", "south", "night", "duty"]
 
 
-def test_where_nobody_of_the_first_tier_wants_to_know_the_next_is_told_at_once() -> None:
+def test_a_tier_without_a_matching_target_is_skipped() -> None:
     tiers = [[Target(name="night", severity="critical")], [DUTY], [BOSS]]
     story = Story(notices.escalation_policy(Notify(tiers=tiers, repeat="1d"))).happens(ALARM).until(20)
     assert story.said == [(0, "duty", "raised"), (20, "boss", "escalated")]
 
 
-def test_who_cannot_be_reached_is_not_told_that_he_cannot() -> None:
+def test_an_unreachable_target_gets_no_notice_about_itself() -> None:
     delivery = but(kind=notices.DELIVERY, sensor_id=None, sensor_name="duty")
     assert Story().happens(delivery).said == [(0, "boss", "raised")]
 
 
-def test_a_target_that_is_gone_from_the_settings_is_told_nothing() -> None:
+def test_a_target_removed_from_the_settings_gets_nothing() -> None:
     told = {"gone": NoticeContent(1, "raised", "warning", 8.0, START, START)}
     assert notices.change_notices([Case(CLEARED, told)], POLICY, START) == []
 
 
-def test_what_each_target_was_told_is_counted() -> None:
+def test_the_notices_of_each_target_are_counted() -> None:
     story = Story().happens(ALARM).until(10).happens(CLEARED, ALARM)
     assert story.told["sw-1"]["duty"].number == 4

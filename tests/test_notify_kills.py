@@ -1,4 +1,4 @@
-"""Killed at random moments while alarms are told: all is told as it would have been, and what comes twice says so."""
+"""If the server is killed at random moments, no notice is lost, and messages that are sent again are marked."""
 
 import asyncio
 from collections import Counter
@@ -20,10 +20,11 @@ from tests.support.sites import Site, site
 from tests.support.webhook import Webhook, webhook
 
 RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 8, "no_data": "1d"}]
-APART, FOR = timedelta(seconds=10), timedelta(seconds=5)  # alarms, and how long each lasts by its readings' own times
-SEEN = 3  # each so many-th alarm is acknowledged
-AHEAD = 8  # alarms that may be on their way at once: all that one message tells of must find room in it
-MAY_HAVE_COME = "This was sent before; it may have reached you already."
+# Time between the starts of two alarms, and duration of each alarm, according to the times of the readings.
+APART, FOR = timedelta(seconds=10), timedelta(seconds=5)
+SEEN = 3  # every third alarm is acknowledged
+AHEAD = 8  # number of alarms with unsent notices at the same time; all of them must fit into one message
+MAY_HAVE_COME = "This message was sent before and may have reached you already."
 
 
 @pytest.fixture
@@ -34,8 +35,9 @@ def sites(tmp_path: Path) -> Iterator[list[Site]]:
         yield [quiet_site, disturbed_site]
 
 
+@pytest.mark.slow
 @in_both_sizes
-async def test_a_server_killed_at_random_moments_tells_what_it_would_have_told_and_marks_what_it_tells_twice(
+async def test_random_kills_lose_no_notice_and_repeated_messages_are_marked(
     size: Size, sites: list[Site], serve: Serve, say: Callable[[str], None]
 ) -> None:
     names = [f"S{number}" for number in range(size.steps // 5)]
@@ -59,7 +61,7 @@ async def test_a_server_killed_at_random_moments_tells_what_it_would_have_told_a
     assert repeats(undisturbed) == 0
     assert told(hook).keys() == told(quiet).keys()
     assert [line for line, count in told(hook, marked=False).items() if count > 1] == []
-    # A message is begun again only after a kill, and each kill has met at most the one that was on its way.
+    # Only a kill causes a message to be sent again, and each kill affects at most one message.
     assert repeats(disturbed) <= size.kills
 
 
@@ -75,7 +77,7 @@ def settings(built: Site, hook: Webhook) -> dict[str, Any]:
 
 
 async def play(names: list[str], began: datetime, built: Site, server: StorewatchServer) -> None:
-    """Have an alarm at one sensor after the other; some are acknowledged before they are over."""
+    """Raise an alarm at one sensor after another. Acknowledge some of the alarms before they are cleared."""
     with built.database.engine.begin() as connection:
         for name in names:
             built.ids[name] = record.sites.ensure_sensor(
@@ -88,13 +90,13 @@ async def play(names: list[str], began: datetime, built: Site, server: Storewatc
             await acknowledge(built, server, (name, "high", since))
         await asyncio.to_thread(built.add, name, 5.0, since + FOR)
         if index >= AHEAD:
-            await until(lambda: is_told(built, names[index - AHEAD]), LONG_S)  # noqa: B023 - it is awaited here
+            await until(lambda: is_told(built, names[index - AHEAD]), LONG_S)  # noqa: B023 - it is awaited within the iteration
         await asyncio.sleep(PACE_S)
     await until(lambda: all(is_told(built, name) for name in names[-AHEAD:]), LONG_S)
 
 
 def notices(built: Site) -> list[sa.Row[Any]]:
-    """What is written down to be told, with the alarm's sensor and beginning."""
+    """Return all notices, each with the sensor and the start of its alarm."""
     notice, episode = tables.notice.c, tables.episode.c
     joined = tables.notice.join(tables.episode, notice.episode_id == episode.episode_id)
     wanted = sa.select(tables.notice, episode.sensor_name, episode.since.label("began")).select_from(joined)
@@ -103,7 +105,7 @@ def notices(built: Site) -> list[sa.Row[Any]]:
 
 
 def is_told(built: Site, name: str) -> bool:
-    """Whether it has arrived that a sensor's alarm is over."""
+    """Return whether the notice about the end of the sensor's alarm has been sent."""
     return any(row.sensor_name == name and row.what == "cleared" and row.sent for row in notices(built))
 
 
@@ -112,7 +114,7 @@ def unsent(built: Site) -> int:
 
 
 def written(built: Site) -> set[tuple[Any, ...]]:
-    """All that was written down to be told, but for the times of writing and sending."""
+    """Return all notices, without the times of writing and sending."""
     rows = [
         (row.target, row.sensor_name, row.began, row.number, row.what, row.severity, row.limit)
         for row in notices(built)
@@ -122,17 +124,17 @@ def written(built: Site) -> set[tuple[Any, ...]]:
 
 
 def repeats(built: Site) -> int:
-    """How many messages were begun again."""
+    """Return the number of attempts to send a message after the first attempt, for all messages together."""
     return sum(tries - 1 for tries in {row.message_id: row.tries for row in notices(built) if row.message_id}.values())
 
 
 def told(hook: Webhook, *, marked: bool = True) -> Counter[str]:
-    """How often each line came; without `marked`, only in messages that do not say that they may have come before."""
+    """Return how often each line has arrived. If `marked` is false, skip messages that are marked as repeated."""
     lines_told: Counter[str] = Counter()
     for message in list(hook.messages):
         _, *lines = str(message["message"]).splitlines()
         repeated = MAY_HAVE_COME in lines
-        assert repeated == str(message["title"]).endswith("(repeat)")
+        assert repeated == str(message["title"]).endswith("(resent)")
         if marked or not repeated:
             lines_told.update(line for line in lines if line != MAY_HAVE_COME)
     return lines_told

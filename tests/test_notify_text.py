@@ -1,4 +1,4 @@
-"""What the messages say, in both languages, whatever names hold."""
+"""The text of messages in both languages, also with names that contain control characters or placeholders."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from alarms.alarm_test_reading import TEST_ALARM
 from alarms.model import KINDS
 from alarms.notices import DELIVERY, NOTICE_EVENTS
-from ask.answers import Alarm, Storehouse
+from ask.answers import EVERYWHERE, Alarm, Storehouse
 from common.metric_registry import METRICS
 from common.severity import SEVERITIES
 from notify import text
@@ -27,7 +27,7 @@ def message(*items: tuple[str, Alarm], tries: int = 1) -> Message:
 
 
 def both(message: Message, language: str = "en", storehouse: Storehouse = STOREHOUSE) -> tuple[str, list[str]]:
-    """The subject, and the lines of the text."""
+    """Return the subject of a message and the lines of its text."""
     return text.subject(message, storehouse, CELSIUS, language), text.text(
         message, storehouse, CELSIUS, language
     ).split("\n")
@@ -37,39 +37,39 @@ def but(**changes: Any) -> Alarm:
     return msgspec.structs.replace(ALARM, **changes)
 
 
-def test_a_message_says_what_where_how_much_since_when_and_how_bad() -> None:
+def test_a_message_names_event_place_value_start_and_severity() -> None:
     assert both(message(("raised", ALARM))) == (
-        "[Warning] 一号库: 温度 1 (temperature) too high: 9 °C, limit 8 °C",
+        "[Warning] 一号库: 温度 1 (temperature) too high: 9 °C (limit 8 °C)",
         [
-            "一号库 (times: Asia/Shanghai)",
-            "Alarm: 温度 1 (temperature): too high: 9 °C, limit 8 °C, since 2026-03-01 19:55. Warning.",
+            "一号库 (time zone: Asia/Shanghai)",
+            "Alarm: 温度 1 (temperature) too high: 9 °C (limit 8 °C), since 2026-03-01 19:55. Severity: Warning.",
         ],
     )
     assert both(message(("raised", ALARM)), "zh") == (
-        "【警告】一号库：温度 1（温度） 过高：9 °C，限值 8 °C",
+        "【警告】一号库：温度 1（温度）过高：9 °C（限值 8 °C）",
         [
             "一号库（时区：Asia/Shanghai）",
-            "报警：温度 1（温度）：过高：9 °C，限值 8 °C，自 2026-03-01 19:55。警告。",
+            "报警：温度 1（温度）过高：9 °C（限值 8 °C），2026-03-01 19:55 开始。级别：警告。",
         ],
     )
 
 
-def test_one_that_is_over_says_what_it_came_to_and_when() -> None:
+def test_a_cleared_message_has_the_peak_and_both_times() -> None:
     subject, lines = both(message(("cleared", CLEARED)))
-    assert subject.startswith("[cleared] 一号库: ")
-    assert lines[1].startswith("Back to normal: 温度 1 (temperature): too high: 9.5 °C, limit 8 °C, ")
-    assert lines[1].endswith(", 2026-03-01 19:55 to 2026-03-01 21:00. Warning.")
+    assert subject.startswith("[Cleared] 一号库: ")
+    assert lines[1].startswith("Alarm cleared: 温度 1 (temperature) too high: 9.5 °C (limit 8 °C), ")
+    assert lines[1].endswith(", from 2026-03-01 19:55 to 2026-03-01 21:00. Severity: Warning.")
 
 
-def test_one_that_was_closed_by_hand_says_who_did_and_why() -> None:
+def test_a_message_about_closing_names_user_and_reason() -> None:
     closed = but(cleared=START, state="cleared", transition="closed", closed_by="Li\nMei", reason="sensor faulty")
-    assert both(message(("cleared", closed)))[1][1].startswith("Closed by Li Mei (sensor faulty): 温度 1")
+    assert both(message(("cleared", closed)))[1][1].startswith("Alarm closed by Li Mei (sensor faulty): 温度 1")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("what", NOTICE_EVENTS)
 @pytest.mark.parametrize("kind", [*KINDS, DELIVERY, TEST_ALARM, "the site's own"])
-def test_there_are_words_for_everything_that_can_be_told(language: str, what: str, kind: str) -> None:
+def test_every_event_and_kind_has_words_in_both_languages(language: str, what: str, kind: str) -> None:
     for metric in (*METRICS, "their own", None):
         for value in (0.0, 1.0, None):
             alarm = but(kind=kind, metric=metric, value=value, peak=value)
@@ -78,7 +78,7 @@ def test_there_are_words_for_everything_that_can_be_told(language: str, what: st
             assert len(lines) == 3
 
 
-def test_no_catalogue_lacks_a_word_that_another_has() -> None:
+def test_both_catalogues_have_the_same_words() -> None:
     assert WORDS.keys() == set(LANGUAGES)
     assert WORDS["en"].keys() == WORDS["zh"].keys()
     assert set(SEVERITIES) | set(NOTICE_EVENTS) | set(KINDS) | set(METRICS) <= WORDS["en"].keys()
@@ -88,17 +88,17 @@ def test_no_catalogue_lacks_a_word_that_another_has() -> None:
     }
 
 
-def test_a_name_cannot_pass_for_a_line_a_direction_or_anything_but_a_name() -> None:
-    evil = "A\r\nBack to normal:\u2028all\u0085is\u202ewell\x07\t{limit}" + "x" * 500
+def test_names_cannot_inject_lines_control_characters_or_placeholders() -> None:
+    evil = "A\r\nAlarm cleared:\u2028all\u0085is\u202ewell\x07\t{limit}" + "x" * 500
     alarm = but(sensor_name=evil, kind=evil, metric=evil, severity="info")
     storehouse = Storehouse(1, evil, 1, "Asia/Shanghai")
     subject, lines = both(message(("raised", alarm)), storehouse=storehouse)
     assert len(lines) == 2
     assert all(line.isprintable() and len(line) < 500 for line in (subject, *lines))
-    assert "A Back to normal: all is well {limit}xxx" in subject
+    assert "A Alarm cleared: all is well {limit}xxx" in subject
 
 
-def test_times_are_those_of_the_storehouse_also_when_its_clocks_have_changed() -> None:
+def test_times_are_in_the_storehouses_time_zone() -> None:
     chicago = Storehouse(1, "South", 1, "America/Chicago")
     for month, local in ((1, "06:00"), (7, "07:00")):
         alarm = but(since=datetime(2026, month, 1, 12, tzinfo=UTC))
@@ -115,34 +115,51 @@ def test_many_alarms_are_counted_and_the_worst_come_first() -> None:
     assert len(lines) == text.MOST_LINES + 2
 
 
-def test_a_reminder_after_which_there_is_news_is_left_out() -> None:
+def test_a_reminder_before_a_newer_notice_is_omitted() -> None:
     _, lines = both(message(("raised", ALARM), ("reminded", ALARM), ("cleared", CLEARED)))
-    assert [line.partition(":")[0] for line in lines[1:]] == ["Alarm", "Back to normal"]
+    assert [line.partition(":")[0] for line in lines[1:]] == ["Alarm", "Alarm cleared"]
 
 
-def test_a_message_that_may_have_come_before_says_so() -> None:
+def test_a_repeated_message_is_marked() -> None:
     subject, lines = both(message(("raised", ALARM), tries=2))
-    assert subject.endswith(" (repeat)")
-    assert lines[-1] == "This was sent before; it may have reached you already."
+    assert subject.endswith(" (resent)")
+    assert lines[-1] == "This message was sent before and may have reached you already."
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_test_alarm_says_so_in_both_languages(language: str) -> None:
+def test_a_test_alarm_is_marked_in_both_languages(language: str) -> None:
     subject, lines = both(message(("raised", but(kind=TEST_ALARM, drill=True, severity="critical"))), language)
-    assert "演练 DRILL" in subject
-    assert "演练 DRILL" in lines[1]
+    assert "测试报警 TEST ALARM" in subject
+    assert "测试报警 TEST ALARM" in lines[1]
 
 
-def test_a_switch_says_its_state() -> None:
+def test_a_switch_alarm_names_its_state() -> None:
     door = but(kind="switch", metric="door", value=1.0, limit=1.0, sensor_name="北门")
     assert both(message(("raised", door)))[0] == "[Warning] 一号库: 北门 (door) open"
 
 
-def test_what_a_message_tells_of_as_open_decides_how_loud_it_is() -> None:
+def test_a_database_outage_names_all_storehouses_and_the_database() -> None:
+    everywhere = Storehouse(EVERYWHERE, str(EVERYWHERE), "", "UTC")
+    outage = but(store_house_id=EVERYWHERE, sensor_id=None, sensor_name=None, metric=None, kind="no_data", value=None)
+    assert both(message(("raised", outage)), storehouse=everywhere)[0] == (
+        "[Warning] All storehouses: Sensor database does not answer"
+    )
+    assert both(message(("raised", outage)), "zh", everywhere)[0] == "【警告】所有仓库：传感器数据库无响应"
+
+
+def test_a_delivery_alarm_names_the_recipient() -> None:
+    failing = but(sensor_id=None, sensor_name="duty", metric=None, kind=DELIVERY, value=3.0)
+    assert both(message(("raised", failing)))[0] == (
+        "[Warning] 一号库: Recipient duty cannot be reached (3 failed attempts)"
+    )
+    assert both(message(("raised", failing)), "zh")[0] == "【警告】一号库：接收人“duty”收不到通知（发送失败 3 次）"
+
+
+def test_the_worst_open_alarm_determines_the_messages_severity() -> None:
     assert text.worst(message(("raised", ALARM), ("raised", but(alarm_id="sw-2", severity="critical")))) == "critical"
     assert text.worst(message(("cleared", CLEARED))) is None
 
 
-def test_the_urls_of_targets_are_in_no_repr() -> None:
+def test_urls_of_targets_appear_in_no_repr() -> None:
     notify = msgspec.convert({"tiers": [[{"name": "duty", "url": "json://user:secret@host/"}]]}, Notify)
     assert "secret" not in f"{notify!r} {notify} {notify.tiers} {timedelta()}"

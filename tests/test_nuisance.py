@@ -1,4 +1,4 @@
-"""Which alarms were a nuisance, and what would have prevented them."""
+"""The number of nuisance alarms, and the delay or hysteresis that would have prevented them."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,10 @@ LIMIT = Limit(5.0, "warning", delay=MINUTE)
 
 
 def alarm(minutes: float | None, *, acknowledged: bool = False, **other: Any) -> AlarmOccurrence:
-    """An alarm that was out of limits for so many minutes, the first of them its delay."""
+    """Return an alarm that was out of limits for `minutes`, including its delay of one minute.
+
+    The alarm is still open if `minutes` is None.
+    """
     cleared = None if minutes is None else minutes * MINUTE
     return AlarmOccurrence("T", "high", 0.0, MINUTE, cleared, acknowledged, LIMIT)._replace(**other)
 
@@ -48,37 +51,37 @@ def test_the_sensor_with_the_most_alarms_comes_first() -> None:
     ("short_alarm", "nuisances"),
     [(alarm(10.9), 1), (alarm(11), 0), (alarm(3, acknowledged=True), 0), (alarm(None), 0)],
 )
-def test_nobody_needed_what_was_short_and_never_acknowledged(short_alarm: AlarmOccurrence, nuisances: int) -> None:
+def test_a_short_alarm_never_acknowledged_is_a_nuisance(short_alarm: AlarmOccurrence, nuisances: int) -> None:
     assert summary(short_alarm).nuisances == nuisances
 
 
-def test_a_delay_a_little_longer_than_they_lasted_would_have_prevented_them() -> None:
+def test_the_recommended_delay_is_slightly_longer_than_nuisance_alarms() -> None:
     assert summary(alarm(3), alarm(4), alarm(5.5), alarm(60)).delay == Recommendation(6 * MINUTE, 3)
 
 
-def test_it_must_not_prevent_one_that_was_needed() -> None:
+def test_the_recommended_delay_prevents_no_needed_alarm() -> None:
     assert summary(alarm(3), alarm(8), alarm(6, acknowledged=True)).delay == Recommendation(4 * MINUTE, 1)
     assert summary(alarm(8), alarm(6, acknowledged=True)).delay is None
 
 
-def test_one_that_was_needed_must_still_have_a_reading_out_of_limits_then() -> None:
+def test_needed_alarms_keep_a_reading_outside_limits_after_the_delay() -> None:
     minute: dict[str, Any] = {"interval_s": MINUTE}
     assert summary(alarm(5, **minute), alarm(7, acknowledged=True, **minute)).delay == Recommendation(6 * MINUTE, 1)
     assert summary(alarm(6, **minute), alarm(7, acknowledged=True, **minute)).delay is None
 
 
-def test_the_delay_before_clearing_is_not_time_out_of_limits() -> None:
+def test_the_clear_delay_is_not_time_out_of_limits() -> None:
     assert summary(alarm(8, limit=Limit(5.0, "warning", MINUTE, clear_delay=5 * MINUTE))).delay == Recommendation(
         4 * MINUTE, 1
     )
 
 
-def test_of_no_data_it_is_the_span() -> None:
+def test_the_recommended_delay_for_no_data_replaces_its_limit() -> None:
     limit = Limit(3 * MINUTE, "warning")
     assert summary(alarm(5, kind="no_data", raised=3 * MINUTE, limit=limit)).delay == Recommendation(6 * MINUTE, 1)
 
 
-def test_a_hysteresis_would_have_had_them_go_on_with_the_one_before() -> None:
+def test_the_recommended_hysteresis_merges_alarms_with_the_previous_alarm() -> None:
     alarms = [
         alarm(5),
         alarm(5, inside_by=0.2),
@@ -89,21 +92,21 @@ def test_a_hysteresis_would_have_had_them_go_on_with_the_one_before() -> None:
     assert summary(*alarms).hysteresis == Recommendation(0.6, 3)
 
 
-def test_a_reading_just_so_far_inside_would_have_been_back() -> None:
+def test_the_recommended_hysteresis_exceeds_the_distance_inside_the_limit() -> None:
     assert summary(alarm(5, inside_by=0.3)).hysteresis == Recommendation(0.4, 1)
     assert summary(alarm(5, inside_by=0.0)).hysteresis == Recommendation(0.1, 1)
 
 
-def test_no_hysteresis_is_advised_that_there_is_already_or_that_is_too_much() -> None:
+def test_an_existing_or_excessive_hysteresis_is_not_recommended() -> None:
     assert summary(alarm(5, inside_by=0.2, limit=Limit(5.0, "warning", MINUTE, hysteresis=0.5))).hysteresis is None
     assert summary(alarm(5, inside_by=2.0)).hysteresis is None
 
 
-def test_what_was_needed_is_no_nuisance() -> None:
+def test_a_long_alarm_is_no_nuisance() -> None:
     assert summary(alarm(60, inside_by=0.1)) == NuisanceAlarms("T", "high", 1, 0, None, None)
 
 
-def test_the_command_looks_at_the_alarms_and_the_readings_in_the_database(
+def test_the_command_analyses_alarms_and_readings_in_the_database(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = {"path": str(tmp_path / "site.db")}
@@ -125,19 +128,19 @@ def test_the_command_looks_at_the_alarms_and_the_readings_in_the_database(
     config.write_text(yaml.safe_dump({"database": where, "access": "open"}), encoding="utf-8")
     assert main(["noise", "--config", str(config), "--days", "1", "--minutes", "5"]) == 0
     assert capsys.readouterr().out == (
-        "3 alarms in the last 1 d; 3 that nobody needed: shorter than 5 min, never acknowledged\n"
-        "     3  一号库, 温度 1, high: 3 nobody needed; a delay of 4m would have silenced 3; "
-        "a hysteresis of 1.1 would have silenced 2\n"
+        "3 alarms in the last 1 d; 3 nuisance alarms: shorter than 5 min, never acknowledged\n"
+        "     3  一号库, 温度 1, high: 3 nuisance alarms; a delay of 4m would have prevented 3; "
+        "a hysteresis of 1.1 would have prevented 2\n"
     )
 
 
 @pytest.mark.parametrize("wrong", [["--days", "0"], ["--minutes", "x"], ["--config", "gone.yaml"]])
-def test_what_is_wrong_is_said_in_one_line(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_are_reported_in_one_line(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["noise", *wrong]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_what_the_database_refuses_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_database_error_is_reported_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = {"path": str(tmp_path / "site.db")}
     config = tmp_path / "settings.yaml"
     config.write_text(yaml.safe_dump({"database": where, "access": "open"}), encoding="utf-8")

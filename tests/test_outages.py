@@ -1,4 +1,4 @@
-"""One alarm for the cause when count sensors deliver no data."""
+"""If many sensors have no data at the same time, there is one alarm for their common cause."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ LIMITS = (Limit(3 * MINUTE, "warning"),)
 
 
 def sensor_alarm(sensor_id: int, since: float = 0.0, store_house_id: int = 7) -> Episode:
-    """The alarm of a sensor without data since this minute."""
+    """Return the alarm of a sensor that has had no data since minute `since`."""
     raised = since * MINUTE + 3 * MINUTE
     return Episode(store_house_id, (sensor_id, None), "no_data", since * MINUTE, LIMITS, 0, None, None, raised)
 
@@ -42,26 +42,26 @@ def outage(count: int = 6) -> Episode:
 
 
 @pytest.mark.parametrize(("monitored", "count"), [(10, 5), (4, 2), (2, 2), (1, 1), (0, 0)])
-def test_half_of_a_storehouse_or_two_sensors_are_alarms_of_their_own(monitored: int, count: int) -> None:
+def test_half_of_the_sensors_or_only_two_raise_no_outage(monitored: int, count: int) -> None:
     assert storehouse_outage(7, monitored, sensor_alarms(count), None, 60 * MINUTE) == []
 
 
 @pytest.mark.parametrize(("monitored", "count"), [(10, 6), (4, 3), (3, 3), (150, 150)])
-def test_most_of_a_storehouse_is_one_alarm_of_the_storehouse(monitored: int, count: int) -> None:
+def test_most_sensors_without_data_raise_one_storehouse_alarm(monitored: int, count: int) -> None:
     (change,) = storehouse_outage(7, monitored, sensor_alarms(count), None, 900 * MINUTE)
     episode = change.episode
     assert (change.what, episode.store_house_id, episode.key, episode.kind) == ("raised", 7, None, "no_data")
     assert (episode.severity, episode.value) == ("critical", count)
 
 
-def test_it_began_with_the_sensor_that_was_too_many_in_whatever_order_they_are_told() -> None:
+def test_the_outage_starts_with_the_sensor_that_exceeds_half() -> None:
     alarms = sensor_alarms(8)
     for order in (alarms, alarms[::-1]):
         assert [change.episode.since for change in storehouse_outage(7, 10, order, None, 60 * MINUTE)] == [5 * MINUTE]
     assert steps(storehouse_outage(7, 10, alarms, None, 60 * MINUTE)) == [("raised", 8)]
 
 
-def test_it_is_raised_once_and_counts_the_sensors_without_data() -> None:
+def test_an_outage_is_raised_once_and_counts_its_sensors() -> None:
     assert storehouse_outage(7, 10, sensor_alarms(6), outage(), 61 * MINUTE) == []
     (change,) = storehouse_outage(7, 10, sensor_alarms(9), outage(), 61 * MINUTE)
     assert (change.what, change.episode.value, change.episode.peak, change.episode.since) == (
@@ -72,12 +72,12 @@ def test_it_is_raised_once_and_counts_the_sensors_without_data() -> None:
     )
 
 
-def test_it_is_cleared_when_most_deliver_data_again() -> None:
+def test_an_outage_clears_when_most_sensors_deliver_data_again() -> None:
     assert steps(storehouse_outage(7, 10, sensor_alarms(5), outage(), 70 * MINUTE)) == [("cleared", 70)]
     assert storehouse_outage(7, 10, [], msgspec.structs.replace(outage(), cleared=70 * MINUTE), 80 * MINUTE) == []
 
 
-def test_an_outage_that_returns_soon_reopens_it() -> None:
+def test_an_outage_that_returns_soon_is_reopened() -> None:
     over = msgspec.structs.replace(outage(), cleared=70 * MINUTE)
     soon = [sensor_alarm(number, 72) for number in range(6)]
     (change,) = storehouse_outage(7, 10, soon, over, 76 * MINUTE)
@@ -87,7 +87,10 @@ def test_an_outage_that_returns_soon_reopens_it() -> None:
 
 
 def causes(tmp_path: Path, *changes: Change) -> dict[str, str | None]:
-    """Write changes; return what each episode is about, and what the alarm is about that is its cause."""
+    """Write the changes. Return the sensor or storehouse of each episode, with that of its cause or None.
+
+    Both are in the format of `subject_key`.
+    """
     with site({"path": str(tmp_path / f"{uuid4()}.db")}) as built, built.database.engine.begin() as connection:
         episodes.write(connection, [JudgedChange(change, None, None) for change in changes], NOW)
         episodes.assign_causes(connection)
@@ -104,7 +107,7 @@ def cleared(episode: Episode) -> Change:
     return Change("cleared", 70 * MINUTE, msgspec.structs.replace(episode, cleared=70 * MINUTE))
 
 
-def test_the_single_alarms_of_a_storehouse_are_part_of_its_alarm_while_both_are_open(tmp_path: Path) -> None:
+def test_open_sensor_alarms_have_an_open_storehouse_alarm_as_cause(tmp_path: Path) -> None:
     single, whole = sensor_alarm(1), outage()
     assert causes(tmp_path, raised(whole), raised(single)) == {"7": None, "[1,null]": "7"}
     elsewhere = sensor_alarm(1, store_house_id=8)
@@ -115,7 +118,7 @@ def test_the_single_alarms_of_a_storehouse_are_part_of_its_alarm_while_both_are_
     assert causes(tmp_path, raised(whole), raised(too_high)) == {"7": None, "[1,null]": None}
 
 
-def test_a_database_that_does_not_answer_is_one_alarm_for_all(tmp_path: Path) -> None:
+def test_a_database_outage_is_one_alarm_for_all_storehouses(tmp_path: Path) -> None:
     assert database_outage(None, 0.0, DATABASE_OUTAGE_AFTER_S - 1) == []
     (change,) = database_outage(None, 0.0, DATABASE_OUTAGE_AFTER_S + 60)
     assert (change.what, change.time, change.episode.since) == ("raised", DATABASE_OUTAGE_AFTER_S, 0.0)
@@ -125,7 +128,7 @@ def test_a_database_that_does_not_answer_is_one_alarm_for_all(tmp_path: Path) ->
     assert causes(tmp_path, change, *singles) == {'"*"': None, "[1,null]": '"*"', "[2,null]": '"*"'}
 
 
-def test_it_is_cleared_when_the_database_answers() -> None:
+def test_a_database_outage_clears_when_the_database_answers() -> None:
     (change,) = database_outage(None, 0.0, DATABASE_OUTAGE_AFTER_S)
     assert steps(database_outage(change.episode, None, 9 * MINUTE)) == [("cleared", 9)]
     assert database_outage(None, None, 9 * MINUTE) == []

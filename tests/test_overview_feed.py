@@ -1,4 +1,4 @@
-"""The overview: a summary of each storehouse, pushed to those who watch it when it has changed."""
+"""The overview contains a summary of each storehouse. Watching clients get a push when a summary changes."""
 
 import asyncio
 from collections.abc import Hashable, Iterator, Sequence
@@ -41,7 +41,7 @@ def alarm(sensor_id: int, severity: str = "warning", *, store_house_id: int = 1,
     return msgspec.structs.replace(Alarm(*about), **other)
 
 
-# The summary of a storehouse.
+# Summary of a storehouse
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def alarm(sensor_id: int, severity: str = "warning", *, store_house_id: int = 1,
         ([env(1, 5.0)], [alarm(1, "严重")], "warning"),
     ],
 )
-def test_the_state_is_the_worst_of_all(envs: list[Env], alarms: list[Alarm], state: str) -> None:
+def test_the_state_is_the_worst_of_alarms_and_readings(envs: list[Env], alarms: list[Alarm], state: str) -> None:
     assert storehouse_summary(COLD, envs, alarms, []).state == state
 
 
-def test_open_alarms_are_counted_with_those_that_nobody_has_acknowledged() -> None:
+def test_open_and_unacknowledged_alarms_are_counted() -> None:
     summary = storehouse_summary(
         COLD, [], [alarm(1), alarm(2, "critical", acknowledged=True), alarm(3, "info")], []
     ).alarms
@@ -72,24 +72,24 @@ def test_open_alarms_are_counted_with_those_that_nobody_has_acknowledged() -> No
     [
         ([env(1, -20.0), env(2, -14.0), env(3, -21.0)], set(), [2]),
         ([env(1, 4.0), env(2, -9.0), env(3, 4.5)], set(), [2]),
-        ([env(1, 4.0), env(2, 5.0)], set(), [2]),  # of two equally far, the higher
+        ([env(1, 4.0), env(2, 5.0)], set(), [2]),  # if both are equally far from the median, the higher value
         ([env(1, 4.0), env(2, 5.0), env(3, -9.0)], {1}, [1]),
-        ([env(1, 40.0, quality="stale"), env(2, 5.0)], {1}, [2]),  # what is old says nothing
-        ([env(1, 40.0, quality="stale"), env(2, None, quality="bad")], set(), [2]),  # the newest
+        ([env(1, 40.0, quality="stale"), env(2, 5.0)], {1}, [2]),  # a stale reading is not chosen
+        ([env(1, 40.0, quality="stale"), env(2, None, quality="bad")], set(), [2]),  # if none is good, the newest
         ([env(n, 1.0, f"metric {n}") for n in range(1, 7)], {6}, [6, 1, 2, 3]),
     ],
 )
-def test_of_each_metric_the_reading_is_shown_that_says_most(
+def test_the_most_relevant_reading_of_each_metric_is_shown(
     envs: list[Env], alarmed: set[int | str], expected: list[int]
 ) -> None:
     assert [selected_env.sensor_id for selected_env in selected_envs(envs, alarmed)] == expected
 
 
-# What is pushed, with an emit that only notes it down.
+# Pushes, which the emit function only records
 
 
 class Questions:
-    """The organisations, and no history."""
+    """A stand-in for the database queries. It returns two organisations and no history."""
 
     async def organisations(self) -> list[Organisation]:
         return [Organisation(1, "One"), Organisation(2, "Two")]
@@ -100,7 +100,7 @@ class Questions:
 
 @dataclass
 class Hall:
-    """Two organisations with a storehouse and a sensor each."""
+    """An overview of two organisations, each with one storehouse and one sensor."""
 
     now: datetime = NOW
     lost: bool = False
@@ -127,7 +127,7 @@ class Hall:
         self.newest.add_readings([Reading(sensor_id, None, self.now, value)], self.now)
 
     async def tick(self) -> list[tuple[int, bool, list[str]]]:
-        """Organisation, stale and rooms of what was pushed."""
+        """Push the changes. Return the organisation, the stale flag and the rooms of each push."""
         self.pushed.clear()
         await self.overview.push()
         return [(data["organisations"][0]["org_id"], data["stale"], rooms) for data, _, rooms in self.pushed]
@@ -152,16 +152,16 @@ async def hall() -> Hall:
     return hall
 
 
-async def test_whoever_begins_to_watch_is_told_all_by_the_answer_and_not_again(hall: Hall) -> None:
+async def test_a_new_watcher_gets_everything_once_in_the_answer(hall: Hall) -> None:
     assert [organisation["org_id"] for organisation in hall.answer()["organisations"]] == [1, 2]
     assert await hall.tick() == []
 
 
-async def test_only_the_organisation_that_looks_different_is_pushed_and_once(hall: Hall) -> None:
+async def test_only_a_changed_organisation_is_pushed_and_only_once(hall: Hall) -> None:
     hall.read(1, 5.0)
     hall.read(1, 5.0)
     assert await hall.tick() == [(1, False, ["ROOM_a", "ROOM_b"])]
-    assert hall.pushed[0][1] == ("overview", 1)  # so that a browser which reads slowly gets the newest
+    assert hall.pushed[0][1] == ("overview", 1)  # pushes with the same key are coalesced for a slow client
     assert hall.pushed[0][0]["organisations"][0]["storehouses"][0]["envs"][0]["value"] == 5.0
     assert await hall.tick() == []
     hall.now += timedelta(minutes=4)
@@ -169,13 +169,13 @@ async def test_only_the_organisation_that_looks_different_is_pushed_and_once(hal
     assert await hall.tick() == [(1, False, ["ROOM_a", "ROOM_b"])]
 
 
-async def test_an_answer_in_between_takes_nothing_from_the_others(hall: Hall) -> None:
+async def test_an_answer_in_between_prevents_no_push(hall: Hall) -> None:
     hall.read(2, 5.0)
     hall.answer()
     assert [org_id for org_id, _, _ in await hall.tick()] == [2]
 
 
-async def test_whoever_has_left_gets_nothing_more(hall: Hall) -> None:
+async def test_a_client_that_left_gets_no_more_pushes(hall: Hall) -> None:
     hall.overview.leave("a")
     hall.overview.leave("never there")
     hall.read(1, 5.0)
@@ -187,7 +187,7 @@ async def test_whoever_has_left_gets_nothing_more(hall: Hall) -> None:
     assert hall.answer()["organisations"][0]["storehouses"][0]["envs"][0]["value"] == 6.0
 
 
-async def test_that_the_database_is_lost_is_told_of_every_organisation(hall: Hall) -> None:
+async def test_a_database_outage_is_pushed_for_every_organisation(hall: Hall) -> None:
     hall.lost = True
     assert sorted(await hall.tick()) == [(1, True, ["ROOM_a", "ROOM_b"]), (2, True, ["ROOM_a", "ROOM_b"])]
     assert await hall.tick() == []
@@ -195,7 +195,7 @@ async def test_that_the_database_is_lost_is_told_of_every_organisation(hall: Hal
     assert [stale for _, stale, _ in await hall.tick()] == [False, False]
 
 
-async def test_storehouses_that_come_go_move_or_get_another_name_are_shown(hall: Hall) -> None:
+async def test_added_removed_moved_and_renamed_storehouses_are_shown(hall: Hall) -> None:
     hall.know(msgspec.structs.replace(COLD, store_house_name="Colder"), Storehouse(2, "Dry", 2, "UTC"))
     assert [org_id for org_id, _, _ in await hall.tick()] == [1]
     hall.know(Storehouse(2, "Dry", 1, "UTC"))
@@ -203,11 +203,11 @@ async def test_storehouses_that_come_go_move_or_get_another_name_are_shown(hall:
     told = {organisation["org_id"]: organisation for organisation in hall.answer()["organisations"]}
     assert [storehouse["store_house_name"] for storehouse in told[1]["storehouses"]] == ["Dry"]
     assert told[2] == {"org_id": 2, "org_name": "Two", "storehouses": []}
-    hall.know(COLD, Storehouse(2, "Dry", 3, "UTC"))  # of an organisation that is in no list
+    hall.know(COLD, Storehouse(2, "Dry", 3, "UTC"))  # the list of organisations does not contain organisation 3
     assert [organisation["org_id"] for organisation in hall.answer()["organisations"]] == [1, 2, 3]
 
 
-async def test_alarms_are_followed_step_by_step(hall: Hall) -> None:
+async def test_each_alarm_transition_updates_the_counts(hall: Hall) -> None:
     async def told(*alarms: Alarm) -> dict[str, Any]:
         hall.pushed.clear()
         await hall.overview.add_transitions([Transition(number, alarm) for number, alarm in enumerate(alarms)])
@@ -230,7 +230,7 @@ async def test_alarms_are_followed_step_by_step(hall: Hall) -> None:
     }
 
 
-# Through the front door.
+# With a running server
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def settings(ours: Site) -> dict[str, Any]:
 
 
 async def shown(client: Client, condition: Any) -> dict[str, Any]:
-    """The storehouse `north` as the first push shows it that fits the condition."""
+    """Wait for a push in which the storehouse `north` satisfies the condition. Return the storehouse."""
     while True:
         for organisation in (await client.next("overview"))["organisations"]:
             for storehouse in organisation["storehouses"][:1]:
@@ -253,7 +253,7 @@ async def shown(client: Client, condition: Any) -> dict[str, Any]:
 
 
 def sparks(client: Client) -> list[list[float | None]]:
-    """The first storehouse's, as far as they have come; 24 times null tells nothing yet."""
+    """Return the sparklines of the first storehouse in all pushes so far, without sparklines that have no value."""
     told = [
         organisation
         for push in client.received("overview")
@@ -265,7 +265,8 @@ def sparks(client: Client) -> list[list[float | None]]:
     ]
 
 
-async def test_the_overview_holds_all_and_then_follows(ours: Site) -> None:
+@pytest.mark.slow
+async def test_the_overview_sends_everything_and_then_pushes_changes(ours: Site) -> None:
     now = datetime.now(UTC)
     ours.raise_alarm("temperature", now - HOUR, severity="critical")
     async with serving_inside(settings(ours)) as inside, connected("python", inside.url) as client:
@@ -287,11 +288,12 @@ async def test_the_overview_holds_all_and_then_follows(ours: Site) -> None:
         ours.execute(f"UPDATE alarm SET state = 'cleared', cleared = '{now:%Y-%m-%d %H:%M:%S}'")
         await shown(
             client, lambda summary: summary["alarms"]["open"] == 0 and summary["state"] == "stale"
-        )  # the door never spoke
+        )  # the door has no reading
         await until(lambda: any(sparks(client)), HANG)
         assert {len(spark) for spark in sparks(client)} == {24}
 
 
+@pytest.mark.slow
 async def test_open_alarms_are_known_after_a_restart(ours: Site) -> None:
     ours.raise_alarm("temperature", datetime.now(UTC) - HOUR)
     async with serving_inside(settings(ours)) as inside, connected("python", inside.url) as client:
@@ -302,7 +304,7 @@ async def test_open_alarms_are_known_after_a_restart(ours: Site) -> None:
         assert answer["organisations"][0]["storehouses"][0]["alarms"]["open"] == 1
 
 
-async def test_who_has_left_or_never_asked_is_pushed_nothing(ours: Site) -> None:
+async def test_a_client_that_left_the_overview_gets_no_push(ours: Site) -> None:
     async with (
         serving_inside(settings(ours)) as inside,
         connected("python", inside.url) as watching,
@@ -314,12 +316,13 @@ async def test_who_has_left_or_never_asked_is_pushed_nothing(ours: Site) -> None
         told = len(other.received("overview"))
         ours.add("temperature", 8.0)
         await shown(watching, lambda summary: summary["envs"][0]["value"] == 8.0)
-        await other.call("orgs")  # whatever was pushed before would have come by now
+        await other.call("orgs")  # all earlier pushes arrive before this answer
         assert len(other.received("overview")) == told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", ["overview", "leaveOverview"])
-async def test_a_connection_that_ends_watches_nothing_whatever_it_asked_last(ours: Site, last: str) -> None:
+async def test_a_disconnected_client_watches_nothing(ours: Site, last: str) -> None:
     async with serving_inside(settings(ours)) as inside:
         async with connected("python", inside.url) as client:
             for event in ("overview", "leaveOverview", "overview", last):
@@ -329,7 +332,7 @@ async def test_a_connection_that_ends_watches_nothing_whatever_it_asked_last(our
         assert inside.server.services.overview_feed.watchers == ()
 
 
-async def test_a_connection_that_ends_while_it_waits_for_its_answer_watches_nothing(
+async def test_a_client_that_disconnects_before_its_answer_watches_nothing(
     ours: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving_inside(settings(ours)) as inside:
@@ -350,5 +353,5 @@ async def test_a_connection_that_ends_while_it_waits_for_its_answer_watches_noth
         await until(lambda: not globals.clients)
         ended.set()
         await refreshed.wait()
-        await asyncio.sleep(0.1)  # for the answer to come to its end
+        await asyncio.sleep(0.1)  # gives the server time to finish the answer
         assert overview.watchers == ()

@@ -1,4 +1,4 @@
-"""The page over HTTP: what is served, under which headers, and how much of it there is."""
+"""The dashboard over HTTP: the served files, their headers and the size of the scripts."""
 
 import asyncio
 import gzip
@@ -21,8 +21,8 @@ from tests.support.serving import ROOT
 
 pytestmark = in_one_loop
 
-MOST_SCRIPT, MOST_AT_FIRST = 100_000, 64_000  # bytes, compressed
-OF_THE_WALL = {"static/views/wall.js", "static/data/keep-running.js"}
+MAX_SCRIPT_BYTES, MAX_FIRST_VIEW_BYTES = 100_000, 64_000  # bytes, compressed
+WALL_SCRIPTS = {"static/views/wall.js", "static/data/keep-running.js"}
 FILES = ["", "static/main.js", "static/styles/base.css", "static/manifest.webmanifest", "modules/socket.io-client.js"]
 
 
@@ -41,7 +41,7 @@ async def test_every_answer_has_the_security_headers_and_an_etag(site: ScriptedS
     assert unchanged.code == HTTPStatus.NOT_MODIFIED
 
 
-async def test_who_can_unpack_is_sent_less_and_the_same(site: ScriptedSite) -> None:
+async def test_a_client_that_accepts_gzip_gets_compressed_content(site: ScriptedSite) -> None:
     plain = await fetch(site, "static/main.js")
     packed = await fetch(site, "static/main.js", headers={"Accept-Encoding": "gzip"}, decompress_response=False)
     assert packed.headers["Content-Encoding"] == "gzip"
@@ -50,7 +50,7 @@ async def test_who_can_unpack_is_sent_less_and_the_same(site: ScriptedSite) -> N
     assert gzip.decompress(packed.body) == plain.body
 
 
-async def test_a_head_is_answered_like_a_get_without_the_body(site: ScriptedSite) -> None:
+async def test_head_is_answered_like_get_without_a_body(site: ScriptedSite) -> None:
     whole, head = await fetch(site, ""), await fetch(site, "", method="HEAD")
     assert head.code == HTTPStatus.OK
     assert head.body == b""
@@ -75,13 +75,13 @@ async def test_a_head_is_answered_like_a_get_without_the_body(site: ScriptedSite
         "modules/../package.json",
     ],
 )
-async def test_nothing_but_the_page_its_files_and_its_modules_is_served(site: ScriptedSite, path: str) -> None:
+async def test_files_outside_the_page_are_not_served(site: ScriptedSite, path: str) -> None:
     answer = await fetch(site, path)
     assert answer.code == HTTPStatus.NOT_FOUND
     assert "Content-Security-Policy" in answer.headers
 
 
-async def test_without_the_packages_the_page_says_in_both_languages_how_to_get_them(
+async def test_missing_packages_give_instructions_in_both_languages(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(pages, "PACKAGES", tmp_path)
@@ -92,7 +92,7 @@ async def test_without_the_packages_the_page_says_in_both_languages_how_to_get_t
     assert 'lang="zh-CN"' in answer.body.decode()
 
 
-async def test_every_address_that_the_page_and_its_manifest_name_is_served(site: ScriptedSite) -> None:
+async def test_every_link_of_page_and_manifest_is_served(site: ScriptedSite) -> None:
     page = (await fetch(site, "")).body.decode()
     manifest = json.loads((await fetch(site, "static/manifest.webmanifest")).body)
     icons = [icon["src"] for icon in manifest["icons"]]
@@ -102,7 +102,7 @@ async def test_every_address_that_the_page_and_its_manifest_name_is_served(site:
         assert (await fetch(site, path)).code == HTTPStatus.OK, path
 
 
-async def test_leaving_out_comments_changes_no_code() -> None:
+async def test_removing_comments_changes_no_code() -> None:
     served = pages.assets()
     for path in sorted((ROOT / "dashboard").rglob("*.js")):
         if "node_modules" in path.parts:
@@ -116,17 +116,17 @@ async def test_leaving_out_comments_changes_no_code() -> None:
 
 
 def code(text: str) -> list[str]:
-    """The tokens of a script without its comments."""
+    """Return the tokens of a script, without the comments."""
     return [token.text for token in tokens(text) if token.kind != "comment"]
 
 
-async def test_the_lock_file_names_no_place_to_download_from() -> None:
+async def test_the_lock_file_contains_no_download_urls() -> None:
     lock = json.loads((ROOT / "dashboard" / "package-lock.json").read_text(encoding="utf-8"))
     assert all("resolved" not in package for package in lock["packages"].values())
 
 
 @in_browser
-async def test_the_first_view_needs_few_scripts_all_of_them_announced(browser: Browser, site: ScriptedSite) -> None:
+async def test_the_first_view_loads_few_preloaded_scripts(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, "about:blank") as page:
         scripts = loaded(page)
         await page.goto(site.url)
@@ -134,13 +134,13 @@ async def test_the_first_view_needs_few_scripts_all_of_them_announced(browser: B
         await page.goto(site.storehouse_url)
         await expect(page.locator(".tile .number")).to_be_visible()
         sizes = {name: await size for name, size in scripts.items()}
-    announced = re.findall(r'modulepreload" href="/([^"]+)"', (await fetch(site, "")).body.decode())
-    assert {*announced, "static/words/en.js"} == sizes.keys()
-    assert sum(sizes.values()) <= MOST_AT_FIRST
+    preloaded = re.findall(r'modulepreload" href="/([^"]+)"', (await fetch(site, "")).body.decode())
+    assert {*preloaded, "static/words/en.js"} == sizes.keys()
+    assert sum(sizes.values()) <= MAX_FIRST_VIEW_BYTES
 
 
 @in_browser
-async def test_all_that_a_page_ever_loads_whatever_one_opens_is_small(browser: Browser, site: ScriptedSite) -> None:
+async def test_the_scripts_of_all_views_stay_below_the_limit(browser: Browser, site: ScriptedSite) -> None:
     site.alarms = [own_alarm()]
     site.curves = [curve(["2026-01-31T16:20:00Z", 3, 5, 4, 4])]
     async with visit(browser, "about:blank") as page:
@@ -155,12 +155,15 @@ async def test_all_that_a_page_ever_loads_whatever_one_opens_is_small(browser: B
         await expect(page.locator(".plot canvas")).to_be_visible()
         sizes = {name: await size for name, size in scripts.items()}
     served = {name for name in pages.assets() if name.endswith(".js")}
-    assert served - sizes.keys() == OF_THE_WALL | {"static/words/zh.js"}
-    assert sum(sizes.values()) <= MOST_SCRIPT
+    assert served - sizes.keys() == WALL_SCRIPTS | {"static/words/zh.js"}
+    assert sum(sizes.values()) <= MAX_SCRIPT_BYTES
 
 
 def loaded(page: Page) -> dict[str, asyncio.Task[int]]:
-    """The scripts that the page loads from now on, each with its size as it is sent."""
+    """Return a dictionary that collects the scripts that the page loads from now on.
+
+    The values are the compressed sizes of the scripts, in bytes.
+    """
     sizes: dict[str, asyncio.Task[int]] = {}
 
     async def size(answer: Response) -> int:

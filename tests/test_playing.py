@@ -1,4 +1,4 @@
-"""Real records, played as if they were measured now."""
+"""Replay of recorded readings with `ingest csv --speed`, which writes each row when it is due."""
 
 import asyncio
 import sys
@@ -6,18 +6,20 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from record import sites
 from tests.support.clients import connected
 from tests.support.serving import ROOT, Serve
 from tests.support.sites import site
 
-LINES = 50  # around the end of daylight saving on 2021-11-07, when 01:00 to 01:45 stands twice
+LINES = 50  # around the end of daylight saving time on 2021-11-07; the file has 01:00 to 01:45 twice
 TICK_S = 0.05
-SPEED = 900 / (4 * TICK_S)  # four ticks a sample
+SPEED = 900 / (4 * TICK_S)  # one sample every four polls
 
 
-def part(coldstore: Path, folder: Path) -> Path:
-    """A stretch of the cold store's year that holds the repeated hour."""
+def write_part(coldstore: Path, folder: Path) -> Path:
+    """Write the cold store's readings around the repeated hour to a file. Return the path of the file."""
     header, *lines = (coldstore / "readings.csv").read_text().splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("2021-11-06 22:00"))
     played = folder / "part.csv"
@@ -26,9 +28,8 @@ def part(coldstore: Path, folder: Path) -> Path:
     return played
 
 
-async def test_every_sample_of_a_played_file_arrives_once_and_in_order(
-    coldstore: Path, serve: Serve, tmp_path: Path
-) -> None:
+@pytest.mark.slow
+async def test_each_replayed_sample_arrives_once_and_in_order(coldstore: Path, serve: Serve, tmp_path: Path) -> None:
     where = {"path": str(tmp_path / "site.db")}
     with site(where) as built, built.database.engine.begin() as connection:
         org_id = sites.ensure_organisation(connection, "Coldstore")
@@ -44,18 +45,18 @@ async def test_every_sample_of_a_played_file_arrives_once_and_in_order(
             "-m",
             "ingest",
             "csv",
-            part(coldstore, tmp_path),
+            write_part(coldstore, tmp_path),
             "--config",
             server.config,
             *arguments,
         ]
-        player = await asyncio.create_subprocess_exec(*map(str, command), cwd=ROOT, stdout=asyncio.subprocess.DEVNULL)
-        assert await player.wait() == 0
+        replay = await asyncio.create_subprocess_exec(*map(str, command), cwd=ROOT, stdout=asyncio.subprocess.DEVNULL)
+        assert await replay.wait() == 0
         times: list[str] = []
         while len(times) < LINES:
             envs = (await client.next("envs"))["envs"]
             if envs and {env["time"] for env in envs} != {None}:
-                (time,) = {env["time"] for env in envs}  # a row is committed whole
+                (time,) = {env["time"] for env in envs}  # all values of a row are committed together
                 assert len(envs) == 10
                 times.append(time)
     assert times == sorted(set(times))

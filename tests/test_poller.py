@@ -1,6 +1,8 @@
-"""The poller: what it does while its question hangs."""
+"""The poller while its query hangs."""
 
 import asyncio
+
+import pytest
 
 from ask.readings import Reading
 from live.poller import Poller
@@ -8,8 +10,8 @@ from live.source import Position
 from tests.support.serving_inside import until
 
 
-class Behind:
-    """Readings behind a lock, until it is let go of."""
+class BlockedSource:
+    """A source whose query blocks until `free` is set."""
 
     def __init__(self) -> None:
         self.free = asyncio.Event()
@@ -30,20 +32,21 @@ class Behind:
         return [], False
 
 
-async def test_a_question_that_hangs_is_told_before_it_fails_and_its_answer_counts_all_the_same() -> None:
-    source, told = Behind(), list[str]()
+@pytest.mark.slow
+async def test_a_slow_query_counts_as_late_and_then_as_answered() -> None:
+    source, calls = BlockedSource(), list[str]()
 
     async def ticked(answered: bool) -> None:
-        told.append("answered" if answered else "failed")
+        calls.append("answered" if answered else "failed")
 
     async def late() -> None:
-        told.append("late")
+        calls.append("late")
 
     running = asyncio.create_task(Poller(source, 60.0, ticked, late).run())
-    await until(lambda: told)
+    await until(lambda: calls)
     source.free.set()
-    await until(lambda: len(told) == 2)
+    await until(lambda: len(calls) == 2)
     running.cancel()
     await asyncio.wait([running])
-    assert told == ["late", "answered"]
+    assert calls == ["late", "answered"]
     assert running.cancelled()

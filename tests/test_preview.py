@@ -1,4 +1,4 @@
-"""Preview: the alarms that rules would have raised are those that the judge raises by them."""
+"""A preview returns the same alarms that the judge raises with the same rules."""
 
 import asyncio
 import math
@@ -36,15 +36,18 @@ from tests.support.sites import ZONE, Site, site
 
 MINUTE = 60.0
 DAY = timedelta(days=1)
-LONG_S = 60.0  # only what never happens takes so long
+TIMEOUT_S = 60.0  # seconds; a wait takes this long only if the test fails
 STRICT: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 4.5, "low": {"limit": 2, "delay": "2m"}}]
 SENSOR = Sensor(1, 1, "T", "temperature", "°C", MINUTE, (1, None))
 SWITCH = Sensor(2, 1, "D", "door", "", None, (2, None))
 START = float(2 * WARM_UP_S)
 
 
-class Written:
-    """Readings in a list, in place of a database; it tells of what was read one by one."""
+class FakeHistory:
+    """A source of past readings that are in lists instead of a database.
+
+    `read` contains the readings that the preview read one by one.
+    """
 
     def __init__(self, readings: Mapping[Key, Sequence[Measured]]) -> None:
         self._readings = readings
@@ -77,10 +80,10 @@ def ranked(readings: Iterable[tuple[float, float | None]]) -> list[Measured]:
 
 def compared(
     sensor: Sensor, readings: Sequence[Measured], proposed: Any, in_force: Any = (), hours: float = 30
-) -> tuple[list[Comparison], Written]:
-    written = Written({sensor.key: readings})
+) -> tuple[list[Comparison], FakeHistory]:
+    fake = FakeHistory({sensor.key: readings})
     trial = Trial(rules.parse(list(proposed)), rules.parse(list(in_force)), True, START, START + hours * HOUR_S)
-    return list(preview(trial, [sensor], written)), written
+    return list(preview(trial, [sensor], fake)), fake
 
 
 TERMS = st.fixed_dictionaries(
@@ -103,16 +106,17 @@ RULE = st.fixed_dictionaries(
     },
 )
 STRETCH = st.tuples(
-    st.sampled_from([0.0, 0.0, 0.0, 2.2, 3.2, 4.0, -2.0, None]),  # mostly quiet
-    st.integers(1, 200),  # readings
-    st.sampled_from([60.0, 60.0, 59.5, 61.7, 300.0]),  # between two
-    st.sampled_from([0.0, 0.0, 0.0, 170.0, 4000.0, 30_000.0]),  # the gap after it
+    st.sampled_from([0.0, 0.0, 0.0, 2.2, 3.2, 4.0, -2.0, None]),  # values, mostly within the limits
+    st.integers(1, 200),  # number of readings
+    st.sampled_from([60.0, 60.0, 59.5, 61.7, 300.0]),  # seconds between two readings
+    st.sampled_from([0.0, 0.0, 0.0, 170.0, 4000.0, 30_000.0]),  # gap after the stretch, in seconds
 )
 
 
+@pytest.mark.slow
 @examples(deadline=None, max_examples=200)
 @given(st.lists(STRETCH, max_size=20), RULE, RULE, st.sampled_from([SENSOR, SWITCH]), st.integers(0, 3599))
-def test_hours_judged_at_once_give_the_same_alarms_as_every_reading(
+def test_whole_hours_give_the_same_alarms_as_individual_readings(
     stretches: list[tuple[float | None, int, float, float]],
     proposed: dict[str, Any],
     in_force: dict[str, Any],
@@ -126,7 +130,7 @@ def test_hours_judged_at_once_give_the_same_alarms_as_every_reading(
             time += step
         time += gap
     readings, end = ranked(values), START + 30 * HOUR_S
-    told, _ = compared(sensor, readings, [proposed], [in_force])
+    comparisons, _ = compared(sensor, readings, [proposed], [in_force])
     for which, rule in (("proposed", proposed), ("in_force", in_force)):
         terms = rules.terms(rules.parse([rule]), sensor)
         expected = [
@@ -134,24 +138,24 @@ def test_hours_judged_at_once_give_the_same_alarms_as_every_reading(
             for episode in replay(terms, sensor, [Reading(*each) for each in readings if each[0] < end], end)
             if episode.raised is not None and START <= episode.raised < end
         ]
-        raised = [episode for comparison in told for episode in getattr(comparison, which)]
+        raised = [episode for comparison in comparisons for episode in getattr(comparison, which)]
         assert sorted(raised, key=repr) == sorted(expected, key=repr)
 
 
-def test_a_quiet_day_is_not_read_one_by_one() -> None:
+def test_a_quiet_day_is_not_read_reading_by_reading() -> None:
     readings = ranked((START - WARM_UP_S + MINUTE * minute, 3.0) for minute in range(54 * 60))
-    (high, no_data), written = compared(SENSOR, readings, [{"high": 5}])
+    (high, no_data), fake = compared(SENSOR, readings, [{"high": 5}])
     assert (high.proposed, no_data.proposed) == ([], [])
-    assert len(written.read) <= 120  # the first hour, and the next
+    assert len(fake.read) <= 120  # only the readings of the first two hours
 
 
-def test_a_gap_that_ends_where_a_quiet_hour_begins_is_not_overlooked() -> None:
+def test_a_gap_before_a_quiet_hour_raises_no_data() -> None:
     minutes = [*range(-180, 30), *range(60, 300)]
     (no_data,), _ = compared(SENSOR, ranked((START + MINUTE * minute, 3.0) for minute in minutes), [{}], hours=5)
     assert [episode.raised for episode in no_data.proposed] == [START + 32 * MINUTE]
 
 
-def test_each_alarm_is_counted_for_the_rule_that_gave_its_limit() -> None:
+def test_each_alarm_counts_for_the_rule_that_set_its_limit() -> None:
     values = {60: 6.0, 180: 9.0, 300: -5.0}
     readings = ranked((START + MINUTE * minute, values.get(minute, 3.0)) for minute in range(600))
     proposed = [
@@ -164,7 +168,7 @@ def test_each_alarm_is_counted_for_the_rule_that_gave_its_limit() -> None:
     assert rule_numbers == {"high": [1, 2], "low": [0], "no_data": [None]}
 
 
-def test_two_slots_without_a_reading_between_are_no_missing_data() -> None:
+def test_two_slots_fit_into_the_no_data_limit() -> None:
     for no_data_after_s in (1.0, 120.0, 180.0, 200.0, 2700.0, 100_000.0):
         terms = rules.terms(rules.parse([{"no_data": no_data_after_s}]), SENSOR)
         width = slot_length_s([terms])
@@ -199,21 +203,22 @@ def alarms(answer: Any, which: str) -> set[tuple[Any, ...]]:
     }
 
 
-def told(time: datetime | None) -> str | None:
+def iso_time(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat().replace("+00:00", "Z")
 
 
-async def test_its_alarms_are_those_that_a_running_server_has_raised(built: Site, serve: Serve) -> None:
+@pytest.mark.slow
+async def test_a_preview_returns_the_alarms_of_a_running_server(built: Site, serve: Serve) -> None:
     course = Course(300, seed=11)
     course.add_sensors(built)
     async with serve(built.settings) as server:
         built.add("temperature", 9.0)
-        await until(lambda: kept(built), LONG_S)
+        await until(lambda: kept(built), TIMEOUT_S)
         for step in range(course.length):
             built.add_all(course.rows(built, step))
-        await until(lambda: outcome(built) >= course.episodes(), LONG_S)
+        await until(lambda: outcome(built) >= course.episodes(), TIMEOUT_S)
         live = {
-            (episode.sensor_name, episode.kind, episode.severity, told(episode.raised), told(episode.cleared))
+            (episode.sensor_name, episode.kind, episode.severity, iso_time(episode.raised), iso_time(episode.cleared))
             for episode in outcome(built)
         }
         assert len(live) > 20
@@ -230,7 +235,7 @@ def durations(answer: Any) -> float:
     return sum(float(kind["proposed"]["duration_s"]) for kind in answer["data"]["sensors"])
 
 
-async def test_a_database_tells_the_hours_and_the_readings_as_they_are(built: Site) -> None:
+async def test_every_database_returns_correct_hours_and_readings(built: Site) -> None:
     chance = random.Random(5)
     end = datetime.now(UTC).replace(minute=20, second=0, microsecond=0) - DAY
     rows: list[Any] = []
@@ -249,15 +254,15 @@ async def test_a_database_tells_the_hours_and_the_readings_as_they_are(built: Si
         whole = [(float(first), end.timestamp())]
         readings = list(history.readings(sensor, whole))
         hours = history.hours([sensor], 90, first, end.timestamp())[sensor.key]
-    written = Written({sensor.key: [(time, value, 0) for time, value, _ in readings]})
-    assert hours == written.hours([sensor], 90, first, end.timestamp())[sensor.key]
+    fake = FakeHistory({sensor.key: [(time, value, 0) for time, value, _ in readings]})
+    assert hours == fake.hours([sensor], 90, first, end.timestamp())[sensor.key]
     assert 10 < len(hours) < 48
     wanted = [row for row in [*rows, rows[0]] if first <= row[1].timestamp() < end.timestamp()]
     inserted = sorted((round(row[1].timestamp(), 3), row[2] if row[2] is not None else -1.0) for row in wanted)
     assert sorted((round(time, 3), -1.0 if value is None else value) for time, value, _ in readings) == inserted
 
 
-async def test_what_cannot_be_tried_is_refused_with_its_field(built: Site, serve: Serve) -> None:
+async def test_an_invalid_preview_is_refused_with_its_field(built: Site, serve: Serve) -> None:
     now = datetime.now(UTC)
     async with serve(built.settings) as server, connected("python", server.url) as client:
         wrong: dict[str, dict[str, Any]] = {
@@ -274,42 +279,42 @@ async def test_what_cannot_be_tried_is_refused_with_its_field(built: Site, serve
         assert (await ask(client, built, [], now - DAY, now))["ok"]
 
 
-async def test_of_many_at_once_some_are_told_to_come_again(built: Site, serve: Serve) -> None:
+async def test_too_many_previews_at_once_are_rate_limited(built: Site, serve: Serve) -> None:
     now = datetime.now(UTC)
     async with serve(built.settings) as server, connected("python", server.url) as client:
-        # The first waits for a process to start, the others for the first.
+        # The first preview waits until a worker process has started. The other previews wait for the first.
         answers = await asyncio.gather(*(ask(client, built, STRICT, now - DAY, now) for _ in range(6)))
         codes = [answer["error"]["code"] for answer in answers if not answer["ok"]]
         assert codes == ["rate_limited"] * 2
         assert (await ask(client, built, STRICT, now - DAY, now))["ok"]
 
 
-def previewing(server: int) -> list[int]:
-    """The processes in which this server has previews made."""
+def preview_workers(server: int) -> list[int]:
+    """Return the process ids of the server's preview workers."""
     processes = subprocess.run(
         ["pgrep", "-P", str(server), "-f", "alarm_service.preview_worker"], capture_output=True, check=False
     )
     return [int(pid) for pid in processes.stdout.split()]
 
 
-async def test_the_process_that_previews_ends_with_the_server_and_is_replaced_when_it_is_killed(
-    built: Site, serve: Serve
-) -> None:
+@pytest.mark.slow
+async def test_a_preview_worker_is_replaced_and_ends_with_the_server(built: Site, serve: Serve) -> None:
     now = datetime.now(UTC)
     async with serve(built.settings) as server, connected("python", server.url) as client:
         assert (await ask(client, built, STRICT, now - DAY, now))["ok"]
-        first = previewing(server.pid)
+        first = preview_workers(server.pid)
         assert len(first) == 1
         os.kill(first[0], signal.SIGKILL)
-        await until(lambda: not previewing(server.pid), LONG_S)
+        await until(lambda: not preview_workers(server.pid), TIMEOUT_S)
         answers = [await ask(client, built, STRICT, now - DAY, now) for _ in range(2)]
         assert answers[-1]["ok"]
-        assert previewing(server.pid) != first
-        last = previewing(server.pid)
-    await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in last), LONG_S)
+        assert preview_workers(server.pid) != first
+        last = preview_workers(server.pid)
+    await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in last), TIMEOUT_S)
 
 
-def test_the_command_tells_of_each_rule_and_sensor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+def test_the_command_prints_alarms_by_rule_and_sensor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = {"path": str(tmp_path / "site.db")}
     with site(where) as built:
         day = datetime(2026, 3, 5, tzinfo=ZoneInfo(ZONE))
@@ -323,9 +328,9 @@ def test_the_command_tells_of_each_rule_and_sensor(tmp_path: Path, capsys: pytes
     assert main([*arguments, "--to", "2026-03-05", "--store-house", "一号库"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "rule 1: 1 alarms, 0.0 h",
-        "温度 1, high: 1 alarms, 0.0 h; by the rules in force 1 alarms, 0.0 h",
+        "温度 1, high: 1 alarms, 0.0 h; with the rules in force 1 alarms, 0.0 h",
         "  2026-03-05 01:41:00 to 2026-03-05 01:43:00  warning",
     ]
     assert main([*arguments, "--to", "2026-03-04", "--store-house", "一号库"]) == 2
     assert main([*arguments, "--to", "2026-03-05", "--store-house", "二号库"]) == 2
-    assert "there are: South, 一号库" in capsys.readouterr().err
+    assert "the storehouses are: South, 一号库" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The documents of the protocol fit the types that the server uses."""
+"""The documents of the protocol agree with the types in the server."""
 
 import re
 from pathlib import Path
@@ -24,12 +24,12 @@ def test_a_generated_file_is_up_to_date(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == GENERATED[path](), "run: python -m contract"
 
 
-def test_the_typescript_names_every_struct_of_the_schemas() -> None:
+def test_typescript_has_every_struct_of_the_schemas() -> None:
     interfaces = set(re.findall(r"export interface (\w+)", typescript.text()))
     assert set(asyncapi.document()["components"]["schemas"]) - {"Nothing"} <= interfaces
 
 
-def test_every_reference_of_the_document_leads_somewhere() -> None:
+def test_every_reference_in_the_schema_document_resolves() -> None:
     document = asyncapi.document()
     for reference in re.findall(r"\$ref: '?(#\S+?)'?\n", asyncapi.text()):
         target: Any = document
@@ -38,7 +38,7 @@ def test_every_reference_of_the_document_leads_somewhere() -> None:
         assert target
 
 
-def test_a_real_message_fits_its_schema() -> None:
+def test_a_real_message_matches_its_schema() -> None:
     document = asyncapi.document()
     schema = document["components"]["messages"]["envs.push"]["payload"] | {"components": document["components"]}
     message = '{"store_house_id": "a", "cursor": 3, "time": "2026-11-22T15:00:00Z", "stale": false, "envs": []}'
@@ -49,17 +49,17 @@ def test_a_real_message_fits_its_schema() -> None:
 
 
 @pytest.mark.parametrize("name", [*EVENTS, *asyncapi.PUSHED])
-def test_every_event_is_explained(name: str) -> None:
+def test_every_event_is_documented(name: str) -> None:
     assert f"`{name}`" in PROTOCOL
     assert f"`{name}`" in README
 
 
 @pytest.mark.parametrize("code", [StorewatchError.code, *(error.code for error in StorewatchError.__subclasses__())])
-def test_every_code_is_explained(code: str) -> None:
+def test_every_error_code_is_documented(code: str) -> None:
     assert f"`{code}`" in PROTOCOL
 
 
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
-def test_every_key_of_a_question_is_explained(event: Any) -> None:
+def test_every_key_of_a_question_is_documented(event: Any) -> None:
     for field in msgspec.structs.fields(event.question):
         assert f"`{field.name}`" in PROTOCOL

@@ -1,4 +1,4 @@
-"""Token buckets: a burst, then a rate; for one client, and for many keys."""
+"""Token buckets: one bucket for a client, and a set of buckets for many keys."""
 
 import pytest
 
@@ -18,12 +18,12 @@ def test_a_failed_attempt_costs_no_token() -> None:
     assert [token_bucket.try_consume(1.0) for _ in range(2)] == [True, False]
 
 
-def test_each_key_has_tokens_of_its_own() -> None:
+def test_each_key_has_its_own_tokens() -> None:
     buckets = KeyedTokenBuckets(RateLimit(1, 1), lambda: 0.0)
     assert [buckets.try_consume(key) for key in "aabb"] == [True, False, True, False]
 
 
-def test_a_token_may_be_given_back_but_never_more_than_the_burst() -> None:
+def test_returned_tokens_never_exceed_the_burst() -> None:
     buckets = KeyedTokenBuckets(RateLimit(1, 2), lambda: 0.0)
     assert buckets.try_consume("a")
     for _ in range(5):
@@ -31,7 +31,7 @@ def test_a_token_may_be_given_back_but_never_more_than_the_burst() -> None:
     assert [buckets.try_consume("a") for _ in range(3)] == [True, True, False]
 
 
-def test_the_key_used_longest_ago_is_forgotten_first() -> None:
+def test_the_least_recently_used_key_is_dropped_first() -> None:
     buckets = KeyedTokenBuckets(RateLimit(1, 1), lambda: 0.0, max_keys=2)
     assert [buckets.try_consume(key) for key in "abac"] == [True, True, False, True]
     assert [buckets.try_consume(key) for key in "ab"] == [False, True]
@@ -47,5 +47,5 @@ def test_the_key_used_longest_ago_is_forgotten_first() -> None:
         ("no address", "no address"),
     ],
 )
-def test_ipv6_addresses_of_one_network_are_one_block(address: str, block: str) -> None:
+def test_ipv6_addresses_of_one_network_share_a_block(address: str, block: str) -> None:
     assert address_block(address) == block

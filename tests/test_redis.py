@@ -1,4 +1,4 @@
-"""Redis between the processes: what goes through it, what does not, and how it comes back."""
+"""Redis between the server processes: the messages that it carries, its outages, and the recovery from them."""
 
 import asyncio
 import json
@@ -22,17 +22,20 @@ from tests.support.serving_inside import SOON, serving_inside, until
 from tests.support.sites import Site, site
 from transport import redis_manager
 
-HEALED_S = 5.0
-LOST = "is lost, and with it what crosses processes"
-BACK = "answers"
-STEPS = 200
-"""Moments at which a connection that is being made may be cancelled."""
-MOMENT_S = 2e-5
+RECOVERY_S = 5.0
+LOST = "does not answer; messages to other processes are dropped"
+BACK = "is reachable"
+DELAYS = 200
+"""Number of different delays after which the test cancels a listener.
+
+After some of the delays, the listener is still connecting.
+"""
+DELAY_STEP_S = 2e-5
 
 
 @pytest.fixture(scope="module")
 def own_redis() -> Iterator[Redis]:
-    """Ours to freeze and to kill; running at the start of each test."""
+    """A Redis server that a test may freeze and kill. It runs at the start of each test."""
     with Redis() as server:
         yield server
 
@@ -58,23 +61,23 @@ def listeners(redis: Redis) -> int:
 
 
 def newest_sid(server: StorewatchServer) -> str:
-    """The connection that came last."""
+    """Return the session id (sid) of the newest connection."""
     return str(re.findall(r" server: (\S+) connected from", server.log())[-1])
 
 
-async def gone(server: StorewatchServer, sid: str) -> None:
+async def wait_until_disconnected(server: StorewatchServer, sid: str) -> None:
     await until(lambda: f" server: {sid} disconnected" in server.log())
 
 
 def publish(redis: Redis, sid: str, number: int) -> None:
-    """Emit to a connection, as another process would."""
+    """Emit an event to a connection of another process, as a server process does."""
     message = {"method": "emit", "event": "notice", "data": [number], "namespace": "/", "room": f"ROOM_{sid}"}
     redis.execute(f"PUBLISH socketio '{json.dumps(message)}'")
 
 
-def said(server: StorewatchServer, words: str) -> int:
-    """How often the log has said so of Redis."""
-    return len(re.findall(f" transport.redis_manager: redis .* {words}", server.log()))
+def log_count(server: StorewatchServer, pattern: str) -> int:
+    """Return the number of log lines about Redis that match `pattern`."""
+    return len(re.findall(f" transport.redis_manager: redis .* {pattern}", server.log()))
 
 
 async def register(client: Client, built: Site) -> None:
@@ -82,7 +85,7 @@ async def register(client: Client, built: Site) -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_another_program_reaches_a_browser_on_whichever_process_it_is(
+async def test_another_program_reaches_a_browser_on_any_process(
     transport: str, pair: list[StorewatchServer], own_redis: Redis
 ) -> None:
     program = socketio.AsyncRedisManager(own_redis.url(), write_only=True)
@@ -95,7 +98,7 @@ async def test_another_program_reaches_a_browser_on_whichever_process_it_is(
         await program.redis.aclose()
 
 
-async def test_a_process_reaches_the_browsers_of_another_and_can_disconnect_them(
+async def test_a_process_can_reach_and_disconnect_another_processes_clients(
     north: Site, own_redis: Redis, serve: Serve
 ) -> None:
     settings = north.settings | {"redis": own_redis.settings()}
@@ -110,7 +113,7 @@ async def test_a_process_reaches_the_browsers_of_another_and_can_disconnect_them
             assert len(ours.received("notice")) == len(theirs.received("notice")) == 1
 
 
-async def test_asking_and_watching_send_nothing_through_redis(
+async def test_events_and_pushes_send_nothing_through_redis(
     pair: list[StorewatchServer], own_redis: Redis, north: Site
 ) -> None:
     async with aioredis.from_url(own_redis.url()) as another, another.pubsub() as heard:
@@ -127,14 +130,14 @@ async def test_asking_and_watching_send_nothing_through_redis(
                     await client.next("envs")
                     await client.call("unregister")
                     sid = newest_sid(server)
-                await gone(server, sid)
+                await wait_until_disconnected(server, sid)
         own_redis.execute("PUBLISH socketio last")
         message = await heard.get_message(timeout=SOON)
         assert message["data"] == b"last"
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
-async def test_redis_may_go_and_come_back(
+async def test_messages_arrive_again_after_a_redis_outage(
     how: str, pair: list[StorewatchServer], own_redis: Redis, north: Site
 ) -> None:
     server = pair[0]
@@ -145,21 +148,21 @@ async def test_redis_may_go_and_come_back(
             await asyncio.to_thread(own_redis.kill)
         else:
             own_redis.freeze()
-        await until(lambda: said(server, LOST) == 1)
+        await until(lambda: log_count(server, LOST) == 1)
         before = len(client.received("envs"))
         north.add("temperature", 7.5)
         began = time.monotonic()
         await until(lambda: len(client.received("envs")) > before)
         assert time.monotonic() - began < 1
-        await asyncio.sleep(2)  # so long that the pauses between two attempts might have grown
+        await asyncio.sleep(2)  # long enough for the backoff of retries to grow
         if how == "killed":
             await asyncio.to_thread(own_redis.start)
         else:
             own_redis.thaw()
         back = time.monotonic()
-        await until(lambda: said(server, BACK) == 2)
-        assert time.monotonic() - back < HEALED_S
-        assert said(server, LOST) == 1
+        await until(lambda: log_count(server, BACK) == 2)
+        assert time.monotonic() - back < RECOVERY_S
+        assert log_count(server, LOST) == 1
         for number in range(10):
             publish(own_redis, sid, number)
         assert [await client.next("notice") for _ in range(10)] == list(range(10))
@@ -167,7 +170,7 @@ async def test_redis_may_go_and_come_back(
     assert "Traceback" not in server.log()
 
 
-async def test_redis_whose_disk_is_full_is_not_lost(
+async def test_redis_with_a_full_disk_counts_as_reachable(
     pair: list[StorewatchServer], own_redis: Redis, north: Site
 ) -> None:
     async with connected("python", pair[0].url) as client:
@@ -176,12 +179,12 @@ async def test_redis_whose_disk_is_full_is_not_lost(
         own_redis.limit_files(1)
         try:
             own_redis.execute("SET any thing")
-            await until(lambda: pings_refused(own_redis) > 4)  # of each process more than one
+            await until(lambda: pings_refused(own_redis) > 4)  # more than one refused ping for each process
             publish(own_redis, sid, 1)
             assert await client.next("notice") == 1
         finally:
             own_redis.limit_files()
-    assert [said(server, LOST) for server in pair] == [0, 0]
+    assert [log_count(server, LOST) for server in pair] == [0, 0]
 
 
 def pings_refused(redis: Redis) -> int:
@@ -189,20 +192,19 @@ def pings_refused(redis: Redis) -> int:
     return int(match[1]) if match else 0
 
 
-async def test_what_is_said_while_redis_hangs_is_told_here_at_once_and_there_at_most_once(
-    north: Site, own_redis: Redis, serve: Serve
-) -> None:
+async def test_local_clients_get_messages_while_redis_hangs(north: Site, own_redis: Redis, serve: Serve) -> None:
+    """In this situation, clients of another process get each message at most once."""
     settings = north.settings | {"redis": own_redis.settings()}
     async with serving_inside(settings) as inside, serve(settings) as other:
         await until(lambda: listeners(own_redis) == 2)
         async with connected("python", inside.url) as ours, connected("python", other.url) as theirs:
             own_redis.freeze()
             for number in range(8):
-                async with asyncio.timeout(10):  # Redis is waited for, once; eight times would be 16 s
+                async with asyncio.timeout(10):  # eight waits for Redis would take 16 s, but only the first emit waits
                     await inside.server.sio.emit("notice", number)
                 assert await ours.next("notice") == number
             own_redis.thaw()
-            await until(lambda: said(other, BACK) == 2)
+            await until(lambda: log_count(other, BACK) == 2)
             for number in range(100, 104):
                 publish(own_redis, newest_sid(other), number)
             while await theirs.next("notice") != 103:
@@ -211,7 +213,7 @@ async def test_what_is_said_while_redis_hangs_is_told_here_at_once_and_there_at_
             assert sorted(set(numbers)) == numbers
 
 
-async def test_redis_that_hangs_keeps_no_process_from_ending(north: Site, own_redis: Redis, serve: Serve) -> None:
+async def test_a_server_stops_in_time_while_redis_hangs(north: Site, own_redis: Redis, serve: Serve) -> None:
     async with serve(north.settings | {"redis": own_redis.settings()}) as server:
         await until(lambda: listeners(own_redis) == 1)
         own_redis.freeze()
@@ -221,37 +223,38 @@ async def test_redis_that_hangs_keeps_no_process_from_ending(north: Site, own_re
             own_redis.thaw()
 
 
-async def test_who_listens_to_redis_stops_whenever_it_is_told_to(own_redis: Redis) -> None:
+async def test_the_redis_listener_can_be_cancelled_at_any_moment(own_redis: Redis) -> None:
     manager = redis_manager.create_manager(msgspec.convert(own_redis.settings(), RedisSettings), 1000, 10.0)
     socketio.AsyncServer(async_mode="tornado", client_manager=manager)
-    for step in range(STEPS):
+    for step in range(DELAYS):
         listening = asyncio.create_task(manager.listen())
-        await asyncio.sleep(step * MOMENT_S)
+        await asyncio.sleep(step * DELAY_STEP_S)
         listening.cancel()
         done, _ = await asyncio.wait([listening], timeout=SOON)
         assert done, step
 
 
-async def test_a_server_starts_without_redis_and_finds_it_when_it_comes(north: Site, serve: Serve) -> None:
+@pytest.mark.services
+async def test_a_server_started_without_redis_connects_to_it_later(north: Site, serve: Serve) -> None:
     late = Redis()
     try:
         async with serve(north.settings | {"redis": late.settings()}) as server:
             async with connected("python", server.url) as client:
                 await register(client, north)
-                await until(lambda: said(server, LOST) == 1)
+                await until(lambda: log_count(server, LOST) == 1)
                 await asyncio.to_thread(late.start)
                 began = time.monotonic()
                 await until(lambda: listeners(late) == 1)
-                assert time.monotonic() - began < HEALED_S
+                assert time.monotonic() - began < RECOVERY_S
                 publish(late, newest_sid(server), 1)
                 assert await client.next("notice") == 1
-            assert said(server, LOST) == said(server, BACK) == 1
+            assert log_count(server, LOST) == log_count(server, BACK) == 1
     finally:
         late.cleanup()
 
 
-async def test_a_wrong_password_is_told_of_and_not_shown(north: Site, own_redis: Redis, serve: Serve) -> None:
+async def test_a_wrong_password_is_reported_without_its_value(north: Site, own_redis: Redis, serve: Serve) -> None:
     settings = north.settings | {"redis": own_redis.settings() | {"password": "wr0ng"}}
     async with serve(settings) as server:
-        await until(lambda: said(server, f"{LOST}: .*password") == 1)
+        await until(lambda: log_count(server, f"{LOST}: .*password") == 1)
         assert "wr0ng" not in server.log()

@@ -1,4 +1,4 @@
-"""Rollups of our own readings: whatever has happened to the rows, they say what the rows say."""
+"""Rollups in Storewatch's own tables match the readings, no matter in which order rows are committed or changed."""
 
 import random
 from collections.abc import Iterator
@@ -28,53 +28,53 @@ NOW = END + timedelta(days=1)
 SENSORS = [Sensor(sensor_id, 1, "", "temperature", "", 60, (sensor_id, None)) for sensor_id in (1, 2)]
 
 Row = tuple[int, int, datetime, float | None]
-"""`reading_id`, `sensor_id`, time, value."""
+"""A row of the table of readings: `reading_id`, `sensor_id`, time, value."""
 Values = dict[tuple[int, int], tuple[float, ...]]
-"""By sensor and start: lowest, highest, sum and number."""
+"""The lowest value, highest value, sum and count of each bucket, by sensor and start of the bucket."""
 
 
 @dataclass
 class Table:
-    """Our readings, and the process that keeps their rollups."""
+    """Storewatch's table of readings, and the object that updates the rollups."""
 
     site: Site
-    keeper: Rollups = field(init=False)
+    updater: Rollups = field(init=False)
 
     def __post_init__(self) -> None:
         self.restart()
 
     def restart(self, holder: str = "one") -> None:
-        self.keeper = Rollups(self.site.database, holder)
+        self.updater = Rollups(self.site.database, holder)
 
     async def commit(self, *rows: Row, handed_out: bool = True) -> None:
-        """Commit rows; the poller hands them out."""
+        """Commit rows. If `handed_out` is true, pass the rows to the updater as the poller does."""
         with self.site.database.engine.begin() as connection:
             values = [dict(zip(("reading_id", "sensor_id", "time", "value"), row, strict=True)) for row in rows]
             connection.execute(sa.insert(tables.reading), values)
         if handed_out:
-            await self.keeper.consume([Reading(row[1], None, row[2], row[3], row[0]) for row in rows])
+            await self.updater.consume([Reading(row[1], None, row[2], row[3], row[0]) for row in rows])
 
-    async def keep(self) -> None:
-        """Update twice: what was handed out before the first update is due at the second."""
-        await self.keeper.update()
-        await self.keeper.update()
+    async def update_twice(self) -> None:
+        """Update the rollups twice. The second update adds the rows that were handed out before the first update."""
+        await self.updater.update()
+        await self.updater.update()
 
     def rolled_up(self, bucket_s: int) -> Values:
-        """The rollups of this width."""
+        """Return the stored rollups of this width."""
         rollup = tables.rollup.c
         rows = self._rows(sa.select(tables.rollup).where(rollup.bucket_s == bucket_s))
         return {(row.sensor_id, row.start): _values(*row[3:]) for row in rows}
 
-    def counted(self, bucket_s: int) -> Values:
-        """The expected rollups of this width."""
+    def expected(self, bucket_s: int) -> Values:
+        """Compute the expected rollups of this width from the readings."""
         values: dict[tuple[int, int], list[float]] = {}
         for row in self._rows(sa.select(tables.reading).where(tables.reading.c.value.is_not(None))):
             second = int(row.time.timestamp())
             values.setdefault((row.sensor_id, second - second % bucket_s), []).append(row.value)
         return {key: _values(min(all_), max(all_), sum(all_), len(all_)) for key, all_ in values.items()}
 
-    def told(self, bucket_s: int) -> Values:
-        """What a question is told, of the rollups and of what is not in them."""
+    def queried(self, bucket_s: int) -> Values:
+        """Return the result of a query, which combines the rollups with readings that are not rolled up yet."""
         span = Frame(int(START.timestamp()), int(END.timestamp()), bucket_s)
         with self.site.database.engine.connect() as connection:
             ours: Subjects = subjects_of(self.site.database.settings, Source(None), connection)
@@ -85,8 +85,8 @@ class Table:
             for second, bucket in of_key.items()
         }
 
-    def is_right(self) -> bool:
-        return all(self.rolled_up(width) == self.counted(width) for width in ROLLED_UP_S)
+    def is_correct(self) -> bool:
+        return all(self.rolled_up(width) == self.expected(width) for width in ROLLED_UP_S)
 
     def _rows(self, statement: sa.Select[Any]) -> list[Any]:
         with self.site.database.engine.connect() as connection:
@@ -94,7 +94,7 @@ class Table:
 
 
 def _values(low: float, high: float, total: float, count: int) -> tuple[float, ...]:
-    return low, high, round(total, 6), count  # the order of adding shows in the last digits
+    return low, high, round(total, 6), count  # the last digits depend on the order of the additions
 
 
 @pytest.fixture(scope="module", params=["sqlite", "mariadb"])
@@ -121,118 +121,117 @@ def row(reading_id: int, minute: float, value: float | None, sensor_id: int = 1)
     return reading_id, sensor_id, START + timedelta(minutes=minute), value
 
 
-async def test_every_width_says_what_the_readings_say_and_faults_do_not_count(table: Table) -> None:
+async def test_every_width_matches_the_readings_without_faults(table: Table) -> None:
     await table.commit(*(row(i, i, i % 7 - 3.5, 1 + i % 2) for i in range(1, 400)))
     await table.commit(row(400, 3, None), row(401, 1000, None))
-    await table.keep()
-    assert table.is_right()
+    await table.update_twice()
+    assert table.is_correct()
     assert table.rolled_up(HOUR_S)[1, int(START.timestamp())][:2] == (-3.5, 2.5)
 
 
-async def test_what_is_not_rolled_up_yet_is_told_all_the_same(table: Table) -> None:
+async def test_queries_include_readings_not_rolled_up_yet(table: Table) -> None:
     await table.commit(row(1, 1, 5.0), row(2, 2, 7.0))
-    assert table.told(HOUR_S) == table.counted(HOUR_S)
-    await table.keep()
+    assert table.queried(HOUR_S) == table.expected(HOUR_S)
+    await table.update_twice()
     await table.commit(row(3, 3, 9.0), row(4, 700, 1.0, 2))
-    assert table.rolled_up(HOUR_S) != table.counted(HOUR_S) == table.told(HOUR_S)
-    await table.keep()
-    assert table.rolled_up(HOUR_S) == table.counted(HOUR_S) == table.told(HOUR_S)
+    assert table.rolled_up(HOUR_S) != table.expected(HOUR_S) == table.queried(HOUR_S)
+    await table.update_twice()
+    assert table.rolled_up(HOUR_S) == table.expected(HOUR_S) == table.queried(HOUR_S)
 
 
-async def test_rows_without_number_are_read_themselves(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As while a large import is rolled up.
+async def test_queries_are_correct_while_rollups_are_far_behind(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    # During a large import, the rollups are behind by more than the limit.
     monkeypatch.setattr(history, "BEHIND", 2)
     await table.commit(*(row(i, i, float(i)) for i in range(1, 50)))
-    assert table.told(HOUR_S) == table.counted(HOUR_S)
+    assert table.queried(HOUR_S) == table.expected(HOUR_S)
 
 
-async def test_a_row_of_long_ago_that_comes_now_goes_where_it_belongs(table: Table) -> None:
+async def test_a_new_row_with_an_old_time_updates_its_bucket(table: Table) -> None:
     await table.commit(row(1, 1, 5.0), row(2, 600, 6.0))
-    await table.keep()
+    await table.update_twice()
     await table.commit(row(3, 2, 99.0))
-    await table.keep()
-    assert table.is_right()
+    await table.update_twice()
+    assert table.is_correct()
     assert table.rolled_up(HOUR_S)[1, int(START.timestamp())] == (5.0, 99.0, 104.0, 2)
 
 
-async def test_a_row_committed_late_with_an_earlier_id_is_in_them_once(table: Table) -> None:
+async def test_a_late_row_with_a_lower_id_counts_once(table: Table) -> None:
     await table.commit(row(1, 1, 5.0), row(3, 2, 6.0))
-    await table.keep()
+    await table.update_twice()
     await table.commit(row(2, 1.5, -40.0))
-    await table.keep()
-    await table.keep()
-    assert table.is_right()
+    await table.update_twice()
+    await table.update_twice()
+    assert table.is_correct()
 
 
-async def test_a_value_that_was_corrected_counts_as_it_is_now(table: Table) -> None:
+async def test_a_corrected_value_replaces_the_old_one(table: Table) -> None:
     await table.commit(row(1, 1, 5.0), row(2, 2, 500.0))
-    await table.keep()
+    await table.update_twice()
     table.site.execute("UPDATE reading SET value = 6.0 WHERE reading_id = 2")
-    await table.keeper.consume([Reading(1, None, START + timedelta(minutes=2), 6.0, 2)])
-    await table.keep()
-    assert table.is_right()
+    await table.updater.consume([Reading(1, None, START + timedelta(minutes=2), 6.0, 2)])
+    await table.update_twice()
+    assert table.is_correct()
 
 
-async def test_what_was_committed_while_nobody_kept_them_is_caught_up(
+async def test_rows_committed_without_a_running_updater_are_added_later(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollups, "MOST", 7)  # so that it takes several portions
+    monkeypatch.setattr(rollups, "MOST", 7)  # the rows then need several batches
     await table.commit(row(1, 1, 5.0), row(5, 2, 6.0))
-    await table.keep()
+    await table.update_twice()
     missed = [row(i, i * 30, float(i)) for i in (2, 3, *range(6, 60))]
     await table.commit(*missed, handed_out=False)
     table.restart()
-    await table.keeper.update()
-    assert table.is_right()
+    await table.updater.update()
+    assert table.is_correct()
 
 
-async def test_thinned_out_readings_stay_in_them_also_when_one_comes_late(table: Table) -> None:
+async def test_deleted_readings_stay_in_the_rollups(table: Table) -> None:
     await table.commit(*(row(i, i / 6, 20.0 if i == 10 else 4.0) for i in range(1, 30)))
-    await table.keep()
+    await table.update_twice()
     before = table.rolled_up(HOUR_S)
     table.site.execute("DELETE FROM reading WHERE reading_id % 29 <> 0 OR reading_id = 10")
     table.restart()
-    await table.keep()
-    assert table.rolled_up(HOUR_S) == table.told(HOUR_S) == before
+    await table.update_twice()
+    assert table.rolled_up(HOUR_S) == table.queried(HOUR_S) == before
     await table.commit(row(10, 0.1, -20.0))
-    await table.keep()
+    await table.update_twice()
     low, high, _, count = table.rolled_up(HOUR_S)[1, int(START.timestamp())]
     assert (low, high, count) == (-20.0, 20.0, 29)
 
 
-async def test_a_table_that_began_anew_is_rolled_up_anew(table: Table) -> None:
+async def test_a_refilled_table_is_rolled_up_from_the_start(table: Table) -> None:
     await table.commit(*(row(i, i, 5.0) for i in range(1, 50)))
-    await table.keep()
+    await table.update_twice()
     table.site.execute("DELETE FROM reading")
     table.restart()
     await table.commit(*(row(i, 2 * i, 6.0) for i in range(1, 20)))
-    await table.keep()
-    assert table.is_right()
+    await table.update_twice()
+    assert table.is_correct()
 
 
-async def test_one_process_keeps_them_and_the_next_makes_good_what_it_missed(table: Table) -> None:
+async def test_the_next_lease_holder_adds_the_missed_rows(table: Table) -> None:
     await table.commit(row(1, 1, 5.0), row(3, 2, 6.0))
-    await table.keep()
-    first = table.keeper
+    await table.update_twice()
+    first = table.updater
     table.restart("two")
     await table.commit(row(4, 3, 7.0))
-    await table.keep()
-    assert len(table.counted(300)) == 1
-    assert table.rolled_up(300) != table.counted(300)  # the lease is the other's
+    await table.update_twice()
+    assert len(table.expected(300)) == 1
+    assert table.rolled_up(300) != table.expected(300)  # the other process holds the lease
     await table.commit(row(2, 1, 8.0), handed_out=False)
     await first._release()
-    await table.keep()
-    assert table.is_right()
+    await table.update_twice()
+    assert table.is_correct()
     await first.update()
-    assert table.is_right()
+    assert table.is_correct()
 
 
-async def test_one_that_stops_before_all_is_made_good_leaves_the_rest_to_the_next(
-    table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_next_process_finishes_an_interrupted_catch_up(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     await table.commit(*(row(number, 5 * number, 2.0) for number in range(1, 10, 2)))
-    await table.keep()
-    # Committed late while nobody kept them, in many buckets, and more after the position.
+    await table.update_twice()
+    # These rows are committed late, in many buckets, while no process updates the rollups. The last two rows are after
+    # the position of the rollups.
     late = [row(number, 5 * number, 7.0) for number in range(2, 10, 2)]
     await table.commit(*late, row(20, 200, 3.0), row(21, 205, 3.0), handed_out=False)
     monkeypatch.setattr("live.rollups.MOST_LATE", 1)
@@ -250,33 +249,34 @@ async def test_one_that_stops_before_all_is_made_good_leaves_the_rest_to_the_nex
     with monkeypatch.context() as patched:
         patched.setattr("live.rollups.asyncio.sleep", killed)
         with pytest.raises(KeyboardInterrupt):
-            await table.keep()
+            await table.update_twice()
     table.restart()
-    await table.keep()
-    assert table.is_right()
+    await table.update_twice()
+    assert table.is_correct()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-async def test_in_whatever_order_rows_are_committed(table: Table, seed: int) -> None:
-    dice = random.Random(seed)
+async def test_rollups_are_correct_for_any_commit_order(table: Table, seed: int) -> None:
+    rng = random.Random(seed)
     waiting: list[Row] = []
     last = 0
     for _ in range(40):
-        for _ in range(dice.randrange(8)):
+        for _ in range(rng.randrange(8)):
             last += 1
-            value = None if dice.random() < 0.1 else round(dice.uniform(-30, 30), 2)
-            waiting.append(row(last, dice.randrange(2 * 1440 * 60) / 60, value, dice.choice((1, 2))))
-        dice.shuffle(waiting)
+            value = None if rng.random() < 0.1 else round(rng.uniform(-30, 30), 2)
+            waiting.append(row(last, rng.randrange(2 * 1440 * 60) / 60, value, rng.choice((1, 2))))
+        rng.shuffle(waiting)
         due, waiting = waiting[: len(waiting) // 2], waiting[len(waiting) // 2 :]
         if due:
-            # Those that nobody hands out came while we were away.
-            away = dice.random() < 0.2
+            # Rows that are not handed out were committed while the updater was not running.
+            away = rng.random() < 0.2
             await table.commit(*due, handed_out=not away)
             if away:
                 table.restart()
-        if dice.random() < 0.4:
-            await table.keeper.update()
-    await table.keep()
-    assert table.is_right()
+        if rng.random() < 0.4:
+            await table.updater.update()
+    await table.update_twice()
+    assert table.is_correct()
     for bucket_s in (300, 1800, HOUR_S, 12 * HOUR_S):
-        assert table.told(bucket_s) == table.counted(bucket_s)
+        assert table.queried(bucket_s) == table.expected(bucket_s)

@@ -1,4 +1,4 @@
-"""Which limits hold for which sensor, and what is no rule."""
+"""Which limits apply to which sensor, and which rules are refused."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ SCOPES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("most", range(len(SCOPES)))
-def test_the_most_specific_rule_holds_whatever_the_order(most: int) -> None:
+def test_the_most_specific_rule_applies_in_any_order(most: int) -> None:
     rules = [{"scope": scope, "high": index} for index, scope in enumerate(SCOPES[: most + 1])]
     for order in (rules, rules[::-1]):
         assert [limit.limit for limit in terms(parse(order), sensor()).high] == [most]
@@ -34,38 +34,38 @@ def test_the_most_specific_rule_holds_whatever_the_order(most: int) -> None:
     "scope",
     [{"sensor_id": 4}, {"sensor_name": "other"}, {"store_house_id": 8}, {"metric": "humidity"}, {"sensor_id": "x3"}],
 )
-def test_a_rule_for_others_does_not_hold(scope: dict[str, Any]) -> None:
+def test_a_rule_for_other_sensors_does_not_apply(scope: dict[str, Any]) -> None:
     assert terms(parse([{"scope": scope, "high": 5}]), sensor()).high == ()
 
 
-def test_an_id_in_digits_finds_a_number() -> None:
+def test_a_string_of_digits_matches_a_numeric_id() -> None:
     rules = parse([{"scope": {"store_house_id": "7", "sensor_id": "3"}, "high": 5}])
     assert terms(rules, sensor()).high == (Limit(5.0, "warning"),)
 
 
-def test_each_kind_is_found_on_its_own() -> None:
+def test_each_kind_is_resolved_separately() -> None:
     rules = parse([{"high": 8, "low": 2}, {"scope": {"sensor_id": 3}, "high": 9}])
     limits = terms(rules, sensor())
     assert (limits.high, limits.low) == ((Limit(9.0, "warning"),), (Limit(2.0, "warning"),))
 
 
-def test_null_switches_a_kind_off_whatever_a_more_general_rule_says() -> None:
+def test_null_disables_a_limit_of_a_more_general_rule() -> None:
     rules = parse([{"high": 8, "no_data": "5m"}, {"scope": {"sensor_id": 3}, "high": None, "no_data": None}])
     limits = terms(rules, sensor())
     assert (limits.high, limits.no_data) == ((), ())
 
 
-def test_a_site_rule_goes_before_the_defaults() -> None:
+def test_a_site_rule_overrides_the_defaults() -> None:
     limits = terms(parse([{"high_high": None}]), sensor("co2"))
     assert [limit.limit for limit in limits.high] == [5_000.0]
 
 
-def test_the_defaults_can_be_left_out() -> None:
+def test_the_defaults_can_be_disabled() -> None:
     limits = terms([], sensor("smoke"), defaults=False)
     assert all(limits.of(kind) == () for kind in ("high", "low", "rate", "switch", "no_data"))
 
 
-def test_a_profile_holds_for_the_sensors_of_its_metrics_only() -> None:
+def test_a_profile_applies_only_to_its_metrics() -> None:
     rules = parse([{"scope": {"store_house_id": 7}, "profile": "pharma_2_8"}])
     limits = terms(rules, sensor())
     assert [limit.limit for limit in limits.low] == [2.0, 0.0]
@@ -74,72 +74,72 @@ def test_a_profile_holds_for_the_sensors_of_its_metrics_only() -> None:
     assert terms(rules, sensor("light")).high == ()
 
 
-def test_what_a_rule_says_itself_goes_before_its_profile() -> None:
+def test_the_limits_in_a_rule_override_its_profile() -> None:
     limits = terms(parse([{"profile": "chilled", "high": 6, "low": None}]), sensor())
     assert ([limit.limit for limit in limits.high], limits.low) == ([6.0, 8.0], ())
 
 
-def test_a_cold_store_may_be_damp() -> None:
+def test_the_frozen_profile_removes_the_humidity_limit() -> None:
     assert terms(parse([{"profile": "frozen"}]), sensor("humidity")).high == ()
     assert terms([], sensor("humidity")).high != ()
 
 
-def test_temperature_has_no_limits_before_somebody_says_what_is_stored() -> None:
+def test_temperature_has_no_default_limits() -> None:
     limits = terms([], sensor())
     assert (limits.high, limits.low, limits.rate) == ((), (), ())
 
 
 @pytest.mark.parametrize(("interval_s", "limit_s"), [(1.0, 180.0), (60.0, 180.0), (900.0, 2700.0)])
-def test_no_data_is_three_intervals_and_at_least_three_minutes(interval_s: float, limit_s: float) -> None:
+def test_the_no_data_default_is_three_intervals_with_a_minimum(interval_s: float, limit_s: float) -> None:
     assert terms([], sensor(interval_s=interval_s)).no_data_after_s == limit_s
 
 
-def test_a_sensor_that_reports_changes_only_has_no_data_limit_by_rule_only() -> None:
+def test_a_sensor_without_interval_needs_an_explicit_no_data_limit() -> None:
     reporting_changes = sensor("door", None)
     assert terms([], reporting_changes).no_data == ()
     assert terms(parse([{"no_data": {"severity": "info"}}]), reporting_changes).no_data == ()
     assert terms(parse([{"no_data": "1d"}]), reporting_changes).no_data_after_s == 86_400.0
 
 
-def test_no_data_may_change_its_severity_and_keep_the_usual_span() -> None:
+def test_a_no_data_rule_without_limit_keeps_the_default_limit() -> None:
     limits = terms(parse([{"no_data": {"severity": "critical"}}]), sensor())
     assert limits.no_data == (Limit(180.0, "critical"),)
 
 
 @pytest.mark.parametrize(("metric", "state"), [("smoke", 1.0), ("water", 1.0), ("door", 1.0), ("power", 0.0)])
-def test_a_switch_has_an_alarming_state(metric: str, state: float) -> None:
+def test_a_switch_has_a_default_alarm_state(metric: str, state: float) -> None:
     assert [limit.limit for limit in terms([], sensor(metric)).switch] == [state]
 
 
-def test_power_in_kilowatts_is_no_switch() -> None:
+def test_power_in_kilowatts_is_not_a_switch() -> None:
     assert terms([], sensor("power", unit="kW")).switch == ()
 
 
-def test_a_rate_needs_readings_at_an_interval() -> None:
+def test_a_rate_limit_requires_a_sensor_interval() -> None:
     rules = parse([{"rate": {"limit": 4, "within": "10m"}}])
     assert [(limit.limit, limit.within) for limit in terms(rules, sensor()).rate] == [(4.0, 600.0)]
     assert terms(rules, sensor(interval_s=None)).rate == ()
 
 
-def test_limits_of_several_rules_stand_the_mildest_first() -> None:
+def test_limits_of_several_rules_are_sorted_mildest_first() -> None:
     rules = parse([{"high_high": 4, "low_low": 1}, {"scope": {"sensor_id": 3}, "high": 8, "low": 0}])
     limits = terms(rules, sensor())
     assert [limit.limit for limit in limits.high] == [4.0, 8.0]
     assert [limit.limit for limit in limits.low] == [1.0, 0.0]
 
 
-def test_spans_are_written_in_seconds_or_with_a_unit() -> None:
+def test_a_duration_is_in_seconds_or_has_a_unit() -> None:
     rules = parse([{"high": {"limit": 5, "delay": "45m", "clear_delay": 30, "reopen": "1.5h"}}])
     (limit,) = terms(rules, sensor()).high
     assert (limit.delay, limit.clear_delay, limit.reopen) == (2700.0, 30.0, 5400.0)
 
 
-def test_a_rule_goes_through_json_and_back_unchanged() -> None:
+def test_a_rule_survives_a_json_round_trip() -> None:
     data = [{"scope": {"sensor_id": 3}, "profile": "frozen", "high": {"limit": -17.0, "delay": "45m"}, "low": None}]
     assert msgspec.json.decode(msgspec.json.encode(parse(data))) == data
 
 
-def test_different_terms_have_different_fingerprints_in_every_process() -> None:
+def test_different_terms_have_different_fingerprints() -> None:
     first, second = (terms(parse([{"high": limit}]), sensor()) for limit in (5, 6))
     assert first.fingerprint != second.fingerprint
     assert first.fingerprint == terms(parse([{"high": 5}]), sensor()).fingerprint
@@ -149,25 +149,25 @@ def test_different_terms_have_different_fingerprints_in_every_process() -> None:
     ("rule", "why"),
     [
         ({"high": "5m"}, "rule 1, high: the limit must be a number, not '5m'"),
-        ({"high": {"delay": "45m"}}, "rule 1, high: a limit is missing"),
+        ({"high": {"delay": "45m"}}, "rule 1, high: the limit is missing"),
         ({"high": {"limit": 5, "dely": "45m"}}, "rule 1: Object contains unknown field `dely`"),
-        ({"high": {"limit": 5, "delay": "45"}}, "rule 1, high: '45' is no duration; write one like 90s"),
-        ({"high": {"limit": 5, "delay": -1}}, "rule 1, high: spans must not be below 0"),
-        ({"high": {"limit": 5, "hysteresis": -1}}, "the hysteresis not below 0"),
+        ({"high": {"limit": 5, "delay": "45"}}, "rule 1, high: '45' is not a valid duration; use 90s"),
+        ({"high": {"limit": 5, "delay": -1}}, "rule 1, high: delay, clear_delay, reopen and within must be 0"),
+        ({"high": {"limit": 5, "hysteresis": -1}}, "the hysteresis must be 0 or more"),
         ({"high": {"limit": 5, "severity": "bad"}}, "Invalid enum value 'bad'"),
-        ({"high": {"limit": 5, "within": 60}}, "`within` is for rate alone"),
-        ({"high": float("nan")}, "must be numbers"),
-        ({"high": 5, "high_high": 5}, "rule 1, high_high: must lie further out than high"),
-        ({"low": 5, "low_low": 6}, "rule 1, low_low: must lie further out than low"),
-        ({"rate": 4}, "rule 1, rate: give `within`"),
-        ({"switch": 2}, "rule 1, switch: the limit is the alarming state, 0 or 1"),
+        ({"high": {"limit": 5, "within": 60}}, "remove `within`: only rate has it"),
+        ({"high": float("nan")}, "must be finite numbers"),
+        ({"high": 5, "high_high": 5}, "rule 1, high_high: must be above high"),
+        ({"low": 5, "low_low": 6}, "rule 1, low_low: must be below low"),
+        ({"rate": 4}, "rule 1, rate: `within` is required"),
+        ({"switch": 2}, "rule 1, switch: the limit must be 0 or 1"),
         ({"no_data": 0}, "rule 1, no_data: the limit must be above 0"),
         ({"profile": "icy"}, "Invalid enum value 'icy'"),
         ({"hgih": 5}, "unknown field `hgih`"),
         ({"scope": {"sensor": 5}}, "unknown field `sensor`"),
     ],
 )
-def test_a_rule_that_is_none_is_refused_with_the_reason(rule: dict[str, Any], why: str) -> None:
+def test_an_invalid_rule_is_refused_with_the_reason(rule: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match="rule 1") as refused:
         parse([rule])
     assert why in str(refused.value)
@@ -178,11 +178,11 @@ def test_two_rules_for_the_same_scope_are_refused() -> None:
         check([Rule(high=5.0), Rule(low=1.0)])
 
 
-def test_rules_are_a_list() -> None:
+def test_rules_must_be_a_list() -> None:
     with pytest.raises(ValueError, match="must be a list"):
         parse({"high": 5})
 
 
-def test_the_defaults_and_the_profiles_are_rules_themselves() -> None:
-    for said in (*DEFAULTS.values(), *(bounds for profile in PROFILES.values() for bounds in profile.values())):
-        check([msgspec.structs.replace(Rule(), **said)])
+def test_the_defaults_and_profiles_are_valid_rules() -> None:
+    for fields in (*DEFAULTS.values(), *(bounds for profile in PROFILES.values() for bounds in profile.values())):
+        check([msgspec.structs.replace(Rule(), **fields)])

@@ -1,4 +1,4 @@
-"""`python -m alarms score`: rules against the alarm log of another system."""
+"""`python -m alarms score`: compares alarm rules with the alarm log of another system."""
 
 import json
 import subprocess
@@ -36,7 +36,10 @@ class Done(NamedTuple):
 
 
 def run(folder: Path, *arguments: str) -> Done:
-    """`python -m alarms score ARGUMENTS` in this folder, without the second that a process takes to start."""
+    """Run `python -m alarms score ARGUMENTS` with this working folder.
+
+    The command runs in this process, because a new process takes a second to start.
+    """
     with chdir(folder), redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
         status = main(["score", *arguments])
     return Done(status, out.getvalue(), err.getvalue())
@@ -60,56 +63,56 @@ def scored(folder: Path, *more: str) -> Any:
 
 
 def column(values: Sequence[float | str], day: str = "2021-09-06", name: str = "a") -> list[str]:
-    """Readings of one sensor, a quarter of an hour apart from midnight."""
+    """Return the lines of a file of readings: one sensor, and a reading every 15 minutes from midnight on."""
     return [f"time,{name}", *(f"{day} {n // 4:02}:{n % 4 * 15:02},{value}" for n, value in enumerate(values))]
 
 
 BREACH = [4, 6, 6, 6, 6, 5]
-"""Raised at 00:45 by a delay of half an hour, over at 01:15."""
+"""Values of a column. Their alarm is raised at 00:45, after a delay of 30 minutes, and cleared at 01:15."""
 
 
-def test_the_same_alarms_score_one(tmp_path: Path) -> None:
+def test_matching_alarms_score_one(tmp_path: Path) -> None:
     write(tmp_path, column(BREACH), ["2021-09-06 00:50,a,exceed,6,5.0", "2021-09-06 01:16,a,recovery,5,5.0"])
     agreement = {"f1": 1.0, "theirs": 1, "ours": 1, "matched": 1}
     assert scored(tmp_path) == {"f1": 1.0, "ends_within_15_min": 1.0, "sensors": {"a": agreement}}
 
 
-def test_an_alarm_of_one_side_alone_counts_against_both(tmp_path: Path) -> None:
+def test_an_unmatched_alarm_lowers_the_score(tmp_path: Path) -> None:
     write(tmp_path, column(BREACH), ["2021-09-06 00:45,a,exceed,6,5.0", "2021-09-06 09:00,a,exceed,6,5.0"])
     assert scored(tmp_path)["sensors"]["a"] == {"f1": 2 / 3, "theirs": 2, "ours": 1, "matched": 1}
 
 
 @pytest.mark.parametrize("line", ["2021-09-06 01:01,a,exceed,6,5.0", "2021-09-06 00:45,a,deficit,6,5.0"])
-def test_an_alarm_far_off_or_the_other_way_is_another(tmp_path: Path, line: str) -> None:
+def test_alarms_of_other_time_or_kind_do_not_match(tmp_path: Path, line: str) -> None:
     write(tmp_path, column(BREACH), [line])
     assert scored(tmp_path)["sensors"]["a"] == {"f1": 0.0, "theirs": 1, "ours": 1, "matched": 0}
 
 
-def test_an_end_more_than_a_quarter_of_an_hour_off_is_another(tmp_path: Path) -> None:
+def test_ends_more_than_15_minutes_apart_do_not_match(tmp_path: Path) -> None:
     write(tmp_path, column(BREACH), ["2021-09-06 00:45,a,exceed,6,5.0", "2021-09-06 01:31,a,recovery,5,5.0"])
     assert scored(tmp_path)["ends_within_15_min"] == 0.0
 
 
-def test_only_the_sensors_are_scored_that_the_rules_name(tmp_path: Path) -> None:
+def test_only_sensors_named_in_rules_are_scored(tmp_path: Path) -> None:
     readings = [f"{line},{'b' if n == 0 else 9}" for n, line in enumerate(column(BREACH))]
     write(tmp_path, readings, ["2021-09-06 00:45,b,exceed,6,5.0"])
     assert list(scored(tmp_path)["sensors"]) == ["a"]
 
 
-def test_a_sensor_without_a_column_is_left_out_and_named(tmp_path: Path) -> None:
+def test_a_sensor_without_a_column_is_skipped_and_reported(tmp_path: Path) -> None:
     rules = RULES + "  - scope: {sensor_name: gone}\n    high: 5\n"
     write(tmp_path, column(BREACH), [], rules)
     done = run(tmp_path, *arguments())
     assert list(json.loads(done.stdout)["sensors"]) == ["a"]
-    assert done.stderr == "readings.csv has no column gone: it is not scored\n"
+    assert done.stderr == "readings.csv has no column gone; this sensor is not scored\n"
 
 
-def test_cells_without_a_reading_are_gaps(tmp_path: Path) -> None:
+def test_empty_cells_are_gaps(tmp_path: Path) -> None:
     write(tmp_path, column([4, 6, "", 6, 6, 5]), ["2021-09-06 00:45,a,exceed,6,5.0"])
     assert scored(tmp_path)["f1"] == 1.0
 
 
-def test_a_log_without_limits_and_values_will_do(tmp_path: Path) -> None:
+def test_a_log_needs_no_limits_and_values(tmp_path: Path) -> None:
     write(tmp_path, column(BREACH), [])
     (tmp_path / "log.csv").write_text(
         "time,sensor,event\n2021-09-06 00:45,a,exceed\n2021-09-06 01:15,a,recovery\n", encoding="utf-8"
@@ -118,8 +121,8 @@ def test_a_log_without_limits_and_values_will_do(tmp_path: Path) -> None:
     assert (result["f1"], result["ends_within_15_min"]) == (1.0, 1.0)
 
 
-def test_days_are_local_and_both_count(tmp_path: Path) -> None:
-    late: list[float | str] = ["", *[4] * 91, 6, 6, 6, 6]  # raised at 23:30
+def test_days_are_local_and_both_ends_are_included(tmp_path: Path) -> None:
+    late: list[float | str] = ["", *[4] * 91, 6, 6, 6, 6]  # the alarm is raised at 23:30
     write(tmp_path, column(late), ["2021-09-06 23:30,a,exceed,6,5.0"])
     for first, last, count in [
         ("2021-09-06", "2021-09-06", 1),
@@ -131,27 +134,27 @@ def test_days_are_local_and_both_count(tmp_path: Path) -> None:
         assert scored(tmp_path, *arguments(first, last))["sensors"]["a"]["ours"] == count
 
 
-def test_what_began_before_the_first_day_is_judged_and_not_counted(tmp_path: Path) -> None:
+def test_an_alarm_raised_before_the_first_day_is_not_counted(tmp_path: Path) -> None:
     first = column([6] * 96, "2021-09-05")
     write(tmp_path, [*first, *column([6, 6, 5, 5])[1:]], ["2021-09-05 00:30,a,exceed,6,5.0"])
     assert scored(tmp_path)["sensors"]["a"] == {"f1": 1.0, "theirs": 0, "ours": 0, "matched": 0}
 
 
-def test_a_pair_that_midnight_parts_is_a_pair() -> None:
+def test_alarms_on_both_sides_of_midnight_can_match() -> None:
     theirs, ours = [AlarmSpan("high", 9.9 * HOUR, None)], [AlarmSpan("high", 10.0 * HOUR, None)]
     assert score({"a": theirs}, {"a": ours}, Days(0, 10 * HOUR)).sensors["a"].matched == 1
     after = score({"a": theirs}, {"a": ours}, Days(10 * HOUR, 20 * HOUR)).sensors["a"]
     assert (after.theirs, after.ours, after.matched) == (0, 0, 0)
 
 
-def test_each_alarm_has_one_like_the_nearest() -> None:
+def test_the_nearest_alarms_are_matched_first() -> None:
     theirs = [AlarmSpan("high", 100, None), AlarmSpan("high", 400, None)]
     ours = [AlarmSpan("high", 390, None), AlarmSpan("high", 800, None)]
     assert match(theirs, ours) == [(theirs[1], ours[0]), (theirs[0], ours[1])]
 
 
-def test_the_repeated_hour_is_read_in_the_order_of_the_file(tmp_path: Path) -> None:
-    # 01:00 to 01:45 stand twice; the breach goes from the first pass into the second.
+def test_a_repeated_hour_is_read_in_file_order(tmp_path: Path) -> None:
+    # The file has 01:00 to 01:45 twice. The violation starts in the first pass of the hour and ends in the second.
     walls = ["00:30", "00:45", "01:00", "01:15", "01:30", "01:45", "01:00", "01:15", "01:30", "01:45", "02:00"]
     values = [4, 4, 4, 4, 4, 6, 6, 6, 5, 4, 4]
     readings = ["time,a", *(f"2021-11-07 {wall},{value}" for wall, value in zip(walls, values, strict=True))]
@@ -170,23 +173,23 @@ def log(*lines: str) -> list[AlarmSpan]:
     ]
 
 
-def test_an_end_goes_to_the_alarm_of_its_limit() -> None:
+def test_a_recovery_ends_the_alarm_with_its_limit() -> None:
     assert log("01:00,a,exceed,6,5", "02:00,a,deficit,-1,0", "03:00,a,recovery,4,5") == [
         AlarmSpan("high", 1, 3),
         AlarmSpan("low", 2, None),
     ]
 
 
-def test_an_end_without_its_limit_goes_to_the_last_alarm() -> None:
+def test_a_recovery_without_matching_limit_ends_the_last_alarm() -> None:
     assert log("01:00,a,exceed,6,5", "03:00,a,recovery,4,") == [AlarmSpan("high", 1, 3)]
     assert log("01:00,a,exceed,6,5", "03:00,a,recovery,4,99") == [AlarmSpan("high", 1, 3)]
 
 
-def test_an_end_without_an_alarm_is_nothing_and_so_are_other_events() -> None:
+def test_unmatched_recoveries_and_other_events_are_ignored() -> None:
     assert log("01:00,a,recovery,4,5", "02:00,a,battery_low,,", "03:00,a,sensor_fault,,") == []
 
 
-def test_two_events_of_the_same_minute_in_a_repeated_hour_are_of_the_same_pass() -> None:
+def test_events_with_the_same_time_have_the_same_instant() -> None:
     lines = ["2021-11-07 01:30,a,exceed,6,5", "2021-11-07 01:30,b,exceed,6,5"]
     alarms = event_log.alarms([HEAD, *lines], CHICAGO)
     assert alarms["a"] == alarms["b"]
@@ -196,17 +199,17 @@ def test_two_events_of_the_same_minute_in_a_repeated_hour_are_of_the_same_pass()
     ("change", "why"),
     [
         ({"rules": "rules: [{high: [5]}]"}, "rules.yaml: rule 1: Expected"),
-        ({"rules": "high: 5"}, "rules.yaml: must hold a list of rules under the key `rules`"),
+        ({"rules": "high: 5"}, "rules.yaml: must contain a list of rules under the key `rules`"),
         ({"rules": "rules: ["}, "rules.yaml: while parsing"),
-        ({"rules": "rules: [{scope: {sensor_name: z}, high: 5}]"}, "gives no limits to any sensor of readings.csv"),
+        ({"rules": "rules: [{scope: {sensor_name: z}, high: 5}]"}, "no rule sets a high or low limit for a sensor in"),
         ({"head": "time,sensor"}, "log.csv: the log has no column event"),
-        ({"line": "yesterday,a,exceed,6,5"}, "log.csv: the log, line 2: 'yesterday' is not a time"),
-        ({"last": "2021-09-05"}, "--to: lies before --from"),
-        ({"last": "tomorrow"}, "'tomorrow' is no day; write one like 2021-09-06"),
+        ({"line": "yesterday,a,exceed,6,5"}, "log.csv: line 2: 'yesterday' is not a time"),
+        ({"last": "2021-09-05"}, "--to is earlier than --from"),
+        ({"last": "tomorrow"}, "'tomorrow' is not a day; write one like 2021-09-06"),
         ({"zone": "Mars"}, "'Mars' is not a time zone"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, change: dict[str, str], why: str) -> None:
+def test_an_input_error_is_reported_in_one_line(tmp_path: Path, change: dict[str, str], why: str) -> None:
     write(tmp_path, column(BREACH), [], change.get("rules", RULES))
     (tmp_path / "log.csv").write_text("\n".join([change.get("head", HEAD), change.get("line", "")]), encoding="utf-8")
     done = run(tmp_path, *arguments(last=change.get("last", "2021-09-06"), zone=change.get("zone", "UTC")))
@@ -216,14 +219,15 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, change: dict[str, str
     assert done.stderr.count("\n") == 1
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     write(tmp_path, column(BREACH), [])
     (tmp_path / "log.csv").unlink()
     done = run(tmp_path, *arguments())
     assert (done.returncode, done.stderr) == (2, "alarms: cannot read log.csv: No such file or directory\n")
 
 
-def test_the_rules_of_the_cold_store_agree_with_its_own_system(coldstore: Path) -> None:
+@pytest.mark.slow
+def test_the_cold_store_rules_agree_with_its_own_alarm_log(coldstore: Path) -> None:
     command = [sys.executable, "-m", "alarms", "score"]
     files = [str(coldstore / "readings.csv"), str(coldstore / "alarms-2021.csv")]
     rules = ["--rules", "docs/examples/coldstore-rules.yaml", "--time-zone", "America/Chicago"]

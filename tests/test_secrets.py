@@ -1,4 +1,7 @@
-"""No secret of the settings is ever told. That holds for all tests: `nothing_tells_a_secret` in conftest looks."""
+"""No output of a server contains a secret of the settings.
+
+`check_no_secret_is_shown` in conftest also checks this after every other test.
+"""
 
 import tempfile
 from pathlib import Path
@@ -22,11 +25,11 @@ from tests.support.sites import Site, site
 
 PAGES = ("", "login", "healthz", "readyz", "metrics", "nowhere", "static/main.js", "socket.io/")
 ALARM = {"scope": {"metric": "temperature"}, "high": {"limit": 8, "severity": "critical", "reopen": 0}}
-WRONG = planted.secret("nobody")
+WRONG_SECRET = planted.secret("nobody")
 
 
-def everything(database: dict[str, Any], redis: dict[str, Any]) -> dict[str, Any]:
-    """Settings with each kind of secret there is."""
+def settings_with_all_secrets(database: dict[str, Any], redis: dict[str, Any]) -> dict[str, Any]:
+    """Return settings that contain every kind of secret."""
     target = {"name": "duty", "url": f"json://user:{planted.MARK}@127.0.0.1:{free_port()}/{planted.MARK}"}
     return {
         "database": database,
@@ -39,10 +42,10 @@ def everything(database: dict[str, Any], redis: dict[str, Any]) -> dict[str, Any
     }
 
 
-def test_the_settings_show_none_however_they_are_shown() -> None:
+def test_printed_settings_show_no_secret() -> None:
     database = {"kind": "mysql", "name": "site", "user": "reader", "password": PASSWORD}
     redis = {"password": planted.secret("redis")}
-    settings = msgspec.convert(everything(database, redis), Settings)
+    settings = msgspec.convert(settings_with_all_secrets(database, redis), Settings)
     parts: list[Any] = [
         settings,
         settings.access,
@@ -57,51 +60,51 @@ def test_the_settings_show_none_however_they_are_shown() -> None:
     assert planted.MARK in msgspec.json.encode(settings).decode()
 
 
-async def test_a_server_that_says_all_it_can_tells_none(mariadb_database: dict[str, Any], serve: Serve) -> None:
+async def test_a_server_with_debug_log_shows_no_secret(mariadb_database: dict[str, Any], serve: Serve) -> None:
     with Redis() as redis, site(mariadb_database) as built:
-        settings = everything(mariadb_database, redis.settings())
+        settings = settings_with_all_secrets(mariadb_database, redis.settings())
         async with serve(settings | {"log_level": "DEBUG"}) as server:
             cookie = await credentials.log_in(server.url)
-            shown = [str((await credentials.post(f"{server.url}login", f"name=li&password={WRONG}")).body)]
+            shown = [str((await credentials.post(f"{server.url}login", f"name=li&password={WRONG_SECRET}")).body)]
             for page in PAGES:
-                for headers in ({}, {"Cookie": cookie}, {"Authorization": f"Bearer {WRONG}"}):
+                for headers in ({}, {"Cookie": cookie}, {"Authorization": f"Bearer {WRONG_SECRET}"}):
                     answer = await credentials.fetch(f"{server.url}{page}", headers=headers)
                     shown.append(answer.body.decode())
-            shown.append(await denial_of(server.url, WRONG))
-            await use(server.url, built)
+            shown.append(await denial_of(server.url, WRONG_SECRET))
+            await send_events(server.url, built)
             built.add("temperature", 9.0)
             await until(lambda: "duty" in server.log())
-            await rejected(mariadb_database | {"password": WRONG}, serve)
+            await expect_rejected_start(mariadb_database | {"password": WRONG_SECRET}, serve)
             redis.stop()
-            await until(lambda: "what crosses processes" in server.log())
+            await until(lambda: "messages to other processes are dropped" in server.log())
         assert planted.shown("\n".join([*shown, server.log(), server.output()])) == []
 
 
 async def denial_of(url: str, token: str) -> str:
-    """What is said to who comes with this token."""
+    """Try to connect with this token. Return the message of the refusal."""
     with pytest.raises(ConnectRefused) as refused:
         async with connected("python", url, auth={"token": token}):
             pass
     return f"{refused.value} {refused.value.data}"
 
 
-async def use(url: str, built: Site) -> None:
-    """Ask rightly and wrongly; the clients themselves look at the answers."""
+async def send_events(url: str, built: Site) -> None:
+    """Send valid and invalid events. The test client itself searches all answers for secrets."""
     async with connected("python", url, auth={"token": credentials.token("gateway", role="configure")}) as client:
-        for payload in (built.ids["north"], None, {"store_house_id": WRONG.replace(planted.MARK, "")}):
+        for payload in (built.ids["north"], None, {"store_house_id": WRONG_SECRET.replace(planted.MARK, "")}):
             for event in ("orgs", "register", "queryRules", "whoami", "no such event"):
                 await client.call(event, payload)
 
 
-async def rejected(database: dict[str, Any], serve: Serve) -> None:
-    """Try to start a server with this database, which refuses us."""
+async def expect_rejected_start(database: dict[str, Any], serve: Serve) -> None:
+    """Try to start a server whose database refuses the login."""
     with pytest.raises(Exception, match="exit code 2") as refused:
         async with serve({"database": database}):
             pass
     assert planted.shown(str(refused.value)) == []
 
 
-def test_the_search_finds_a_secret_in_a_log_and_in_what_clients_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_finds_secrets_in_logs_and_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planted, "told", [])
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "server").mkdir()
@@ -112,16 +115,16 @@ def test_the_search_finds_a_secret_in_a_log_and_in_what_clients_are_told(monkeyp
     assert len(planted.told) == 1
 
 
-async def test_it_finds_one_in_a_page_and_in_the_headers_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Telling(RequestHandler):
+async def test_the_search_finds_secrets_in_pages_and_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    class LeakingHandler(RequestHandler):
         def get(self, header: str) -> None:
             if header:
-                self.set_header("X-Told", WRONG)
+                self.set_header("X-Told", WRONG_SECRET)
             else:
-                self.write(f"<p>all is well</p>\n<p>{WRONG}</p>")
+                self.write(f"<p>all is well</p>\n<p>{WRONG_SECRET}</p>")
 
     monkeypatch.setattr(planted, "told", [])
-    server = HTTPServer(Application([("/(header)?", Telling)]))
+    server = HTTPServer(Application([("/(header)?", LeakingHandler)]))
     (listening,) = bind_sockets(0, "127.0.0.1")
     server.add_sockets([listening])
     for page in ("", "header"):

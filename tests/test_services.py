@@ -1,4 +1,4 @@
-"""The private servers of the tests do what the other tests rely on."""
+"""The private MariaDB and Redis servers of the tests start, restart, freeze and end as expected."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def names(mariadb: MariaDB) -> list[tuple[str]]:
     return mariadb.execute("SELECT name FROM t", database="site")
 
 
-def names_as_our_user(mariadb: MariaDB, **options: float) -> object:
+def names_by_settings(mariadb: MariaDB, **options: float) -> object:
     settings = mariadb.settings("site") | options
     assert settings.pop("kind") == "mysql"
     settings["database"] = settings.pop("name")
@@ -45,11 +45,11 @@ def names_as_our_user(mariadb: MariaDB, **options: float) -> object:
         return cursor.fetchall()
 
 
-def test_mariadb_is_reached_with_the_settings_it_gives(own_mariadb: MariaDB) -> None:
-    assert names_as_our_user(own_mariadb) == (("冷库一号",),)
+def test_mariadb_can_be_reached_with_its_settings(own_mariadb: MariaDB) -> None:
+    assert names_by_settings(own_mariadb) == (("冷库一号",),)
 
 
-def test_mariadb_comes_back_with_its_data_at_the_same_port(own_mariadb: MariaDB) -> None:
+def test_mariadb_restarts_with_its_data_on_the_same_port(own_mariadb: MariaDB) -> None:
     port = own_mariadb.port
     for end in (own_mariadb.stop, own_mariadb.kill):
         end()
@@ -63,12 +63,12 @@ def test_mariadb_comes_back_with_its_data_at_the_same_port(own_mariadb: MariaDB)
 def test_frozen_mariadb_answers_nothing_until_it_is_thawed(own_mariadb: MariaDB) -> None:
     own_mariadb.freeze()
     with pytest.raises(pymysql.err.OperationalError):
-        names_as_our_user(own_mariadb, read_timeout=0.5)
+        names_by_settings(own_mariadb, read_timeout=0.5)
     own_mariadb.thaw()
     assert names(own_mariadb) == [("冷库一号",)]
 
 
-def test_redis_comes_back_with_its_data_at_the_same_port(own_redis: Redis) -> None:
+def test_redis_restarts_with_its_data_on_the_same_port(own_redis: Redis) -> None:
     port = own_redis.port
     for end in (own_redis.stop, own_redis.kill):
         end()
@@ -87,6 +87,7 @@ def test_frozen_redis_answers_nothing_until_it_is_thawed(own_redis: Redis) -> No
     assert own_redis.execute("PING") == "+PONG"
 
 
+@pytest.mark.services
 @pytest.mark.parametrize("service", ["own_mariadb", "own_redis"])
 def test_nothing_is_left_after_clean_up(service: str, request: pytest.FixtureRequest) -> None:
     server: MariaDB | Redis = request.getfixturevalue(service)
@@ -96,7 +97,8 @@ def test_nothing_is_left_after_clean_up(service: str, request: pytest.FixtureReq
     assert not server.directory.exists()
 
 
-def test_a_server_does_not_outlive_tests_that_are_killed() -> None:
+@pytest.mark.services
+def test_a_server_ends_when_its_test_process_is_killed() -> None:
     script = "from tests.support.services.redis import Redis; r = Redis().start(); print(r.pid, r.directory); input()"
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tests:

@@ -1,4 +1,7 @@
-"""Two processes behind nginx act as one, whatever happens to them and Redis. `-m faults` runs the full form."""
+"""Two processes behind nginx act as one server, even if a process or Redis fails.
+
+`-m faults` runs the tests in full size.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -26,14 +29,14 @@ from tests.support.serving import Serve, StorewatchServer
 from tests.support.serving_inside import until
 from tests.support.sites import Site, site
 
-TOGETHER_S = 60.0  # for all to be back; only what never happens takes so long
-BEAT_S = 0.15  # between two changes among the alarms
+ALL_WATCHING_TIMEOUT_S = 60.0  # time-out for every browser to watch again; reached only if the test fails
+CHANGE_INTERVAL_S = 0.15  # between two alarm changes
 TAKEN_OVER_S = 5.0
-FROZEN_S = 10.0
+FROZEN_S = 6.0  # longer than the lease plus the time of a takeover
 
 
 class Size(NamedTuple):
-    """How many watch, and how often everything befalls them."""
+    """The number of browsers of each kind and transport, and the number of rounds of faults."""
 
     followers: dict[tuple[Kind, str], int]
     rounds: int
@@ -48,7 +51,7 @@ def size(rounds: int, websocket: int, polling: int, upgrade: int, node_each: int
     )
 
 
-CONNECTIONS = 2_048  # of nginx: its usual 512 are not enough for 200 browsers of which some poll
+CONNECTIONS = 2_048  # limit of nginx; the default of 512 is too low for 200 browsers, because some of them poll
 
 SHORT = size(rounds=1, websocket=12, polling=8, upgrade=4, node_each=1)
 FULL = size(rounds=2, websocket=90, polling=60, upgrade=35, node_each=5)
@@ -61,26 +64,26 @@ def north(mariadb_database: dict[str, Any]) -> Iterator[Site]:
         yield built
 
 
-class Life:
-    """Alarms that are raised, acknowledged and cleared all along."""
+class AlarmChanges:
+    """A source of alarm changes: raises, acknowledges and clears alarms continuously."""
 
     def __init__(self, built: Site) -> None:
         self.raised = 0
         self._site = built
 
     async def run(self) -> None:
-        """Go on until cancelled, each alarm overlapping with the next."""
+        """Change alarms until cancelled. Each alarm overlaps with the next."""
         while True:
-            self.raised += 1  # before: a cancellation may meet the commit
+            self.raised += 1  # count before the commit, because the task may be cancelled during the commit
             await asyncio.to_thread(self._site.raise_alarm, "temperature", datetime.now(UTC))
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(CHANGE_INTERVAL_S)
             await self._change("acknowledged = 1", self.raised - 1)
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(CHANGE_INTERVAL_S)
             await self._change(CLEARED, self.raised - 2)
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(CHANGE_INTERVAL_S)
 
     async def end(self) -> None:
-        """Clear what is still open."""
+        """Clear all open alarms."""
         await asyncio.to_thread(self._site.execute, f"UPDATE alarm SET {CLEARED} WHERE cleared IS NULL")
 
     async def _change(self, change: str, alarm_id: int) -> None:
@@ -92,7 +95,7 @@ CLEARED = "state = 'cleared', cleared = UTC_TIMESTAMP(3)"
 
 @asynccontextmanager
 async def beside(*works: Any) -> AsyncIterator[None]:
-    """Run these coroutines for the length of a block."""
+    """Run these coroutines in the background during a block. Raise an error if one of them fails."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
         yield
@@ -104,14 +107,14 @@ async def beside(*works: Any) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def written(built: Site) -> list[Transition]:
-    """The journal."""
+def journal_transitions(built: Site) -> list[Transition]:
+    """Return all transitions in the alarm journal."""
     with built.database.engine.connect() as connection:
         return journal.after(connection, 0, 1_000_000)
 
 
 def holder(built: Site) -> str:
-    """The process that writes the journal."""
+    """Return the name of the process that holds the lease and therefore writes the alarm journal."""
     with built.database.engine.connect() as connection:
         return str(connection.scalar(sa.select(tables.lease.c.holder)))
 
@@ -121,32 +124,32 @@ def last_states(transitions: Sequence[Transition]) -> dict[Any, Alarm]:
 
 
 async def together(watchers: Sequence[Follower]) -> None:
-    await until(lambda: all(watcher.watching for watcher in watchers), TOGETHER_S)
+    await until(lambda: all(watcher.watching for watcher in watchers), ALL_WATCHING_TIMEOUT_S)
 
 
-def has_been_told(watcher: Follower, count: int) -> bool:
+def has_received(watcher: Follower, count: int) -> bool:
     return len(watcher.told) >= count
 
 
-async def all_is_told(built: Site, raised: int, watchers: Sequence[Follower]) -> None:
-    """Wait for the end of the journal to reach everybody, then compare."""
+async def check_all_delivered(built: Site, raised: int, watchers: Sequence[Follower]) -> None:
+    """Wait until every alarm is cleared in the journal. Check that each watcher has received the whole journal."""
 
     def closed() -> bool:
-        states = last_states(written(built))
+        states = last_states(journal_transitions(built))
         return len(states) == raised and not any(alarm.is_open for alarm in states.values())
 
     await until(closed)
-    transitions = written(built)
-    one_after_the_other(transitions)
+    transitions = journal_transitions(built)
+    check_stages_differ(transitions)
     for watcher in watchers:
         assert watcher.first_cursor is not None
         expected = [transition.alarm for transition in transitions if transition.transition_id > watcher.first_cursor]
-        await until(partial(has_been_told, watcher, len(expected)))
+        await until(partial(has_received, watcher, len(expected)))
         assert msgspec.convert(watcher.told, list[Alarm]) == expected, watcher.name
 
 
-def one_after_the_other(transitions: Sequence[Transition]) -> None:
-    """No alarm goes through the same stage twice in a row, and none begins in the middle."""
+def check_stages_differ(transitions: Sequence[Transition]) -> None:
+    """Check that two consecutive transitions of an alarm always differ."""
     assert len(transitions) > len(last_states(transitions)), "alarms have more than one stage"
     for alarm_id in last_states(transitions):
         stages = [transition.alarm for transition in transitions if transition.alarm.alarm_id == alarm_id]
@@ -157,7 +160,7 @@ def one_after_the_other(transitions: Sequence[Transition]) -> None:
 @pytest.mark.parametrize(
     "size", [pytest.param(SHORT, id="short"), pytest.param(FULL, id="full", marks=pytest.mark.faults)]
 )
-async def test_after_all_that_can_befall_the_processes_and_redis_every_browser_was_told_each_transition_once(
+async def test_every_browser_gets_each_transition_once_despite_faults(
     size: Size, north: Site, serve: Serve, say: Callable[[str], None]
 ) -> None:
     with Redis() as redis:
@@ -167,19 +170,19 @@ async def test_after_all_that_can_befall_the_processes_and_redis_every_browser_w
                 watchers = followers(size.followers, nginx.url, north.ids["north"])
                 async with beside(*(watcher.run() for watcher in watchers)):
                     await together(watchers)
-                    life = Life(north)
-                    async with beside(life.run()):
+                    changes = AlarmChanges(north)
+                    async with beside(changes.run()):
                         for _ in range(size.rounds):
-                            await disturb([first, other], redis, watchers)
-                    await life.end()
-                    await all_is_told(north, life.raised, watchers)
+                            await cause_faults([first, other], redis, watchers)
+                    await changes.end()
+                    await check_all_delivered(north, changes.raised, watchers)
         times = sum(watcher.times for watcher in watchers)
-        say(f"{len(watchers)} browsers, who connected {times} times, were told of {life.raised} alarms, each step once")
+        say(f"{len(watchers)} browsers connected {times} times and got each transition of {changes.raised} alarms once")
         assert all(watcher.times > 1 for watcher in watchers)
 
 
-async def disturb(servers: Sequence[StorewatchServer], redis: Redis, watchers: Sequence[Follower]) -> None:
-    """Everything that can happen to them, one thing after another."""
+async def cause_faults(servers: Sequence[StorewatchServer], redis: Redis, watchers: Sequence[Follower]) -> None:
+    """Restart both servers in turn, kill Redis, freeze Redis, and kill one server."""
     for server in servers:  # a rolling restart
         await server.terminate()
         await asyncio.to_thread(server.start)
@@ -196,8 +199,8 @@ async def disturb(servers: Sequence[StorewatchServer], redis: Redis, watchers: S
     await together(watchers)
 
 
-async def test_a_request_that_nobody_answers_turns_nobody_else_away(north: Site, serve: Serve) -> None:
-    """Else whoever can send one could do so again and again."""
+async def test_an_unanswered_request_does_not_block_other_clients(north: Site, serve: Serve) -> None:
+    """nginx must keep using a server after an unanswered request. Otherwise one client could block all others."""
     async with serve(north.settings) as first, serve(north.settings) as other, aiohttp.ClientSession() as http:
         with Nginx([first.port, other.port], CONNECTIONS) as nginx:
             async with http.get(nginx.url, headers={f"Too-Large-{n}": "x" * 6_000 for n in range(4)}) as refused:
@@ -207,29 +210,29 @@ async def test_a_request_that_nobody_answers_turns_nobody_else_away(north: Site,
                     assert answer.status == 200
 
 
-@pytest.mark.parametrize("alone", [False, True], ids=["and goes on beside it", "and must go on alone"])
-async def test_another_process_goes_on_when_the_one_that_writes_the_journal_is_frozen(
-    alone: bool, north: Site, serve: Serve
-) -> None:
+@pytest.mark.parametrize(
+    "others_killed", [False, True], ids=["both continue", "the frozen process continues by itself"]
+)
+async def test_another_process_replaces_a_frozen_journal_writer(others_killed: bool, north: Site, serve: Serve) -> None:
     async with serve(north.settings) as first, serve(north.settings) as other:
         watchers = [Follower("python", "websocket", server.url, north.ids["north"]) for server in (first, other)]
-        life = Life(north)
+        changes = AlarmChanges(north)
         async with beside(*(watcher.run() for watcher in watchers)):
             await together(watchers)
-            async with beside(life.run()):
+            async with beside(changes.run()):
                 await until(lambda: all(watcher.told for watcher in watchers))
                 writing = holder(north)
-                first.freeze()  # it was the first to acquire the lease, so it is the one that writes
+                first.freeze()  # it acquired the lease first, so it writes the journal
                 until_thawed = asyncio.create_task(asyncio.sleep(FROZEN_S))
                 await until(lambda: holder(north) != writing, TAKEN_OVER_S)
                 count = len(watchers[1].told)
                 await until_thawed
                 assert len(watchers[1].told) > count + 3
-                if alone:  # it wakes when what it knew is out of date, and nobody keeps it from writing
+                if others_killed:  # then `first` continues with an outdated state, and no process holds the lease
                     await asyncio.to_thread(other.kill)
                     watchers.pop()
                     await asyncio.sleep(lease.DURATION.total_seconds())
                 first.thaw()
                 await until(lambda: len(watchers[0].told) > count + 3)
-            await life.end()
-            await all_is_told(north, life.raised, watchers)
+            await changes.end()
+            await check_all_delivered(north, changes.raised, watchers)

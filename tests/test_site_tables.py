@@ -1,4 +1,4 @@
-"""A site's own tables, of whatever names and shape, answered from like ours, through an account that may only read."""
+"""Storewatch answers every event from the site's own tables, whatever their names and shapes are."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,8 +32,8 @@ def in_shanghai(time: datetime) -> datetime:
     return time.astimezone(SHANGHAI).replace(tzinfo=None)
 
 
-def told(time: datetime) -> str:
-    """The time as a browser is told it."""
+def iso_time(time: datetime) -> str:
+    """Return a UTC time as the server sends it."""
     return f"{time:%Y-%m-%dT%H:%M:%S}Z"
 
 
@@ -49,7 +49,7 @@ async def code(client: Client, event: str, *payload: Any) -> str:
 
 
 async def pushed(client: Client, sensor_id: int | str, value: float) -> dict[str, Any]:
-    """The sensor as a browser sees it once it has this value."""
+    """Wait for a push in which the sensor has this value. Return the sensor's object in the push."""
     while True:
         for env in (await client.next("envs"))["envs"]:
             if (env["sensor_id"], env["value"]) == (sensor_id, value):
@@ -111,7 +111,7 @@ def chinese(site: SiteTables) -> SiteTables:
 
 
 def env(sensor_id: int | str, metric: str, value: float | None, time: datetime | None, **other: Any) -> dict[str, Any]:
-    """What a browser is told of a good sensor of the Chinese site."""
+    """Return the object that a push must contain for a sensor of the Chinese site. `other` adds or replaces keys."""
     units = {"temperature": "°C", "humidity": "%"}
     names = {100: "探头A", 101: "探头B"}
     return {
@@ -120,14 +120,12 @@ def env(sensor_id: int | str, metric: str, value: float | None, time: datetime |
         "metric": metric,
         "unit": units[metric],
         "value": value,
-        "time": time and told(time),
+        "time": time and iso_time(time),
         "quality": "good" if time else "bad",
     } | other
 
 
-async def test_a_chinese_site_with_wide_rows_and_local_times_answers_every_event(
-    serve: Serve, chinese: SiteTables
-) -> None:
+async def test_a_chinese_site_with_wide_rows_answers_every_event(serve: Serve, chinese: SiteTables) -> None:
     before, now = ago(seconds=40), ago(seconds=10)
     raised, cleared = ago(hours=3), ago(hours=2)
     chinese.insert("温湿度记录", (1, 100, in_shanghai(before), 3.5, 80), (2, 100, in_shanghai(now), 4.25, None))
@@ -168,8 +166,8 @@ async def test_a_chinese_site_with_wide_rows_and_local_times_answers_every_event
             "acknowledged": False,
             "value": 9.5,
             "limit": None,
-            "raised": told(raised),
-            "cleared": told(cleared),
+            "raised": iso_time(raised),
+            "cleared": iso_time(cleared),
         }
         assert (alarms[0]["state"], alarms[0]["cleared"]) == ("active", None)
         minute = f"{in_shanghai(cleared + timedelta(minutes=1)):%Y-%m-%d %H:%M}"
@@ -182,7 +180,7 @@ async def test_a_chinese_site_with_wide_rows_and_local_times_answers_every_event
         assert await asks(client, "unregister") is None
 
 
-def test_check_is_green_for_the_chinese_site(tmp_path: Path, chinese: SiteTables) -> None:
+def test_check_succeeds_for_the_chinese_site(tmp_path: Path, chinese: SiteTables) -> None:
     chinese.insert("温湿度记录", (1, 100, in_shanghai(ago(seconds=300)), 3.5, 80))
     status, output = check(tmp_path, {"database": chinese.settings(**CHINESE_MAP)})
     newest = f"{ago(seconds=300):%Y-%m-%d %H:%M}"
@@ -190,15 +188,15 @@ def test_check_is_green_for_the_chinese_site(tmp_path: Path, chinese: SiteTables
     assert f"reading: 1 rows, newest {newest}" in output
     assert "Z, 5 minutes old\n" in output
     assert "organisation: 2 rows\nstorehouse: 2 rows\n" in output
-    assert output.endswith("all is well\n")
+    assert output.endswith("no errors\n")
 
 
-def test_check_names_the_misnamed_column_of_the_chinese_site(tmp_path: Path, chinese: SiteTables) -> None:
+def test_check_names_a_wrong_column_of_the_chinese_site(tmp_path: Path, chinese: SiteTables) -> None:
     wrong = CHINESE_MAP | {"reading": CHINESE_MAP["reading"] | {"wide": {"temperature": "溫度"}}}
     status, output = check(tmp_path, {"database": chinese.settings(**wrong)})
     assert status == 2
     line = 1 + (tmp_path / "settings.yaml").read_text().splitlines().index("        temperature: 溫度")
-    assert f"reading: WRONG: {tmp_path}/settings.yaml:{line} database.map.reading.wide.temperature: " in output
+    assert f"reading: ERROR: {tmp_path}/settings.yaml:{line} database.map.reading.wide.temperature: " in output
     assert (
         "there is no column '溫度' in table '温湿度记录', which has 序号, 设备编号, 采集时间, 温度, 湿度(%)" in output
     )
@@ -206,11 +204,11 @@ def test_check_names_the_misnamed_column_of_the_chinese_site(tmp_path: Path, chi
 
 @dataclass
 class Shape:
-    """A site's readings: how they are made, written and mapped."""
+    """A shape of a site's readings: the tables, the statement that inserts a reading, and the map in the settings."""
 
     tables: tuple[str, ...]
     insert: str
-    """A statement of a value and a time, %s each."""
+    """SQL statement that inserts a reading. It has two parameters, each written %s: the value and the time."""
     reading: dict[str, Any]
     clock: Callable[[datetime], object] = lambda time: time.replace(tzinfo=None)
     sensor: dict[str, Any] = field(default_factory=dict)
@@ -237,7 +235,7 @@ NAMED = (
 OWN_NAMES = {"reading_id": "id", "sensor_id": "probe", "time": "t", "value": "v"}
 
 SHAPES = {
-    "our own names": Shape(
+    "Storewatch's own names": Shape(
         (
             *NUMBERED,
             "CREATE TABLE reading (reading_id INT PRIMARY KEY AUTO_INCREMENT, sensor_id INT, time DATETIME(3),"
@@ -246,7 +244,7 @@ SHAPES = {
         "INSERT INTO reading (sensor_id, value, time) VALUES (100, %s, %s)",
         {},
     ),
-    "names that are reserved words or hold spaces": Shape(
+    "reserved words and spaces in names": Shape(
         (
             *NUMBERED,
             "CREATE TABLE `order` (`key` INT PRIMARY KEY AUTO_INCREMENT, `group` INT, `my time` DATETIME,"
@@ -263,7 +261,7 @@ SHAPES = {
             },
         },
     ),
-    "sql with colons and per cent signs": Shape(
+    "SQL with colons and per cent signs": Shape(
         (*NUMBERED, "CREATE TABLE log (id INT PRIMARY KEY AUTO_INCREMENT, probe INT, day DATE, tod TIME, v DOUBLE)"),
         "INSERT INTO log (probe, v, day, tod) SELECT 100, %s, DATE(t), TIME(t) FROM (SELECT %s AS t) AS one",
         {
@@ -287,13 +285,13 @@ SHAPES = {
         clock=lambda time: int(time.timestamp()),
         sensor={"expressions": {"interval_s": "60", "unit": "'°C %'"}},
     ),
-    "times of the database's own zone": Shape(
+    "times in the time zone of the database": Shape(
         (*NUMBERED, "CREATE TABLE log (id INT PRIMARY KEY AUTO_INCREMENT, probe INT, t TIMESTAMP(3) NULL, v FLOAT)"),
         "INSERT INTO log (probe, v, t) VALUES (100, %s, FROM_UNIXTIME(%s))",
         {"table": "log", "columns": OWN_NAMES},
         clock=lambda time: time.timestamp(),
     ),
-    "a metric to each row, and numbers kept as text": Shape(
+    "a metric in each row and numbers stored as text": Shape(
         (
             *NUMBERED,
             "CREATE TABLE log (id INT PRIMARY KEY AUTO_INCREMENT, probe INT, what TEXT, t DATETIME, v VARCHAR(9))",
@@ -301,7 +299,7 @@ SHAPES = {
         "INSERT INTO log (probe, what, v, t) VALUES (100, 'temperature', %s, %s)",
         {"table": "log", "columns": OWN_NAMES | {"metric": "what"}},
     ),
-    "times kept as text, not all of which are times": Shape(
+    "times stored as text, some of them invalid": Shape(
         (
             *NUMBERED,
             "CREATE TABLE log (id INT PRIMARY KEY AUTO_INCREMENT, probe INT, t VARCHAR(30), v DOUBLE)",
@@ -311,7 +309,7 @@ SHAPES = {
         {"table": "log", "columns": OWN_NAMES, "time_zone": "Asia/Shanghai"},
         clock=lambda time: str(in_shanghai(time)),
     ),
-    "a view, with ids that are decimals": Shape(
+    "a view with decimal ids": Shape(
         (
             *NUMBERED,
             "CREATE TABLE log (id INT PRIMARY KEY AUTO_INCREMENT, t DATETIME, v DOUBLE)",
@@ -320,7 +318,7 @@ SHAPES = {
         "INSERT INTO log (v, t) VALUES (%s, %s)",
         {"table": "seen", "columns": OWN_NAMES},
     ),
-    "ids that are text, and none that grows": Shape(
+    "text ids and no growing id": Shape(
         (*NAMED, "CREATE TABLE log (probe VARCHAR(9), t DATETIME, v DOUBLE)"),
         "INSERT INTO log (probe, v, t) VALUES ('S:1', %s, %s)",
         {
@@ -336,24 +334,22 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-async def test_readings_of_any_shape_come_with_the_right_time(shape: Shape, serve: Serve, site: SiteTables) -> None:
+async def test_readings_of_any_shape_have_the_right_time(shape: Shape, serve: Serve, site: SiteTables) -> None:
     site.execute(*shape.tables)
     before, now = ago(seconds=30), ago(seconds=10)
     site.insert_by(shape.insert, 4.5, shape.clock(before))
     settings = {"database": site.settings(reading=shape.reading, sensor=shape.sensor)} | POLL
     async with serve(settings) as server, connected("python", server.url) as client:
         first = (await asks(client, "register", {"store_house_id": shape.store_house_id}))["envs"][0]
-        assert (first["sensor_id"], first["value"], first["time"]) == (shape.sensor_id, 4.5, told(before))
+        assert (first["sensor_id"], first["value"], first["time"]) == (shape.sensor_id, 4.5, iso_time(before))
         assert (first["metric"], first["quality"]) == ("temperature", "good")
         site.insert_by(shape.insert, 5.5, shape.clock(now))
-        assert (await pushed(client, shape.sensor_id, 5.5))["time"] == told(now)
+        assert (await pushed(client, shape.sensor_id, 5.5))["time"] == iso_time(now)
         assert await asks(client, "queryAlarms", {"store_house_id": shape.store_house_id, "data_minute": 60}) == []
 
 
-async def test_a_reading_without_growing_id_that_is_late_is_found_within_the_late_window(
-    serve: Serve, site: SiteTables
-) -> None:
-    shape = SHAPES["ids that are text, and none that grows"]
+async def test_a_late_reading_inside_the_late_window_is_found(serve: Serve, site: SiteTables) -> None:
+    shape = SHAPES["text ids and no growing id"]
     site.execute(*shape.tables)
     site.insert_by(shape.insert, 4.5, in_shanghai(ago(seconds=20)))
     other = shape.insert.replace("S:1", "S:2")
@@ -364,10 +360,10 @@ async def test_a_reading_without_growing_id_that_is_late_is_found_within_the_lat
         late, too_late = ago(minutes=40), ago(hours=2)
         site.insert_by(other, 0.5, in_shanghai(too_late))
         site.insert_by(other, 2.5, in_shanghai(late))
-        assert (await pushed(client, "S:2", 2.5))["time"] == told(late)
+        assert (await pushed(client, "S:2", 2.5))["time"] == iso_time(late)
 
 
-async def test_a_sensor_that_falls_silent_goes_stale_by_its_interval(serve: Serve, site: SiteTables) -> None:
+async def test_a_sensor_becomes_stale_three_intervals_after_its_reading(serve: Serve, site: SiteTables) -> None:
     shape = SHAPES["expressions"]
     site.execute(*shape.tables)
     site.insert_by(shape.insert, 4.5, shape.clock(ago(seconds=181)))
@@ -377,8 +373,8 @@ async def test_a_sensor_that_falls_silent_goes_stale_by_its_interval(serve: Serv
         assert (seen["quality"], seen["unit"]) == ("stale", "°C %")
 
 
-async def test_garbage_rows_do_not_stop_the_others(serve: Serve, site: SiteTables) -> None:
-    shape = SHAPES["a metric to each row, and numbers kept as text"]
+async def test_malformed_rows_do_not_stop_the_valid_rows(serve: Serve, site: SiteTables) -> None:
+    shape = SHAPES["a metric in each row and numbers stored as text"]
     site.execute(*shape.tables)
     malformed: Sequence[str] = (
         "(100, 'temperature', '0000-00-00 00:00:00', '1')",
@@ -403,14 +399,14 @@ async def test_garbage_rows_do_not_stop_the_others(serve: Serve, site: SiteTable
         faulty = ago(seconds=20)
         site.insert_by(shape.insert, "abc", in_shanghai(faulty))
         seen = (await client.next("envs"))["envs"][0]
-        assert (seen["value"], seen["quality"], seen["time"]) == (None, "bad", told(faulty))
+        assert (seen["value"], seen["quality"], seen["time"]) == (None, "bad", iso_time(faulty))
         site.insert_by(shape.insert, "6.5", in_shanghai(ago(seconds=1)))
         await pushed(client, 100, 6.5)
 
 
-async def test_what_has_no_id_is_left_out_and_what_has_no_name_is_shown_without(serve: Serve, site: SiteTables) -> None:
+async def test_rows_without_id_are_skipped_and_names_are_optional(serve: Serve, site: SiteTables) -> None:
     site.execute(
-        *SHAPES["our own names"].tables,
+        *SHAPES["Storewatch's own names"].tables,
         "INSERT INTO organisation VALUES (2, NULL), (NULL, 'Nobody')",
         "INSERT INTO storehouse VALUES (11, 1, NULL), (NULL, 1, 'Nowhere')",
         "INSERT INTO sensor VALUES (101, 11, NULL, NULL), (NULL, 11, 'Nothing', 'co2'), (102, NULL, 'Lost', 'co2')",
@@ -424,18 +420,18 @@ async def test_what_has_no_id_is_left_out_and_what_has_no_name_is_shown_without(
         assert (seen["sensor_id"], seen["sensor_name"], seen["metric"]) == (101, "", "")
 
 
-def test_a_site_of_more_places_than_can_be_shown_is_told_in_one_line(tmp_path: Path, site: SiteTables) -> None:
-    site.execute(*SHAPES["our own names"].tables)
+def test_too_many_storehouses_are_reported_in_one_line(tmp_path: Path, site: SiteTables) -> None:
+    site.execute(*SHAPES["Storewatch's own names"].tables)
     many = {"sql": "SELECT seq AS store_house_id, 1 AS org_id, 'x' AS store_house_name FROM seq_1_to_10001"}
     settings = {"database": site.settings(storehouse=many)}
     check(tmp_path, settings)
     done = run(tmp_path, "0", "--config", "settings.yaml")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "storewatch: there are more than 10000 of them\n"
+    assert done.stderr == "storewatch: the query returned more than 10000 rows, which is the limit\n"
 
 
-async def test_ids_that_are_text_are_found_exactly(serve: Serve, site: SiteTables) -> None:
-    shape = SHAPES["ids that are text, and none that grows"]
+async def test_text_ids_must_match_exactly(serve: Serve, site: SiteTables) -> None:
+    shape = SHAPES["text ids and no growing id"]
     site.execute(*shape.tables, "CREATE TABLE alarm (alarm_id INT, store_house_id VARCHAR(9), raised DATETIME)")
     site.execute("INSERT INTO alarm VALUES (1, 'n-1', UTC_TIMESTAMP()), (2, 'N-1', UTC_TIMESTAMP())")
     settings = {"database": site.settings(reading=shape.reading, alarm={})}
@@ -454,8 +450,8 @@ async def test_ids_that_are_text_are_found_exactly(serve: Serve, site: SiteTable
         assert [alarm["alarm_id"] for alarm in alarms] == [2]
 
 
-async def test_a_string_of_digits_finds_an_integer_id(serve: Serve, site: SiteTables) -> None:
-    shape = SHAPES["our own names"]
+async def test_a_string_of_digits_matches_an_integer_id(serve: Serve, site: SiteTables) -> None:
+    shape = SHAPES["Storewatch's own names"]
     site.execute(*shape.tables)
     async with serve({"database": site.settings()}) as server, connected("python", server.url) as client:
         assert (await asks(client, "register", {"store_house_id": "10"}))["store_house_id"] == 10
@@ -464,9 +460,7 @@ async def test_a_string_of_digits_finds_an_integer_id(serve: Serve, site: SiteTa
             assert await code(client, "register", {"store_house_id": store_house_id}) == "not_found"
 
 
-async def test_the_site_names_the_zone_of_each_storehouse_and_nonsense_counts_for_nothing(
-    serve: Serve, chinese: SiteTables
-) -> None:
+async def test_an_invalid_time_zone_of_a_storehouse_is_ignored(serve: Serve, chinese: SiteTables) -> None:
     chinese.execute(
         "ALTER TABLE 仓库 ADD 时区 VARCHAR(40) DEFAULT 'Asia/Urumqi'",
         "UPDATE 仓库 SET 时区 = '北京时间' WHERE 编号 = 11",
@@ -479,9 +473,7 @@ async def test_the_site_names_the_zone_of_each_storehouse_and_nonsense_counts_fo
         assert [storehouse["time_zone"] for storehouse in storehouses] == ["Asia/Urumqi", "Asia/Shanghai"]
 
 
-async def test_nothing_of_the_site_is_written_and_an_account_that_may_read_suffices(
-    serve: Serve, chinese: SiteTables
-) -> None:
+async def test_a_read_only_account_suffices_and_nothing_is_written(serve: Serve, chinese: SiteTables) -> None:
     chinese.insert("温湿度记录", (1, 100, in_shanghai(ago(seconds=30)), 3.5, 80))
     before = chinese.checksum()
     settings = {"database": chinese.settings(**CHINESE_MAP)}

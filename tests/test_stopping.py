@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: every client is told, and the process ends in time, whatever the database does."""
+"""After SIGTERM or SIGINT, the server disconnects every client and ends in time, even if the database hangs."""
 
 import asyncio
 import json
@@ -23,20 +23,20 @@ from tests.support.sites import Site, site
 
 STOPPED_S = 5.0
 HUNG_STOPPED_S = STOPPED_S
-MANY = 200
+WATCHERS = 200
 
-# Engine.IO's packets, and Socket.IO's within its messages
+# Engine.IO packets, and Socket.IO packets that Engine.IO messages contain
 PATH = "socket.io/?EIO=4&transport=websocket"
 KEY = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
 CLOSE, PING, PONG, CONNECT, EVENT, ACK = "1", "2", "3", "40", "42", "43"
 
 
 class Watcher:
-    """A client of a few lines: only so can there be hundreds of them."""
+    """A client so small that a test can run hundreds of them."""
 
     def __init__(self, socket: tornado.websocket.WebSocketClientConnection) -> None:
-        self.told_goodbye = False
-        self.watches = asyncio.Event()
+        self.got_close = False
+        self.is_watching = asyncio.Event()
         self._socket = socket
 
     @classmethod
@@ -45,16 +45,16 @@ class Watcher:
         return cls(await tornado.websocket.websocket_connect(url))
 
     async def watch(self, store_house_id: int) -> None:
-        """Watch until the connection ends."""
+        """Watch the storehouse until the connection ends."""
         await self._socket.write_message(CONNECT)
         async for packet in self._packets():
             if packet.startswith(CONNECT):
                 await self.ask("register", {"store_house_id": store_house_id})
             elif packet.startswith(f'{EVENT}["envs"'):
-                self.watches.set()
+                self.is_watching.set()
             elif packet == PING:
                 await self._socket.write_message(PONG)
-            self.told_goodbye = packet == CLOSE
+            self.got_close = packet == CLOSE
 
     async def ask(self, event: str, *payload: Any) -> None:
         """Send an event."""
@@ -67,18 +67,18 @@ class Watcher:
 
 @asynccontextmanager
 async def watching(server: StorewatchServer, count: int, store_house_id: int) -> AsyncIterator[list[Watcher]]:
-    """So many clients that watch; at the end each must have been closed."""
+    """Connect `count` watching clients. At the end of the block, wait until the server has closed all of them."""
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
         watchers = [await Watcher.connect(server) for _ in range(count)]
         for watcher in watchers:
             tasks.create_task(watcher.watch(store_house_id))
         for watcher in watchers:
-            await watcher.watches.wait()
+            await watcher.is_watching.wait()
         yield watchers
 
 
-async def fall_silent(server: StorewatchServer) -> asyncio.StreamWriter:
-    """Open a websocket and neither read from it nor answer, as a laptop does that was closed."""
+async def open_silent_websocket(server: StorewatchServer) -> asyncio.StreamWriter:
+    """Open a websocket that neither reads nor answers, like a laptop with its lid closed."""
     reader, writer = await asyncio.open_connection(HOST, server.port)
     lines = (f"GET /{PATH} HTTP/1.1", "Host: here", "Upgrade: websocket", "Connection: Upgrade", f"{KEY}", "", "")
     writer.write("\r\n".join(lines).encode())
@@ -88,7 +88,7 @@ async def fall_silent(server: StorewatchServer) -> asyncio.StreamWriter:
 
 @pytest.fixture(scope="module")
 def own_mariadb() -> Iterator[MariaDB]:
-    """Ours to freeze."""
+    """A MariaDB server that a test may freeze."""
     with MariaDB() as server:
         server.create_database("site")
         yield server
@@ -107,8 +107,9 @@ async def stops_in_time(
     assert "Traceback" not in server.log()
 
 
+@pytest.mark.serial  # 200 clients, and the server has 5 s
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_two_hundred_watching_clients_are_told_and_the_server_ends_in_time(
+async def test_every_client_is_disconnected_before_the_server_ends(
     number: signal.Signals, serve: Serve, own_mariadb: MariaDB, north: Site
 ) -> None:
     settings = {"database": own_mariadb.settings("site"), "poll_interval": 0.1}
@@ -119,37 +120,37 @@ async def test_two_hundred_watching_clients_are_told_and_the_server_ends_in_time
         node = new("node4")
         running.push_async_callback(node.close)
         await node.connect(server.url)
-        running.callback((await fall_silent(server)).close)
-        async with watching(server, MANY, north.ids["north"]) as watchers:
+        running.callback((await open_silent_websocket(server)).close)
+        async with watching(server, WATCHERS, north.ids["north"]) as watchers:
             await stops_in_time(server, number)
-        assert all(watcher.told_goodbye for watcher in watchers)
+        assert all(watcher.got_close for watcher in watchers)
         for client, reason in ((polling, "server disconnect"), (node, "transport close")):
             await asyncio.wait_for(client.disconnected.wait(), SOON)
             assert client.reason == reason
 
 
-@pytest.mark.parametrize("noticed", [False, True], ids=["at once", "after the loss was noticed"])
-async def test_a_database_that_hangs_keeps_no_process_from_ending(
-    noticed: bool, serve: Serve, own_mariadb: MariaDB, north: Site
+@pytest.mark.parametrize("loss_logged", [False, True], ids=["before the loss is logged", "after the loss is logged"])
+async def test_a_server_ends_in_time_while_its_database_hangs(
+    loss_logged: bool, serve: Serve, own_mariadb: MariaDB, north: Site
 ) -> None:
     settings = {"database": own_mariadb.settings("site"), "poll_interval": 0.1}
     async with serve(settings) as server, AsyncExitStack() as running:
-        running.callback((await fall_silent(server)).close)
-        async with watching(server, MANY, north.ids["north"]) as watchers:
+        running.callback((await open_silent_websocket(server)).close)
+        async with watching(server, WATCHERS, north.ids["north"]) as watchers:
             own_mariadb.freeze()
             try:
                 for watcher in watchers:
                     await watcher.ask("orgs")
-                if noticed:
-                    await until(lambda: "is lost" in server.log())
+                if loss_logged:
+                    await until(lambda: "lost its connection to the database" in server.log())
                 await stops_in_time(server, seconds=HUNG_STOPPED_S)
             finally:
                 own_mariadb.thaw()
-        assert all(watcher.told_goodbye for watcher in watchers)
+        assert all(watcher.got_close for watcher in watchers)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_browsers_come_back_by_themselves_when_the_server_does(
+async def test_browsers_reconnect_after_a_server_restart(
     transport: str, serve: Serve, own_mariadb: MariaDB, north: Site
 ) -> None:
     question = {"store_house_id": north.ids["north"]}
@@ -167,7 +168,7 @@ async def test_browsers_come_back_by_themselves_when_the_server_does(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_server_that_still_starts_ends_in_time_though_its_database_hangs(
+async def test_a_starting_server_ends_in_time_while_its_database_hangs(
     number: signal.Signals, tmp_path: Path, own_mariadb: MariaDB, north: Site
 ) -> None:
     server = StorewatchServer(tmp_path, {"database": own_mariadb.settings("site")})

@@ -1,4 +1,4 @@
-"""Who is pushed what, with an emit that only notes it down."""
+"""Which clients of the storehouse feed get which push. A fake emit function records the pushes."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -24,8 +24,8 @@ NORTH, SOUTH = 1, 2
 
 
 @dataclass
-class Hall:
-    """Two storehouses with a sensor each, those who watch them, and what was emitted since the last look."""
+class FeedHarness:
+    """A feed of two storehouses with a sensor each, their watchers, and the recorded pushes."""
 
     clients: Clients = field(default_factory=Clients)
     visibilities: dict[str, Visibility] = field(default_factory=dict)
@@ -34,12 +34,12 @@ class Hall:
 
     def __post_init__(self) -> None:
         self.newest = Newest()
-        self.know(NORTH, SOUTH)
+        self.set_directory(NORTH, SOUTH)
         self.storehouse_feed = StorehouseFeed(
             self.newest, self._push, self.clients, lambda: self.now, PushGuard(self.newest), self._caller
         )
 
-    def know(self, *store_house_ids: int) -> set[Id]:
+    def set_directory(self, *store_house_ids: int) -> set[Id]:
         storehouses = [Storehouse(store_house_id, "", 1, "UTC") for store_house_id in store_house_ids]
         sensors = [Sensor(number, number, "", "light", "lx", 60, (number, None)) for number in (1, 2)]
         return self.newest.set_directory(storehouses, sensors, self.now)
@@ -48,7 +48,7 @@ class Hall:
         await self.storehouse_feed.add_readings([Reading(sensor_id, None, self.now, value)])
 
     def pushed(self) -> list[tuple[Id, bool, list[str]]]:
-        """Return storehouse, stale and rooms of each `envs` since the last look."""
+        """Return the storehouse, the stale flag and the rooms of each recorded `envs`, and clear the records."""
         pushed = [(data.store_house_id, data.stale, to.rooms) for _, data, to in self.emitted if isinstance(data, Envs)]
         self.emitted.clear()
         return pushed
@@ -62,99 +62,99 @@ class Hall:
 
 
 @pytest.fixture
-def hall() -> Hall:
-    hall = Hall()
-    hall.clients.update({"a": NORTH, "b": SOUTH, "c": NORTH, "d": None})
-    return hall
+def harness() -> FeedHarness:
+    harness = FeedHarness()
+    harness.clients.update({"a": NORTH, "b": SOUTH, "c": NORTH, "d": None})
+    return harness
 
 
-async def test_only_those_who_watch_the_storehouse_get_its_readings_and_in_one_message(hall: Hall) -> None:
-    await hall.read(1, 5.0)
-    assert hall.pushed() == []  # only when the tick is over
-    await hall.storehouse_feed.ticked(True)
-    assert hall.pushed() == [(NORTH, False, [room("a"), room("c")])]
+async def test_only_watchers_get_the_readings_in_one_message(harness: FeedHarness) -> None:
+    await harness.read(1, 5.0)
+    assert harness.pushed() == []  # the push comes at the end of the tick
+    await harness.storehouse_feed.ticked(True)
+    assert harness.pushed() == [(NORTH, False, [room("a"), room("c")])]
 
 
-async def test_a_tick_that_brings_nothing_pushes_nothing(hall: Hall) -> None:
-    await hall.read(1, 5.0)
-    await hall.storehouse_feed.ticked(True)
-    hall.pushed()
-    await hall.read(1, 5.0)
-    await hall.storehouse_feed.ticked(True)
-    assert hall.pushed() == []
+async def test_a_tick_without_changes_pushes_nothing(harness: FeedHarness) -> None:
+    await harness.read(1, 5.0)
+    await harness.storehouse_feed.ticked(True)
+    harness.pushed()
+    await harness.read(1, 5.0)
+    await harness.storehouse_feed.ticked(True)
+    assert harness.pushed() == []
 
 
-async def test_a_reading_that_goes_stale_is_pushed_once(hall: Hall) -> None:
-    await hall.read(2, 5.0)
-    await hall.storehouse_feed.ticked(True)
-    hall.pushed()
-    hall.now += timedelta(minutes=4)
+async def test_a_reading_that_goes_stale_is_pushed_once(harness: FeedHarness) -> None:
+    await harness.read(2, 5.0)
+    await harness.storehouse_feed.ticked(True)
+    harness.pushed()
+    harness.now += timedelta(minutes=4)
     for _ in range(2):
-        await hall.storehouse_feed.ticked(True)
-    assert hall.pushed() == [(SOUTH, False, [room("b")])]
+        await harness.storehouse_feed.ticked(True)
+    assert harness.pushed() == [(SOUTH, False, [room("b")])]
 
 
-async def test_all_who_watch_are_told_once_that_the_database_is_lost_and_once_that_it_is_back(hall: Hall) -> None:
+async def test_watchers_get_one_push_for_outage_and_for_recovery(harness: FeedHarness) -> None:
     for tell in (
-        hall.storehouse_feed.database_lost(),
-        hall.storehouse_feed.ticked(False),
-        hall.storehouse_feed.database_lost(),
+        harness.storehouse_feed.database_lost(),
+        harness.storehouse_feed.ticked(False),
+        harness.storehouse_feed.database_lost(),
     ):
         await tell
-    assert hall.pushed() == [(NORTH, True, [room("a"), room("c")]), (SOUTH, True, [room("b")])]
-    assert hall.storehouse_feed.envs(NORTH).stale
+    assert harness.pushed() == [(NORTH, True, [room("a"), room("c")]), (SOUTH, True, [room("b")])]
+    assert harness.storehouse_feed.envs(NORTH).stale
     for _ in range(2):
-        await hall.storehouse_feed.ticked(True)
-    assert hall.pushed() == [(NORTH, False, [room("a"), room("c")]), (SOUTH, False, [room("b")])]
+        await harness.storehouse_feed.ticked(True)
+    assert harness.pushed() == [(NORTH, False, [room("a"), room("c")]), (SOUTH, False, [room("b")])]
 
 
-async def test_a_failed_tick_alone_says_that_the_database_is_lost(hall: Hall) -> None:
-    await hall.storehouse_feed.ticked(False)
-    assert [stale for _, stale, _ in hall.pushed()] == [True, True]
+async def test_one_failed_tick_suffices_to_report_a_database_outage(harness: FeedHarness) -> None:
+    await harness.storehouse_feed.ticked(False)
+    assert [stale for _, stale, _ in harness.pushed()] == [True, True]
 
 
-async def test_those_who_watch_a_storehouse_that_vanishes_are_told_and_watch_nothing_then(hall: Hall) -> None:
-    await hall.storehouse_feed.storehouses_changed(hall.know(SOUTH))
-    [(event, told, recipients)] = hall.emitted
+async def test_watchers_of_a_removed_storehouse_get_an_error(harness: FeedHarness) -> None:
+    await harness.storehouse_feed.storehouses_changed(harness.set_directory(SOUTH))
+    [(event, received, recipients)] = harness.emitted
     assert (event, recipients.rooms) == ("ask_error", [room("a"), room("c")])
-    assert isinstance(told, AskError)
-    assert (told.event, told.code, told.field) == ("register", "not_found", "store_house_id")
-    assert dict(hall.clients) == {"a": None, "b": SOUTH, "c": None, "d": None}
+    assert isinstance(received, AskError)
+    assert (received.event, received.code, received.field) == ("register", "not_found", "store_house_id")
+    assert dict(harness.clients) == {"a": None, "b": SOUTH, "c": None, "d": None}
 
 
-async def test_a_storehouse_that_looks_different_is_pushed_at_once(hall: Hall) -> None:
-    await hall.storehouse_feed.storehouses_changed({SOUTH})
-    assert hall.pushed() == [(SOUTH, False, [room("b")])]
+async def test_a_changed_storehouse_is_pushed_at_once(harness: FeedHarness) -> None:
+    await harness.storehouse_feed.storehouses_changed({SOUTH})
+    assert harness.pushed() == [(SOUTH, False, [room("b")])]
 
 
-async def test_the_audience_is_the_same_for_as_long_as_the_watchers_are(hall: Hall) -> None:
+async def test_recipients_are_cached_until_the_watchers_change(harness: FeedHarness) -> None:
     async def recipients() -> Recipients:
-        await hall.storehouse_feed.storehouses_changed({NORTH})
-        return hall.emitted[-1][2]
+        await harness.storehouse_feed.storehouses_changed({NORTH})
+        return harness.emitted[-1][2]
 
     first = await recipients()
-    hall.clients["d"] = SOUTH
+    harness.clients["d"] = SOUTH
     assert await recipients() is first
-    hall.clients["b"] = NORTH
+    harness.clients["b"] = NORTH
     assert (await recipients()).rooms == [room("a"), room("c"), room("b")]
-    del hall.clients["a"]
+    del harness.clients["a"]
     assert (await recipients()).rooms == [room("c"), room("b")]
 
 
-async def test_an_unknown_cursor_is_reset_and_none_is_not(hall: Hall) -> None:
-    assert hall.storehouse_feed.envs(NORTH, reset=True).reset is True
-    assert hall.storehouse_feed.envs(NORTH).reset is not True
+async def test_envs_have_reset_only_on_request(harness: FeedHarness) -> None:
+    assert harness.storehouse_feed.envs(NORTH, reset=True).reset is True
+    assert harness.storehouse_feed.envs(NORTH).reset is not True
 
 
-async def test_an_alarm_about_all_storehouses_is_told_to_all_who_watch_and_in_its_place(hall: Hall) -> None:
-    await hall.storehouse_feed.push_alarms([step(7, NORTH), step(8, EVERYWHERE), step(9, NORTH)])
-    told = {
+async def test_an_alarm_about_all_storehouses_reaches_everyone_in_order(harness: FeedHarness) -> None:
+    await harness.storehouse_feed.push_alarms([step(7, NORTH), step(8, EVERYWHERE), step(9, NORTH)])
+    received = {
         data.store_house_id: ([alarm.alarm_id for alarm in data.alarms], data.cursor, to.rooms)
-        for _, data, to in hall.emitted
+        for _, data, to in harness.emitted
         if isinstance(data, Alarms)
     }
-    assert told == {NORTH: ([7, 8, 9], 9, [room("a"), room("c")]), SOUTH: ([8], 8, [room("b")])}
-    assert hall.storehouse_feed.cursor == 9
+    assert received == {NORTH: ([7, 8, 9], 9, [room("a"), room("c")]), SOUTH: ([8], 8, [room("b")])}
+    assert harness.storehouse_feed.cursor == 9
 
 
 def step(number: int, store_house_id: Id) -> Transition:

@@ -1,4 +1,4 @@
-"""The transport at the level of bytes: what is sent, what must come back, and that nothing stays behind."""
+"""The transport at the level of bytes: requests, their answers, and the release of resources."""
 
 import asyncio
 import gc
@@ -42,17 +42,17 @@ async def server() -> AsyncIterator[Bare]:
 
 @BOTH_SERVERS
 async def test_a_session_opens_by_polling_and_by_websocket(fast_accept: bool) -> None:
-    told = {"pingInterval": 25500, "pingTimeout": 20000, "maxPayload": 1_000_000}
+    expected = {"pingInterval": 25500, "pingTimeout": 20000, "maxPayload": 1_000_000}
     async with bare(fast_accept, ping_interval=25.5, ping_timeout=20) as server:
         answer = await server.ask("GET", POLLING)
         assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; charset=UTF-8")
         opened = json.loads(answer.body.removeprefix("0"))
         assert server.sio.eio.transport(opened.pop("sid")) == "polling"
-        assert opened == told | {"upgrades": ["websocket"]}
+        assert opened == expected | {"upgrades": ["websocket"]}
         raw = await server.websocket()
         opened = json.loads((await raw.text()).removeprefix("0"))
         assert server.sio.eio.transport(opened.pop("sid")) == "websocket"
-        assert opened == told | {"upgrades": []}
+        assert opened == expected | {"upgrades": []}
 
 
 REFUSED: list[tuple[str, str, int, int]] = [
@@ -88,7 +88,7 @@ REFUSED_UPGRADES: list[tuple[str, dict[str, str], int, int]] = [
 
 @BOTH_SERVERS
 @pytest.mark.parametrize(("method", "query", "status", "code"), REFUSED)
-async def test_a_request_that_cannot_be_served_is_refused_and_its_connection_closed(
+async def test_an_invalid_request_is_refused_and_its_connection_closed(
     fast_accept: bool, method: str, query: str, status: int, code: int
 ) -> None:
     async with bare(fast_accept) as server:
@@ -101,7 +101,7 @@ async def test_a_request_that_cannot_be_served_is_refused_and_its_connection_clo
 
 @BOTH_SERVERS
 @pytest.mark.parametrize(("query", "headers", "status", "code"), REFUSED_UPGRADES)
-async def test_an_upgrade_that_cannot_be_served_is_refused_before_it_happens(
+async def test_an_invalid_upgrade_is_refused_with_an_http_error(
     fast_accept: bool, query: str, headers: dict[str, str], status: int, code: int
 ) -> None:
     async with bare(fast_accept) as server:
@@ -113,8 +113,9 @@ async def test_an_upgrade_that_cannot_be_served_is_refused_before_it_happens(
         assert not server.sio.eio.sockets
 
 
+@pytest.mark.slow
 @BOTH_SERVERS
-async def test_of_two_hundred_refused_upgrades_none_stays_open(fast_accept: bool) -> None:
+async def test_refused_upgrades_leave_no_open_connection(fast_accept: bool) -> None:
     async with bare(fast_accept) as server:
         before = server.resources()
 
@@ -133,7 +134,7 @@ async def test_of_two_hundred_refused_upgrades_none_stays_open(fast_accept: bool
 
 @BOTH_SERVERS
 @pytest.mark.parametrize("origin", ["http://[", "http://x]", "//["])
-async def test_of_pages_whose_origin_cannot_be_read_no_connection_stays_open_and_nothing_is_logged(
+async def test_an_unreadable_origin_is_refused_without_an_error_log(
     fast_accept: bool, origin: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with bare(fast_accept) as server:
@@ -148,7 +149,7 @@ async def test_of_pages_whose_origin_cannot_be_read_no_connection_stays_open_and
 
 
 @BOTH_SERVERS
-async def test_a_page_that_does_not_say_whence_it_is_is_not_ours_because_we_have_no_name_either(
+async def test_a_null_origin_does_not_match_an_empty_host(
     fast_accept: bool,
 ) -> None:
     async with bare(fast_accept) as server:
@@ -158,7 +159,7 @@ async def test_a_page_that_does_not_say_whence_it_is_is_not_ours_because_we_have
 
 
 @BOTH_SERVERS
-async def test_without_a_host_nobody_is_let_in(fast_accept: bool) -> None:
+async def test_a_request_without_host_is_refused(fast_accept: bool) -> None:
     async with bare(fast_accept) as server:
         raw = await server.connect()
         headers = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE.items())
@@ -167,13 +168,14 @@ async def test_without_a_host_nobody_is_let_in(fast_accept: bool) -> None:
         assert await raw.is_closed()
 
 
-async def test_transports_that_are_not_allowed_do_not_exist() -> None:
+async def test_a_disabled_transport_is_refused() -> None:
     async with bare(transports=["websocket"]) as server:
         assert (await server.ask("GET", POLLING)).status == 400
         await server.joined()
 
 
-async def test_a_handler_of_connections_may_refuse_and_may_fail() -> None:
+@pytest.mark.slow
+async def test_a_failing_connect_handler_refuses_the_connection() -> None:
     for fast_accept in (False, True):
         async with bare(fast_accept) as server:
             before = server.resources()
@@ -208,7 +210,7 @@ async def test_a_handler_of_connections_may_refuse_and_may_fail() -> None:
         (["https://portal.example"], "http://[", 403),
     ],
 )
-async def test_pages_of_our_own_origin_and_of_those_allowed_may_connect(
+async def test_only_own_and_allowed_origins_may_connect(
     fast_accept: bool, allowed: Any, origin: str, status: int
 ) -> None:
     async with bare(fast_accept, cors_allowed_origins=allowed) as server:
@@ -222,7 +224,7 @@ async def test_pages_of_our_own_origin_and_of_those_allowed_may_connect(
         assert (await raw.head())[0] == (101 if status == 200 else 403)
 
 
-async def test_a_browser_is_told_what_it_may_send() -> None:
+async def test_a_preflight_request_gets_the_cors_headers() -> None:
     async with bare(cors_allowed_origins=["https://portal.example"]) as server:
         asked = {"Origin": "https://portal.example", "Access_Control_Request_Headers": "X-Own"}
         answer = await server.ask("OPTIONS", POLLING, **asked)
@@ -235,7 +237,7 @@ async def test_a_browser_is_told_what_it_may_send() -> None:
 
 
 @pytest.mark.parametrize("body", ["4hello", "4one\x1e4two\x1e4three", "4hello\x1ebAQIDBA==", '4{"a":1}', "4"])
-async def test_payloads_go_and_come_by_polling(server: Bare, body: str) -> None:
+async def test_payloads_are_echoed_by_polling(server: Bare, body: str) -> None:
     server.sio.eio.on("message", server.sio.eio.send)
     session = await server.open()
     answer = await session.post(body)
@@ -247,26 +249,26 @@ async def test_payloads_go_and_come_by_polling(server: Bare, body: str) -> None:
     "body", ["", "abc", "4hello\x1e", "\x1e4hello", "2", "0", "5", "9", b"4\xff", "bAQ", "b~~~~", "d=4hello"]
 )
 async def test_a_malformed_payload_closes_the_session(server: Bare, body: str | bytes) -> None:
-    heard: list[Any] = []
-    server.sio.eio.on("message", lambda *arguments: heard.append(arguments))
+    received: list[Any] = []
+    server.sio.eio.on("message", lambda *arguments: received.append(arguments))
     session = await server.open()
     assert (await session.post(body)).status == 400
     assert (await session.get()).status == 400
-    assert not heard
+    assert not received
     assert not server.sio.eio.sockets
 
 
 async def test_a_second_poll_closes_the_session_and_ends_the_first(server: Bare) -> None:
     session = await server.open()
     first = asyncio.create_task(session.get())
-    await polls(server, session.sid)
+    await wait_for_poll(server, session.sid)
     assert (await session.get()).status == 400
     answer = await first
     assert (answer.status, answer.body) == (200, "1")
     assert (await session.get()).status == 400
 
 
-async def test_a_second_post_before_the_first_is_over_closes_the_session(server: Bare) -> None:
+async def test_a_second_post_during_the_first_closes_the_session(server: Bare) -> None:
     session = await server.open()
     first = await server.connect()
     await first.send(f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n40".encode())
@@ -277,17 +279,17 @@ async def test_a_second_post_before_the_first_is_over_closes_the_session(server:
     assert (await first.answer()).status == 400
 
 
-async def test_a_poll_that_is_broken_off_closes_the_session(server: Bare) -> None:
+async def test_an_aborted_poll_closes_the_session(server: Bare) -> None:
     session = await server.open()
     raw = await server.connect()
     await raw.send_request("GET", session.query, b"", {})
-    await polls(server, session.sid)
+    await wait_for_poll(server, session.sid)
     raw.close()
     await until(lambda: not server.sio.eio.sockets, HANG)
     assert (await session.get()).status == 400
 
 
-async def test_a_goodbye_that_comes_after_the_poll_was_broken_off_is_no_malformed_packet(
+async def test_a_close_packet_after_an_aborted_poll_is_not_malformed(
     server: Bare, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "transport")
@@ -297,7 +299,7 @@ async def test_a_goodbye_that_comes_after_the_poll_was_broken_off_is_no_malforme
         pass
     poll, post = await server.connect(), await server.connect()
     await poll.send_request("GET", session.query, b"", {})
-    await polls(server, session.sid)
+    await wait_for_poll(server, session.sid)
     await post.send(f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n41".encode())
     await until(lambda: server.sio.eio.sockets[session.sid].posting, HANG)
     poll.close()
@@ -309,10 +311,10 @@ async def test_a_goodbye_that_comes_after_the_poll_was_broken_off_is_no_malforme
     assert "malformed" not in caplog.text
 
 
-async def test_a_client_that_says_goodbye_by_polling_is_gone(server: Bare) -> None:
+async def test_a_close_packet_by_polling_ends_the_session(server: Bare) -> None:
     session = await server.open()
     waiting = asyncio.create_task(session.get())
-    await polls(server, session.sid)
+    await wait_for_poll(server, session.sid)
     assert (await session.post("1")).body == "ok"
     assert (await waiting).body == "6"
     assert (await session.get()).status == 400
@@ -323,10 +325,10 @@ async def test_a_client_that_says_goodbye_by_polling_is_gone(server: Bare) -> No
     assert (await overtaken.get()).status == 400
 
 
-async def test_a_polling_client_hears_the_servers_goodbye_whether_it_polls_just_now_or_soon(server: Bare) -> None:
+async def test_a_polling_client_gets_the_close_packet_on_disconnect(server: Bare) -> None:
     now, soon = await server.open(), await server.open()
     waiting = asyncio.create_task(now.get())
-    await polls(server, now.sid)
+    await wait_for_poll(server, now.sid)
     server.sio.eio.closing_sessions.timeout_s = HANG
     await server.sio.eio.disconnect()
     assert (await waiting).body == "1"
@@ -336,7 +338,7 @@ async def test_a_polling_client_hears_the_servers_goodbye_whether_it_polls_just_
 
 
 @pytest.mark.parametrize("size", [1_000_001, 1_500_000, 50_000_000])
-async def test_a_post_that_is_too_large_is_refused_and_the_session_stays(server: Bare, size: int) -> None:
+async def test_an_oversized_post_is_refused_and_the_session_stays(server: Bare, size: int) -> None:
     session = await server.open()
     raw = await server.connect()
     await raw.send(f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: {size}\r\n\r\n".encode())
@@ -348,7 +350,9 @@ async def test_a_post_that_is_too_large_is_refused_and_the_session_stays(server:
 
 
 @pytest.mark.parametrize("size", ["\xb2", "9" * 5000])
-async def test_a_size_that_is_none_is_too_large(server: Bare, size: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_invalid_content_length_is_refused_as_too_large(
+    server: Bare, size: str, caplog: pytest.LogCaptureFixture
+) -> None:
     session = await server.open()
     raw = await server.connect()
     head = f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: {size}\r\n\r\n"
@@ -358,7 +362,7 @@ async def test_a_size_that_is_none_is_too_large(server: Bare, size: str, caplog:
     assert "Traceback" not in caplog.text
 
 
-async def test_a_post_in_chunks_may_be_no_larger(server: Bare) -> None:
+async def test_a_chunked_post_has_the_same_size_limit(server: Bare) -> None:
     session = await server.open()
     raw = await server.connect()
     await raw.send(
@@ -375,7 +379,7 @@ async def test_a_post_in_chunks_may_be_no_larger(server: Bare) -> None:
 
 
 @pytest.mark.parametrize("message", ["4hello", '4{"a":1}', b"\x01\x02\x03"])
-async def test_messages_go_and_come_by_websocket(server: Bare, message: str | bytes) -> None:
+async def test_messages_are_echoed_by_websocket(server: Bare, message: str | bytes) -> None:
     server.sio.eio.on("message", server.sio.eio.send)
     raw = await server.websocket()
     await raw.text()
@@ -385,7 +389,7 @@ async def test_messages_go_and_come_by_websocket(server: Bare, message: str | by
 
 @BOTH_SERVERS
 @pytest.mark.parametrize("message", ["", "abc", "0", "2", "2probe", "5", "7", "9", "²"])
-async def test_who_sends_an_unknown_packet_is_closed(fast_accept: bool, message: str) -> None:
+async def test_an_unknown_packet_closes_the_websocket(fast_accept: bool, message: str) -> None:
     async with bare(fast_accept) as server:
         raw = await server.websocket()
         await raw.text()
@@ -394,21 +398,21 @@ async def test_who_sends_an_unknown_packet_is_closed(fast_accept: bool, message:
         assert not server.sio.eio.sockets
 
 
-async def test_a_client_that_says_goodbye_by_websocket_is_closed(server: Bare) -> None:
+async def test_a_close_packet_closes_the_websocket(server: Bare) -> None:
     raw = await server.joined()
     await raw.say("1")
     assert await raw.told_until_closed() == []
     assert not server.sio.environ
 
 
-async def test_a_websocket_is_told_goodbye_and_closed(server: Bare) -> None:
+async def test_a_server_disconnect_sends_a_close_packet(server: Bare) -> None:
     raw = await server.joined()
     await server.sio.eio.disconnect()
     assert await raw.told_until_closed() == ["1"]
 
 
 @BOTH_SERVERS
-async def test_a_message_over_the_limit_closes_the_websocket_as_too_big(fast_accept: bool) -> None:
+async def test_an_oversized_message_closes_the_websocket_as_too_big(fast_accept: bool) -> None:
     async with bare(fast_accept, max_http_buffer_size=1000) as server:
         raw = await server.joined()
         await raw.say("4" * 1001)
@@ -438,7 +442,7 @@ async def test_compression_is_never_offered(fast_accept: bool) -> None:
 # Heartbeats
 
 
-async def test_who_answers_pings_stays_and_who_does_not_is_closed() -> None:
+async def test_only_clients_that_answer_pings_stay_connected() -> None:
     async with bare(ping_interval=0.05, ping_timeout=HANG) as server:
         session = await server.open()
         raw = await server.websocket()
@@ -452,13 +456,13 @@ async def test_who_answers_pings_stays_and_who_does_not_is_closed() -> None:
         session = await server.open()
         raw = await server.websocket()
         assert (await raw.told_until_closed())[1:] == ["2", "1"]
-        await asyncio.sleep(0.1)  # how long it has, however fast the machine is
+        await asyncio.sleep(0.1)  # longer than the ping interval plus the ping time-out of the polling session
         assert (await session.get()).status == 400
         assert not server.sio.environ
 
 
-def test_a_time_limit_counts_from_when_it_was_due_and_one_timer_serves_all() -> None:
-    async def rings() -> None:
+def test_deadlines_expire_in_order_with_one_timer() -> None:
+    async def check() -> None:
         late: list[str] = []
         loop = asyncio.get_running_loop()
         deadlines: Deadlines[str] = Deadlines(0.02, lambda key, _: late.append(key))
@@ -474,17 +478,17 @@ def test_a_time_limit_counts_from_when_it_was_due_and_one_timer_serves_all() -> 
         deadlines.stop()
         assert not deadlines.is_expired("overdue")
 
-    asyncio.run(rings())
+    asyncio.run(check())
 
 
 # Upgrades
 
 
-async def test_a_session_changes_from_polling_to_a_websocket(server: Bare) -> None:
+async def test_a_session_upgrades_from_polling_to_websocket(server: Bare) -> None:
     server.sio.eio.on("message", server.sio.eio.send)
     session = await server.open()
     waiting = asyncio.create_task(session.get())
-    await polls(server, session.sid)
+    await wait_for_poll(server, session.sid)
     raw = await session.probe()
     await raw.say("2probe")
     assert await raw.text() == "3probe"
@@ -498,7 +502,7 @@ async def test_a_session_changes_from_polling_to_a_websocket(server: Bare) -> No
     assert (await session.post("4hello")).status == 400
 
 
-async def test_what_others_put_into_the_queue_arrives_after_an_upgrade(server: Bare) -> None:
+async def test_queued_packets_arrive_after_an_upgrade(server: Bare) -> None:
     session = await server.open()
     raw = await session.probe()
     await raw.say("2probe")
@@ -511,9 +515,7 @@ async def test_what_others_put_into_the_queue_arrives_after_an_upgrade(server: B
 
 
 @BOTH_SERVERS
-async def test_a_second_websocket_of_a_session_is_closed_and_the_first_stays(
-    fast_accept: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_second_websocket_of_a_session_is_closed(fast_accept: bool, caplog: pytest.LogCaptureFixture) -> None:
     async with bare(fast_accept) as server:
         server.sio.eio.on("message", server.sio.eio.send)
         before = server.resources()
@@ -536,9 +538,7 @@ async def test_a_second_websocket_of_a_session_is_closed_and_the_first_stays(
 
 
 @pytest.mark.parametrize("message", ["5", "2", "3probe", "4hello", b"2probe"])
-async def test_a_websocket_that_does_not_probe_is_closed_and_polling_goes_on(
-    server: Bare, message: str | bytes
-) -> None:
+async def test_a_websocket_without_probe_is_closed_and_polling_continues(server: Bare, message: str | bytes) -> None:
     server.sio.eio.on("message", server.sio.eio.send)
     session = await server.open()
     raw = await session.probe()
@@ -548,9 +548,7 @@ async def test_a_websocket_that_does_not_probe_is_closed_and_polling_goes_on(
     assert (await session.get()).body == "4hello"
 
 
-async def test_what_comes_after_it_was_closed_is_nothing_to_anybody(
-    server: Bare, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_frames_after_the_close_are_ignored(server: Bare, caplog: pytest.LogCaptureFixture) -> None:
     session = await server.open()
     raw = await session.probe()
     await raw.send(frame(TEXT, "x") * 3)
@@ -559,7 +557,7 @@ async def test_what_comes_after_it_was_closed_is_nothing_to_anybody(
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
-async def test_an_upgrade_that_is_never_finished_is_broken_off(server: Bare) -> None:
+async def test_an_unfinished_upgrade_times_out(server: Bare) -> None:
     session = await server.open()
     server.sio.eio.upgrades.timeout_s = 0.05
     raw = await session.probe()
@@ -568,7 +566,7 @@ async def test_an_upgrade_that_is_never_finished_is_broken_off(server: Bare) -> 
     assert (await session.post("40")).status == 200
 
 
-async def test_with_its_session_a_probing_websocket_ends(server: Bare) -> None:
+async def test_a_probing_websocket_ends_with_its_session(server: Bare) -> None:
     session = await server.open()
     raw = await session.probe()
     await session.post("1")
@@ -580,7 +578,7 @@ async def test_with_its_session_a_probing_websocket_ends(server: Bare) -> None:
 
 @BOTH_SERVERS
 @pytest.mark.parametrize(
-    ("packet", "prefix", "told"),
+    ("packet", "prefix", "event"),
     [
         ("40", "40", '42["auth",{}]'),
         ('40{"token":"123"}', "40", '42["auth",{"token":"123"}]'),
@@ -588,8 +586,8 @@ async def test_with_its_session_a_probing_websocket_ends(server: Bare) -> None:
         ('40/custom,{"token":"abc"}', "40/custom,", '42/custom,["auth",{"token":"abc"}]'),
     ],
 )
-async def test_a_client_hears_that_it_is_in_a_namespace_before_anything_else(
-    fast_accept: bool, packet: str, prefix: str, told: str
+async def test_connect_is_the_first_packet_in_a_namespace(
+    fast_accept: bool, packet: str, prefix: str, event: str
 ) -> None:
     async with bare(fast_accept) as server:
         raw = await server.websocket()
@@ -598,7 +596,7 @@ async def test_a_client_hears_that_it_is_in_a_namespace_before_anything_else(
         answer = await raw.text()
         assert answer.startswith(prefix)
         assert list(json.loads(answer.removeprefix(prefix))) == ["sid"]
-        assert await raw.text() == told
+        assert await raw.text() == event
 
 
 async def test_an_unknown_namespace_is_refused_and_the_connection_stays(server: Bare) -> None:
@@ -610,7 +608,7 @@ async def test_an_unknown_namespace_is_refused_and_the_connection_stays(server: 
     assert (await raw.text()).startswith("40")
 
 
-async def test_who_is_refused_hears_why_and_nothing_else() -> None:
+async def test_a_refused_client_gets_only_the_reason() -> None:
     async def refuse(_sid: str, _environ: object, auth: Any) -> None:
         if auth is None:
             raise socketio.exceptions.ConnectionRefusedError("a ticket is needed", {"field": "ticket"})
@@ -628,7 +626,7 @@ async def test_who_is_refused_hears_why_and_nothing_else() -> None:
         await server.settled(before)
 
 
-async def test_who_leaves_a_namespace_stays_in_the_others(server: Bare) -> None:
+async def test_leaving_a_namespace_keeps_the_others_connected(server: Bare) -> None:
     raw = await server.joined()
     await raw.say("40/custom")
     assert [(await raw.text())[:10], (await raw.text())[:10]] == ["40/custom,", "42/custom,"]
@@ -640,7 +638,7 @@ async def test_who_leaves_a_namespace_stays_in_the_others(server: Bare) -> None:
 
 
 @pytest.mark.parametrize("namespace", ["", "/custom,"])
-async def test_events_and_acknowledgements_go_and_come(server: Bare, namespace: str) -> None:
+async def test_events_and_acknowledgements_are_echoed(server: Bare, namespace: str) -> None:
     raw = await server.joined(f"40{namespace}")
     await raw.say(f'42{namespace}["message",1,"2",{{"3":[true]}}]')
     assert await raw.text() == f'42{namespace}["message-back",1,"2",{{"3":[true]}}]'
@@ -653,7 +651,7 @@ async def test_events_and_acknowledgements_go_and_come(server: Bare, namespace: 
 @pytest.mark.parametrize(
     ("event", "answer"), [("452-", '452-["message-back",'), ("452-789", "462-789[")], ids=["event", "acknowledgement"]
 )
-async def test_binary_goes_and_comes(server: Bare, event: str, answer: str) -> None:
+async def test_binary_attachments_are_echoed(server: Bare, event: str, answer: str) -> None:
     placeholders = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
     name = "message-with-ack" if "789" in event else "message"
     raw = await server.joined()
@@ -664,18 +662,18 @@ async def test_binary_goes_and_comes(server: Bare, event: str, answer: str) -> N
     assert [(await raw.hear())[1], (await raw.hear())[1]] == [b"\x01\x02\x03", b"\x04\x05\x06"]
 
 
-async def test_binary_goes_and_comes_by_polling(server: Bare) -> None:
+async def test_binary_attachments_are_echoed_by_polling(server: Bare) -> None:
     session = await server.open()
     await session.post("40")
     placeholder = '{"_placeholder":true,"num":0}'
-    told = (await session.get()).body.split("\x1e")
+    packets = (await session.get()).body.split("\x1e")
     await session.post(f'451-["message",{placeholder}]\x1ebAQIDBA==')
-    while len(told) < 4:
-        told += (await session.get()).body.split("\x1e")
-    assert told[2:] == [f'451-["message-back",{placeholder}]', "bAQIDBA=="]
+    while len(packets) < 4:
+        packets += (await session.get()).body.split("\x1e")
+    assert packets[2:] == [f'451-["message-back",{placeholder}]', "bAQIDBA=="]
 
 
-async def test_the_server_may_ask_for_an_acknowledgement(server: Bare) -> None:
+async def test_the_server_can_request_an_acknowledgement(server: Bare) -> None:
     raw = await server.joined()
     (sid,) = [sid for sid, _ in server.sio.manager.get_participants("/", None)]
     answer = asyncio.create_task(server.sio.call("ask", 1, to=sid, timeout=HANG))
@@ -695,14 +693,14 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("packet", MALFORMED)
-async def test_who_sends_a_malformed_packet_is_closed(server: Bare, packet: str | bytes) -> None:
+async def test_a_malformed_packet_closes_the_websocket(server: Bare, packet: str | bytes) -> None:
     raw = await server.joined()
     await raw.say(packet)
     assert await raw.told_until_closed() == []
     assert not server.sio.eio.sockets
 
 
-async def test_who_sends_text_where_an_attachment_is_missing_is_closed(server: Bare) -> None:
+async def test_text_instead_of_an_attachment_closes_the_websocket(server: Bare) -> None:
     for follows in ('42["message"]', "41", "40/custom"):
         raw = await server.joined()
         await raw.say('451-["message",{"_placeholder":true,"num":0}]')
@@ -711,14 +709,14 @@ async def test_who_sends_text_where_an_attachment_is_missing_is_closed(server: B
 
 
 @pytest.mark.parametrize("number", ["1", '"0"', "null", "[]"])
-async def test_a_placeholder_of_nothing_closes(server: Bare, number: str) -> None:
+async def test_an_invalid_placeholder_closes_the_websocket(server: Bare, number: str) -> None:
     raw = await server.joined()
     await raw.say(f'451-["message",{{"_placeholder":true,"num":{number}}}]')
     await raw.say(b"\x01")
     assert await raw.told_until_closed() == []
 
 
-async def test_attachments_may_together_be_no_larger_than_a_message() -> None:
+async def test_attachments_together_must_fit_the_message_limit() -> None:
     async with bare(max_http_buffer_size=1000) as server:
         raw = await server.joined()
         await raw.say('453-["message"]')
@@ -729,7 +727,7 @@ async def test_attachments_may_together_be_no_larger_than_a_message() -> None:
 
 
 @pytest.mark.parametrize("packet", ['42["message"]', "431[]", "41", '451-["message"]', '42/custom,["message"]'])
-async def test_nothing_may_come_before_the_handshake(server: Bare, packet: str) -> None:
+async def test_a_packet_before_connect_closes_the_websocket(server: Bare, packet: str) -> None:
     raw = await server.websocket()
     await raw.text()
     await raw.say(packet)
@@ -737,23 +735,23 @@ async def test_nothing_may_come_before_the_handshake(server: Bare, packet: str) 
 
 
 @pytest.mark.parametrize("packet", ['42["message"]', '451-["message"]', "431[]", "41"])
-@pytest.mark.parametrize("sent_away", [False, True], ids=["left", "sent away"])
-async def test_what_was_on_its_way_from_who_is_in_no_namespace_any_more_closes_and_is_no_malformed_packet(
-    server: Bare, packet: str, sent_away: bool, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("by_server", [False, True], ids=["client left", "server disconnected"])
+async def test_a_packet_after_leaving_closes_but_is_not_malformed(
+    server: Bare, packet: str, by_server: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "transport")
     raw = await server.joined()
-    if sent_away:
+    if by_server:
         await server.sio.disconnect(next(server.sio.manager.get_participants("/", None))[0])
     else:
         await raw.say("41")
     await raw.say(packet)
-    assert await raw.told_until_closed() == (["41"] if sent_away else [])
+    assert await raw.told_until_closed() == (["41"] if by_server else [])
     assert not server.sio.rejections
     assert "malformed" not in caplog.text
 
 
-async def test_who_has_left_may_join_again(server: Bare) -> None:
+async def test_a_client_can_rejoin_after_leaving(server: Bare) -> None:
     raw = await server.joined()
     await raw.say("41")
     await raw.say("40")
@@ -763,19 +761,19 @@ async def test_who_has_left_may_join_again(server: Bare) -> None:
     assert server.sio.rejections == {"malformed": 1}
 
 
-async def test_by_polling_too_a_malformed_packet_closes(server: Bare) -> None:
+async def test_a_malformed_packet_closes_the_polling_session(server: Bare) -> None:
     session = await server.open()
     assert (await session.post("40\x1e4abc")).status == 400
     assert (await session.get()).status == 400
     assert not server.sio.environ
 
 
-async def test_names_of_the_library_are_for_a_namespace_that_takes_every_event_itself(server: Bare) -> None:
-    heard: list[tuple[type, str]] = []
+async def test_reserved_event_names_reach_a_catch_all_namespace(server: Bare) -> None:
+    received: list[tuple[type, str]] = []
 
     class Funnel(socketio.AsyncNamespace):  # type: ignore[misc]
         async def trigger_event(self, event: str, *_: Any) -> None:
-            heard.append((type(event), event))
+            received.append((type(event), event))
 
     server.sio.register_namespace(Funnel("/funnel"))
     raw = await server.websocket()
@@ -783,12 +781,12 @@ async def test_names_of_the_library_are_for_a_namespace_that_takes_every_event_i
     await raw.say("40/funnel,")
     await raw.text()
     await raw.say('42/funnel,["disconnect"]')
-    await until(lambda: len(heard) == 2, HANG)
-    assert heard == [(str, "connect"), (transport.EventName, "disconnect")]
+    await until(lambda: len(received) == 2, HANG)
+    assert received == [(str, "connect"), (transport.EventName, "disconnect")]
 
 
 @BOTH_SERVERS
-async def test_who_joins_no_namespace_in_time_is_closed(fast_accept: bool) -> None:
+async def test_a_client_that_joins_no_namespace_is_closed(fast_accept: bool) -> None:
     async with bare(fast_accept, connect_timeout=0.05) as server:
         raw = await server.websocket()
         assert (await raw.told_until_closed())[1:] == []
@@ -796,14 +794,14 @@ async def test_who_joins_no_namespace_in_time_is_closed(fast_accept: bool) -> No
         await until(lambda: not server.sio.eio.sockets, HANG)
         assert (await session.get()).status == 400
         stays = await server.joined()
-        await asyncio.sleep(0.1)  # longer than it would have had
+        await asyncio.sleep(0.1)  # longer than `connect_timeout`
         await stays.say('421["message-with-ack"]')
         assert await stays.text() == "431[]"
         await stays.say("41")
         assert await stays.told_until_closed() == []
 
 
-# Who, how many, how slow
+# Client addresses, limits and slow clients
 
 
 def seen_from(headers: dict[str, str], trusted: list[str]) -> Any:
@@ -847,14 +845,14 @@ def seen_from(headers: dict[str, str], trusted: list[str]) -> Any:
         ("203.0.113.9, unknown, 10.0.0.3", ["127.0.0.1", "10.0.0.0/8"], "10.0.0.3", "https"),
     ],
 )
-async def test_what_trusted_proxies_say_of_the_client_is_believed_and_of_others_is_not(
+async def test_forwarded_headers_count_only_from_trusted_proxies(
     forwarded: str, trusted: list[str], address: str, scheme: str
 ) -> None:
     headers = {"X-Forwarded-For": forwarded, "X-Forwarded-Proto": "https"}
     assert await seen_from(headers, trusted) == (address, scheme)
 
 
-async def test_a_proxys_connection_serves_many_clients_and_mixes_none_up() -> None:
+async def test_one_proxy_connection_serves_several_client_addresses() -> None:
     async with bare(fast_accept=True, trusted_proxies=["127.0.0.1"]) as server:
         raw = await server.connect()
         for address in ("198.51.100.7", "198.51.100.8"):
@@ -864,7 +862,7 @@ async def test_a_proxys_connection_serves_many_clients_and_mixes_none_up() -> No
 
 
 @BOTH_SERVERS
-async def test_one_address_may_have_so_many_connections(fast_accept: bool) -> None:
+async def test_connections_per_address_are_limited(fast_accept: bool) -> None:
     async with bare(fast_accept, per_address=2) as server:
         first, second = await server.joined(), await server.open()
         assert (await server.ask("GET", POLLING)).status == 429
@@ -876,7 +874,7 @@ async def test_one_address_may_have_so_many_connections(fast_accept: bool) -> No
         first.close()
 
 
-async def test_slow_headers_slow_bodies_and_idle_connections_are_closed() -> None:
+async def test_slow_requests_and_idle_connections_are_closed() -> None:
     async with bare(fast_accept=True, request_timeout_s=0.1) as server:
         session = await server.open()
         idle, slow, body = await server.connect(), await server.connect(), await server.connect()
@@ -894,7 +892,7 @@ async def test_slow_headers_slow_bodies_and_idle_connections_are_closed() -> Non
         f"Transfer-Encoding: chunked\r\n\r\n{MAX_PAGE_BODY_BYTES + 1:x}\r\n",
     ],
 )
-async def test_a_body_that_is_too_large_for_a_page_is_refused_before_it_comes(rest: str) -> None:
+async def test_an_oversized_page_body_is_refused_before_it_arrives(rest: str) -> None:
     async with bare(fast_accept=True) as server:
         for path in ("/login", "/socket.io", "/socket.io/more?EIO=4"):
             raw = await server.connect()
@@ -903,7 +901,7 @@ async def test_a_body_that_is_too_large_for_a_page_is_refused_before_it_comes(re
             assert await raw.is_closed()
 
 
-async def test_a_page_may_be_sent_a_body_and_the_connection_stays_for_larger_ones_of_a_session() -> None:
+async def test_a_session_can_post_more_after_a_page_body() -> None:
     async with bare(fast_accept=True) as server:
         session = await server.open()
         await session.post("40")
@@ -914,7 +912,7 @@ async def test_a_page_may_be_sent_a_body_and_the_connection_stays_for_larger_one
         assert (await raw.ask("POST", session.query, f'42["message","{"x" * MAX_PAGE_BODY_BYTES}"]')).status == 200
 
 
-async def test_an_idle_connection_is_closed_and_that_is_no_rejection() -> None:
+async def test_closing_an_idle_connection_is_not_a_rejection() -> None:
     async with bare(fast_accept=True, request_timeout_s=0.1) as server:
         raw, gone = await server.connect(), await server.connect()
         assert (await raw.ask("OPTIONS", POLLING)).status == 200
@@ -924,8 +922,12 @@ async def test_an_idle_connection_is_closed_and_that_is_no_rejection() -> None:
 
 
 @BOTH_SERVERS
-async def test_what_is_refused_is_counted_by_why(fast_accept: bool) -> None:
-    async with bare(fast_accept, max_http_buffer_size=1000, per_address=1, connect_timeout=0.05) as server:
+async def test_rejections_are_counted_by_reason(fast_accept: bool) -> None:
+    async with bare(fast_accept, connect_timeout=0.05) as server:
+        raw = await server.websocket()
+        await raw.told_until_closed()
+        assert server.sio.rejections == {"no_handshake": 1}
+    async with bare(fast_accept, max_http_buffer_size=1000, per_address=1) as server:
         seen = server.sio.rejections
         for query, headers, *_ in REFUSED_UPGRADES:
             await server.ask("GET", query, **(UPGRADE | headers))
@@ -934,13 +936,13 @@ async def test_what_is_refused_is_counted_by_why(fast_accept: bool) -> None:
         raw = await server.websocket()
         await server.ask("GET", POLLING)
         assert (seen["method"], seen["per_address"]) == (1, 1)
-        await raw.told_until_closed()
-        assert seen["no_handshake"] == 1
+        await raw.frame(CLOSE, b"\x03\xe8")
+        await raw.is_closed()
         for sent in ("4" * 1001, "9", b"\x00"):
             raw = await server.websocket()
             await raw.text()
             await raw.say(sent)
-            await raw.is_closed()
+            await raw.told_until_closed()
         assert (seen["payload_size"], seen["malformed"]) == (1, 2)
         for sent in ("9", "42"):
             await (await server.open()).post(sent)
@@ -955,8 +957,9 @@ async def test_what_is_refused_is_counted_by_why(fast_accept: bool) -> None:
         assert set(seen) <= set(transport.REASONS)
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can do that")
-async def test_who_does_not_read_what_it_has_asked_for_is_closed() -> None:
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has TCP_USER_TIMEOUT")
+async def test_a_client_that_does_not_read_is_closed() -> None:
     async with bare(fast_accept=True, send_timeout_s=0.1) as server:
         before = server.resources()["files"]
         session = await server.open()
@@ -964,11 +967,11 @@ async def test_who_does_not_read_what_it_has_asked_for_is_closed() -> None:
         with socket.create_connection(("127.0.0.1", server.port)) as deaf:
             deaf.send(f"GET /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
             await until(lambda: server.sio.eio.sockets[session.sid].queue.empty(), HANG)
-            await until(lambda: server.resources()["files"] == before + 1, HANG)  # its own end
+            await until(lambda: server.resources()["files"] == before + 1, HANG)  # only the client's socket is left
 
 
 @BOTH_SERVERS
-async def test_handlers_see_the_request_that_a_session_began_with(fast_accept: bool) -> None:
+async def test_handlers_get_the_request_that_opened_the_session(fast_accept: bool) -> None:
     seen: list[Mapping[str, Any]] = []
 
     async def record(_sid: str, environ: Mapping[str, Any], _auth: object) -> None:
@@ -989,21 +992,24 @@ async def test_handlers_see_the_request_that_a_session_began_with(fast_accept: b
         assert seen[1] == {"REMOTE_ADDR": "127.0.0.1"}
 
 
-async def test_the_cookie_that_was_asked_for_is_set() -> None:
+async def test_the_configured_cookie_is_set() -> None:
     async with bare(cookie="io") as server:
         answer = await server.ask("GET", POLLING)
         sid = json.loads(answer.body[1:])["sid"]
         assert answer.headers["set-cookie"] == f"io={sid}; path=/; SameSite=Lax"
 
 
-# Nothing stays behind
+# Resource leaks
 
 
-OTHERWISE = [(False, False), (False, True), (True, False)]
-"""Without fast acceptance, or with handlers that do not fail: `make faults` does it as often."""
+OTHER_COMBINATIONS = [(False, False), (False, True), (True, False)]
+"""Combinations of `fast_accept` and `failing` that run with fewer connections.
+
+`make faults` runs every combination with the same number of connections.
+"""
 
 
-async def come_and_go(server: Bare, number: int) -> None:
+async def connect_and_disconnect(server: Bare, number: int) -> None:
     match number % 8:
         case 0:
             raw = await server.joined()
@@ -1037,7 +1043,7 @@ async def come_and_go(server: Bare, number: int) -> None:
             session = await server.open()
             raw = await server.connect()
             await raw.send_request("GET", session.query, b"", {})
-            await polls(server, session.sid)
+            await wait_for_poll(server, session.sid)
             raw.close()
         case _:
             raw = await server.websocket()
@@ -1048,26 +1054,25 @@ async def come_and_go(server: Bare, number: int) -> None:
             assert await raw.is_closed()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fast_accept", "failing", "times"),
     [
-        (True, True, 10 * TIMES),
-        *[(fast_accept, failing, TIMES // 5) for fast_accept, failing in OTHERWISE],
+        (True, True, TIMES),
+        *[(fast_accept, failing, TIMES // 5) for fast_accept, failing in OTHER_COMBINATIONS],
         *[
             pytest.param(fast_accept, failing, 10 * TIMES, marks=pytest.mark.faults)
-            for fast_accept, failing in OTHERWISE
+            for fast_accept, failing in [(True, True), *OTHER_COMBINATIONS]
         ],
     ],
 )
-async def test_after_many_connects_and_disconnects_nothing_is_left(
-    fast_accept: bool, failing: bool, times: int
-) -> None:
+async def test_many_connects_and_disconnects_leave_nothing_behind(fast_accept: bool, failing: bool, times: int) -> None:
     async with bare(fast_accept) as server:
         if failing:
             _let_handlers_fail(server.sio)
         before = server.resources()
         for start in range(0, times, 50):
-            await asyncio.gather(*(come_and_go(server, number) for number in range(start, start + 50)))
+            await asyncio.gather(*(connect_and_disconnect(server, number) for number in range(start, start + 50)))
         await server.settled(before)
         assert not server.sio.manager.pending_connect
         assert not server.sio.manager.pending_disconnect
@@ -1082,9 +1087,9 @@ def _let_handlers_fail(sio: transport.AsyncServer) -> None:
         sio.on(event, fail, namespace=namespace)
 
 
-@pytest.mark.parametrize("packet", ["1", "41", "42", "4" * 2000], ids=["goodbye", "leaves", "malformed", "too large"])
-async def test_a_closed_connection_takes_no_memory_until_garbage_is_collected(packet: str) -> None:
-    async with bare(fast_accept=True, max_http_buffer_size=1000, connect_timeout=0.05) as server:
+@pytest.mark.parametrize("packet", ["1", "41", "42", "4" * 2000], ids=["close", "disconnect", "malformed", "too large"])
+async def test_a_closed_connection_is_freed_without_garbage_collection(packet: str) -> None:
+    async with bare(fast_accept=True, max_http_buffer_size=1000, connect_timeout=0.5) as server:
         raw = await server.joined()
         (session,) = server.sio.eio.sockets.values()
         left = [weakref.ref(session), weakref.ref(session.websocket)]
@@ -1099,7 +1104,7 @@ async def test_a_closed_connection_takes_no_memory_until_garbage_is_collected(pa
             gc.enable()
 
 
-async def test_who_leaves_while_being_let_in_leaves_nothing() -> None:
+async def test_a_disconnect_during_the_connect_handler_leaves_nothing() -> None:
     entered, leave = asyncio.Event(), asyncio.Event()
 
     async def wait(*_: Any) -> None:
@@ -1117,7 +1122,7 @@ async def test_who_leaves_while_being_let_in_leaves_nothing() -> None:
         await server.settled(before)
 
 
-async def test_after_it_was_disconnected_by_a_handler_that_fails_a_client_is_out(server: Bare) -> None:
+async def test_a_failing_disconnect_handler_still_removes_the_client(server: Bare) -> None:
     _let_handlers_fail(server.sio)
     raw = await server.joined()
     (sid,) = [sid for sid, _ in server.sio.manager.get_participants("/", None)]
@@ -1127,7 +1132,7 @@ async def test_after_it_was_disconnected_by_a_handler_that_fails_a_client_is_out
 
 
 @pytest.mark.parametrize("within_s", [HANG, pytest.param(1.0, marks=pytest.mark.faults)])
-async def test_bombs_and_giants_are_refused_at_once_and_cost_no_memory(within_s: float) -> None:
+async def test_compression_bombs_and_oversized_posts_cost_no_memory(within_s: float) -> None:
     async with bare(max_http_buffer_size=65_536) as server:
         await server.ask("GET", POLLING)
         before = memory_bytes()
@@ -1158,7 +1163,7 @@ async def test_bombs_and_giants_are_refused_at_once_and_cost_no_memory(within_s:
 
 
 @BOTH_SERVERS
-async def test_what_may_be_large_may_also_be_posted(fast_accept: bool) -> None:
+async def test_a_post_may_reach_the_message_limit(fast_accept: bool) -> None:
     async with bare(fast_accept, max_http_buffer_size=3_000_000) as server:
         session = await server.open()
         assert (await session.post("40")).status == 200
@@ -1167,7 +1172,7 @@ async def test_what_may_be_large_may_also_be_posted(fast_accept: bool) -> None:
 
 
 @BOTH_SERVERS
-async def test_a_giant_in_chunks_is_refused_before_it_has_come(fast_accept: bool) -> None:
+async def test_an_oversized_chunked_post_is_refused_before_its_end(fast_accept: bool) -> None:
     async with bare(fast_accept, max_http_buffer_size=65_536) as server:
         session, raw = await server.open(), await server.connect()
         await raw.send(f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\n".encode())
@@ -1179,10 +1184,11 @@ async def test_a_giant_in_chunks_is_refused_before_it_has_come(fast_accept: bool
                 await raw.send(chunk)
                 sent += 65_536
                 await asyncio.sleep(0)
-        with suppress(ConnectionError, asyncio.IncompleteReadError):  # it may be lost where more was on its way
+        # If data is in flight when the server closes the connection, the answer may be discarded.
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
             assert (await refused).status == 413
         assert await raw.is_closed()
-        assert sent < 30_000_000  # most of which lies in buffers
+        assert sent < 30_000_000  # most of the sent data is in buffers
         assert server.sio.rejections == {"payload_size": 1}
         assert (await session.post("40")).status == 200
 
@@ -1192,14 +1198,14 @@ def memory_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-# The libraries
+# Library internals
 
 
-def test_all_private_names_are_those_of_the_installed_libraries() -> None:
+def test_the_installed_libraries_have_all_private_names() -> None:
     assert library_internals.missing_names(library_internals.HARDENED_SERVER) == []
 
 
-async def test_without_them_the_librarys_own_way_is_taken_and_said(
+async def test_missing_private_names_select_the_librarys_handler(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(library_internals, "HARDENED_SERVER", {asyncio.Queue.empty: {"_nothing_like_it"}})
@@ -1209,6 +1215,6 @@ async def test_without_them_the_librarys_own_way_is_taken_and_said(
     assert not issubclass(handler, Handler)
 
 
-async def polls(server: Bare, sid: str) -> None:
-    """Wait until a poll of the session is being held."""
+async def wait_for_poll(server: Bare, sid: str) -> None:
+    """Wait until the server holds an unanswered poll of the session."""
     await until(lambda: server.sio.eio.sockets[sid].is_polled, HANG)

@@ -1,4 +1,4 @@
-"""What somebody may not see does not exist for them, also while they are connected."""
+"""The server treats storehouses outside a user's visibility like missing storehouses, also on open connections."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -42,17 +42,17 @@ from tests.support.signed_in import RULES, read, restricted, settings_of
 from tests.support.sites import Site, site
 from transport.rate_limit import RateLimit, TokenBucket
 
-SECRET_SENSOR = "Sensor of others"
+HIDDEN_SENSOR = "Sensor of others"
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Iterator[Site]:
-    """Two organisations; the second has a storehouse too, with a sensor."""
+def built(tmp_path: Path) -> Iterator[Site]:
+    """Build a site with two organisations. The second organisation also has a storehouse with a sensor."""
     with site({"path": str(tmp_path / "site.db")}) as built:
         with built.database.engine.begin() as connection:
             built.ids["other"] = record.sites.ensure_storehouse(connection, built.ids["idle"], "Other", "UTC")
             built.ids["hidden"] = record.sites.ensure_sensor(
-                connection, built.ids["other"], SECRET_SENSOR, "temperature", interval_s=60
+                connection, built.ids["other"], HIDDEN_SENSOR, "temperature", interval_s=60
             )
         built.settings = settings_of(built)
         yield built
@@ -70,8 +70,8 @@ async def error_of(client: Client, event: str, **question: Any) -> dict[str, Any
     return dict(answer["error"])
 
 
-async def alarmed(client: Client, built: Site, sensor: str, store_house: str) -> str:
-    """Have a sensor raise an alarm; its id."""
+async def raise_alarm_of(client: Client, built: Site, sensor: str, store_house: str) -> str:
+    """Raise an alarm of a sensor. Return the id of the alarm."""
     await asks(client, "register", store_house_id=built.ids[store_house])
     built.add(sensor, 9.0)
     alarm = {"transition": ""}
@@ -81,7 +81,7 @@ async def alarmed(client: Client, built: Site, sensor: str, store_house: str) ->
 
 
 def questions(built: Site) -> dict[str, dict[str, Any]]:
-    """What can be asked of a storehouse or an organisation, and how else than by its id."""
+    """Return the payload of each event about a storehouse, an organisation or an alarm, without the id."""
     now = datetime.now(UTC)
     span = {"start": (now - timedelta(hours=1)).isoformat(), "end": now.isoformat()}
     later = {"start": now.isoformat(), "end": (now + timedelta(hours=1)).isoformat()}
@@ -99,31 +99,30 @@ def questions(built: Site) -> dict[str, dict[str, Any]]:
     }
 
 
-async def still() -> None:
+async def wait_forever() -> None:
     await asyncio.Event().wait()
 
 
-async def test_what_is_hidden_is_answered_like_what_is_not_there_with_the_same_statements(
-    places: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    users = [user("all", "configure"), user("ours", "configure", organisations=[places.ids["owner"]])]
-    async with restricted(places.settings, users, monkeypatch) as running:
-        alarm_id = await alarmed(await running.connect("all"), places, "hidden", "other")
-    places.raise_alarm(
-        "temperature", datetime.now(UTC), store_house_id=places.ids["other"], sensor_id=places.ids["hidden"]
+async def test_a_hidden_id_is_answered_like_a_missing_id(built: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server also executes the same SQL statements for a hidden id and for a missing id."""
+    users = [user("all", "configure"), user("ours", "configure", organisations=[built.ids["owner"]])]
+    async with restricted(built.settings, users, monkeypatch) as running:
+        alarm_id = await raise_alarm_of(await running.connect("all"), built, "hidden", "other")
+    built.raise_alarm(
+        "temperature", datetime.now(UTC), store_house_id=built.ids["other"], sensor_id=built.ids["hidden"]
     )
     for part in (SiteAlarms, AuditWriter, AlarmTestRunner, Heartbeat, JournalFollower, Poller, Rollups):
-        monkeypatch.setattr(part, "run", lambda _: still())  # nobody else is to ask anything
-    quiet = places.settings | {"alarms": {"judge": False}}
-    hidden: dict[str, list[Any]] = {"org_id": [places.ids["idle"]], "alarm_id": [alarm_id, 1]}
+        monkeypatch.setattr(part, "run", lambda _: wait_forever())  # so that only the client's events send statements
+    quiet = built.settings | {"alarms": {"judge": False}}
+    hidden: dict[str, list[Any]] = {"org_id": [built.ids["idle"]], "alarm_id": [alarm_id, 1]}
     missing: dict[str, list[Any]] = {"org_id": [987], "alarm_id": ["sw-987", 987]}
     async with restricted(quiet, users, monkeypatch) as running:
         client = await running.connect("ours")
-        for event, question in questions(places).items():
+        for event, question in questions(built).items():
             key = {"storehouses": "org_id", "ackAlarm": "alarm_id", "closeAlarm": "alarm_id"}.get(
                 event, "store_house_id"
             )
-            ids = zip(hidden.get(key, [places.ids["other"]]), missing.get(key, [987]), strict=True)
+            ids = zip(hidden.get(key, [built.ids["other"]]), missing.get(key, [987]), strict=True)
             for there, not_there in ids:
                 seen = await statements(client, event, question, key, there)
                 assert seen == await statements(client, event, question, key, not_there)
@@ -134,7 +133,10 @@ async def test_what_is_hidden_is_answered_like_what_is_not_there_with_the_same_s
 async def statements(
     client: Client, event: str, question: dict[str, Any], key: str, wanted: Any
 ) -> tuple[list[str], dict[str, Any]]:
-    """What the server asked the databases to refuse that, and the refusal without the id."""
+    """Send an event that the server refuses. Return the SQL statements that the server executed, and the error.
+
+    The id is removed from the error.
+    """
     asked: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -148,12 +150,10 @@ async def statements(
     return asked, refused | {"message": refused["message"].replace(repr(wanted), "it")}
 
 
-async def test_of_an_organisation_one_may_see_a_single_storehouse(
-    places: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ids = places.ids
+async def test_visibility_can_be_limited_to_one_storehouse(built: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = built.ids
     users = [user("keeper", "operate", storehouses=[ids["north"]])]
-    async with restricted(places.settings, users, monkeypatch) as running:
+    async with restricted(built.settings, users, monkeypatch) as running:
         client = await running.connect("keeper")
         assert [ask["org_id"] for ask in await asks(client, "orgs")] == [ids["owner"]]
         listed = await asks(client, "storehouses", org_id=ids["owner"])
@@ -162,16 +162,16 @@ async def test_of_an_organisation_one_may_see_a_single_storehouse(
         (organisation,) = (await asks(client, "overview"))["organisations"]
         assert [storehouse["store_house_id"] for storehouse in organisation["storehouses"]] == [ids["north"]]
 
-        places.add("far", 20.0)
-        places.add("temperature", 6.5)
+        built.add("far", 20.0)
+        built.add("temperature", 6.5)
         await until(lambda: newest(client) == 6.5)
-        for told in client.received("overview"):
-            for organisation in told["organisations"]:
+        for overview in client.received("overview"):
+            for organisation in overview["organisations"]:
                 assert [each["store_house_id"] for each in organisation["storehouses"]] == [ids["north"]]
 
-        move(places, "north", "idle")
+        move(built, "north", "idle")
         await until(lambda: client.last("overview")["organisations"][0]["org_id"] == ids["idle"])
-        assert nameless(client) == [{"org_id": ids["owner"], "org_name": "", "storehouses": []}]
+        assert removed_organisations(client) == [{"org_id": ids["owner"], "org_name": "", "storehouses": []}]
 
 
 def newest(client: Client) -> Any:
@@ -179,12 +179,12 @@ def newest(client: Client) -> Any:
     return organisations[0]["storehouses"][0]["envs"][0]["value"] if organisations else None
 
 
-def nameless(client: Client) -> list[Any]:
-    """The organisations that an overview told to be gone."""
+def removed_organisations(client: Client) -> list[Any]:
+    """Return the organisations that an overview reported as removed."""
     return [
         organisation
-        for told in client.received("overview")
-        for organisation in told["organisations"]
+        for overview in client.received("overview")
+        for organisation in overview["organisations"]
         if not organisation["org_name"]
     ]
 
@@ -193,24 +193,24 @@ def move(built: Site, store_house: str, to: str) -> None:
     built.execute(f"UPDATE storehouse SET org_id = {built.ids[to]} WHERE store_house_id = {built.ids[store_house]}")
 
 
-async def test_who_watches_a_storehouse_that_moves_is_told_as_if_it_were_gone_and_who_gets_it_can_watch_it(
-    places: Site, monkeypatch: pytest.MonkeyPatch
+async def test_a_moved_storehouse_is_visible_only_to_its_new_organisation(
+    built: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = places.ids
+    ids = built.ids
     users = [user("ours", organisations=[ids["owner"]]), user("theirs", organisations=[ids["idle"]])]
-    async with restricted(places.settings, users, monkeypatch) as running:
+    async with restricted(built.settings, users, monkeypatch) as running:
         ours, theirs = await running.connect("ours"), await running.connect("theirs")
         await asks(ours, "register", store_house_id=ids["north"])
-        with places.database.engine.begin() as connection:
+        with built.database.engine.begin() as connection:
             connection.execute(
                 sa.text(f"UPDATE storehouse SET org_id = {ids['idle']} WHERE store_house_id = {ids['north']}")
             )
             record_reading(connection, ids["temperature"], 7.75)
-        told = await ours.next("ask_error")
-        assert (told["event"], told["code"], told["field"]) == ("register", "not_found", "store_house_id")
+        error = await ours.next("ask_error")
+        assert (error["event"], error["code"], error["field"]) == ("register", "not_found", "store_house_id")
         envs = await asks(theirs, "register", store_house_id=ids["north"])
         await until(lambda: 7.75 in [message["envs"][0]["value"] for message in [envs, *theirs.received("envs")]])
-        places.add("temperature", 7.8)
+        built.add("temperature", 7.8)
         await until(lambda: theirs.last("envs")["envs"][0]["value"] == 7.8)
         await ours.call("alive")
         assert not {7.75, 7.8} & {message["envs"][0]["value"] for message in ours.received("envs")}
@@ -220,32 +220,31 @@ def record_reading(connection: sa.Connection, sensor_id: int, value: float) -> N
     record.readings.add(connection, [(sensor_id, datetime.now(UTC), value)])
 
 
-async def test_whose_sight_changes_is_told_no_more_of_what_is_outside_and_whose_role_does_may_do_less(
-    places: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ids = places.ids
-    async with restricted(places.settings, [user("li", "operate")], monkeypatch) as running:
+@pytest.mark.slow
+async def test_a_policy_change_applies_to_live_connections(built: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = built.ids
+    async with restricted(built.settings, [user("li", "operate")], monkeypatch) as running:
         client = await running.connect("li")
-        alarm_id = await alarmed(client, places, "temperature", "north")
+        alarm_id = await raise_alarm_of(client, built, "temperature", "north")
         assert len((await asks(client, "overview"))["organisations"]) == 2
         running.obey(user("li", "watch", organisations=[ids["idle"]]))
         assert (await client.next("ask_error"))["code"] == "not_found"
         assert (await client.next("whoami"))["role"] == "watch"
-        await until(lambda: nameless(client))
+        await until(lambda: removed_organisations(client))
         assert [organisation["org_id"] for organisation in client.last("overview")["organisations"]] == [
             ids["idle"],
             ids["owner"],
         ]
-        told = len(client.received("envs")), len(client.received("overview"))
+        counts = len(client.received("envs")), len(client.received("overview"))
         assert (await error_of(client, "ackAlarm", alarm_id=alarm_id))["code"] == "forbidden"
-        places.add("temperature", 6.75)
-        places.add("hidden", 6.5)
-        await until(lambda: len(client.received("overview")) > told[1])
-        assert len(client.received("envs")) == told[0]
+        built.add("temperature", 6.75)
+        built.add("hidden", 6.5)
+        await until(lambda: len(client.received("overview")) > counts[1])
+        assert len(client.received("envs")) == counts[0]
         assert {organisation["org_id"] for organisation in client.last("overview")["organisations"]} == {ids["idle"]}
 
 
-async def test_who_leaves_while_others_are_told_of_a_change_is_forgotten() -> None:
+async def test_a_client_that_leaves_during_a_revalidation_is_skipped() -> None:
     authenticator = Authenticator(read(user("li"), user("wu")), lambda: datetime.now(UTC))
     sio, clients = socketio.AsyncServer(), Clients()
     connections = Connections(sio, clients)
@@ -253,73 +252,73 @@ async def test_who_leaves_while_others_are_told_of_a_change_is_forgotten() -> No
         sid = await joined(sio, name)
         caller = Caller(sid, authenticator.policy.users[name], "")
         await connections.add(Connection(caller, TokenBucket(RateLimit(1, 1), 0.0)))
-    told = []
+    notified = []
 
     async def change(caller: Caller) -> None:
         for sid in list(clients):
             if sid != caller.sid:
                 await connections.remove(sid)
-        told.append(caller.user.name)
+        notified.append(caller.user.name)
 
     async def end(caller: Caller, _: AccessDenied) -> None:
-        told.append(caller.user.name)
+        notified.append(caller.user.name)
 
     authenticator.apply_policy(read(user("li", "operate"), user("wu", "operate")))
     await Revalidation(authenticator, connections, change, end).check()
-    assert told == ["li"]
+    assert notified == ["li"]
     authenticator.stop()
 
 
 async def joined(sio: socketio.AsyncServer, eio_sid: str) -> str:
-    """A connection of this server, as if a client had opened it; its sid."""
+    """Add a connection to the server as if a client had opened it. Return the session id (sid) of the connection."""
     sio.eio.sockets[eio_sid] = BaseSocket(sio.eio, eio_sid)
     return str(await sio.manager.connect(eio_sid, "/"))
 
 
-async def test_acting_on_an_alarm_needs_sight_of_what_it_is_about_and_bears_the_name_of_who_did(
-    places: Site, monkeypatch: pytest.MonkeyPatch
+async def test_alarm_actions_require_visibility_and_record_the_user(
+    built: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users = [
         user("all", "operate"),
-        user("ours", "operate", organisations=[places.ids["owner"]]),
-        user("theirs", "operate", organisations=[places.ids["idle"]]),
+        user("ours", "operate", organisations=[built.ids["owner"]]),
+        user("theirs", "operate", organisations=[built.ids["idle"]]),
     ]
-    async with restricted(places.settings, users, monkeypatch) as running:
+    async with restricted(built.settings, users, monkeypatch) as running:
         everything, ours, theirs = [await running.connect(name) for name in ("all", "ours", "theirs")]
-        alarm_id = await alarmed(everything, places, "temperature", "north")
+        alarm_id = await raise_alarm_of(everything, built, "temperature", "north")
         assert (await error_of(theirs, "ackAlarm", alarm_id=alarm_id))["code"] == "not_found"
-        told = await asks(ours, "ackAlarm", alarm_id=alarm_id, by="somebody else")
-        assert told["acknowledged_by"] == "ours"
+        acknowledged = await asks(ours, "ackAlarm", alarm_id=alarm_id, by="somebody else")
+        assert acknowledged["acknowledged_by"] == "ours"
 
-        places.execute("""UPDATE episode SET store_house_key = '"*"'""")
+        built.execute("""UPDATE episode SET store_house_key = '"*"'""")
         assert (await error_of(ours, "closeAlarm", alarm_id=alarm_id, reason="a test"))["code"] == "forbidden"
         assert (await asks(everything, "closeAlarm", alarm_id=alarm_id, reason="a test"))["closed_by"] == "all"
 
 
-async def test_who_sees_a_part_sees_and_saves_the_rules_of_that_part_and_the_others_stay(
-    places: Site, monkeypatch: pytest.MonkeyPatch
+async def test_a_restricted_user_sees_and_saves_only_visible_rules(
+    built: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = places.ids
+    ids = built.ids
     users = [user("all", "configure"), user("ours", "configure", organisations=[ids["owner"]])]
     general = {"scope": {"metric": "temperature"}, "high": 8.0}
     mine = {"scope": {"store_house_id": ids["north"]}, "high": 6.0}
     theirs = {"scope": {"store_house_id": ids["other"]}, "high": 7.0}
     their_sensor = {"scope": {"sensor_id": ids["hidden"]}, "high": 7.5}
-    by_name = {"scope": {"sensor_name": SECRET_SENSOR}, "high": 7.2}
+    by_name = {"scope": {"sensor_name": HIDDEN_SENSOR}, "high": 7.2}
     my_name = {"scope": {"sensor_name": "Door"}, "switch": 1.0}
-    async with restricted(places.settings, users, monkeypatch) as running:
+    async with restricted(built.settings, users, monkeypatch) as running:
         everything, ours = await running.connect("all"), await running.connect("ours")
         await asks(everything, "saveRules", rules=[general, theirs, their_sensor, by_name, my_name])
         now = datetime.now(UTC)
         span = {"start": now.isoformat(), "end": (now + timedelta(hours=1)).isoformat()}
         await asks(everything, "saveMaintenance", store_house_id=ids["other"], reason="a secret", **span)
 
-        told = await asks(ours, "queryRules")
-        assert scopes(told["rules"]) == [general["scope"], my_name["scope"]]
-        assert [scopes(change["after"]) for change in told["changes"]] == [[general["scope"], my_name["scope"]]]
-        assert told["maintenance"] == []
+        visible = await asks(ours, "queryRules")
+        assert scopes(visible["rules"]) == [general["scope"], my_name["scope"]]
+        assert [scopes(change["after"]) for change in visible["changes"]] == [[general["scope"], my_name["scope"]]]
+        assert visible["maintenance"] == []
 
-        saved = await asks(ours, "saveRules", rules=[*told["rules"], mine])
+        saved = await asks(ours, "saveRules", rules=[*visible["rules"], mine])
         assert scopes(saved["rules"]) == [general["scope"], my_name["scope"], mine["scope"]]
         whole = (await asks(everything, "queryRules"))["rules"]
         assert scopes(whole) == [rule["scope"] for rule in (general, theirs, their_sensor, by_name, my_name, mine)]
@@ -340,64 +339,63 @@ def scopes(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in rule["scope"].items() if value is not None} for rule in rules]
 
 
-async def test_an_alarm_of_a_storehouse_that_has_moved_is_told_to_nobody_who_may_not_see_it_any_more(
-    places: Site, monkeypatch: pytest.MonkeyPatch
+async def test_former_watchers_get_no_alarms_of_a_moved_storehouse(
+    built: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    users = [user("all", "operate"), user("ours", organisations=[places.ids["owner"]])]
-    async with restricted(places.settings, users, monkeypatch) as running:
-        alarm_id = await alarmed(await running.connect("all"), places, "temperature", "north")
-    seldom = places.settings | {"poll_interval": 3600}  # so that only the alarm calls for a look at whose it is
+    users = [user("all", "operate"), user("ours", organisations=[built.ids["owner"]])]
+    async with restricted(built.settings, users, monkeypatch) as running:
+        alarm_id = await raise_alarm_of(await running.connect("all"), built, "temperature", "north")
+    seldom = built.settings | {"poll_interval": 3600}  # only the alarm then makes the server refresh the owners
     async with restricted(seldom, users, monkeypatch) as running:
         everything, ours = await running.connect("all"), await running.connect("ours")
-        await asks(ours, "register", store_house_id=places.ids["north"])
-        await asks(everything, "register", store_house_id=places.ids["north"])
-        move(places, "north", "idle")
+        await asks(ours, "register", store_house_id=built.ids["north"])
+        await asks(everything, "register", store_house_id=built.ids["north"])
+        move(built, "north", "idle")
         await asks(everything, "ackAlarm", alarm_id=alarm_id)
         assert (await everything.next("alarms"))["alarms"][0]["transition"] == "acknowledged"
         assert (await ours.next("ask_error"))["code"] == "not_found"
         assert ours.received("alarms") == []
 
 
-async def test_a_storehouse_that_moves_in_the_middle_of_its_register_is_not_watched(
-    places: Site, monkeypatch: pytest.MonkeyPatch
+async def test_a_storehouse_that_moves_during_register_is_not_watched(
+    built: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with restricted(places.settings, [user("li", organisations=[places.ids["owner"]])], monkeypatch) as running:
+    async with restricted(built.settings, [user("li", organisations=[built.ids["owner"]])], monkeypatch) as running:
         client = await running.connect("li")
         services = running.inside.server.services
 
         async def move_meanwhile(*_: object) -> list[Any]:
-            move(places, "north", "idle")
+            move(built, "north", "idle")
             await services.directory.refresh_owners()
             return []
 
         monkeypatch.setattr(services.journal, "missed_before", move_meanwhile)
-        question = {"store_house_id": places.ids["north"], "cursor": 0}
+        question = {"store_house_id": built.ids["north"], "cursor": 0}
         assert (await error_of(client, "register", **question))["code"] == "not_found"
         assert list(globals.clients.values()) == [None]
 
 
-async def test_an_answer_that_comes_when_its_caller_may_see_less_is_not_told(
-    places: Site, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+async def test_an_answer_is_withheld_if_its_callers_visibility_shrinks(
+    built: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with restricted(places.settings, [user("li", "operate")], monkeypatch) as running:
+    async with restricted(built.settings, [user("li", "operate")], monkeypatch) as running:
         client = await running.connect("li")
         ask = running.inside.server.services.ask
         history = ask.history
 
         async def late(*question: Any) -> Any:
             answer = await history(*question)
-            running.obey(user("li", "watch", organisations=[places.ids["idle"]]))
+            running.obey(user("li", "watch", organisations=[built.ids["idle"]]))
             await until(lambda: client.received("whoami"))
             return answer
 
         monkeypatch.setattr(ask, "history", late)
-        span = questions(places)["queryEnvs"]
-        assert (await error_of(client, "queryEnvs", store_house_id=places.ids["north"], **span))[
-            "code"
-        ] == "unavailable"
+        span = questions(built)["queryEnvs"]
+        assert (await error_of(client, "queryEnvs", store_house_id=built.ids["north"], **span))["code"] == "unavailable"
 
 
-async def test_readings_wait_until_it_is_known_whose_they_are_and_are_counted_as_seen_only_then() -> None:
+async def test_readings_wait_until_storehouse_owners_are_known() -> None:
     owners_known = False
 
     async def refresh_owners() -> None:
@@ -416,7 +414,7 @@ async def test_readings_wait_until_it_is_known_whose_they_are_and_are_counted_as
 
 
 class Numbered:
-    """A source that hands out 1, 2, 3, ..."""
+    """A source that returns one reading at a time, with the values 1, 2, 3 and so on."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -435,27 +433,28 @@ class Numbered:
         return [Reading(1, None, datetime.now(UTC), float(self._last))], False
 
 
-async def test_while_nobody_can_say_whose_storehouses_are_only_alarms_about_all_are_told(places: Site) -> None:
+async def test_alarms_wait_while_storehouse_owners_are_unknown(built: Site) -> None:
+    """Alarms about all storehouses are pushed at once until the first alarm about a single storehouse."""
     owners_known = False
-    told: list[Id] = []
+    pushed: list[Id] = []
 
     async def refresh_owners() -> None:
         if not owners_known:
             raise Unavailable("the database does not answer")
 
     async def push(transitions: Sequence[Transition]) -> None:
-        told.extend(transition.alarm.alarm_id for transition in transitions)
+        pushed.extend(transition.alarm.alarm_id for transition in transitions)
 
-    journal = JournalFollower(places.database, 1.0, push, refresh_owners)
+    journal = JournalFollower(built.database, 1.0, push, refresh_owners)
     await journal.start()
-    with places.database.engine.begin() as connection:
-        steps = [Step(1, alarm(1, EVERYWHERE)), Step(1, alarm(2, places.ids["north"])), Step(1, alarm(3, EVERYWHERE))]
+    with built.database.engine.begin() as connection:
+        steps = [Step(1, alarm(1, EVERYWHERE)), Step(1, alarm(2, built.ids["north"])), Step(1, alarm(3, EVERYWHERE))]
         record.journal.add(connection, steps, datetime.now(UTC))
     await journal.push_new()
-    assert told == [1]
+    assert pushed == [1]
     owners_known = True
     await journal.push_new()
-    assert told == [1, 2, 3]
+    assert pushed == [1, 2, 3]
 
 
 def alarm(alarm_id: int, store_house_id: Id) -> Alarm:

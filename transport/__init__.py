@@ -1,6 +1,6 @@
-"""python-socketio on Tornado, hardened and fast, under any Socket.IO server; it knows nothing of warehouses.
+"""A hardened, fast transport for Socket.IO servers on Tornado. It is independent of the rest of Storewatch.
 
-`AsyncServer` and `get_tornado_handler` take the place of python-socketio's own, one for one.
+`AsyncServer` and `get_tornado_handler` are drop-in replacements for those of python-socketio.
 """
 
 from transport.certificates import Certificate

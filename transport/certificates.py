@@ -1,4 +1,4 @@
-"""TLS with a certificate that may be replaced while connections are open."""
+"""TLS with a certificate that can be replaced while the server runs."""
 
 import logging
 import ssl
@@ -11,11 +11,11 @@ from common.periodic import run_periodically
 log = logging.getLogger(__name__)
 
 CHECK_INTERVAL_S = 1.0
-"""Between two checks whether the files have changed."""
+"""Seconds between two checks whether the certificate files have changed."""
 
 
 class Certificate:
-    """A certificate and its key, in PEM files; raises OSError where they cannot be used."""
+    """A certificate and its private key, in PEM files. The constructor raises OSError if the files cannot be used."""
 
     def __init__(self, certificate: str, key: str, check_interval_s: float = CHECK_INTERVAL_S) -> None:
         self._certificate = certificate
@@ -27,7 +27,7 @@ class Certificate:
         """The TLS context for new connections."""
 
     async def keep_current(self, server: TCPServer) -> None:
-        """Use the certificate for new connections of `server`, and reload it when the files change, until cancelled."""
+        """Use the certificate for new connections of `server`. Until cancelled, reload it when the files change."""
 
         async def reload() -> None:
             self.reload_if_changed()
@@ -39,21 +39,24 @@ class Certificate:
         )
 
     def reload_if_changed(self) -> None:
-        """Load the files if they have changed since they were loaded, and not since the last check."""
+        """Reload the files if they have changed since the last load, but not since the last check.
+
+        A file that changed since the last check may still be in the middle of being written.
+        """
         if not self._file_watch.check():
             return
         try:
             self.context = _context(self._certificate, self._key)
         except OSError as error:
-            log.error("the new certificate cannot be used, the one before stays: %s", error)
+            log.error("cannot use the new certificate; the previous one stays in use: %s", error)
         else:
-            log.info("new connections get the certificate that %s holds now", self._certificate)
+            log.info("loaded a new certificate from %s", self._certificate)
 
 
 def _context(certificate: str, key: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    # Without a password given, OpenSSL would ask for one at the terminal.
+    # Without the argument `password`, OpenSSL asks for the password of an encrypted key at the terminal.
     context.load_cert_chain(certificate, key, password="")
     return context

@@ -1,4 +1,4 @@
-"""Time limits of many keys, with one timer."""
+"""Deadlines for many keys, served by a single timer."""
 
 import asyncio
 import math
@@ -8,13 +8,14 @@ from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 TIMER_SLACK = 0.01
-"""How late the timer may be, as a share of the time limit, so that it fires once for many keys."""
+"""Shortest delay of the timer of `Deadlines`, as a fraction of the time limit. One timer call can expire many keys."""
 
 
 class Deadlines(Generic[Key]):
-    """Deadlines of keys. All have the same time limit, in seconds, so that one timer serves them all.
+    """Deadlines for keys that all have the same time limit, `timeout_s` seconds.
 
-    `on_expired` is called with each key that was not discarded in time, and with its deadline by the monotonic clock.
+    When the deadline of a key passes, the object calls `on_expired` with the key and the deadline. Deadlines are in
+    seconds of `time.monotonic`.
     """
 
     def __init__(self, timeout_s: float, on_expired: Callable[[Key, float], object]) -> None:
@@ -24,7 +25,7 @@ class Deadlines(Generic[Key]):
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, key: Key, start: float | None = None) -> None:
-        """Start the time limit of a key, now or at `start`; one that runs is replaced."""
+        """Start the time limit of a key, now or at the time `start`. Replace the key's earlier deadline, if any."""
         now = time.monotonic()
         self._deadlines.pop(key, None)
         self._deadlines[key] = deadline = (now if start is None else start) + self.timeout_s
@@ -32,14 +33,14 @@ class Deadlines(Generic[Key]):
             self._schedule(deadline - now)
 
     def discard(self, key: Key) -> None:
-        """Remove a key, if it is there."""
+        """Remove a key and its deadline, if present."""
         self._deadlines.pop(key, None)
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._deadlines)
 
     def is_expired(self, key: Key) -> bool:
-        """Return whether a key's deadline has passed, though the timer may not have fired."""
+        """Return whether a key's deadline has passed, even if the timer has not fired yet."""
         return self._deadlines.get(key, math.inf) <= time.monotonic()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Engine.IO's packets: one in each message of a websocket, several in the body of a request."""
+"""Encodes and decodes Engine.IO packets. A websocket message holds one packet; a polling body can hold several."""
 
 import base64
 from collections.abc import Sequence
@@ -7,17 +7,17 @@ from engineio.packet import MESSAGE, Packet
 
 
 def decode_packet(message: str | bytes) -> Packet:
-    """Return the Engine.IO packet in a websocket's message; raises ValueError."""
-    # Not by the library's own decoder, which takes any text for JSON.
+    """Return the Engine.IO packet in a websocket message. Raise ValueError if a client may not send it."""
+    # The library's own decoder treats any text as JSON.
     if isinstance(message, bytes):
         return Packet(MESSAGE, message)
     if message[:1] not in ("1", "3", "4", "6"):
-        raise ValueError("no packet that a client may send")
+        raise ValueError("not an Engine.IO packet that a client may send")
     return Packet(int(message[0]), message[1:])
 
 
 def decode_payload(body: bytes | bytearray) -> list[Packet]:
-    """Return the packets in the body of a POST; raises ValueError."""
+    """Return the packets in the body of a POST request. Raise ValueError if the body is malformed."""
     return [
         Packet(MESSAGE, base64.b64decode(part[1:], validate=True)) if part[:1] == "b" else decode_packet(part)
         for part in body.decode().split("\x1e")
@@ -25,8 +25,8 @@ def decode_payload(body: bytes | bytearray) -> list[Packet]:
 
 
 def encode_payload(packets: Sequence[Packet]) -> bytes:
-    """Return the body of a response that holds these packets."""
-    # A packet keeps what it was encoded to first, and the same may go to a websocket too: binary is encoded here.
+    """Return the body of a polling response with these packets."""
+    # Encode binary data here, not with `encode`: a packet caches its first encoding, and may also go to a websocket.
     return "\x1e".join(
         f"b{base64.b64encode(packet.data).decode()}" if packet.binary else packet.encode() for packet in packets
     ).encode()

@@ -1,4 +1,4 @@
-"""The WSGI environ that connect handlers get."""
+"""The WSGI environ that connect handlers receive."""
 
 from collections import UserDict
 from functools import cached_property
@@ -8,7 +8,7 @@ from engineio.async_drivers.tornado import translate_request
 
 
 class Environ(UserDict[str, Any]):
-    """The WSGI environ of a session's first request, built on first use."""
+    """The WSGI environ of a session's first request, created on first use."""
 
     def __init__(self, handler: Any) -> None:
         self.address = handler.request.remote_ip or ""
@@ -16,14 +16,14 @@ class Environ(UserDict[str, Any]):
 
     @cached_property
     def data(self) -> dict[str, Any]:  # type: ignore[override]
-        """The environ; after `forget` only the address."""
+        """The environ as a dictionary. After `forget`, it contains only the client's address."""
         if self._handler is None:
             return {"REMOTE_ADDR": self.address}
         environ: dict[str, Any] = translate_request(self._handler)
         return environ | {"REMOTE_ADDR": self.address, "wsgi.url_scheme": self._handler.request.protocol}
 
     def forget(self) -> None:
-        """Release everything but the address."""
+        """Release the request, and keep only the client's address."""
         self.__dict__.pop("data", None)
         if self._handler is not None:
             self._handler.forget_request()

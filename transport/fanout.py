@@ -1,9 +1,10 @@
 """The client manager that encodes a message once and writes the same bytes to every connection.
 
-It takes the place of python-socketio's `AsyncManager`. It writes directly (`outbox.py`) to a websocket that is past
-its upgrade, uncompressed, and for which nothing is queued; messages for all other connections go through the library's
-queues. Delivering never awaits, so that messages reach each connection in the order of emission. The connections of
-rooms that are pushed to repeatedly are looked up once (`recipients.py`).
+It replaces python-socketio's `AsyncManager`. It writes directly to a websocket (`outbox.py`) if three conditions
+hold: the upgrade is complete, the websocket is not compressed, and no packet is queued for it. Messages for all other
+connections go through the library's queues. Delivery never awaits, so each connection receives messages in the order in
+which they were emitted. For rooms that receive repeated pushes, the manager looks up the connections only once
+(`recipients.py`).
 """
 
 import asyncio
@@ -30,11 +31,11 @@ from transport.recipients import Recipients
 log = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S = 1.0
-"""Between two searches for connections that are stuck."""
+"""Seconds between two searches for stuck connections, which accept no more data."""
 
 
 class LibraryManager(socketio.AsyncManager):  # type: ignore[misc]
-    """The library's own manager, for installed libraries whose internals are not those that `Fanout` needs."""
+    """The library's own manager, used if the installed libraries lack the internals that `Fanout` needs."""
 
     pushed = coalesced = 0
     closed_slow_clients: Mapping[str, int] = {}
@@ -45,31 +46,32 @@ class LibraryManager(socketio.AsyncManager):  # type: ignore[misc]
         await self.emit(event, data, "/", recipients.rooms, ignore_queue=True)
 
     def handler_class(self, base: type[Any]) -> type[Any]:
-        """Return the request handler `base` as it is."""
+        """Return the request handler `base` unchanged."""
         return base
 
     async def close_stuck_clients(self) -> None:
-        """Wait until cancelled."""
+        """Wait until cancelled: this manager does not detect stuck clients."""
         await asyncio.Event().wait()
 
 
 def create_manager(limit: int, drain_s: float) -> "Fanout | LibraryManager":
-    """Return the fastest client manager that the installed libraries allow."""
+    """Return a `Fanout`, or a `LibraryManager` if the installed libraries do not support direct writes."""
     return Fanout(limit, drain_s) if can_write_directly() else LibraryManager()
 
 
 def can_write_directly() -> bool:
-    """Return whether the installed libraries have the internals that a `Fanout` needs; log where they have not."""
+    """Return whether the installed libraries have the internals that `Fanout` needs. Log a warning if not."""
     missing = library_internals.missing_names(library_internals.DIRECT_WRITES)
     if missing:
         log.warning(
-            "the installed libraries differ from those known; pushing the slow way, for want of %s", ", ".join(missing)
+            "the installed libraries are not a supported version; pushes use the slower library code; missing: %s",
+            ", ".join(missing),
         )
     return not missing
 
 
 class KeyedPacket(EnginePacket):  # type: ignore[misc]
-    """A packet that takes the place of an unsent one with the same `key`."""
+    """A packet that replaces an unsent packet with the same `key`."""
 
     def __init__(self, data: str | bytes, key: Hashable) -> None:
         super().__init__(MESSAGE, data)
@@ -77,37 +79,37 @@ class KeyedPacket(EnginePacket):  # type: ignore[misc]
 
 
 class Fanout(socketio.AsyncManager):  # type: ignore[misc]
-    """Delivers to the connections of this process.
+    """Delivers messages to the connections of this process.
 
-    A connection is closed when it has more than `limit` unsent bytes besides answers, or when it has accepted nothing
-    for `drain_s` seconds while something waited.
+    It closes a connection with more than `limit` unsent bytes (`Outbox` says which bytes count). It also closes a
+    connection that has accepted no data for `drain_s` seconds while data was waiting.
     """
 
     def __init__(self, limit: int, drain_s: float) -> None:
         super().__init__()
         self.pushed = 0
-        """Messages pushed, once for each connection."""
+        """Number of pushed messages, counted once per connection."""
         self.coalesced = 0
-        """Of these, those that were not sent because a newer one took their place."""
+        """Number of pushed messages that were replaced by a newer message before they were sent."""
         self.closed_slow_clients: Counter[str] = Counter()
-        """Connections closed because they did not read, by the reason: `UNSENT` or `STUCK`."""
+        """Number of connections closed because the client did not read, keyed by reason (`UNSENT` or `STUCK`)."""
         self._limit = limit
         self._drain_s = drain_s
         self._outboxes: dict[str, Outbox] = {}
         self._busy: set[Outbox] = set()
         self._behind: set[Outbox] = set()
-        self._resolved: WeakSet[Recipients] = WeakSet()  # all that hold outboxes
+        self._resolved: WeakSet[Recipients] = WeakSet()  # all `Recipients` that hold outboxes
         self._rooms_of: dict[tuple[str, str], set[Any]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself does not hold on to them
+        self._tasks: set[asyncio.Task[None]] = set()  # keeps tasks alive: the event loop holds only weak references
 
     def set_server(self, server: Any) -> None:
-        """Replace the server's own manager, and the queues of its connections."""
+        """Attach this manager to a server. Replace the server's connection queues and its method `_send_packet`."""
         super().set_server(server)
         server.eio.create_queue = lambda: SendQueue(self._count_coalesced)
         server._send_packet = self.send_packet
 
     async def send_packet(self, eio_sid: str, packet: Any) -> None:
-        """Send a packet, such as an acknowledgement, to one connection; takes the place of the server's own."""
+        """Send a packet, such as an acknowledgement, to one connection. The server uses this as its `_send_packet`."""
         encoded = packet.encode()
         for part in encoded if isinstance(encoded, list) else [encoded]:
             if isinstance(part, str):
@@ -116,7 +118,7 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
                 self._queue(KeyedPacket(part, None), eio_sid)
 
     def handle_event(self, eio_sid: str | None, encoded: str) -> None:
-        """Have the server handle an event that a client sent; raises ValueError where it is malformed."""
+        """Let the server handle a client's event in a new task. Raise ValueError if the event is malformed."""
         packet = self.server.packet_class(encoded_packet=encoded)
         namespace = packet.namespace or "/"
         sid = self.sid_from_eio_sid(eio_sid, namespace)
@@ -138,7 +140,7 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         to: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Send an event to rooms; see `socketio.AsyncManager.emit`."""
+        """Send an event to rooms. See `socketio.AsyncManager.emit`."""
         encoded = self._encode(event, data, namespace) if callback is None else None
         if encoded is None:
             await super().emit(event, data, namespace, to or room, skip_sid, callback, **kwargs)
@@ -154,13 +156,13 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
     async def push(self, event: str, data: Any, recipients: Recipients, key: Hashable = None) -> None:
         """Send an event to the recipients, once to each connection.
 
-        With a `key`, it replaces an unsent one with the same key.
+        With a `key`, the message replaces an unsent message with the same key.
         """
         encoded = self._encode(event, data, "/")
         if encoded is None:
             return
-        # No await from here on: another message in between would overtake this one for some. And nothing in the loop
-        # but the system call: it is what the server does most.
+        # Do not await from here on: another message could overtake this one on some connections. The loop below
+        # contains only the system call, because it is the most frequent operation of the server.
         if not recipients.is_resolved:
             self._resolve(recipients)
         recipients.split(self._behind)
@@ -192,7 +194,7 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         self._resolved.add(recipients)
 
     def _forget_recipients(self) -> None:
-        """Have all recipients looked up again: a connection came, left, changed rooms or its transport."""
+        """Clear all caches of recipients, because a connection joined, left, or changed its rooms or transport."""
         if not self._resolved:  # cheaper than to iterate over an empty WeakSet
             return
         for recipients in self._resolved:
@@ -200,7 +202,7 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         self._resolved.clear()
 
     def _members(self, namespace: str, rooms: Iterable[Any]) -> dict[str, str]:
-        """Return the Engine.IO session of each connection in the rooms."""
+        """Return the Engine.IO session id of each connection in the rooms, keyed by Socket.IO session id."""
         get_room = self.rooms.get(namespace, {}).get
         members: dict[str, str] = {}
         for room in rooms:
@@ -235,14 +237,14 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
             socket.queue.put_nowait(packet)
 
     def handler_class(self, base: type[Any]) -> type[Any]:
-        """Return a subclass of the request handler `base` whose websockets this manager writes to directly."""
+        """Return a subclass of the request handler `base`, whose websockets this manager can write to directly."""
         return type("Handler", (DirectWriteHandler, base), {"fanout": self})
 
     def attach(self, handler: Any, message: str | bytes) -> tuple[str | None, Outbox | None]:
-        """Return the session and a new outbox for the websocket that the library writes to first after an upgrade.
+        """Create an outbox for the websocket of `handler`. Return the Engine.IO session id and the outbox.
 
-        Both are None where the websocket is not ready for direct writes. The library's own `message` shows which
-        websocket is in use, also where a client has opened two for one session.
+        Both are None if the websocket is not ready for direct writes. Call this method when the library writes
+        `message`: the library writes only to the websocket in use, even if a client has opened two for one session.
         """
         protocol = handler.ws_connection
         if message == "3probe" or protocol is None or protocol._compressor is not None or protocol.stream.closed():
@@ -269,11 +271,11 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
 
     def _close_slow(self, outbox: Outbox, reason: str, details: str) -> None:
         self.closed_slow_clients[reason] += 1
-        log.warning("closed a connection that does not read: %s", details)
+        log.warning("closed a slow connection: %s", details)
         outbox.abort()
 
     async def close_stuck_clients(self) -> None:
-        """Close the connections that have accepted nothing for too long, every second until cancelled."""
+        """Close the connections that have accepted no data for too long. Check every second until cancelled."""
         await run_periodically(
             self._close_stuck, SWEEP_INTERVAL_S, log=log, purpose="close stuck connections", wait_first=True
         )
@@ -281,25 +283,27 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
     async def _close_stuck(self) -> None:
         latest = time.monotonic() - self._drain_s
         for outbox in [outbox for outbox in self._busy if outbox.stuck_since < latest]:
-            self._close_slow(outbox, STUCK, f"nothing has left for {self._drain_s:g} s, {outbox.unsent} bytes wait")
+            self._close_slow(
+                outbox, STUCK, f"it accepted no data for {self._drain_s:g} s; {outbox.unsent} bytes are unsent"
+            )
 
-    # The library finds a connection's rooms by looking through all rooms there are: with one room for each
-    # connection, a disconnect would cost more the more are connected.
+    # The library finds a connection's rooms by searching all rooms. Each connection has its own room, so the cost of a
+    # disconnect would grow with the number of connections. `_rooms_of` avoids the search.
 
     def basic_enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
-        """See `socketio.base_manager.BaseManager`."""
+        """Add a connection to a room. See `socketio.base_manager.BaseManager`."""
         super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)
         self._rooms_of.setdefault((namespace, sid), set()).add(room)
         self._forget_recipients()
 
     def basic_leave_room(self, sid: str, namespace: str, room: Any) -> None:
-        """See `socketio.base_manager.BaseManager`."""
+        """Remove a connection from a room. See `socketio.base_manager.BaseManager`."""
         super().basic_leave_room(sid, namespace, room)
         self._rooms_of.get((namespace, sid), set()).discard(room)
         self._forget_recipients()
 
     def basic_disconnect(self, sid: str, namespace: str, **_: Any) -> None:
-        """See `socketio.base_manager.BaseManager`."""
+        """Remove a connection from all its rooms. See `socketio.base_manager.BaseManager`."""
         for room in list(self._rooms_of.get((namespace, sid), ())):
             self.basic_leave_room(sid, namespace, room)
         self._rooms_of.pop((namespace, sid), None)
@@ -312,22 +316,22 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
 
 
 def _message(encoded: str) -> bytes:
-    """Return a Socket.IO packet as an Engine.IO message in a frame."""
+    """Wrap an encoded Socket.IO packet in an Engine.IO message and a websocket frame."""
     return frame(b"4" + encoded.encode())
 
 
 class DirectWriteHandler(WebSocketHandler):
-    """The changes to a request handler whose websocket a `Fanout` writes to directly."""
+    """A mixin for request handlers. It lets a `Fanout` write directly to the websocket of the handler."""
 
     fanout: Fanout
     receive_queue: "asyncio.Queue[Any]"
     _outbox: Outbox | None = None
     _eio_sid: str | None = None
     _idle = False
-    """The library is handling no message of this websocket, and waits for the next."""
+    """Whether the library has handled all messages of this websocket and waits for the next one."""
 
     def write_message(self, message: Any, binary: bool = False) -> Any:
-        """Send a message of the library, after what was pushed before it."""
+        """Send a message that the library writes, after all messages that were pushed earlier."""
         if self._outbox is None:
             self._eio_sid, self._outbox = self.fanout.attach(self, message)
         if self._outbox is None:
@@ -338,41 +342,44 @@ class DirectWriteHandler(WebSocketHandler):
         return self._outbox.put(frame(payload, BINARY if binary else TEXT))
 
     async def get_next_message(self) -> Any:
-        """Wait for the next message: the library calls this when it has handled the one before."""
+        """Wait for the next message. The library calls this when it has handled the previous message."""
         self._idle = self.receive_queue.empty()
         return await super().get_next_message()  # type: ignore[misc]
 
     def on_message(self, message: str | bytes) -> Any:
-        """Handle an event at once: a queue, four tasks and a timer were half of the cost of answering it."""
-        # Without an outbox the upgrade is not over, and the library may have earlier messages that came by polling.
+        """Handle an event at once, if possible.
+
+        This avoids the library's queue, four tasks and a timer, which were half of the cost of answering an event.
+        """
+        # Without an outbox the upgrade is not complete: the library may still hold earlier messages from polling.
         if self._idle and self._outbox is not None and isinstance(message, str) and message.startswith("42"):
-            with suppress(ValueError):  # the library handles malformed events in its own way
+            with suppress(ValueError):  # the library's own code below handles malformed events
                 self.fanout.handle_event(self._eio_sid, message[1:])
                 return None
         self._idle = False
         return super().on_message(message)
 
     def on_ping(self, data: bytes) -> None:
-        """Let Tornado's answer go first."""
+        """Let Tornado answer a ping, and send further messages only after the pong."""
         super().on_ping(data)
         if self._outbox is not None:
             self._outbox.yield_to_stream()
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Close the websocket; nothing may be sent after the close frame."""
+        """Close the websocket and stop its outbox: nothing may be sent after the close frame."""
         if self._outbox is not None:
             self._outbox.end()
         super().close(code, reason)
 
     def on_close(self) -> None:
-        """Remove the outbox."""
+        """Remove the outbox of the closed websocket."""
         super().on_close()
         if self._outbox is not None:
             self.fanout.detach(self._eio_sid, self._outbox)
 
 
 def _announced_session(message: str | bytes) -> str | None:
-    """Return the Engine.IO session that an OPEN packet announces."""
+    """Return the Engine.IO session id in an OPEN packet, or None if `message` is another packet."""
     if not isinstance(message, str) or not message.startswith("0"):
         return None
     sid: str = msgspec.json.decode(message[1:])["sid"]

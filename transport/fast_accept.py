@@ -1,8 +1,8 @@
-"""New connections: a websocket request is accepted before Tornado makes an HTTP connection of it.
+"""Accepts a websocket request before Tornado creates an HTTP connection for it.
 
-What Tornado sets up to read requests one after the other was a fifth of the cost of a new websocket. So the first
-request is peeked at in the socket's buffer, and read only if it asks for a websocket that we accept. All others, and
-all that is not in the usual form, Tornado finds unread.
+Tornado prepares each connection for several requests in a row. This was a fifth of the cost of a new websocket.
+Therefore the server peeks at the first request in the socket's buffer. It reads the request only if it is a well-formed
+websocket request that the server accepts. Every other request stays in the buffer, and Tornado handles it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 PEEK_FLAGS = socket.MSG_PEEK | socket.MSG_DONTWAIT
 MAX_PEEKED_BYTES = 16_384
-"""Of a request's head."""
+"""Maximum size in bytes of a request head (request line and headers) that the server peeks at."""
 
 _REQUEST_LINE = re.compile(r"GET [!-~]+ HTTP/1\.1")
 
@@ -39,24 +39,24 @@ class Admission(Protocol):
     websocket_prefix: bytes
 
     def websocket_handler(self, connection: Any, line: RequestStartLine, headers: HTTPHeaders) -> Handler | None:
-        """Return the handler of a websocket request; None for all others, and where it is rejected."""
+        """Return a handler for the request if it is a websocket request that the server accepts, otherwise None."""
 
     async def upgrade(self, handler: Handler, connection: Any) -> Any:
-        """Make a websocket of a connection and return its protocol; None where the connect handler rejects it."""
+        """Upgrade a connection to a websocket. Return the protocol object, or None if the client is rejected."""
 
 
 class FastAcceptServer(HTTPServer):
-    """Tornado's HTTP server, which accepts websockets the fast way."""
+    """Tornado's HTTP server with fast acceptance of websockets."""
 
     admission: Admission
     unread: "Deadlines[AcceptedConnection]"
-    """Connections that have sent nothing yet."""
+    """Deadlines of the connections that have sent nothing yet."""
 
     def set_admission(self, admission: Admission) -> None:
-        """Set what decides on websocket requests."""
+        """Set the object that decides which websocket requests are accepted."""
         self.admission = admission
         self.unread = Deadlines(admission.request_deadlines.timeout_s, self._close_slow)
-        # Tornado's own timeout would make a timer and three futures for each request.
+        # Tornado's own time-out would create a timer and three futures for each request.
         self.conn_params.header_timeout = None
 
     def _close_slow(self, accepted: "AcceptedConnection", _: float) -> None:
@@ -70,11 +70,11 @@ class FastAcceptServer(HTTPServer):
             AcceptedConnection(self, connection, address).check()
 
     def hand_to_tornado(self, connection: socket.socket, address: Any) -> None:
-        """Have Tornado read requests from a connection."""
+        """Let Tornado read the requests of a connection."""
         super()._handle_connection(connection, address)
 
     def stop(self) -> None:
-        """Accept no more connections, and close those that have sent nothing yet."""
+        """Stop accepting connections and close those that have sent nothing yet."""
         super().stop()
         for accepted in list(self.unread):
             accepted.close()
@@ -82,7 +82,7 @@ class FastAcceptServer(HTTPServer):
 
 
 class AcceptedConnection:
-    """A connection of which nothing has been read."""
+    """An accepted connection from which nothing has been read yet."""
 
     __slots__ = ("_is_waiting", "_server", "_socket", "address", "protocol", "remote_ip")
 
@@ -96,15 +96,15 @@ class AcceptedConnection:
 
     @property
     def context(self) -> "AcceptedConnection":
-        """The client's address and protocol, which Tornado holds in an object of its own."""
+        """The object with the client's address and protocol. Tornado has a separate object; here it is `self`."""
         return self
 
     def check(self) -> None:
-        """Handle the request, now or as soon as it arrives. If that fails, the connection is closed."""
+        """Handle the first request, now or as soon as it arrives. If this fails, close the connection."""
         try:
             self._check()
         except Exception:
-            log.exception("a connection was closed: its request could not be handled")
+            log.exception("cannot handle the first request of a connection; the connection is closed")
             self.close()
 
     def _check(self) -> None:
@@ -139,13 +139,13 @@ class AcceptedConnection:
         return handler
 
     async def _serve(self, handler: Handler) -> None:
-        # Both in one task: another for what the client sends cost as much as reading its first message.
+        # Upgrade and receive in one task: a second task costs as much as reading the client's first message.
         protocol = await self._server.admission.upgrade(handler, self)
         if protocol is not None:
             await handler.receive(protocol)
 
     def detach(self) -> IOStream:
-        """Return the stream of the connection, whose first request has been read."""
+        """Return a stream over the socket. The first request has already been read from the socket."""
         return IOStream(self._socket)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""The frames that a client sends over its websocket (RFC 6455, 5), and the messages they make up.
+"""Decodes the websocket frames of a client (RFC 6455, section 5) into messages.
 
-Tornado's own reading makes three futures for each frame, and a task for each message.
+This module replaces Tornado's frame reader, which creates three futures per frame and a task per message.
 """
 
 import struct
@@ -10,17 +10,17 @@ from tornado.util import _websocket_mask as unmask
 
 CONTINUATION, TEXT, BINARY, CLOSE = 0x0, 0x1, 0x2, 0x8
 PIECE = CONTINUATION, b""
-"""Stands for a frame after which its message goes on."""
+"""The result of `FrameReader.read` for a frame that does not complete its message."""
 CONTROL = 0x8
-"""Set in the kinds that are no part of a message: close, ping, pong."""
+"""Opcode bit that marks a control frame (close, ping or pong)."""
 FINAL, RESERVED, KIND = 0x80, 0x70, 0x0F
 MASKED, SIZE = 0x80, 0x7F
 SMALL = 125
-"""The most bytes of a control frame; a larger size has a field of its own, of 2 or 8 bytes."""
+"""Maximum payload size of a control frame, in bytes. A larger payload has an extended length field of 2 or 8 bytes."""
 
 
 class ProtocolError(Exception):
-    """The WebSocket protocol does not allow this."""
+    """The client violated the WebSocket protocol."""
 
 
 class MessageTooLarge(ProtocolError):
@@ -28,7 +28,7 @@ class MessageTooLarge(ProtocolError):
 
 
 class FrameReader:
-    """Reads the frames of one client, whose messages may have `limit` bytes."""
+    """Reads the frames of one client. It rejects messages larger than `limit` bytes."""
 
     __slots__ = ("_fragments", "_kind", "_limit", "_unread")
 
@@ -36,13 +36,14 @@ class FrameReader:
         self._limit = limit
         self._unread = bytearray()
         self._fragments: bytearray | None = None
-        """The first part of a message in several frames, whose kind is `_kind`."""
+        """The received part of a fragmented message of kind `_kind`. None if no fragmented message is incomplete."""
         self._kind = CONTINUATION
 
     def read(self, data: bytes) -> Iterator[tuple[int, str | bytes]]:
-        """Yield kind and content of each message and control frame that `data` completes; raises `ProtocolError`.
+        """Yield the kind and content of each message or control frame that `data` completes.
 
-        For a frame that completes none it yields `PIECE`, because each frame takes time.
+        Yield `PIECE` for a frame that does not complete a message, so that the caller can count the work of each frame.
+        Raise `ProtocolError` if the client violates the protocol.
         """
         whole: bytes | bytearray = data
         if self._unread:
@@ -58,16 +59,16 @@ class FrameReader:
             self._unread += whole[end:]
 
     def _next_frame(self, data: bytes | bytearray, start: int) -> tuple[int, bytes, int] | None:
-        """Return a frame's first byte, its content, and where it ends; None where it is not all there."""
+        """Return the first byte, the unmasked content and the end position of a frame, or None if it is incomplete."""
         if len(data) < start + 2:
             return None
         head, size = data[start], data[start + 1]
         if head & RESERVED or not size & MASKED:
-            raise ProtocolError("a frame of an extension, or one that is not masked")
+            raise ProtocolError("a frame with reserved bits set, or without a mask")
         size &= SIZE
         start += 2
         if head & CONTROL and (size > SMALL or not head & FINAL):
-            raise ProtocolError("a control frame too large, or in pieces")
+            raise ProtocolError(f"a control frame larger than {SMALL} bytes, or fragmented")
         if size > SMALL:
             form = "!H" if size == SMALL + 1 else "!Q"
             wide = struct.calcsize(form)
@@ -76,7 +77,7 @@ class FrameReader:
             (size,) = struct.unpack_from(form, data, start)
             start += wide
         if not head & CONTROL and size + len(self._fragments or b"") > self._limit:
-            raise MessageTooLarge("a message too large")
+            raise MessageTooLarge(f"a message larger than {self._limit} bytes")
         body = start + 4
         end = body + size
         if len(data) < end:
@@ -84,14 +85,14 @@ class FrameReader:
         return head, unmask(bytes(data[start:body]), bytes(data[body:end])), end
 
     def _message(self, head: int, content: bytes) -> tuple[int, str | bytes]:
-        """Return the message or control frame that this frame completes; else `PIECE`."""
+        """Return the message or control frame that this frame completes, or `PIECE` if it completes none."""
         kind = head & KIND
         if kind & CONTROL:
             if kind == CLOSE:
                 _text(content[2:])
             return kind, content
         if (kind == CONTINUATION) != (self._fragments is not None):
-            raise ProtocolError("a message within another, or the end of none")
+            raise ProtocolError("a new message inside a fragmented one, or a continuation without a first frame")
         if self._fragments is not None:
             self._fragments += content
         elif not head & FINAL:
@@ -107,4 +108,4 @@ def _text(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        raise ProtocolError("text that is not UTF-8") from None
+        raise ProtocolError("text that is not valid UTF-8") from None

@@ -1,4 +1,4 @@
-"""The request handler: polling, posts, and websockets."""
+"""The Engine.IO request handler for polling, POST requests and websockets."""
 
 import asyncio
 import logging
@@ -34,29 +34,30 @@ log = logging.getLogger(__name__)
 
 _LENGTH = re.compile(r"[0-9]{1,15}")
 MAX_DRAINED_BYTES = 1_048_576
-"""A body that is too large is read up to this size: only then does every client get the answer why it is rejected."""
+"""Maximum number of bytes read of a body that is too large. Some clients send all of it before they read the answer."""
 
 CHUNK_BYTES = 16_384
-"""Read from a websocket at a time."""
+"""Maximum number of bytes per read from a websocket."""
 FRAME_WORK, MAX_WORK_PER_TURN = 1024, 262_144
-"""In bytes: the cost of a frame besides its content, and how much one client may send before others have a turn."""
+"""Work counted for each frame in addition to its size, and work for one client before others get a turn, in bytes."""
 
 
 @tornado.web.stream_request_body
 class Handler(RequestChecks, WebSocketHandler):
-    """Serves the requests of an `AsyncServer`. `get_tornado_handler` makes subclasses of it."""
+    """Serves the requests of an `AsyncServer`. `get_tornado_handler` creates subclasses of it."""
 
     session: Session | None = None
     _body: bytearray | None = None
     _received_bytes = 0
-    """Of the body so far."""
+    """Number of bytes of the request body received so far."""
 
-    # With these two the library's handler reports that it has handled a message. Nothing waits here.
+    # `DirectWriteHandler` in fanout.py reads `receive_queue` and overrides `get_next_message` to learn when every
+    # message has been handled. The library's own handler has both, too. This handler queues no messages.
     receive_queue: "asyncio.Queue[Any]" = asyncio.Queue()
 
     def __init__(self, application: tornado.web.Application, request: Any, **options: Any) -> None:
         if isinstance(request, Request):
-            # What else Tornado sets up is for HTTP responses, and there will be none.
+            # The rest of Tornado's setup is for HTTP responses. A websocket request has none.
             self.application = application
             self.request = request  # type: ignore[assignment]
             self.ws_connection = self.close_code = self.close_reason = None
@@ -64,14 +65,14 @@ class Handler(RequestChecks, WebSocketHandler):
             super().__init__(application, request, **options)
 
     async def get_next_message(self) -> None:
-        """Report that all messages so far have been handled."""
+        """Do nothing. The handler calls this method after each message; subclasses can override it."""
 
     @property
     def _max_drained_bytes(self) -> int:
         return max(MAX_DRAINED_BYTES, self.max_message_size)
 
     async def prepare(self) -> None:
-        """Reject a request that cannot be served, before its body is read."""
+        """Check the request before its body is read, and reject it if it cannot be served."""
         rejection = self.rejection(self.request)
         if rejection is not None:
             self._reject(rejection)
@@ -89,7 +90,7 @@ class Handler(RequestChecks, WebSocketHandler):
             self._body = bytearray()
 
     def data_received(self, chunk: bytes) -> None:
-        """Add a part of a body; of a body that is too large, only enough to know that it is."""
+        """Add a chunk of the body. Do not store more than needed to detect that the body is too large."""
         body = self._body
         if body is None:
             return
@@ -97,12 +98,12 @@ class Handler(RequestChecks, WebSocketHandler):
         if len(body) <= self.engine.max_http_buffer_size:
             body += chunk
         elif self._received_bytes > self._max_drained_bytes and self.session is not None:
-            # A chunked body, whose size was unknown until now.
+            # The body is chunked, so its size was unknown until now.
             self._body, self.session.posting = None, False
             self._reject(TOO_LARGE)
 
     def on_connection_close(self) -> None:
-        """Stop waiting for the rest of a body; Tornado's websocket handler would wait for ever."""
+        """Stop waiting for the rest of the body. Tornado's websocket handler would wait forever."""
         super().on_connection_close()
         tornado.web.RequestHandler.on_connection_close(self)
 
@@ -111,7 +112,7 @@ class Handler(RequestChecks, WebSocketHandler):
         self._respond_and_close(rejection)
 
     def _respond_and_close(self, rejection: Rejection) -> None:
-        # What follows on this connection may be the rest of a body: it must not be read as a request.
+        # The next bytes on this connection may be the rest of a body. They must not be parsed as a request.
         connection: Any = self.request.connection
         self.session = None
         self.set_header("Connection", "close")
@@ -167,12 +168,13 @@ class Handler(RequestChecks, WebSocketHandler):
             self.set_header("Set-Cookie", self.engine._generate_sid_cookie(sid, attributes))
 
     async def post(self, *_arguments: Any, **_named: Any) -> None:
-        """Handle the packets that a client posts."""
+        """Handle the packets in the body of a POST request."""
         session, body, self._body = self.session, self._body, None
         if session is None or body is None:
             return
         session.posting = False
-        if session.closing:  # since the request began, as when a client aborts its poll and posts a close packet
+        if session.closing:
+            # It was closed after the request began, for example because the client also aborted its poll.
             self._reject(UNKNOWN_SESSION)
             return
         if len(body) > self.engine.max_http_buffer_size:
@@ -190,7 +192,7 @@ class Handler(RequestChecks, WebSocketHandler):
             await self._reject_and_close()
             return
         if session.closing and packet.packet_type != CLOSE:
-            self._respond_and_close(BAD_REQUEST)  # counted where it was closed
+            self._respond_and_close(BAD_REQUEST)  # the rejection was counted when the session was closed
         else:
             self._respond("text/plain; charset=UTF-8", b"ok")
 
@@ -204,12 +206,13 @@ class Handler(RequestChecks, WebSocketHandler):
             await self.session.close(abort=True, reason=self.engine.reason.TRANSPORT_ERROR)
         self._reject(rejection)
 
-    # From here on: websockets.
+    # Websockets
 
     async def accept(self) -> Any:
-        """Upgrade a request; return the protocol that `receive` needs, None where the connect handler rejects it.
+        """Upgrade a request to a websocket and return the protocol object for `receive`.
 
-        A second websocket of a session is closed at once; the client's close frame, or its timeout, still follows.
+        Return None if the connect handler rejects the session or the session is unknown. Close a second websocket of a
+        session at once; `receive` still waits for the client's close frame or the time-out.
         """
         session = self._find_session(self.request)
         is_new = session is None and "sid" not in self.request.query_arguments
@@ -230,7 +233,7 @@ class Handler(RequestChecks, WebSocketHandler):
         return protocol
 
     def _switch_protocols(self, more: bool) -> Any:
-        """Send the 101 response, and return the websocket protocol. With `more`, a message follows at once."""
+        """Send the 101 response and return the websocket protocol. `more` means that a message follows at once."""
         protocol: Any = self.get_websocket_protocol()
         connection: Any = self.request.connection
         accept_value = protocol.compute_accept_value(self.request.headers["Sec-WebSocket-Key"])
@@ -238,13 +241,13 @@ class Handler(RequestChecks, WebSocketHandler):
         self._finished = True
         self.ws_connection = protocol
         self.engine.websockets.add(self)
-        with suppress(StreamClosedError, OSError):  # reading notices it
+        with suppress(StreamClosedError, OSError):  # the next read detects a closed connection
             protocol.stream.set_nodelay(True)
             _write_head(protocol.stream, _SWITCHING_PROTOCOLS + accept_value.encode() + b"\r\n\r\n", more)
         return protocol
 
     async def receive(self, protocol: Any) -> None:
-        """Handle what the client sends, until the websocket is closed."""
+        """Handle the client's messages until the websocket is closed."""
         frame_reader = FrameReader(self.max_message_size)
         work = 0
         try:
@@ -255,7 +258,7 @@ class Handler(RequestChecks, WebSocketHandler):
                 if work > MAX_WORK_PER_TURN:
                     work = 0
                     if self._is_over:
-                        protocol._abort()  # we have closed it, and it goes on as if we had not
+                        protocol._abort()  # the server has closed the session, but the client keeps sending
                     await asyncio.sleep(0)
         except MessageTooLarge:
             self.engine.rejections[TOO_LARGE.reason] += 1
@@ -266,14 +269,14 @@ class Handler(RequestChecks, WebSocketHandler):
         except StreamClosedError as error:
             log.debug("a websocket was closed: %s", error)
         except Exception:
-            log.exception("a message could not be handled")
+            log.exception("cannot handle a message of a websocket; the websocket is closed")
         finally:
             protocol._abort()
             self.on_ws_connection_close(protocol.close_code, protocol.close_reason)
 
-    # Not a part of the loop above, which would hold on to the last message until the next comes.
+    # This is a separate method because local variables of `receive` would keep a message alive until the next one.
     async def _handle_data(self, protocol: Any, frame_reader: FrameReader, data: bytes) -> int:
-        """Handle the messages that `data` completes; return how much work that was, in bytes."""
+        """Handle the messages that `data` completes. Return the amount of work, in bytes."""
         work = len(data)
         for kind, content in frame_reader.read(data):
             work += FRAME_WORK
@@ -293,17 +296,17 @@ class Handler(RequestChecks, WebSocketHandler):
 
     @property
     def _is_over(self) -> bool:
-        """Whether the websocket belongs to no session, or not any more."""
+        """Whether the websocket does not belong, or no longer belongs, to an open session."""
         session = self.session
         return session is None or session.closing or (session.websocket is not self and session.probing is not self)
 
     def forget_request(self) -> None:
-        """Release the parts of the request that nobody needs while the websocket is open."""
+        """Release the parts of the request that are not needed while the websocket is open."""
         if isinstance(self.request, Request):
             self.request.forget()
 
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
-        """Handle a message of a websocket."""
+        """Handle a message from the websocket."""
         session = self.session
         if session is None or self._is_over:
             return None
@@ -326,7 +329,7 @@ class Handler(RequestChecks, WebSocketHandler):
             await self.get_next_message()
 
     async def _close_flooding(self, session: Session, protocol: Any) -> None:
-        """Close the websocket at once: the client's close frame would come behind all that it sends."""
+        """Close the websocket at once: the client's close frame would arrive only after all its other frames."""
         self.engine.rejections[FLOODING.reason] += 1
         await session.close(abort=True, reason=self.engine.reason.TRANSPORT_ERROR)
         protocol._abort()
@@ -340,13 +343,13 @@ class Handler(RequestChecks, WebSocketHandler):
             session.stop_probing()
 
     def on_ws_connection_close(self, close_code: int | None = None, close_reason: str | None = None) -> None:
-        """See Tornado."""
+        """Store why the websocket was closed, and close its session."""
         self.close_code, self.close_reason = close_code, close_reason
         self.ws_connection = None
         self.on_close()
 
     def on_close(self) -> None:
-        """Close the session: the client has left, or does not wait for an answer any more."""
+        """Close the session, because the client has disconnected or has aborted its poll or POST request."""
         session, is_websocket = self.session, self in self.engine.websockets
         self.engine.websockets.discard(self)
         if session is None:
@@ -360,16 +363,19 @@ class Handler(RequestChecks, WebSocketHandler):
 
     @property
     def max_message_size(self) -> int:
-        """The size limit of a message, in bytes."""
+        """Maximum size of a message, in bytes."""
         return int(self.engine.max_http_buffer_size)
 
     def get_compression_options(self) -> None:
-        """Do not compress: it took twice the CPU and 200 kB more a connection, and allowed decompression bombs."""
+        """Disable compression.
+
+        Compression took twice the CPU time and 200 kB more memory per connection, and allowed decompression bombs.
+        """
         return
 
 
 def _write_head(stream: IOStream, head: bytes, more: bool) -> None:
-    """Send the head of a response; with `more`, in one TCP segment with what follows at once."""
+    """Send the head of a response. If `more`, let the kernel send it in one TCP segment with the next write."""
     if more and type(stream) is IOStream and not stream.closed() and not stream.writing():
         head = head[stream.socket.send(head, socket.MSG_MORE) :]
     if head:

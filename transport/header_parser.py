@@ -1,4 +1,4 @@
-"""A fast parser for the request line and headers of nearly all requests."""
+"""Parses the request line and headers of a request, for nearly all requests faster than Tornado's parser."""
 
 import re
 
@@ -8,10 +8,10 @@ _PLAIN = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [ -~]*\r\n)*\r\n")
 
 
 def parse_headers(data: bytes) -> tuple[str, HTTPHeaders]:
-    """Return the request line and the headers; raises `HTTPInputError`.
+    """Return the request line and the headers. Raise `HTTPInputError` if they are malformed.
 
-    Tornado's parser takes four times the CPU. It is used only for headers that are not plain: ASCII, one space after
-    each colon, no name twice.
+    The function itself parses headers that are ASCII, have one space after each colon, and contain no name twice.
+    Tornado's parser, which takes four times the CPU time, parses all other headers.
     """
     text = data.decode("latin1").lstrip("\r\n")
     line, _, rest = text.partition("\n")

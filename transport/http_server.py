@@ -1,4 +1,4 @@
-"""The HTTP server in front of the application: client addresses, time limits, and fast acceptance of websockets."""
+"""The HTTP server of the application: client addresses, time limits, and fast acceptance of websockets."""
 
 import ipaddress
 import re
@@ -19,10 +19,10 @@ from transport.header_parser import parse_headers
 from transport.requests import SLOW, UNAUTHORIZED, Request, is_upgrade
 
 REQUEST_TIMEOUT_S = 10.0
-"""How long the headers of a request may take to arrive, and then its body."""
+"""Time limit in seconds for receiving the headers of an HTTP request. The same limit applies again to its body."""
 
 MAX_PAGE_BODY_BYTES = 65_536
-"""Limit for the body of a request for a page: it is held in memory until all of it has arrived, whoever sends it."""
+"""Maximum size of the body of a page request, in bytes. Tornado buffers the body even of clients without a login."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
@@ -31,10 +31,10 @@ _WITH_PORT = re.compile(r"\[(.+)\](?::\d+)?|([\d.]+):\d+")
 
 
 class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
-    """Serves an application, whose `path` is served by `handler`.
+    """Serves a Tornado application. `path` is the URL path of Socket.IO, and `handler` is the request handler for it.
 
-    Websockets are accepted without the application, which would double the cost. The headers in which a proxy names the
-    client are believed only from `trusted_proxies`, which are addresses or networks.
+    Websocket requests bypass the application's routing, which would double the cost of accepting a websocket.
+    `trusted_proxies` contains addresses and networks. X-Forwarded headers from any other sender are ignored.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
         self.request_deadlines: Deadlines[Any] = Deadlines(
             request_timeout_s, lambda connection, _: self._close_slow(connection)
         )
-        """Connections that we wait for: first for the headers of a request, then for its body."""
+        """Deadlines of connections with an incomplete request: first for its headers, then for its body."""
         self.websocket_prefix = f"GET {path}?".encode()
         """The first bytes of every websocket request."""
         self._prefix = f"{path}?"
@@ -59,7 +59,7 @@ class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
         self.trusted_proxies = parse_networks(trusted_proxies)
 
     def create_server(self, **options: Any) -> FastAcceptServer:
-        """Return an HTTP server for the application; `options` are those of Tornado's `HTTPServer`."""
+        """Return an HTTP server for the application. `options` are the options of Tornado's `HTTPServer`."""
         server = FastAcceptServer(self, **options)
         server.set_admission(self)
         return server
@@ -67,7 +67,7 @@ class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
     def websocket_handler(
         self, connection: Any, line: httputil.RequestStartLine, headers: httputil.HTTPHeaders
     ) -> Handler | None:
-        """Return the handler of a websocket request; None for all others, and where it is rejected."""
+        """Return a handler for the request if it is a websocket request that the server accepts, otherwise None."""
         if self.handler is None or not line.path.startswith(self._prefix) or not is_upgrade(headers):
             return None
         if self.trusted_proxies:
@@ -78,7 +78,10 @@ class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
         return self.handler(self.application, request)
 
     async def upgrade(self, handler: Handler, connection: Any) -> Any:
-        """Make a websocket of a connection and return its protocol; None, and closed, where it is rejected."""
+        """Upgrade a connection to a websocket and return the protocol object.
+
+        If the handler rejects the client, send status 401, close the connection and return None.
+        """
         protocol = await handler.accept()
         if protocol is not None:
             return protocol
@@ -97,7 +100,7 @@ class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
         connection.close()
 
     def start_request(self, server_conn: object, request_conn: Any) -> httputil.HTTPMessageDelegate:
-        """See Tornado."""
+        """Start the time limit for the headers of a request, and return its delegate. Tornado calls this method."""
         self.request_deadlines.add(request_conn)
         request_conn._parse_headers = parse_headers
         return _RequestDelegate(self, server_conn, request_conn)
@@ -133,7 +136,7 @@ class _RequestDelegate(httputil.HTTPMessageDelegate):
     async def _serve_websocket(self, handler: Handler) -> None:
         protocol = await self._connection_delegate.upgrade(handler, self._connection)
         if protocol is not None:
-            # In a task of its own: this one would keep everything alive that the request was read with.
+            # Run this in a new task: the current task would keep the request's objects until the websocket closes.
             handler.engine.run_in_background(handler.receive(protocol))
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -141,7 +144,7 @@ class _RequestDelegate(httputil.HTTPMessageDelegate):
 
     def finish(self) -> None:
         self._connection_delegate.request_deadlines.discard(self._connection)
-        self._connection.context.is_idle = True  # closing a browser's spare connection is no rejection
+        self._connection.context.is_idle = True  # closing an idle keep-alive connection does not count as a rejection
         if self._application_delegate is not None:
             self._application_delegate.finish()
 
@@ -152,26 +155,27 @@ class _RequestDelegate(httputil.HTTPMessageDelegate):
 
 
 def set_send_timeout(sockets: Collection[socket.socket], timeout_s: float) -> None:
-    """Have the kernel close connections that accept no data for so long, whoever sends it.
+    """Make the kernel close a connection if the client acknowledges no data for `timeout_s` seconds.
 
-    It covers clients that request a page and do not read it, for which no code of ours waits. Only Linux supports it.
+    Otherwise a client that requests a page and does not read it would keep its connection open, because no Storewatch
+    code waits for such a client. Only Linux supports this socket option.
     """
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        for listening_socket in sockets:  # the connections that they accept inherit it
+        for listening_socket in sockets:  # accepted connections inherit the option
             listening_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_s * 1000))
 
 
 def parse_networks(addresses: Collection[str]) -> Networks:
-    """Return networks from texts that hold an address or a network each; raises ValueError."""
+    """Parse addresses and networks such as 10.0.0.0/8. Raise ValueError if one of them is invalid."""
     return [ipaddress.ip_network(address) for address in addresses]
 
 
 def identify_client(context: Any, headers: Mapping[str, str], trusted_proxies: Networks) -> None:
-    """Set the client's address and protocol from the headers of a request, if a trusted proxy sent it.
+    """Set the client's address and protocol in `context` from the X-Forwarded headers, if a trusted proxy sent them.
 
-    A proxy uses one connection for many clients, and each of them may send any header: of the addresses in
-    X-Forwarded-For, the last that is not a proxy's counts. If an entry after it is no address, nothing before that
-    entry can be believed, and the address of the proxy that added it counts.
+    A client can send any X-Forwarded-For header, and each proxy appends one address. Therefore read the addresses from
+    right to left and use the first address that is not a trusted proxy. If an entry is not an address, stop there and
+    use the address to its right: the address of the proxy that added the entry.
     """
     peer = _address(context.address[0]) if isinstance(context.address, tuple) else None
     if peer is None or not _is_among(peer, trusted_proxies):
@@ -190,13 +194,16 @@ def identify_client(context: Any, headers: Mapping[str, str], trusted_proxies: N
 
 
 def _address(text: str) -> Address | None:
-    """Return the address, which may have a port: `192.0.2.7:5555`, `[2001:db8::7]:5555`; None otherwise."""
+    """Parse an IP address. Return None if it is invalid.
+
+    It may have a port, such as `192.0.2.7:5555` or `[2001:db8::7]:5555`.
+    """
     with_port = _WITH_PORT.fullmatch(text)
     try:
         address = ipaddress.ip_address((with_port[1] or with_port[2]) if with_port else text)
     except ValueError:
         return None
-    # A client must not have two addresses, not even where a proxy listens on IPv4 and IPv6 at once.
+    # Map IPv4-mapped IPv6 addresses to IPv4. Otherwise a client has two addresses if a proxy listens on IPv4 and IPv6.
     return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address
 
 

@@ -1,6 +1,6 @@
-"""The undocumented names of our libraries that the transport uses, and whether the installed versions still have them.
+"""Lists the undocumented library names that the transport uses, and checks that the installed versions have them.
 
-Where a name is missing, the transport falls back to the library's own, slower way and logs it.
+If a name is missing, the transport falls back to the library's own slower code and logs a warning.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tornado.tcpserver import TCPServer
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 PrivateNames = Mapping[Callable[..., Any], set[str]]
-"""Names by a library function that sets or uses each of them."""
+"""Undocumented names, keyed by a library function that sets or uses them."""
 
 HARDENED_SERVER: PrivateNames = {
     BaseSocket.__init__: {"queue", "connected", "upgraded", "closing", "closed", "session"},
@@ -48,7 +48,7 @@ HARDENED_SERVER: PrivateNames = {
     TCPServer.add_sockets: {"_handle_connection"},
     httpserver._HTTPRequestContext.__init__: {"address", "remote_ip", "protocol"},
 }
-"""Used by `AsyncServer` and what it is built from."""
+"""Undocumented library names that `AsyncServer` and its parts use."""
 
 DIRECT_WRITES: PrivateNames = {
     BaseManager.get_participants: {"_fwdm"},
@@ -66,11 +66,11 @@ DIRECT_WRITES: PrivateNames = {
     asyncio.Queue.get_nowait: {"_get"},
     asyncio.Queue.empty: {"_queue"},
 }
-"""Used by `Fanout`, which writes to websockets directly."""
+"""Undocumented library names that `Fanout` uses to write directly to websockets."""
 
 
 def missing_names(private: PrivateNames) -> list[str]:
-    """Return the names that the installed libraries do not have, each with the function it was expected in."""
+    """Return the names that the installed libraries lack, each with the function that should use it."""
     return sorted(
         f"{function.__qualname__}: {name}"
         for function, names in private.items()

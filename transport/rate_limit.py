@@ -1,4 +1,4 @@
-"""Token buckets: how much somebody may do in the long run, and how much at once."""
+"""Rate limits with token buckets: a sustained rate and a burst."""
 
 import ipaddress
 from collections import OrderedDict
@@ -6,18 +6,18 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 IPV6_PREFIX_BITS = 64
-"""Providers hand out IPv6 in networks of this size: one client may use every address in it."""
+"""Prefix length of the IPv6 networks that providers assign. One client can use every address in its network."""
 
 
 class RateLimit(NamedTuple):
-    """The limit of a token bucket: it gains `per_second` tokens a second and holds at most `burst`."""
+    """Parameters of a token bucket: it gains `per_second` tokens each second and holds at most `burst` tokens."""
 
     per_second: float
     burst: float
 
 
 class TokenBucket:
-    """A full bucket at first. `now` is always in seconds of the caller's monotonic clock."""
+    """A token bucket that starts full. The argument `now` is the time of a monotonic clock, in seconds."""
 
     __slots__ = ("_rate_limit", "_tokens", "_updated")
 
@@ -27,13 +27,13 @@ class TokenBucket:
         self._updated = now
 
     def consume(self, now: float) -> float:
-        """Remove a token and return how many are left; below 0 the limit is exceeded, and by how much."""
+        """Remove a token and return the number of tokens left. If it is negative, the caller has exceeded the limit."""
         self._refill(now)
         self._tokens -= 1
         return self._tokens
 
     def try_consume(self, now: float) -> bool:
-        """Remove a token if there is one; return whether there was."""
+        """Remove a token and return True, or return False if the bucket is empty."""
         self._refill(now)
         if self._tokens < 1:
             return False
@@ -41,7 +41,7 @@ class TokenBucket:
         return True
 
     def give_back(self, now: float) -> None:
-        """Return a consumed token."""
+        """Put a consumed token back."""
         self._refill(now)
         self._tokens = min(self._tokens + 1, self._rate_limit.burst)
 
@@ -52,22 +52,22 @@ class TokenBucket:
 
 
 class KeyedTokenBuckets:
-    """A token bucket for each key, such as an address; the `max_keys` used last are remembered."""
+    """A token bucket for each key, such as an address. It keeps the `max_keys` most recently used keys."""
 
     def __init__(self, rate_limit: RateLimit, clock: Callable[[], float], max_keys: int = 10_000) -> None:
         self._rate_limit = rate_limit
         self._clock = clock
         self._max_keys = max_keys
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
-        """The key used last is at the end."""
+        """The bucket of each key. The keys are ordered by last use, with the most recently used key at the end."""
 
     def try_consume(self, key: str) -> bool:
-        """Remove a token of `key` if there is one; return whether there was."""
+        """Remove a token of `key` and return True, or return False if the bucket of `key` is empty."""
         now = self._clock()
         return self._bucket(key, now).try_consume(now)
 
     def give_back(self, key: str) -> None:
-        """Return a consumed token of `key`."""
+        """Put a consumed token of `key` back."""
         now = self._clock()
         self._bucket(key, now).give_back(now)
 
@@ -83,7 +83,7 @@ class KeyedTokenBuckets:
 
 
 def address_block(address: str) -> str:
-    """Return what all addresses of one client share: an IPv4 address itself, an IPv6 address's network."""
+    """Return the key under which a client is rate-limited: its IPv4 address, or the /64 network of its IPv6 address."""
     try:
         ip_address = ipaddress.ip_address(address)
     except ValueError:

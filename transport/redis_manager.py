@@ -1,7 +1,8 @@
-"""The client manager of one process among several: messages to its own browsers bypass Redis, all others use it.
+"""The client manager for several processes. Messages to a process's own clients bypass Redis; other messages use it.
 
-Through Redis other programs emit, and a process disconnects a connection of another or puts it into a room. Without
-Redis such messages are dropped, which is logged: nothing that must not be lost may use them.
+Other programs use Redis to emit events. A process uses Redis to disconnect a client of another process or to put it
+into a room. While Redis does not answer, messages through Redis are dropped, and the log says so. Critical messages
+must therefore not use Redis.
 """
 
 import logging
@@ -23,27 +24,28 @@ from transport.fanout import Fanout, LibraryManager
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 2.0
-"""For each answer of Redis. If it has sent nothing for as long, it gets a ping."""
+"""Time limit in seconds for each answer of Redis. After this time without a message, the listener sends a ping."""
 RETRY_S = 1.0
-"""Between two attempts to connect."""
+"""Seconds between two attempts to connect to Redis."""
 
 
 class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
-    """The library's manager over Redis, with the library's messages; the base class after it serves this process.
+    """A mixin that exchanges messages with other processes over Redis, in python-socketio's message format.
 
-    The library's `AsyncRedisManager` waits up to a minute before it connects to Redis again, never notices one
-    that hangs, and sends unacknowledged messages a second time, so that they may arrive twice.
+    It replaces the library's `AsyncRedisManager`. That class waits up to a minute before it reconnects, and does not
+    notice a Redis that hangs. It also repeats a failed send, so that a message may arrive twice. The next base class in
+    the method resolution order delivers messages to the connections of this process.
     """
 
     def __init__(self, settings: RedisSettings) -> None:
         super().__init__()
         self._settings = settings
         self._redis: Redis | None = None
-        """While Redis answers."""
+        """The Redis client, or None while Redis does not answer."""
         self._was_reachable: bool | None = None
 
     def initialize(self) -> None:
-        """Do nothing: the library would listen from the first connection on, and never stop."""
+        """Do nothing. The library's method would start a listener at the first connection and never stop it."""
 
     @property
     def is_redis_reachable(self) -> bool:
@@ -51,7 +53,7 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
         return self._redis is not None
 
     async def listen(self) -> None:
-        """Carry out what other processes and programs send through Redis, until cancelled."""
+        """Execute the messages that other processes and programs send through Redis, until cancelled."""
         await self._thread()
 
     async def _publish(self, data: Any) -> None:
@@ -60,7 +62,7 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
         try:
             await self._redis.publish(self.channel, self.json.dumps(data))
         except (RedisError, OSError) as error:
-            log.warning("a message to other processes was dropped: %s", error)
+            log.warning("cannot send a message through Redis; the message is dropped: %s", error)
 
     async def _listen(self) -> AsyncIterator[bytes]:
         while True:
@@ -72,12 +74,13 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
             await sleep(RETRY_S)
 
     async def _messages(self) -> AsyncIterator[bytes]:
-        """Yield messages until Redis is lost; raises `RedisError` or `OSError` then."""
+        """Yield messages. Raise `RedisError` or `OSError` if the connection to Redis is lost."""
         async with _connected(self._settings) as redis, redis.pubsub() as channel:
             await channel.subscribe(self.channel)
             is_pinged = False
             while True:
-                # redis-py sends by wait_for, in which Python 3.11 loses a cancellation: the server would never stop.
+                # redis-py sends with asyncio.wait_for, which can lose a cancellation in Python 3.11. Without this check
+                # the server would then never stop.
                 if _is_cancelled():
                     raise CancelledError
                 try:
@@ -85,11 +88,11 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
                 except ResponseError:
                     if not is_pinged:
                         raise
-                    # With its disk full Redis rejects the ping, but still carries messages.
+                    # If its disk is full, Redis rejects the ping but still delivers messages.
                     is_pinged = False
                     continue
                 if message is None and is_pinged:
-                    raise TimeoutError("it does not answer")
+                    raise TimeoutError("no answer to a ping")
                 is_pinged = message is None
                 if message is None:
                     await channel.ping()
@@ -104,9 +107,9 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
         if is_reachable != self._was_reachable:
             self._was_reachable = is_reachable
             if is_reachable:
-                log.info("%r answers", self._settings)
+                log.info("%r is reachable", self._settings)
             else:
-                log.error("%r is lost, and with it what crosses processes: %s", self._settings, error)
+                log.error("%r does not answer; messages to other processes are dropped: %s", self._settings, error)
 
 
 def _is_cancelled() -> bool:
@@ -128,13 +131,13 @@ async def _connected(settings: RedisSettings) -> AsyncIterator[Redis]:
     try:
         yield redis
     finally:
-        # An error here may not replace a cancellation.
+        # An error while closing must not replace a cancellation.
         with suppress(RedisError, OSError):
             await redis.aclose()
 
 
 class _LocalFanout(Fanout):
-    """A fan-out constructed without arguments, as the library's manager constructs its base class."""
+    """A `Fanout` whose constructor has no arguments: the library's manager passes none to its base class."""
 
     _limits: tuple[int, float]
 
@@ -143,7 +146,7 @@ class _LocalFanout(Fanout):
 
 
 class RedisManager(_RedisBroadcast, _LocalFanout):
-    """A fan-out that is connected to those of other processes."""
+    """A `Fanout` that exchanges messages with other processes over Redis."""
 
     def __init__(self, settings: RedisSettings, limit: int, drain_s: float) -> None:
         self._limits = limit, drain_s
@@ -151,11 +154,11 @@ class RedisManager(_RedisBroadcast, _LocalFanout):
 
 
 class LibraryRedisManager(_RedisBroadcast, LibraryManager):
-    """The same without direct writes, for installed libraries whose internals differ."""
+    """A `RedisManager` without direct writes, used if the installed libraries lack the internals for them."""
 
 
 def create_manager(settings: RedisSettings, limit: int, drain_s: float) -> RedisManager | LibraryRedisManager:
-    """Return the fastest client manager that the installed libraries allow."""
+    """Return a `RedisManager`, or a `LibraryRedisManager` if the libraries do not support direct writes."""
     if fanout.can_write_directly():
         return RedisManager(settings, limit, drain_s)
     return LibraryRedisManager(settings)

@@ -1,4 +1,4 @@
-"""Which requests are rejected, judged by their query and headers."""
+"""Checks the query and headers of a request, and decides whether to reject the request."""
 
 from tornado import httputil
 
@@ -22,15 +22,15 @@ AnyRequest = httputil.HTTPServerRequest | Request
 
 
 class RequestChecks:
-    """The checks of a request handler."""
+    """A mixin for request handlers that checks each request before it is served."""
 
     engine: EngineServer
     per_address: int | None
-    """How many sessions an address may have; None for no limit."""
+    """Maximum number of sessions for each client address, or None for no limit."""
 
     @classmethod
     def rejection(cls, request: AnyRequest) -> Rejection | None:
-        """Return why a request cannot be served; None where it can."""
+        """Return the rejection of a request, or None if the request can be served."""
         query, headers = request.query_arguments, request.headers
         transport = query.get("transport")
         if transport not in ([b"polling"], [b"websocket"]) or transport[0].decode() not in cls.engine.transports:
@@ -50,7 +50,7 @@ class RequestChecks:
 
     @classmethod
     def _rejection_of_new(cls, request: AnyRequest) -> Rejection | None:
-        """Return why a request cannot open a session."""
+        """Return the rejection of a request that would open a session, or None if the request can be served."""
         if request.query_arguments.get("EIO") != [b"4"]:
             return BAD_VERSION
         if request.method != "GET":
@@ -63,11 +63,11 @@ class RequestChecks:
 
     @classmethod
     def _rejection_of_existing(cls, request: AnyRequest, websocket: bool) -> Rejection | None:
-        """Return why a request of an existing session cannot be served."""
+        """Return the rejection of a request for an existing session, or None if the request can be served."""
         session = cls._find_session(request)
         if session is None or not session.connected:
             return UNKNOWN_SESSION
-        # A second websocket of a session is no bad request: it is accepted, and closed.
+        # A second websocket for a session is not a bad request: the handler accepts it and then closes it.
         if not cls.engine.allow_upgrades if websocket else session.upgraded:
             return BAD_REQUEST
         if request.method not in (("GET",) if websocket or session.closing else ("GET", "POST")):

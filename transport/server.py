@@ -1,8 +1,8 @@
-"""The Socket.IO server and its request handler: python-socketio's own, hardened and lean.
+"""A hardened Socket.IO server and its request handler, based on python-socketio.
 
-`AsyncServer` and `get_tornado_handler` take the place of python-socketio's own, one for one. A request is checked
-before it is upgraded and before its body is read; a client that breaks the Engine.IO or Socket.IO protocol is closed
-at once; and a websocket costs one task and no timer.
+`AsyncServer` and `get_tornado_handler` are drop-in replacements for those of python-socketio. A request is checked
+before it is upgraded and before its body is read. A client that violates the Engine.IO or Socket.IO protocol is
+disconnected at once. Each websocket needs one task and no timer.
 """
 
 import asyncio
@@ -29,21 +29,21 @@ from transport.socketio_packets import EventName, HardenedPacket
 log = logging.getLogger(__name__)
 
 RELEASE_DELAY_S = 0.01
-"""Between the CONNECT packet and the events that were emitted while the client was connecting."""
+"""Seconds between the CONNECT packet and the events that were emitted while the client was connecting."""
 CONNECT_TIMEOUT_S = 5.0
-"""How long a client may be in no namespace."""
+"""Time in seconds for which a client may be in no namespace."""
 RESERVED_EVENTS = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 )
-"""Names of events that no client may send: the libraries' own."""
+"""Event names that clients may not send, because the libraries use them."""
 
 
 class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
-    """A Socket.IO server that closes every client that breaks the protocol.
+    """A Socket.IO server that disconnects every client that violates the protocol.
 
-    Its parameters are those of `socketio.AsyncServer`, `connect_timeout`: the seconds that a client may be in no
-    namespace, and `rate_limit`: how many packets it may send before it is closed. `cors_allowed_origins` are those
-    allowed besides our own.
+    It has the parameters of `socketio.AsyncServer` and two more. `connect_timeout` is the time in seconds for which a
+    client may be in no namespace. `rate_limit` limits the packets of each client. The server disconnects a client that
+    exceeds either limit. The server's own origin is always allowed, in addition to `cors_allowed_origins`.
     """
 
     def __init__(
@@ -58,27 +58,27 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         self._engine_class: type[engineio.AsyncServer] = engineio.AsyncServer if missing else EngineServer
         if missing:
             log.warning(
-                "the installed libraries differ from those known; the transport is not hardened, for want of %s",
+                "the installed libraries are not a supported version; the transport is not hardened; missing: %s",
                 ", ".join(missing),
             )
             options["monitor_clients"] = True
         self._connect_deadlines: Deadlines[str] = Deadlines(connect_timeout, self._close_unconnected)
-        """Clients in no namespace."""
+        """Deadlines by which clients that are in no namespace must join one."""
         self._held_packets: dict[str, list[EnginePacket]] = {}
-        """Events for clients that are connecting."""
+        """Events held back until a client has its CONNECT packet, keyed by Engine.IO session id."""
         self._release_deadlines: Deadlines[str] = Deadlines(
             RELEASE_DELAY_S, lambda eio_sid, _: self._release_packets(eio_sid)
         )
         super().__init__(*arguments, serializer=HardenedPacket if serializer == "default" else serializer, **options)
         self.eio.rate_limit = rate_limit
         self.rejections: Counter[str] = Counter() if missing else self.eio.rejections
-        """Requests that were rejected and clients that were closed, by one of `requests.REASONS`."""
+        """Number of rejected requests and closed clients, keyed by reason (see `requests.REASONS`)."""
 
     def _engineio_server_class(self) -> type[engineio.AsyncServer]:
         return self._engine_class
 
     async def shutdown(self) -> None:
-        """Stop all timers and tasks in the background."""
+        """Stop all timers and background tasks."""
         self._connect_deadlines.stop()
         self._release_deadlines.stop()
         await super().shutdown()
@@ -93,9 +93,9 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
             if packet is not None:
                 self._check_allowed(eio_sid, packet)
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            # No client of ours would send this, and it is no defect of ours.
+            # The client is at fault: Storewatch's own client never sends this. It is not a server error.
             if self._has_left(eio_sid):
-                log.debug("%s sent a packet after it had left: %s", eio_sid, error)
+                log.debug("%s sent a packet after it had left all namespaces: %s", eio_sid, error)
             else:
                 log.info("%s sent a malformed packet: %s", eio_sid, error)
                 self.rejections[MALFORMED.reason] += 1
@@ -113,7 +113,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
             await self._handle_ack(eio_sid, packet.namespace, packet.id, packet.data)
 
     def _decode(self, eio_sid: str, data: str | bytes) -> Any:
-        """Return the packet, or None while some of its attachments are missing."""
+        """Decode a packet and return it. Return None while some of its attachments are missing."""
         incomplete = self._binary_packet.get(eio_sid)
         if incomplete is None:
             packet = self.packet_class(encoded_packet=data)
@@ -123,40 +123,40 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
             self._binary_packet[eio_sid] = packet
             return None
         if not isinstance(data, bytes):
-            raise ValueError("text where an attachment is missing")
+            raise ValueError("a text message instead of a missing attachment")
         if sum(map(len, incomplete.attachments)) + len(data) > self.eio.max_http_buffer_size:
-            raise ValueError("attachments larger than a message may be")
+            raise ValueError("attachments larger than the maximum message size")
         if not incomplete.add_attachment(data):
             return None
         del self._binary_packet[eio_sid]
         return incomplete
 
     def _check_allowed(self, eio_sid: str, packet: Any) -> None:
-        """Raise ValueError where a client may not send this packet now."""
+        """Raise ValueError if the client may not send this packet now."""
         namespace = packet.namespace or "/"
         joined = self.manager.sid_from_eio_sid(eio_sid, namespace) is not None
         if packet.packet_type == CONNECT:
             if joined:
-                raise ValueError("a second handshake")
+                raise ValueError("a second CONNECT packet for the same namespace")
         elif not joined and not self._is_in_any_namespace(eio_sid):
-            raise ValueError("no handshake before it")
+            raise ValueError("a packet before the CONNECT packet")
         elif (
             packet.packet_type == EVENT
             and packet.data[0] in RESERVED_EVENTS
             and not self._handles_all_events(namespace)
         ):
-            raise ValueError("a name that no client may use")
+            raise ValueError("a reserved event name")
 
     def _is_in_any_namespace(self, eio_sid: str) -> bool:
         return any(self.manager.sid_from_eio_sid(eio_sid, name) for name in list(self.manager.get_namespaces()))
 
     def _has_left(self, eio_sid: str) -> bool:
-        """Return whether a client has left all namespaces or was disconnected: its earlier packets may still arrive."""
+        """Return whether a client was in a namespace and is in none now. Its earlier packets may still arrive."""
         session = self.eio.sockets.get(eio_sid)
         return session is not None and session.has_joined and not session.joined
 
     def _handles_all_events(self, namespace: str) -> bool:
-        """Return whether the namespace dispatches all events itself, and so can tell an `EventName` from others."""
+        """Return whether the namespace overrides `trigger_event`, so that it can recognise an `EventName` itself."""
         handler = self.namespace_handlers.get(namespace)
         return handler is not None and type(handler).trigger_event is not socketio.AsyncNamespace.trigger_event
 
@@ -184,7 +184,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
                 await self.manager.disconnect(sid, namespace, ignore_queue=True)
             await self._reject(eio_sid, namespace, "Connection rejected by server")
         if eio_sid not in self.environ:
-            # It left while it was connecting, when the library could not tell from which namespace.
+            # The client left while it was connecting. The library ignores such a disconnect, so repeat it now.
             await self._handle_disconnect(eio_sid, namespace, self.reason.TRANSPORT_CLOSE)
         if self.manager.sid_from_eio_sid(eio_sid, namespace) is None:
             self._held_packets.pop(eio_sid, None)
@@ -196,8 +196,8 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         packet = self.packet_class(CONNECT_ERROR, data={"message": message}, namespace=namespace)
         await self._send_packet(eio_sid, packet)
 
-    # Events that are emitted while a client connects are sent only after the CONNECT packet, and in a later write: a
-    # client that waits for CONNECT may not have subscribed to events yet.
+    # Send events only after the CONNECT packet and in a later write: a client that waits for CONNECT may not have
+    # subscribed to events yet.
 
     async def _send_eio_packet(self, eio_sid: str, packet: EnginePacket) -> None:
         held_packets = self._held_packets.get(eio_sid)
@@ -229,7 +229,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         self._update_joined(eio_sid)
 
     async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
-        """Disconnect a client from a namespace; see `socketio.AsyncServer`."""
+        """Disconnect a client from a namespace. See `socketio.AsyncServer`."""
         eio_sid = self.manager.eio_sid_from_sid(sid, namespace or "/")
         try:
             await super().disconnect(sid, namespace, ignore_queue)
@@ -247,7 +247,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         self._connect_deadlines.discard(eio_sid)
 
     def _update_joined(self, eio_sid: str) -> None:
-        """Note whether a client is in a namespace; if not, start its time limit."""
+        """Update the session's `joined` and `has_joined`. Start the time limit if the client is in no namespace."""
         session = self.eio.sockets.get(eio_sid)
         if session is not None and not session.closing:
             session.joined = self._is_in_any_namespace(eio_sid)
@@ -266,7 +266,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
 
 
 def get_tornado_handler(server: socketio.AsyncServer, *, per_address: int | None = None) -> type[Any]:
-    """Return the request handler of `server`, which accepts at most `per_address` clients of one address."""
+    """Return the request handler of `server`. It accepts at most `per_address` clients from one address."""
     if isinstance(server.eio, EngineServer):
         return type("Handler", (Handler,), {"engine": server.eio, "per_address": per_address})
     base = socketio.get_tornado_handler(server)
@@ -274,20 +274,21 @@ def get_tornado_handler(server: socketio.AsyncServer, *, per_address: int | None
 
 
 def remote_address(environ: Mapping[str, Any]) -> str:
-    """Return the address of the client."""
+    """Return the IP address of the client."""
     return environ.address if isinstance(environ, Environ) else str(environ["REMOTE_ADDR"])
 
 
 def forget_handshake(environ: Any) -> None:
-    """Release a connection's first request, except for the address: 9 kB each."""
+    """Release the data of a connection's first request, except the address. This saves 9 kB per connection."""
     if isinstance(environ, Environ):
         environ.forget()
 
 
 async def close_all(server: socketio.AsyncServer, timeout_s: float) -> None:
-    """Accept no new clients, close all others, and wait until they have gone, at most `timeout_s` seconds.
+    """Stop accepting clients, disconnect the connected ones, and wait until they are gone.
 
-    They are closed by Engine.IO: after a Socket.IO disconnect browsers would not reconnect.
+    Wait at most `timeout_s` seconds. Close the Engine.IO sessions, because browsers do not reconnect after a Socket.IO
+    disconnect.
     """
     engine = server.eio
     engine.stopping = True

@@ -1,4 +1,4 @@
-"""Engine.IO's sessions, and the server that holds them."""
+"""Engine.IO sessions, and the Engine.IO server that manages them."""
 
 import asyncio
 import inspect
@@ -22,9 +22,9 @@ from transport.rate_limit import RateLimit, TokenBucket
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 2.0
-"""How long a closed polling session waits for one more poll, to answer it with the close packet."""
+"""Time in seconds for which a closed polling session waits for one more poll, which it answers with a close packet."""
 UPGRADE_TIMEOUT_S = 10.0
-"""How long the change from polling to a websocket may take."""
+"""Time limit in seconds for the upgrade from polling to a websocket."""
 
 
 class Websocket(Protocol):
@@ -34,11 +34,11 @@ class Websocket(Protocol):
         """Send a message."""
 
     def close(self) -> None:
-        """Close it."""
+        """Close the websocket."""
 
 
 class Session(BaseSocket):  # type: ignore[misc]
-    """An Engine.IO session: what is sent waits in `queue` for the next poll, or goes to the `websocket`."""
+    """An Engine.IO session. Its packets wait in `queue` for the next poll, or go to `websocket` if there is one."""
 
     server: "EngineServer"
     sid: str
@@ -51,42 +51,42 @@ class Session(BaseSocket):  # type: ignore[misc]
     address = ""
     websocket: Websocket | None = None
     probing: Websocket | None = None
-    """The websocket that it is upgrading to."""
+    """The websocket to which the session is being upgraded. None if no upgrade is in progress."""
     posting = False
-    """A POST is being read."""
+    """Whether the server is reading the body of a POST request of this session."""
     joined = False
-    """It is in a namespace."""
+    """Whether the client of this session is in a Socket.IO namespace."""
     has_joined = False
-    """It is in a namespace, or was."""
+    """Whether the client of this session is, or was earlier, in a Socket.IO namespace."""
     is_polled = False
-    """A poll waits for packets."""
+    """Whether a poll of the client is waiting for packets."""
     _writer: "asyncio.Task[None] | None" = None
     _token_bucket: TokenBucket | None = None
 
     def set_rate_limit(self, rate_limit: RateLimit) -> None:
-        """Have `admits` enforce a rate limit from now on."""
+        """Make `admits` enforce this rate limit."""
         self._token_bucket = TokenBucket(rate_limit, time.monotonic())
 
     def admits(self) -> bool:
-        """Return whether the client may send one more packet."""
+        """Count one packet from the client and return whether it is within the rate limit."""
         if self._token_bucket is None or self._token_bucket.consume(time.monotonic()) >= 0:
             return True
-        log.info("%s sent far too many packets", self.sid)
+        log.info("%s exceeded the packet rate limit", self.sid)
         return False
 
     async def send(self, packet: Packet) -> None:
-        """Send a packet."""
+        """Send a packet, unless the session is closing."""
         if not self.closing:
             self.put(packet)
 
     def put(self, packet: Packet) -> None:
-        """Send a packet, also when we are about to close."""
+        """Send a packet, even if the session is closing."""
         self.queue.put_nowait(packet)
         self._flush()
 
     def _flush(self) -> None:
         if self.is_polled:
-            return  # the poll sends all packets, and then flushes
+            return  # the waiting poll sends all queued packets
         while self.websocket is not None and not self.queue.empty():
             self._write(self.queue.get_nowait())
 
@@ -96,16 +96,16 @@ class Session(BaseSocket):  # type: ignore[misc]
                 data = packet.data if packet.binary else packet.encode()
                 self.websocket.write_message(data, binary=packet.binary)
         except (WebSocketClosedError, StreamClosedError):
-            pass  # its `on_close` follows
+            pass  # the websocket's `on_close` is called next
         finally:
             self.queue.task_done()
 
     async def poll(self) -> list[Packet]:
-        """Wait for packets and return all of them; raises ValueError where a poll waits already."""
+        """Wait for packets and return all of them. Raise ValueError if another poll waits or the session is closed."""
         if self.upgrading:
             return [Packet(NOOP)]
         if self.is_polled or self.closed:
-            raise ValueError("a poll too many")
+            raise ValueError("a second poll while one is waiting, or a poll of a closed session")
         self.is_polled = True
         packets = []
         try:
@@ -123,9 +123,9 @@ class Session(BaseSocket):  # type: ignore[misc]
         return packets
 
     def probe(self, message: str | bytes) -> None:
-        """Handle a message of the websocket that the session is upgrading to; raises ValueError."""
+        """Handle a message on the websocket `probing`. Raise ValueError if the message is not part of an upgrade."""
         websocket = self.probing
-        assert websocket is not None  # noqa: S101 - its own messages bring us here
+        assert websocket is not None  # noqa: S101 - called only for messages of `probing`
         if message == "2probe" and not self.upgrading:
             self.upgrading = True
             websocket.write_message("3probe")
@@ -138,10 +138,10 @@ class Session(BaseSocket):  # type: ignore[misc]
             if not self.is_polled:
                 self.start_writer()
         else:
-            raise ValueError("no packet of an upgrade")
+            raise ValueError("not a packet of an upgrade")
 
     def stop_probing(self) -> None:
-        """Break off the upgrade and stay with polling."""
+        """Cancel the upgrade to a websocket. The session continues with polling."""
         self.server.upgrades.discard(self)
         websocket, self.probing = self.probing, None
         self.upgrading = False
@@ -149,7 +149,7 @@ class Session(BaseSocket):  # type: ignore[misc]
             websocket.close()
 
     def start_writer(self) -> None:
-        """Send what waits by the websocket, and from now on also what others put into the queue."""
+        """Send the queued packets over the websocket, and start a task that sends later packets of the queue."""
         self._flush()
         if self._writer is None and not self.closing:
             self._writer = asyncio.create_task(self._write_queue())
@@ -159,7 +159,7 @@ class Session(BaseSocket):  # type: ignore[misc]
             self._write(await self.queue.get())
 
     async def receive(self, packet: Packet) -> None:
-        """Handle a packet of the client."""
+        """Handle a packet from the client."""
         if packet.packet_type == MESSAGE:
             await self.server.trigger("message", self.sid, packet.data)
         elif packet.packet_type == PONG:
@@ -168,7 +168,7 @@ class Session(BaseSocket):  # type: ignore[misc]
             await self.close(abort=True, reason=self.server.reason.CLIENT_DISCONNECT)
 
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
-        """Close the session; without `abort`, tell the client first."""
+        """Close the session. Without `abort`, send the client a close packet first."""
         if self.closing:
             return
         self.closing = True
@@ -182,7 +182,7 @@ class Session(BaseSocket):  # type: ignore[misc]
                 self.put(Packet(CLOSE))
             self.end()
         elif not abort or client_left:
-            # Removed now, it would be unknown to a poll that is just arriving, which then could not be answered.
+            # Keep the session for a moment, so that a poll that is already on its way still gets an answer.
             self.server.closing_sessions.add(self)
             self.queue.put_nowait(Packet(NOOP if client_left else CLOSE))
         else:
@@ -201,7 +201,7 @@ class Session(BaseSocket):  # type: ignore[misc]
             self._writer.cancel()
         if self.websocket is not None:
             self.websocket.close()
-            self.websocket = None  # it refers to the session: neither should have to wait for the garbage collector
+            self.websocket = None  # break the reference cycle: otherwise only the garbage collector frees both objects
 
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
@@ -211,20 +211,23 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         super().__init__(**options)
         self.stopping = False
         self.rate_limit: RateLimit | None = None
-        """How many packets a client may send; None for no limit."""
+        """Rate limit for the packets of each client, or None for no limit."""
         self.addresses: Counter[str] = Counter()
-        """Sessions by the client's address."""
+        """Number of sessions, keyed by client address."""
         self.rejections: Counter[str] = Counter()
-        """Requests that were rejected and clients that were closed, by one of `requests.REASONS`."""
+        """Number of rejected requests and closed clients, keyed by reason (see `requests.REASONS`)."""
         self.websockets: set[Websocket] = set()
-        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself does not hold on to them
+        self._tasks: set[asyncio.Task[None]] = set()  # keeps tasks alive: the event loop holds only weak references
         self._pings: Deadlines[Session] = Deadlines(self.ping_interval, self._ping)
         self._pongs: Deadlines[Session] = Deadlines(self.ping_timeout, self._close_unresponsive)
         self.closing_sessions: Deadlines[Session] = Deadlines(CLOSE_TIMEOUT_S, lambda session, _: session.end())
         self.upgrades: Deadlines[Session] = Deadlines(UPGRADE_TIMEOUT_S, lambda session, _: session.stop_probing())
 
     def find(self, sid: str) -> Session | None:
-        """Return the session with this id, unless it has not answered a ping in time."""
+        """Return the session with this id, or None if there is none.
+
+        If the client has not answered the last ping in time, close the session and return None.
+        """
         session: Session | None = self.sockets.get(sid)
         if session is not None and self._pongs.is_expired(session):
             self._pongs.discard(session)
@@ -233,7 +236,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         return session
 
     async def open(self, handler: Any) -> Session | None:
-        """Open a session; None where the connect handler rejects it."""
+        """Open a session and return it. Return None if the connect handler rejects it or if it closes meanwhile."""
         session = Session(self, self.generate_id())
         session.address = handler.request.remote_ip or ""
         if self.rate_limit is not None:
@@ -252,7 +255,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         return session
 
     def open_packet(self, session: Session) -> Packet:
-        """Return the first packet of a session."""
+        """Return the OPEN packet of a session."""
         by_polling = session.websocket is None and self.allow_upgrades and "websocket" in self.transports
         handshake = {
             "sid": session.sid,
@@ -268,23 +271,23 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         session.put(Packet(PING))
 
     def pong(self, session: Session) -> None:
-        """Handle the answer to a ping."""
+        """Handle a client's answer to a ping."""
         if not session.closing:
             self._pongs.discard(session)
             self._pings.add(session)
 
     def _close_unresponsive(self, session: Session, _: float) -> None:
-        is_polling = session.websocket is None  # then nobody is there to be told
+        is_polling = session.websocket is None  # no client is there to receive a close packet
         self.run_in_background(session.close(abort=is_polling, reason=self.reason.PING_TIMEOUT))
 
     def run_in_background(self, work: Awaitable[None]) -> None:
-        """Run `work` in a task of its own."""
+        """Run `work` in a new task."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def trigger(self, event: str, *arguments: Any) -> Any:
-        """Return the result of the handler of `connect`, `message` or `disconnect`; False where it fails."""
+        """Call the handler of `connect`, `message` or `disconnect`. Return its result, or False if it fails."""
         handler = self.handlers.get(event)
         if handler is None:
             return None
@@ -296,7 +299,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             return False
 
     def release(self, session: Session) -> None:
-        """Stop the timers of a session, and count it no more for its address."""
+        """Stop the ping timers of a session and decrease the session count of its client's address."""
         self._pings.discard(session)
         self._pongs.discard(session)
         self.addresses[session.address] -= 1
@@ -304,12 +307,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             del self.addresses[session.address]
 
     def remove(self, session: Session) -> None:
-        """Remove a session."""
+        """Remove a session from the server."""
         self.closing_sessions.discard(session)
         self.sockets.pop(session.sid, None)
 
     async def disconnect(self, sid: str | None = None) -> None:
-        """Close the session of a client, or of all."""
+        """Close the session `sid`, or all sessions if it is None."""
         for session in list(self.sockets.values()) if sid is None else [self.sockets.get(sid)]:
             if session is not None:
                 await session.close(reason=self.reason.SERVER_DISCONNECT)

@@ -1,4 +1,4 @@
-"""Socket.IO's packets and their JSON, checked against the protocol as they are decoded."""
+"""Socket.IO packets and their JSON. Decoding a packet also checks it against the protocol."""
 
 import json
 import re
@@ -9,17 +9,20 @@ import msgspec
 from socketio.packet import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, DISCONNECT, EVENT, Packet
 
 MAX_ATTACHMENTS = 64
-"""Of one event. Together they may not be larger than a message may."""
+"""Maximum number of attachments of one event. Their total size is limited to the maximum message size."""
 
 
 class EventName(str):
-    """The name of an event that a client sent. The library's own events are plain strings."""
+    """The name of an event sent by a client. python-socketio's own events have plain `str` names."""
 
     __slots__ = ()
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """A payload that is JSON, yet cannot be held: nested too deeply, a number too large, half a character."""
+    """Stands for a payload that is JSON but cannot be decoded.
+
+    It is nested too deeply, or it contains a number that is too large or half of a surrogate pair.
+    """
 
 
 UNREADABLE: Final = Unreadable()
@@ -28,11 +31,14 @@ _EVENT_NAME = re.compile(r'\[\s*("(?:[^"\\]|\\.)*")')
 
 
 def _reject_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 class Json:
-    """The JSON of all packets: fast, with dates, and NaN as null (with the standard module one NaN ends every page)."""
+    """The JSON codec of all packets. It is fast and supports dates.
+
+    It encodes NaN as null. Python's `json` module would write `NaN`, which is not JSON: one NaN would break every page.
+    """
 
     @staticmethod
     def dumps(data: object, **_: object) -> str:
@@ -41,7 +47,7 @@ class Json:
 
     @staticmethod
     def loads(text: str) -> Any:
-        """Return what `text` holds; raises ValueError, and RecursionError where it is nested too deeply."""
+        """Decode JSON. Raise ValueError if it is invalid, and RecursionError if it is nested too deeply."""
         try:
             return msgspec.json.decode(text)
         except msgspec.DecodeError:
@@ -49,11 +55,14 @@ class Json:
 
 
 class ForgivingJson(Json):
-    """Also decodes an event whose payload is JSON but cannot be held: its payload becomes `UNREADABLE`."""
+    """A JSON codec that tolerates payloads that cannot be decoded. In their place it returns `UNREADABLE`."""
 
     @staticmethod
     def loads(text: str) -> Any:
-        """Return what `text` holds; of an event that cannot be held, its name and `UNREADABLE`."""
+        """Decode JSON. If the payload of an event cannot be decoded, return the event's name and `UNREADABLE`.
+
+        Raise ValueError if the text is not JSON, or if it cannot be decoded and is not an event.
+        """
         try:
             return msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError):
@@ -67,31 +76,34 @@ def _is_json(text: str) -> bool:
     try:
         json.loads(text, parse_constant=_reject_constant)
     except RecursionError:
-        return True  # as far as it was read
+        return True  # valid up to the nesting limit
     except ValueError:
         return False
     return True
 
 
 class HardenedPacket(Packet):  # type: ignore[misc]
-    """A Socket.IO packet; decoding one that the protocol does not allow raises ValueError."""
+    """A Socket.IO packet. Its method `decode` raises ValueError if the protocol does not allow the packet."""
 
     json = Json
     packet_type: int
 
     def decode(self, encoded_packet: Any) -> int:
-        """Decode the packet, and mark the name of an event as sent by a client."""
+        """Decode the text into this packet. Return the number of attachments.
+
+        An event's name becomes an `EventName`.
+        """
         if not isinstance(encoded_packet, str):
-            raise ValueError("binary, and no event that it belongs to")
+            raise ValueError("a binary message that belongs to no event")
         attachments: int = super().decode(encoded_packet) or 0
         kind = self.packet_type
         if kind in (BINARY_EVENT, BINARY_ACK):
             if not re.match(r".\d+-", encoded_packet) or attachments > MAX_ATTACHMENTS:
-                raise ValueError("not as many attachments as there may be")
+                raise ValueError(f"the number of attachments is missing or above {MAX_ATTACHMENTS}")
             if attachments == 0:
                 self.packet_type = EVENT if kind == BINARY_EVENT else ACK
         elif attachments:
-            raise ValueError("attachments of a packet that has none")
+            raise ValueError("attachments in a packet type that has none")
         _CHECKS.get(kind, _reject_packet)(self)
         return attachments
 
@@ -99,27 +111,27 @@ class HardenedPacket(Packet):  # type: ignore[misc]
 def _check_event(packet: Packet) -> None:
     data = packet.data
     if not isinstance(data, list) or not data or type(data[0]) not in (str, int):
-        raise ValueError("an event without a name")
+        raise ValueError("an event without a valid name")
     data[0] = EventName(data[0])
 
 
 def _check_acknowledgement(packet: Packet) -> None:
     if not isinstance(packet.data, list) or packet.id is None:
-        raise ValueError("an acknowledgement of nothing")
+        raise ValueError("an acknowledgement without an id or without arguments")
 
 
 def _check_connect(packet: Packet) -> None:
     if packet.data is not None and not isinstance(packet.data, dict):
-        raise ValueError("a handshake that is no object")
+        raise ValueError("a CONNECT payload that is not an object")
 
 
 def _check_disconnect(packet: Packet) -> None:
     if packet.data is not None:
-        raise ValueError("a goodbye that says more")
+        raise ValueError("a DISCONNECT packet with a payload")
 
 
 def _reject_packet(packet: Packet) -> None:
-    raise ValueError(f"no packet that a client may send: {packet.packet_type}")
+    raise ValueError(f"packet type {packet.packet_type}, which a client may not send")
 
 
 _CHECKS: Mapping[int, Callable[[Packet], None]] = {
@@ -133,13 +145,16 @@ _CHECKS: Mapping[int, Callable[[Packet], None]] = {
 
 
 class TextPacket(HardenedPacket):
-    """A Socket.IO packet of a server that neither sends nor expects binary data."""
+    """A Socket.IO packet for a server that does not use binary data."""
 
     json = ForgivingJson
-    # Looking for it in every message was 38 of the 63 us that encoding one took.
+    # Searching every message for binary data took 38 of the 63 us that it took to encode the message.
     uses_binary_events = False
 
     @classmethod
     def reconstruct_binary(cls, data: Any, attachments: list[bytes]) -> Any:
-        """Leave the placeholders where they are: the library's walk is recursive."""
+        """Return `data` with its attachment placeholders unchanged.
+
+        The library replaces them in a recursive search, which could overflow the stack.
+        """
         return data

@@ -1,1 +1,1 @@
-"""What HTTP serves besides the dashboard: health, metrics and login pages, and the security headers of all."""
+"""The HTTP pages besides the dashboard: health, metrics and login, and the security headers of all answers."""

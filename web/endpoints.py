@@ -1,4 +1,4 @@
-"""The endpoints for monitoring the server: `/healthz`, `/readyz`, `/metrics`."""
+"""The monitoring endpoints `/healthz`, `/readyz` and `/metrics`."""
 
 import msgspec
 from tornado.routing import Rule, URLSpec
@@ -10,36 +10,36 @@ from web.prometheus import Metrics
 
 
 class EndpointHandler(RequestHandler):
-    """Shared by the endpoints."""
+    """Base class of the endpoints."""
 
     def set_default_headers(self) -> None:
-        """Forbid caching; answers are plain text."""
+        """Forbid caching and set the content type to plain text."""
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Type", "text/plain; charset=utf-8")
 
     def compute_etag(self) -> None:
-        """Never answer 304."""
+        """Return no ETag, so that the answer is never 304."""
 
 
 class HealthzHandler(EndpointHandler):
-    """Liveness: answers as long as the event loop runs."""
+    """Liveness check: answers 200 as long as the event loop runs."""
 
     def get(self) -> None:
-        """Answer 200."""
+        """Send status 200."""
         self.write("ok\n")
 
     head = get
 
 
 class ReadyzHandler(EndpointHandler):
-    """Readiness: 200 if every part works, else 503."""
+    """Readiness check: answers 200 if every part works, otherwise 503."""
 
     def initialize(self, health: Health) -> None:
-        """Take the health to report."""
+        """Store the object that knows the health of each part."""
         self._health = health
 
     def get(self) -> None:
-        """Report the state of each part as JSON."""
+        """Send the state of each part as JSON."""
         readiness = self._health.readiness()
         self.set_status(200 if readiness.ready else 503)
         self.set_header("Content-Type", "application/json")
@@ -49,21 +49,21 @@ class ReadyzHandler(EndpointHandler):
 
 
 class MetricsHandler(EndpointHandler):
-    """The Prometheus metrics. They cover all storehouses, so only users who see everything may read them."""
+    """The Prometheus metrics. They cover all storehouses, so only users with unrestricted visibility may read them."""
 
     def initialize(self, metrics: Metrics, authenticator: Authenticator) -> None:
-        """Take the metrics to report, and who authenticates their readers."""
+        """Store the metrics, and the authenticator that checks who reads them."""
         self._metrics = metrics
         self._authenticator = authenticator
 
     def prepare(self) -> None:
-        """Refuse users without access."""
+        """Reject clients that are not authenticated, and users with restricted visibility."""
         user = self._authenticator.authenticate_request(self)
         if user is None:
             self.set_header("WWW-Authenticate", "Bearer")
-            self._refuse(401, "say who you are, by a bearer token or a session\n")
+            self._refuse(401, "Not authenticated. Send a bearer token, or log in first.\n")
         elif not user.visibility.everything:
-            self._refuse(403, "these figures are of everything, and you may not see that\n")
+            self._refuse(403, "Forbidden. The metrics cover all storehouses: use an account that sees everything.\n")
 
     def _refuse(self, status: int, message: str) -> None:
         self.set_status(status)
@@ -79,7 +79,7 @@ class MetricsHandler(EndpointHandler):
 
 
 def routes(health: Health, metrics: Metrics, authenticator: Authenticator) -> list[Rule]:
-    """Return the rules of the three endpoints, for a Tornado application."""
+    """Return the URL rules of the three endpoints for a Tornado application."""
     return [
         URLSpec(r"/healthz", HealthzHandler),
         URLSpec(r"/readyz", ReadyzHandler, {"health": health}),

@@ -1,4 +1,4 @@
-"""Health of this process: whether each part that the settings ask for works. Nothing is queried for it."""
+"""Reports whether each enabled part of this process works. This needs no database queries."""
 
 import time
 from collections.abc import Mapping
@@ -11,20 +11,20 @@ from live.poller import Poller
 from transport.redis_manager import LibraryRedisManager, RedisManager
 
 POLLER_LATE_S = 10.0
-"""Seconds that a tick may take, besides the poll interval."""
+"""The poller counts as failed if the database has not answered it for this many seconds plus the poll interval."""
 JUDGE_LATE_S = 10.0
-"""Seconds since the judge last reached the database; it does each second."""
+"""The judge counts as failed if it has not reached the database for this many seconds. It tries every second."""
 
 REASONS = {
-    "database": "the database does not answer: what the pages show is the last that was known",
-    "poller": "the poller has had no answer for too long: new readings do not arrive",
-    "redis": "Redis does not answer: what other programs send is dropped",
-    "judge": "the judge is behind, or cannot reach its tables: alarms are late",
+    "database": "the sensor database does not answer; the pages show the last known data",
+    "poller": "the poller has had no answer from the database for too long; new readings do not arrive",
+    "redis": "Redis does not answer; messages between processes and from other programs are dropped",
+    "judge": "the judge is behind or cannot reach its tables; alarms are late",
 }
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether each part works, null if the settings ask for none. `reasons` explain what does not."""
+    """The answer of /readyz. A part is null if the settings disable it. `reasons` has one text per failed part."""
 
     ready: bool
     database: bool
@@ -32,12 +32,15 @@ class Readiness(msgspec.Struct, frozen=True):
     """Seconds since the database last answered the poller."""
     redis: bool | None
     judge: bool | None
-    """Whether the judge, in this or another process, is known to be working."""
+    """Whether this process knew within the last 10 s which process holds the judge's lease. Null if judging is off."""
     reasons: list[str]
 
 
 class Health:
-    """Reports whether the parts work. The heartbeat must check `database`; Redis and judge may be absent."""
+    """Reports whether each part works. `redis` and `judge_loop` are None if they are disabled.
+
+    The heartbeat keeps `database.answering` up to date.
+    """
 
     def __init__(
         self,
@@ -57,7 +60,7 @@ class Health:
         return time.monotonic() - self._poller.answered_at
 
     def parts(self) -> Mapping[str, bool]:
-        """Return whether each part works, of those that there are."""
+        """Return whether each enabled part works, keyed by its name."""
         parts = {
             "database": self._database.answering,
             "poller": self.poller_age_s <= self._poller.interval_s + POLLER_LATE_S,
@@ -69,7 +72,7 @@ class Health:
         return parts
 
     def readiness(self) -> Readiness:
-        """Return the answer of /readyz."""
+        """Return the content of the /readyz answer."""
         parts = self.parts()
         return Readiness(
             ready=all(parts.values()),

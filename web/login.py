@@ -1,10 +1,13 @@
-"""The pages `/login` and `/logout`: a form without a script, in both languages.
+"""The pages `/login` and `/logout`: a form without scripts, in English and Chinese.
 
-The English texts stand here and in login.html; translations/zh.csv has the Chinese ones. Tornado picks the language.
+The English texts are in this file and in login.html, the Chinese texts in translations/zh.csv. Tornado selects the
+language.
 """
 
 import re
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import tornado.locale
@@ -24,35 +27,37 @@ from transport.requests import is_same_origin
 HERE = Path(__file__).parent
 FORM = Template((HERE / "login.html").read_text(encoding="utf-8"), whitespace="oneline")
 WHY, LANGUAGE = "why", "lang"
-"""Query parameters of the login page itself; all others belong to the page that was requested."""
+"""Query parameters of the login page. All other parameters belong to the requested page."""
 
 TAGS = {"en": "en-GB", "zh": "zh-CN"}
-"""Our languages, and the tag of each for browsers."""
+"""The supported languages, and the language tag of each for browsers."""
 REASONS = {
-    "wrong": "This name and this password do not belong together.",
+    "wrong": "Wrong user name or password.",
     "rate_limited": "Too many attempts. Wait a minute, then try again.",
-    "expired": "Your session has ended. Log in again.",
-    "revoked": "Your access has been changed or withdrawn. Log in again, or ask who looks after Storewatch.",
+    "foreign_form": "This form was sent from another address. Log in here.",
+    "unauthorized": "Log in to continue.",
+    "expired": "Your session has expired. Log in again.",
+    "revoked": "Your access was changed or revoked. Log in again, or ask your Storewatch administrator.",
 }
-"""Why the form is shown, by the value of `why`."""
+"""Texts that explain why the form is shown, keyed by the value of the query parameter `why`."""
 
 _SCRIPT = re.compile(r"-[A-Za-z]{4}(?=-)")
-"""In a language tag, the part that names a script (RFC 5646, 2.2.3)."""
+"""The script subtag of a language tag (RFC 5646, section 2.2.3)."""
 
 tornado.locale.set_default_locale("en")
 tornado.locale.load_translations(str(HERE / "translations"), encoding="utf-8")
 
 
 class PageHandler(RequestHandler):
-    """Shared by both pages."""
+    """Base class of the login page and the logout page."""
 
     def initialize(self, authenticator: Authenticator, audit: AuditWriter) -> None:
-        """Take who authenticates users, and where logins are audited."""
+        """Store the authenticator and the audit writer."""
         self._authenticator = authenticator
         self._audit = audit
 
     def set_default_headers(self) -> None:
-        """Set the security headers of both pages."""
+        """Set the security headers of the login page and the logout page."""
         self.clear_header("Server")
         self.set_header(
             "Content-Security-Policy",
@@ -61,12 +66,12 @@ class PageHandler(RequestHandler):
         )
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("X-Frame-Options", "DENY")
-        # With no-referrer, browsers would omit the Origin of a form, too.
+        # Not no-referrer: with that value, browsers send a form with `Origin: null`.
         self.set_header("Referrer-Policy", "same-origin")
         self.set_header("Cache-Control", "no-store")
 
     def prepare(self) -> None:
-        """Redirect if no login is needed; refuse forms of other sites."""
+        """Redirect to the dashboard if no login is needed. Reject forms sent from other origins."""
         if not self._authenticator.restricted:
             self.redirect("/", status=303)
         elif self.request.method == "POST" and not self._is_our_form():
@@ -82,18 +87,18 @@ class PageHandler(RequestHandler):
 
 
 class LoginHandler(PageHandler):
-    """The form that asks for a name and a password."""
+    """The login form with user name and password."""
 
     def get(self) -> None:
-        """Show the form, with the reason for it."""
+        """Show the form with the reason given by the query parameter `why`."""
         self._show(self.get_query_argument(WHY, ""))
 
     head = get
 
     async def post(self) -> None:
-        """Log the user in, or show the form again."""
+        """Log the user in. If that fails, show the form again."""
         name = self.get_body_argument("name", "")
-        # An unknown name may be a password, in the wrong field: it is not audited.
+        # Do not audit an unknown name: it may be a password that was typed into the wrong field.
         user_name = name if self._authenticator.has_user(name) else ""
         try:
             user, cookie = await self._authenticator.log_in(
@@ -107,6 +112,14 @@ class LoginHandler(PageHandler):
         self._set_session_cookie(cookie)
         self.redirect(_url("/", self.request.query), status=303)
 
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Show the login form instead of an error page if another origin sent the form (status 403)."""
+        if status_code != HTTPStatus.FORBIDDEN:
+            super().write_error(status_code, **kwargs)
+            return
+        self._show("foreign_form")
+        self.finish()
+
     def _refuse(self, name: str, refused: AccessDenied | RateLimited) -> None:
         if isinstance(refused, RateLimited):
             self.set_header("Retry-After", f"{ATTEMPT_REFILL_S:.0f}")
@@ -116,19 +129,19 @@ class LoginHandler(PageHandler):
     def _set_session_cookie(self, cookie: str) -> None:
         secure = self.request.protocol == "https"
         max_age_s = round(self._authenticator.session_lifetime.total_seconds())
-        # Not Strict: a user who follows a link to a view, such as one in a mail, stays logged in. A GET changes
-        # nothing, and forms and websockets of other sites are refused.
+        # Not Strict: a user who follows a link in an e-mail to a page stays logged in. This is safe because a GET
+        # changes nothing, and forms and websockets from other origins are rejected.
         self.set_cookie(COOKIE, cookie, max_age=max_age_s, httponly=True, samesite="Lax", secure=secure)
 
     def get_user_locale(self) -> Locale | None:
-        """Return the language chosen on the page; without one, Tornado asks the browser's Accept-Language."""
+        """Return the language chosen on the page, or None. Tornado then uses the browser's Accept-Language header."""
         chosen = self.get_query_argument(LANGUAGE, "")
         return tornado.locale.get(chosen) if chosen in TAGS else None
 
     def get_browser_locale(self, default: str = "en_US") -> Locale:
-        """Return the language that the browser prefers.
+        """Return the language preferred by the browser.
 
-        Tornado ignores tags with a script, such as zh-Hans-CN, so the script is left out.
+        Tornado ignores language tags with a script, such as zh-Hans-CN, so the script is removed.
         """
         accepted = self.request.headers.get("Accept-Language", "")
         self.request.headers["Accept-Language"] = _SCRIPT.sub("", accepted)
@@ -152,10 +165,10 @@ class LoginHandler(PageHandler):
 
 
 class LogoutHandler(PageHandler):
-    """Ends a session."""
+    """The page that ends a login session."""
 
     def post(self) -> None:
-        """End the session, and show the login form."""
+        """End the login session and redirect to the login form."""
         user = self._authenticator.authenticate_request(self)
         if user is not None and user.means == "password":  # tokens have no session
             self._authenticator.log_out(user)
@@ -165,13 +178,13 @@ class LogoutHandler(PageHandler):
 
 
 def routes(authenticator: Authenticator, audit: AuditWriter) -> list[Rule]:
-    """Return the rules of both pages, for a Tornado application."""
+    """Return the URL rules of `/login` and `/logout` for a Tornado application."""
     services = {"authenticator": authenticator, "audit": audit}
     return [URLSpec(r"/login", LoginHandler, services), URLSpec(r"/logout", LogoutHandler, services)]
 
 
 def redirect_to_login(authenticator: Authenticator, handler: RequestHandler) -> str | None:
-    """Return the address of the login page, for a request without access to the dashboard; None with access."""
+    """Return the URL of the login page if the user must log in first, otherwise None."""
     if authenticator.authenticate_request(handler) is not None:
         return None
     return _url("/login", handler.request.query)
@@ -183,5 +196,5 @@ def _url(path: str, query: str) -> str:
 
 
 def _page_parameters(query: str) -> list[tuple[str, str]]:
-    """Return the query parameters of the requested page, such as `wall`."""
+    """Return the query parameters that belong to the requested page, such as `wall`."""
     return [(key, value) for key, value in parse_qsl(query, keep_blank_values=True) if key not in (WHY, LANGUAGE)]

@@ -1,6 +1,7 @@
-"""The Prometheus metrics of this process; docs/operating.md explains each.
+"""The Prometheus metrics of this process. docs/operating.md explains each metric.
 
-What the parts count anyway is read from them at each scrape. Only durations are observed when they happen.
+At each scrape, this module reads the counts that the parts of the server keep anyway. Only durations and alarm
+transitions are recorded when they occur.
 """
 
 import time
@@ -27,13 +28,13 @@ from transport.outbox import STUCK, UNSENT
 from web.health import Health
 
 FLOOD = "flood"
-"""Why a connection is closed: it went on sending too many events."""
+"""Reason for closing a connection: it kept sending too many events."""
 ANSWERED, REFUSED, UNAVAILABLE, FAILED = "answered", "refused", "unavailable", "failed"
-"""Outcomes of a database query; refused: it asked for what does not exist, or for too much."""
+"""Outcomes of a database query. `refused`: the query asked for something that does not exist, or for too much."""
 ACCESS_REFUSALS = ("connect_refused", "login_refused")
-"""Actions of the audit trail: a connection or a login was denied."""
+"""Actions in the audit trail that record a denied connection and a denied login."""
 SITE = "site"
-"""The transition of every alarm of the site's own system."""
+"""Transition label for alarms that come from the site's own alarm system."""
 TRANSITIONS = (
     model.PENDING,
     model.RAISED,
@@ -48,13 +49,14 @@ TRANSITIONS = (
 )
 CODES = (StorewatchError.code, *(error.code for error in StorewatchError.__subclasses__()))
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
-"""Seconds: from a poll without new readings to the longest that any query may take."""
+"""Histogram bounds in seconds, from the time of a poll without new readings to the longest time limit of a query."""
 
 
 class MetricSources(NamedTuple):
-    """What each scrape reads.
+    """The objects that each scrape reads.
 
-    `rejected_requests` are counted by reason, `audit_counts` by action; `judge_loop` is None if judging is off.
+    `rejected_requests` has a count for each reason, and `audit_counts` for each action. `judge_loop` is None if judging
+    is off.
     """
 
     clients: Sized
@@ -69,14 +71,14 @@ class MetricSources(NamedTuple):
 
 
 class Metrics:
-    """The metrics, in a registry of their own."""
+    """The Prometheus metrics of this process, in a registry of their own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self.ticks = Histogram(
             "storewatch_tick_seconds",
-            "Time to poll for new readings, hand them out and push them.",
+            "Time to poll for new readings, process them and push them.",
             buckets=BUCKETS,
             registry=self._registry,
         )
@@ -98,7 +100,7 @@ class Metrics:
 
     @contextmanager
     def time_query(self, question: str) -> Iterator[None]:
-        """Observe the duration and the outcome of the query in this block."""
+        """Record the duration and outcome of the query that runs in this block."""
         started, outcome = time.perf_counter(), FAILED
         try:
             yield
@@ -113,17 +115,17 @@ class Metrics:
             self._queries.labels(question, outcome).observe(time.perf_counter() - started)
 
     def count_transitions(self, transitions: Sequence[Transition]) -> None:
-        """Count new transitions in the journal."""
+        """Count new transitions from the journal."""
         for transition in transitions:
             name = transition.alarm.transition
             self._transitions.labels(name if name in TRANSITIONS else SITE).inc()
 
     def collect_from(self, sources: MetricSources) -> None:
-        """Read these at each scrape from now on."""
+        """Read these sources at each scrape."""
         self._registry.register(_SourcesCollector(sources))
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """Return all metrics in the format for this Accept header, and its media type."""
+        """Return all metrics in the format that the Accept header asks for, and the media type of that format."""
         encode, media_type = choose_encoder(accept)
         return encode(self._registry), media_type
 
@@ -133,7 +135,7 @@ class _SourcesCollector(Collector):
         self._sources = sources
 
     def collect(self) -> Iterable[Metric]:
-        """Return the present values."""
+        """Yield the current values."""
         yield from self._connections()
         yield from self._pushes()
         yield from self._data()
@@ -150,19 +152,20 @@ class _SourcesCollector(Collector):
         rejected = _from_zero(transport.REASONS, self._sources.rejected_requests)
         yield _counters("rejected_requests", help_text, "reason", rejected)
         denied = {action: self._sources.audit_counts.get(action, 0) for action in ACCESS_REFUSALS}
-        yield _counters("access_refusals", "Connections and logins denied, by which.", "action", denied)
+        yield _counters("access_refusals", "Connections and logins denied, by action.", "action", denied)
 
     def _pushes(self) -> Iterable[Metric]:
         fanout = self._sources.fanout
         yield CounterMetricFamily("storewatch_pushes", "Messages pushed, once for each connection.", fanout.pushed)
-        help_text = "Pushed messages not sent to slow clients, because a newer one replaced them."
+        help_text = "Pushed messages not sent to slow clients because a newer message replaced them."
         yield CounterMetricFamily("storewatch_coalesced_messages", help_text, fanout.coalesced)
         closed = {UNSENT: 0.0, STUCK: 0.0, **fanout.closed_slow_clients, FLOOD: self._sources.namespace.floods}
-        yield _counters("closed_clients", "Clients disconnected for their behaviour, by reason.", "reason", closed)
+        help_text = "Clients disconnected for flooding or for reading too slowly, by reason."
+        yield _counters("closed_clients", help_text, "reason", closed)
 
     def _data(self) -> Iterable[Metric]:
         age_s = time.monotonic() - self._sources.poller.new_readings_at
-        yield _gauge("data_age_seconds", "Time since readings of any sensor last arrived.", age_s)
+        yield _gauge("data_age_seconds", "Time since the last reading of any sensor arrived.", age_s)
         age_s = self._sources.health.poller_age_s
         yield _gauge("poller_age_seconds", "Time since the database last answered the poller.", age_s)
         parts = self._sources.health.parts()
@@ -174,7 +177,7 @@ class _SourcesCollector(Collector):
         yield _gauges("alarms_open", help_text, "severity", severities)
         judge_loop = self._sources.judge_loop
         if judge_loop is not None:
-            yield _gauge("judging", "Whether this process is the one that judges, 1 or 0.", judge_loop.is_judging)
+            yield _gauge("judging", "Whether this process evaluates the alarm rules, 1 or 0.", judge_loop.is_judging)
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:
@@ -196,5 +199,5 @@ def _labelled(family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[s
 
 
 def _from_zero(names: Iterable[str], values: Mapping[str, float]) -> Mapping[str, float]:
-    """Return the values with 0 for each missing name: Prometheus computes no rate of a counter that starts at 1."""
+    """Return the values, with 0 for each missing name. Prometheus sees no increase in a counter that starts at 1."""
     return dict.fromkeys(names, 0.0) | dict(values)

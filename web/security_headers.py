@@ -1,10 +1,10 @@
-"""The security headers of every HTTP answer: pages, errors, endpoints, and Engine.IO's."""
+"""The security headers of every HTTP answer: pages, errors, endpoints and Engine.IO."""
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import OutputTransform
 
 POLICY = "default-src 'none'; frame-ancestors 'none'"
-"""The default policy, for answers that load nothing else."""
+"""Default Content-Security-Policy, for responses that load no other resources."""
 YEAR_S = 31_536_000
 
 ALWAYS = {
@@ -17,7 +17,7 @@ HTTPS = {
     "Strict-Transport-Security": f"max-age={YEAR_S}",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-"""Only with TLS: without it browsers ignore them, with a warning."""
+"""Headers that are set only with TLS. Without TLS browsers ignore them and print a warning."""
 
 
 class SecurityHeaders(OutputTransform):
@@ -30,7 +30,7 @@ class SecurityHeaders(OutputTransform):
     def transform_first_chunk(
         self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
     ) -> tuple[int, HTTPHeaders, bytes]:
-        """Add them; see Tornado."""
+        """Add the security headers. Tornado calls this for the first chunk of an answer."""
         headers.pop("Server", None)
         headers.setdefault("Content-Security-Policy", POLICY)
         for name, value in (ALWAYS | HTTPS if self._is_https else ALWAYS).items():

@@ -1,1 +1,1 @@
-"""The commands of `python -m access`, a file each."""
+"""The commands of `python -m access`, one module each."""

@@ -20,37 +20,37 @@ from db import database
 from errors import UsageError
 
 PAGE_SIZE = 1_000
-"""Entries in one query."""
+"""Number of audit entries that one query reads."""
 FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-"""Characters that start a formula in a spreadsheet; some accept the wide ones too."""
+"""Characters that start a formula in a spreadsheet. Some programs also accept the full-width characters."""
 
 
 def add(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "audit",
-        help="who did what, and whether that is all",
-        description="Check that no entry of the audit trail has been changed, taken out or put in since it was "
-        "written, or write the trail to stdout. The exit status is 1 where it is not what was written.",
+        help="verify or export the audit trail",
+        description="Verify that no entry of the audit trail has been changed, removed or inserted since it was "
+        "written, or write all entries to stdout. The exit status is 1 if the verification fails.",
     )
     add_config(parser)
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--verify", action="store_true", help="check every entry, and name the first that is wrong")
-    action.add_argument("--export", choices=sorted(EXPORTS), help="write all entries to stdout")
-    parser.add_argument("--head", metavar="HASH", help="with --verify: a hash that it printed before, kept elsewhere")
+    action.add_argument("--verify", action="store_true", help="check every entry and name the first wrong one")
+    action.add_argument("--export", choices=sorted(EXPORTS), help="write all entries to stdout in this format")
+    parser.add_argument("--head", metavar="HASH", help="with --verify: check that one entry has this hash")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Verify or export; raises `UsageError`."""
+    """Verify or export the audit trail. Raise `UsageError` if an option is wrong or the database fails."""
     if options.head and not options.verify:
-        raise UsageError("audit: --head is something to --verify")
+        raise UsageError("audit: --head can only be used with --verify")
     settings, _ = settings_module.load(options.config)
     try:
         with closing(open_for_reading(settings.state_database)) as state, state.engine.connect() as connection:
             if options.verify:
                 return _verify(connection, options.head)
-            # UTF-8 whatever the language of this terminal: a spreadsheet or a program reads the export.
+            # UTF-8 regardless of the terminal's locale: spreadsheets and programs read the export.
             sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
             EXPORTS[options.export](_entries(connection, None))
     except sa.exc.DBAPIError as error:
@@ -62,34 +62,37 @@ def _verify(connection: sa.Connection, expected: str | None) -> int:
     try:
         last = verify(connection, expected)
     except Tampered as error:
-        print(f"NOT what was written: {error}")
+        print(f"FAILED: {error}")
         return 1
     print(f"OK: {last.entry_id} entries, the last hash is {last.hash}")
     return 0
 
 
 def verify(connection: sa.Connection, expected: str | None = None) -> ChainHead:
-    """Return the last entry's id and hash; raises `Tampered`. One entry must have the hash `expected`."""
+    """Verify all entries and return the last entry's id and hash. Raise `Tampered` if an entry is wrong.
+
+    If `expected` is given, also raise `Tampered` if no entry has this hash.
+    """
     last, start = BEGINNING, None
     is_met = expected in (None, BEGINNING.hash)
     while True:
         for entry in _entries(connection, start):
             last = audit_chain.verify_entry(last, entry)
             is_met = is_met or last.hash == expected
-        # The head is committed together with an entry, and read here after the entries. So it is never behind them;
-        # if it is ahead, entries were written meanwhile, and can be read now.
+        # The head is committed together with an entry, and is read here after the entries, so it is never behind them.
+        # If the head is ahead, entries were written meanwhile and can be read now.
         head = ask.audit.head(connection)
         if head is None or head.entry_id <= last.entry_id or start == last.entry_id:
             break
         start = last.entry_id
     audit_chain.verify_head(last, head)
     if not is_met:
-        raise Tampered(f"no entry has the hash {expected}: what came up to it was cut off, or written anew")
+        raise Tampered(f"no entry has the hash {expected}: the entries up to it were removed or rewritten")
     return last
 
 
 def _entries(connection: sa.Connection, entry_id: int | None) -> Iterator[Sealed]:
-    """Yield all entries after this one."""
+    """Yield all entries after the one with the id `entry_id`, or all entries if it is None."""
     while page := ask.audit.after(connection, entry_id, PAGE_SIZE):
         yield from page
         entry_id = page[-1].entry_id
@@ -103,7 +106,7 @@ def _csv(entries: Iterable[Sealed]) -> None:
 
 
 def _without_formula(value: object) -> object:
-    """Return a value that no spreadsheet runs as a formula: anybody may try to log in as `=HYPERLINK(...)`."""
+    """Quote a text that a spreadsheet would run as a formula. Anybody can try to log in as `=HYPERLINK(...)`."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 

@@ -9,25 +9,25 @@ from access.passwords import hash_password
 from errors import UsageError
 
 MIN_LENGTH = 8
-"""Characters of a password."""
+"""Minimum length of a password, in characters."""
 
 
 def add(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "password",
-        help="what stands in the settings for a password",
-        description="Ask for a password, or read it from the standard input, and print its hash (argon2id): the "
-        "password_hash of a user in the settings.",
+        help="hash a password for the settings",
+        description="Ask for a password, or read it from standard input, and print its argon2id hash. The settings "
+        "hold this hash as the password_hash of a user.",
     )
     parser.set_defaults(run=run)
 
 
 def run(_options: argparse.Namespace) -> int:
-    """Print the hash; raises `UsageError`."""
+    """Print the hash of a password. Raise `UsageError` if it is too short or not the same when typed again."""
     password = _ask() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     if len(password) < MIN_LENGTH:
-        raise UsageError(f"a password has at least {MIN_LENGTH} characters")
+        raise UsageError(f"the password is too short: it must have at least {MIN_LENGTH} characters")
     print(hash_password(password))
     return 0
 
@@ -35,5 +35,5 @@ def run(_options: argparse.Namespace) -> int:
 def _ask() -> str:
     password = getpass.getpass("Password: ")
     if getpass.getpass("Again: ") != password:
-        raise UsageError("these are two different passwords")
+        raise UsageError("the two passwords differ; run the command again")
     return password

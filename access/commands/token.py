@@ -1,4 +1,4 @@
-"""`python -m access token`: issues a token for a program, signed with the secret of the settings."""
+"""`python -m access token`: issues a token for a program, signed with a secret of the settings."""
 
 import argparse
 from datetime import timedelta
@@ -19,23 +19,23 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "token",
-        help="a token for a program",
-        description="Print a token (JWT) that is signed with the first HS256 secret of the settings. Its jti, by which "
-        "it can be revoked, can be read in the token.",
+        help="issue a token for a program",
+        description="Print a token (JWT) that is signed with the first HS256 secret of the settings. The token "
+        "contains its id (jti), with which it can be revoked.",
     )
     cli.add_config(parser)
-    parser.add_argument("name", help="what the program is called, here and in the audit")
-    parser.add_argument("--role", choices=ROLES, default="watch", help="what it may do (%(default)s)")
-    parser.add_argument("--organisation", metavar="ID", action="append", help="it may see that; may be given often")
-    parser.add_argument("--storehouse", metavar="ID", action="append", help="it may see that; may be given often")
+    parser.add_argument("name", help="name of the program, as shown in the audit trail")
+    parser.add_argument("--role", choices=ROLES, default="watch", help="role of the program (%(default)s)")
+    parser.add_argument("--organisation", metavar="ID", action="append", help="a visible organisation; repeatable")
+    parser.add_argument("--storehouse", metavar="ID", action="append", help="a visible storehouse; repeatable")
     parser.add_argument(
-        "--for", metavar="SPAN", dest="span", type=_span, default="1h", help="such as 90d (%(default)s)"
+        "--for", metavar="SPAN", dest="span", type=_span, default="1h", help="lifetime, such as 90d (%(default)s)"
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the token; raises `UsageError`."""
+    """Print the token. Raise `UsageError` if the settings have no secret to sign it with."""
     key = _key(options.config)
     now = clock.now()
     claims = {
@@ -59,7 +59,7 @@ def _key(config: str | None) -> TokenKey:
     for key in access.tokens if access else ():
         if key.algorithm == "HS256":
             return key
-    raise UsageError("the settings have no HS256 secret under access.tokens; docs/access.md tells how to give one")
+    raise UsageError("the settings have no HS256 secret under access.tokens; add one, as docs/access.md describes")
 
 
 def _span(text: str) -> timedelta:

@@ -1,1 +1,1 @@
-"""The commands of `python -m alarms`, a file each."""
+"""The commands of `python -m alarms`, one file for each command."""

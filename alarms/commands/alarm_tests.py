@@ -1,4 +1,4 @@
-"""`python -m alarms drill`: raises a test alarm, and prints its whole way from a reading to a person and back."""
+"""`python -m alarms drill`: raises a test alarm and prints each step until the alarm is acknowledged or ends."""
 
 import argparse
 import getpass
@@ -28,41 +28,47 @@ from record.audit import Entry
 from settings import Settings, Source
 
 POLL_S = 0.5
-"""Time between two checks of what has become of it."""
+"""Seconds between two checks of the test alarm."""
 JUDGED_WITHIN_S = 15.0
-"""A running server judges it within 1 s, one that takes over from another within 5 s."""
+"""Maximum time that the command waits for the server to raise the test alarm, in seconds.
+
+The server needs 1 s, or 5 s if another process takes over the judge.
+"""
 REPORTED = 10
-"""Test alarms in a report."""
+"""Maximum number of test alarms in a report."""
 
 WORDS = {
-    "raised": "told that it was raised",
-    "worsened": "told that it got worse",
-    "reminded": "told again, as nobody has acknowledged it",
-    "escalated": "told as the next tier, as nobody has acknowledged it",
-    "cleared": "told that it is over",
+    "raised": "notified: alarm raised",
+    "worsened": "notified: alarm worsened",
+    "reminded": "reminded: not acknowledged yet",
+    "escalated": "notified: escalated because nobody acknowledged it",
+    "cleared": "notified: alarm cleared",
 }
+"""The words with which the report describes each event of a notice."""
 
 
 def add(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "drill",
-        help="a test alarm on its whole way to a person",
-        description="Have the running server raise a marked test alarm, and tell what becomes of it. It ends when "
-        "somebody acknowledges it. The exit status is 0 if that happened.",
+        help="raise a test alarm and follow its notifications",
+        description="Raise a marked test alarm on the running server and print each step. The alarm ends when somebody "
+        "acknowledges it. The exit status is 0 if it was acknowledged, otherwise 1.",
     )
     add_config(parser)
-    parser.add_argument("--store-house", metavar="NAME", help="where it is raised")
-    parser.add_argument("--sensor", metavar="NAME", help="whose test reading it is (default: the storehouse's first)")
-    parser.add_argument("--for", metavar="SPAN", dest="span", default="30m", help="it ends then anyway (%(default)s)")
-    parser.add_argument("--report", action="store_true", help=f"only tell what became of the last {REPORTED}")
+    parser.add_argument("--store-house", metavar="NAME", help="name or id of the storehouse of the test alarm")
+    parser.add_argument("--sensor", metavar="NAME", help="sensor of the test reading (default: the storehouse's first)")
+    parser.add_argument(
+        "--for", metavar="SPAN", dest="span", default="30m", help="end the test alarm after this time (%(default)s)"
+    )
+    parser.add_argument("--report", action="store_true", help=f"only print the last {REPORTED} test alarms")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Raise a test alarm and print what happens, or print the report; raises `UsageError`."""
+    """Raise a test alarm and print its steps, or print the report. Raise `UsageError` if the command cannot be run."""
     if not options.report and not options.store_house:
-        raise UsageError("drill: name a storehouse with --store-house, or ask for the --report")
+        raise UsageError("drill: give a storehouse with --store-house, or use --report")
     span = _span(options.span)
     settings, origin = settings_module.load(options.config)
     with closing(_open(settings.state_database)) as state:
@@ -70,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
             return _report(state)
         sensor = _sensor(settings, origin, options.store_house, options.sensor)
         if settings.notify is None:
-            print("nobody will be told but who watches: the settings have no `notify`", flush=True)
+            print("no notifications will be sent: the settings have no `notify`", flush=True)
         return _watch(state, _request(state, sensor, span))
 
 
@@ -100,7 +106,9 @@ def _sensor(settings: Settings, origin: Source, storehouse_name: str, sensor_nam
         if sensor_name in (None, sensor.sensor_name):
             return sensor
     names = ", ".join(sorted({sensor.sensor_name for sensor in all_sensors})) or "none"
-    raise UsageError(f"drill: {storehouse_name} has no sensor {sensor_name or ''}; its sensors: {names}")
+    if sensor_name is None:
+        raise UsageError(f"drill: {storehouse_name} has no sensors")
+    raise UsageError(f"drill: {storehouse_name} has no sensor {sensor_name}; its sensors: {names}")
 
 
 def _request(state: database.Database, sensor: Sensor, span: timedelta) -> int:
@@ -111,7 +119,7 @@ def _request(state: database.Database, sensor: Sensor, span: timedelta) -> int:
 
 
 def _person() -> str:
-    """Return the name of the system's user; some containers know their users by number alone."""
+    """Return the name of the operating system's user, or the user's number, because some containers have no names."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -119,7 +127,7 @@ def _person() -> str:
 
 
 def _watch(state: database.Database, test_alarm_id: int) -> int:
-    """Print what happens until it is over and all notices have arrived."""
+    """Print the steps of a test alarm until it is cleared and all its notices have arrived."""
     start = time.monotonic()
     printed: set[str] = set()
     while True:
@@ -127,7 +135,9 @@ def _watch(state: database.Database, test_alarm_id: int) -> int:
             test_alarm, notices = _status(connection, test_alarm_id)
             if test_alarm.alarm is None and time.monotonic() - start > JUDGED_WITHIN_S:
                 alarm_tests.withdraw(connection, test_alarm_id)
-                raise UsageError("drill: no server has taken it up; is one running with these settings?")
+                raise UsageError(
+                    "drill: no server has raised the test alarm; check that a server is running with these settings"
+                )
         for line in steps(test_alarm, notices):
             if line not in printed:
                 print(line, flush=True)
@@ -152,8 +162,8 @@ def _status(connection: sa.Connection, test_alarm_id: int) -> tuple[AlarmTest, l
 
 
 def steps(test_alarm: AlarmTest, notices: Sequence[NoticeStatus]) -> Iterator[str]:
-    """Yield what has happened so far, a line each, in the order of time."""
-    requested = f"drill {test_alarm.test_alarm_id}: asked for at {test_alarm.sensor.sensor_name}"
+    """Yield one line for each step of a test alarm so far, in chronological order."""
+    requested = f"drill {test_alarm.test_alarm_id}: requested for sensor {test_alarm.sensor.sensor_name}"
     yield f"{_time(test_alarm.asked)} {requested}"
     alarm = test_alarm.alarm
     if alarm is None:
@@ -161,12 +171,12 @@ def steps(test_alarm: AlarmTest, notices: Sequence[NoticeStatus]) -> Iterator[st
     timed_lines = [(alarm.raised, 0, f"alarm {alarm.alarm_id} was raised")]
     if isinstance(alarm.acknowledged_at, datetime):
         comment = f": {alarm.comment}" if isinstance(alarm.comment, str) else ""
-        timed_lines.append((alarm.acknowledged_at, 1, f"{alarm.acknowledged_by} acknowledged it{comment}"))
+        timed_lines.append((alarm.acknowledged_at, 1, f"{alarm.acknowledged_by} acknowledged the alarm{comment}"))
     if alarm.cleared is not None:
-        end = "it is over" if alarm.acknowledged else "it is over, and nobody has acknowledged it"
+        end = "alarm cleared" if alarm.acknowledged else "alarm cleared; nobody acknowledged it"
         timed_lines.append((alarm.cleared, 2, end))
     timed_lines += [
-        (notice.sent, 3, f"{notice.target} was {WORDS[notice.what]}") for notice in notices if notice.sent is not None
+        (notice.sent, 3, f"{notice.target} {WORDS[notice.what]}") for notice in notices if notice.sent is not None
     ]
     for instant, _, line in sorted(timed_lines):
         yield f"{_time(instant)}   {line}"

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and the rules that one names."""
+"""Command-line arguments that several commands share, and the reader of the rules file."""
 
 import argparse
 from datetime import date, datetime, time, timedelta
@@ -14,7 +14,7 @@ from errors import UsageError
 
 
 def zone(text: str) -> ZoneInfo:
-    """Return the time zone of this name."""
+    """Return the time zone with this name. Raise `ArgumentTypeError` if there is none."""
     try:
         return time_zones.zone(text)
     except ValueError as error:
@@ -22,29 +22,36 @@ def zone(text: str) -> ZoneInfo:
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that names the rules to try."""
-    parser.add_argument("--rules", metavar="RULES.yaml", type=Path, required=True, help="`rules:` as in the settings")
+    """Add the argument for the file of rules."""
+    parser.add_argument(
+        "--rules", metavar="RULES.yaml", type=Path, required=True, help="file with `rules`, as in the settings"
+    )
 
 
 def add_days(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that name the days, `first` to `last`."""
-    parser.add_argument("--from", metavar="DAY", dest="first", type=_day, required=True, help="such as 2021-09-06")
-    parser.add_argument("--to", metavar="DAY", dest="last", type=_day, required=True, help="this day is the last")
+    """Add the arguments for the first and the last day, stored as `first` and `last`."""
+    parser.add_argument(
+        "--from", metavar="DAY", dest="first", type=_day, required=True, help="first day, such as 2021-09-06"
+    )
+    parser.add_argument("--to", metavar="DAY", dest="last", type=_day, required=True, help="last day (included)")
 
 
 def span(first: date, last: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Return the start of the first day and the end of the last one; raises `UsageError`."""
+    """Return the start of the first day and the end of the last day, in this time zone.
+
+    Raise `UsageError` if the last day is before the first day.
+    """
     if last < first:
-        raise UsageError("--to: lies before --from")
+        raise UsageError("--to is earlier than --from; give a later day")
     return datetime.combine(first, time.min, zone), datetime.combine(last + timedelta(days=1), time.min, zone)
 
 
 def read_rules(path: Path) -> list[Rule]:
-    """Return the rules in a file; raises `UsageError`."""
+    """Return the rules in a file. Raise `UsageError` if the file cannot be read or a rule is invalid."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict) or "rules" not in content:
-            raise UsageError(f"{path}: must hold a list of rules under the key `rules`")
+            raise UsageError(f"{path}: must contain a list of rules under the key `rules`")
         return rules.parse(content["rules"])
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
@@ -56,4 +63,4 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day; write one like 2021-09-06") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day; write one like 2021-09-06") from None

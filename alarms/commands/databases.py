@@ -1,4 +1,4 @@
-"""Opens the databases whose past a command reads."""
+"""Opens the databases from which a command reads alarms and past readings."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,7 +13,10 @@ from settings import Settings, Source
 
 
 class Databases(NamedTuple):
-    """A connection to our own tables, one to the readings, and the subjects that the latter holds."""
+    """Connections to Storewatch's own tables and to the sensor database.
+
+    `subjects` describes where the sensor database holds organisations, storehouses, sensors, readings and alarms.
+    """
 
     state: sa.Connection
     readings: sa.Connection
@@ -22,7 +25,7 @@ class Databases(NamedTuple):
 
 @contextmanager
 def open_databases(settings: Settings, origin: Source) -> Iterator[Databases]:
-    """Connect to our own tables and to the readings; raises `UsageError`."""
+    """Connect to Storewatch's own tables and to the sensor database. Raise `UsageError` if that is not possible."""
     with (
         closing(open_for_reading(settings.state_database)) as state_database,
         closing(open_for_reading(settings.sensor_database)) as sensor_database,

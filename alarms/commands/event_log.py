@@ -1,4 +1,4 @@
-"""Reads the alarm log of another system: a table with the columns time, sensor, event and, if it has it, limit."""
+"""Reads the alarm log of another system: a CSV file with the columns time, sensor, event and, optionally, limit."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ COLUMNS = {"time", "sensor", "event"}
 
 
 class _Alarm:
-    """An alarm of the log; its end may still come."""
+    """An alarm in the log. `cleared` is None until the end of the alarm is found in the log."""
 
     def __init__(self, kind: str, raised: float, limit: float | None) -> None:
         self.kind = kind
@@ -27,10 +27,10 @@ class _Alarm:
 
 
 def alarms(lines: Iterable[str], zone: ZoneInfo) -> dict[str, list[AlarmSpan]]:
-    """Return the alarms by sensor; raises `UsageError` if this is no such log.
+    """Return the alarms in a log, by sensor. Raise `UsageError` if the log is invalid.
 
-    An end belongs to the sensor's open alarm of the same limit, or else to its last one; an end without an alarm is
-    ignored.
+    An end belongs to the sensor's last open alarm with the same limit. If there is none, it belongs to the sensor's
+    last open alarm. If no alarm is open, the end is ignored.
     """
     by_sensor: dict[str, list[_Alarm]] = {}
     for time, row in _timed(lines, zone):
@@ -46,7 +46,7 @@ def alarms(lines: Iterable[str], zone: ZoneInfo) -> dict[str, list[AlarmSpan]]:
 
 
 def _end(of_sensor: list[_Alarm], limit: float | None, time: float) -> None:
-    # An alarm whose end is missing must not get the end of one long after it.
+    # Only the last alarm of each kind can end. Otherwise an alarm without an end could get the end of a later alarm.
     last = {alarm.kind: alarm for alarm in of_sensor}
     open_alarms = [alarm for alarm in of_sensor if alarm.cleared is None and last[alarm.kind] is alarm]
     same_limit = [alarm for alarm in open_alarms if limit is not None and alarm.limit == limit]
@@ -58,16 +58,17 @@ def _timed(lines: Iterable[str], zone: ZoneInfo) -> Iterator[tuple[float, Mappin
     rows = csv.DictReader(lines)
     missing = COLUMNS - set(rows.fieldnames or [])
     if missing:
-        raise UsageError(f"the log has no column {', '.join(sorted(missing))}")
+        raise UsageError(f"the log has no column {', '.join(sorted(missing))}; add it")
     wall, instant = None, None
     for row in rows:
         try:
             time = cells.parse_time(row["time"])
-            # A time that is written twice in a row is the same; in a repeated hour it would else be an hour later.
+            # Equal consecutive times are the same instant. At the end of daylight saving time, `_instant` would convert
+            # the second of them to an instant one hour later.
             if time != wall or instant is None:
                 instant = _instant(time, zone, instant)
         except ValueError as error:
-            raise UsageError(f"the log, line {rows.line_num}: {error}") from None
+            raise UsageError(f"line {rows.line_num}: {error}") from None
         wall = time
         yield instant.timestamp(), row
 

@@ -1,4 +1,4 @@
-"""`python -m alarms noise`: which alarms of the last weeks nobody needed, and what would have prevented them."""
+"""`python -m alarms noise`: counts nuisance alarms, and recommends a delay or hysteresis that prevents them."""
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,27 +22,29 @@ from cli import add_config
 from common import clock
 
 MAX_ALARMS = 100_000
-"""Alarms of a storehouse that are read."""
+"""Maximum number of alarms read for a storehouse."""
 SOON_S = 3600.0
-"""An alarm that came this soon after the one before might have been the same one."""
+"""Maximum time between two alarms that count as one alarm with a larger hysteresis, in seconds."""
 
 
 def add(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "noise",
-        help="which alarms nobody needed",
-        description="Tell which sensors ring most, which of their alarms nobody needed (short, never acknowledged), "
-        "and what delay or hysteresis would have silenced these without missing a longer one.",
+        help="find nuisance alarms and how to prevent them",
+        description="Print the number of alarms and of nuisance alarms (short, never acknowledged) of each sensor, and "
+        "the delay or hysteresis that would have prevented the most nuisance alarms.",
     )
     add_config(parser)
-    parser.add_argument("--days", type=_positive, default=30, help="how far to look back (%(default)s)")
-    parser.add_argument("--minutes", type=_positive, default=10, help="what is short (%(default)s)")
+    parser.add_argument("--days", type=_positive, default=30, help="number of days to look back (%(default)s)")
+    parser.add_argument(
+        "--minutes", type=_positive, default=10, help="a nuisance alarm is shorter than this (%(default)s)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print which sensors alarm most; raises `UsageError`."""
+    """Print the report of nuisance alarms. Raise `UsageError` if the command cannot be run."""
     settings, origin = settings_module.load(options.config)
     with open_databases(settings, origin) as databases:
         alarms = list(_occurrences(databases, clock.now() - timedelta(days=options.days)))
@@ -56,7 +58,7 @@ def _positive(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number <= 3660:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most 3660")
     return number
 
 
@@ -77,7 +79,7 @@ def _occurrences(databases: Databases, since: datetime) -> Iterator[AlarmOccurre
 
 
 def was_shown(alarm: Alarm) -> bool:
-    """Return whether somebody may have been disturbed by it: it was raised, not muted, and no test alarm."""
+    """Return whether users were shown the alarm as a real alarm: it was raised, is not muted and is no test alarm."""
     was_raised = alarm.state != PENDING and alarm.transition not in (DISMISSED, WITHDRAWN)
     return was_raised and not is_muted(alarm) and alarm.drill is not True
 
@@ -106,7 +108,10 @@ def _limit(alarm: Alarm) -> Limit:
 
 
 def _inside_by(databases: Databases, sensor: Sensor | None, before: Alarm, alarm: Alarm) -> float | None:
-    """Return how far inside the limit values were between two alarms of a kind; None if unknown, or long ago."""
+    """Return how far the values between two alarms of a kind were inside the limit at most.
+
+    Return None if this is unknown, or if the alarms are more than `SOON_S` apart.
+    """
     if sensor is None or before.cleared is None or alarm.kind not in (HIGH, LOW):
         return None
     start, end = before.cleared.timestamp(), _since(alarm).timestamp()
@@ -122,20 +127,20 @@ def _inside_by(databases: Databases, sensor: Sensor | None, before: Alarm, alarm
 
 
 def report(summaries: Sequence[NuisanceAlarms], options: argparse.Namespace) -> Iterator[str]:
-    """Yield the lines of the report."""
+    """Yield the lines of the report of nuisance alarms."""
     alarms, nuisances = sum(summary.alarms for summary in summaries), sum(summary.nuisances for summary in summaries)
     yield (
-        f"{alarms:,} alarms in the last {options.days:g} d; {nuisances:,} that nobody needed: "
+        f"{alarms:,} alarms in the last {options.days:g} d; {nuisances:,} nuisance alarms: "
         f"shorter than {options.minutes:g} min, never acknowledged"
     )
     for summary in summaries:
         recommendations = "".join(f"; {words}" for words in _recommendations(summary))
-        counts = f"{summary.nuisances:,} nobody needed"
+        counts = f"{summary.nuisances:,} nuisance alarms"
         yield f"{summary.alarms:>6,}  {summary.sensor}, {summary.kind}: {counts}{recommendations}"
 
 
 def _recommendations(summary: NuisanceAlarms) -> Iterable[str]:
-    delay = "no data only after" if summary.kind == NO_DATA else "a delay of"
+    delay = "a no_data limit of" if summary.kind == NO_DATA else "a delay of"
     if summary.delay is not None:
         yield f"{delay} {summary.delay.value / 60:g}m {_effect(summary.delay)}"
     if summary.hysteresis is not None:
@@ -143,4 +148,4 @@ def _recommendations(summary: NuisanceAlarms) -> Iterable[str]:
 
 
 def _effect(recommendation: Recommendation) -> str:
-    return f"would have silenced {recommendation.prevented:,}"
+    return f"would have prevented {recommendation.prevented:,}"

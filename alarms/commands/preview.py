@@ -1,4 +1,4 @@
-"""`python -m alarms preview`: which alarms proposed rules would have raised, against the rules in force."""
+"""`python -m alarms preview`: prints the alarms that proposed rules and the rules in force would have raised."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -30,20 +30,20 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "preview",
-        help="would it have rung?",
-        description="Judge what a storehouse's sensors have measured by proposed rules and by those in force, and tell "
-        "how many alarms each would have raised, and how long they were.",
+        help="test proposed rules on past readings",
+        description="Evaluate proposed rules and the rules in force on a storehouse's past readings. Print the number "
+        "and the total duration of the alarms that each would have raised.",
     )
     add_config(parser)
     add_rules(parser)
-    parser.add_argument("--store-house", metavar="NAME", required=True, help="whose readings are judged")
+    parser.add_argument("--store-house", metavar="NAME", required=True, help="name or id of the storehouse")
     add_days(parser)
-    parser.add_argument("--alarms", action="store_true", help="tell of each alarm too")
+    parser.add_argument("--alarms", action="store_true", help="also print each alarm")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the alarms that the rules would have raised; raises `UsageError`."""
+    """Print the report of a preview. Raise `UsageError` if the command cannot be run."""
     proposed = read_rules(options.rules)
     settings, origin = settings_module.load(options.config)
     try:
@@ -77,7 +77,10 @@ def _in_force(state: sa.Connection, settings: Settings, origin: Source) -> Seque
 
 
 def report(comparisons: Sequence[Comparison], trial: Trial, zone: ZoneInfo, *, alarms: bool) -> Iterator[str]:
-    """Yield the lines of the report, the most alarms first; `alarms`: with a line for each alarm."""
+    """Yield the lines of the report: first the rules, then the sensors, those with the most alarms first.
+
+    If `alarms` is true, also yield a line for each alarm.
+    """
     for number, _ in enumerate(trial.proposed):
         of_rule = [
             episode
@@ -90,7 +93,7 @@ def report(comparisons: Sequence[Comparison], trial: Trial, zone: ZoneInfo, *, a
         if not comparison.proposed and not comparison.in_force:
             continue
         sums = (_sum(episodes, trial.end) for episodes in (comparison.proposed, comparison.in_force))
-        yield "{}, {}: {}; by the rules in force {}".format(comparison.sensor.sensor_name, comparison.kind, *sums)
+        yield "{}, {}: {}; with the rules in force {}".format(comparison.sensor.sensor_name, comparison.kind, *sums)
         for episode in comparison.proposed if alarms else ():
             yield f"  {_time(episode.raised, zone)} to {_time(episode.cleared, zone)}  {episode.severity}"
 

@@ -1,4 +1,4 @@
-"""Reads sensors and their readings from a table in a file, in the formats of `python -m ingest csv`."""
+"""Reads sensors and their readings from a CSV file, in the formats of `python -m ingest csv`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +15,10 @@ Report = Callable[[str], None]
 
 
 def readings(path: Path, zone: ZoneInfo, metric: str, report: Report) -> dict[Sensor, list[Reading]]:
-    """Return the readings of each sensor by time; what cannot be read is passed to `report`, line by line.
+    """Return the readings of each sensor in chronological order.
 
-    Times without an offset are in `zone`. Raises `UsageError` if this is no such table.
+    Times without a UTC offset are in the time zone `zone`. For each cell or line that cannot be read, call `report`
+    with a message. Raise `UsageError` if the file is not a table of readings.
     """
     with open_table(path) as (table, _):
         interval_s = abs(table.step).total_seconds() if table.step else None

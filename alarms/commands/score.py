@@ -1,4 +1,4 @@
-"""`python -m alarms score`: compares the alarms of our rules with the alarm log of another system."""
+"""`python -m alarms score`: compares the alarms that a file of rules raises with the alarm log of another system."""
 
 import argparse
 import sys
@@ -23,28 +23,33 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "score",
-        help="rules against the alarm log of another system",
-        description="Judge readings by rules, and compare with the alarms that another system raised: a line of JSON.",
+        help="compare rules with the alarm log of another system",
+        description="Evaluate rules on readings, and compare the alarms with the alarm log of another system. Print "
+        "the score as one line of JSON.",
     )
-    parser.add_argument("readings", metavar="READINGS.csv", type=Path, help="a time column, and one per sensor")
-    parser.add_argument("log", metavar="LOG.csv", type=Path, help="columns time, sensor, event and limit")
+    parser.add_argument(
+        "readings", metavar="READINGS.csv", type=Path, help="a column `time`, and a column for each sensor"
+    )
+    parser.add_argument("log", metavar="LOG.csv", type=Path, help="columns time, sensor, event and, optionally, limit")
     add_rules(parser)
-    parser.add_argument("--time-zone", metavar="ZONE", type=zone, required=True, help="of times without an offset")
+    parser.add_argument(
+        "--time-zone", metavar="ZONE", type=zone, required=True, help="time zone of times without an offset"
+    )
     add_days(parser)
-    parser.add_argument("--metric", default="temperature", help="what the sensors measure (%(default)s)")
+    parser.add_argument("--metric", default="temperature", help="metric of the sensors (%(default)s)")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the score; raises `UsageError` if a file is wrong."""
+    """Print the score. Raise `UsageError` if a file is invalid or no rule sets a high or low limit."""
     tried_rules = read_rules(options.rules)
     table = readings_csv.readings(options.readings, options.time_zone, options.metric, _print_error)
     ours = judge_table(tried_rules, table)
     if not ours:
-        raise UsageError(f"{options.rules}: gives no limits to any sensor of {options.readings}")
+        raise UsageError(f"{options.rules}: no rule sets a high or low limit for a sensor in {options.readings}")
     named_by_rules = {rule.scope.sensor_name or "" for rule in tried_rules}
     for name in sorted(named_by_rules - {sensor.sensor_name for sensor in table} - {""}):
-        _print_error(f"{options.readings} has no column {name}: it is not scored")
+        _print_error(f"{options.readings} has no column {name}; this sensor is not scored")
     start, end = span(options.first, options.last, options.time_zone)
     result = score(_theirs(options.log, options.time_zone), ours, Days(start.timestamp(), end.timestamp()))
     print(msgspec.json.encode(result).decode())
@@ -52,7 +57,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def judge_table(tried_rules: list[Rule], table: dict[Sensor, list[Reading]]) -> dict[str, list[AlarmSpan]]:
-    """Return our alarms by sensor, of the sensors to which these rules give limits; the defaults do not count."""
+    """Return the alarms that these rules raise, by sensor. The default rules do not apply.
+
+    The result does not contain sensors without a high or low limit.
+    """
     limits = {sensor: rules.terms(tried_rules, sensor, defaults=False) for sensor in table}
     return {
         sensor.sensor_name: [

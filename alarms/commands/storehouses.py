@@ -1,4 +1,4 @@
-"""Finds the storehouse that an argument names."""
+"""Finds the storehouse that a command-line argument names."""
 
 import sqlalchemy as sa
 
@@ -9,10 +9,10 @@ from errors import UsageError
 
 
 def storehouse_named(connection: sa.Connection, subjects: Subjects, name: str) -> Storehouse:
-    """Return the storehouse with this name or id; raises `UsageError`."""
+    """Return the storehouse with this name or id. Raise `UsageError` if there is none."""
     all_storehouses = storehouses.all_storehouses(connection, subjects)
     for storehouse in all_storehouses:
         if name in (storehouse.store_house_name, str(storehouse.store_house_id)):
             return storehouse
     names = ", ".join(sorted(storehouse.store_house_name for storehouse in all_storehouses)) or "none"
-    raise UsageError(f"there is no storehouse {name}; there are: {names}")
+    raise UsageError(f"there is no storehouse {name}; the storehouses are: {names}")

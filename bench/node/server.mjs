@@ -1,4 +1,5 @@
-// Node's Socket.IO server to be measured: `node server.mjs PING_S MESSAGE_FILE ANSWER_FILE`. Commands as in control.py.
+// Node's Socket.IO server as a measured server: `node server.mjs PING_S MESSAGE_FILE ANSWER_FILE`. It supports the
+// commands of control.py.
 
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -26,7 +27,7 @@ io.on("connection", (socket) => {
   });
 });
 
-// The time of the monotonic clock, as if it had begun in 1970.
+// Returns the monotonic clock as a date since 1970.
 function stamp() {
   const microseconds = process.hrtime.bigint() / 1000n;
   const date = new Date(Number(microseconds / 1000n)).toISOString();

@@ -1,8 +1,8 @@
-// The buttons of an alarm, where the server lets the user act.
+// The buttons that acknowledge and close an alarm. They are shown only if the user may use them.
 
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
-import { Question } from "./dialog.js";
+import { Question } from "./form.js";
 import { acknowledge, close } from "../data/alarm-actions.js";
 import { isOpen } from "../data/alarm-state.js";
 import { connection, offers, probe } from "../data/socket.js";
@@ -13,7 +13,7 @@ import { translate } from "../words/translate.js";
 
 const REASONS = /** @type {const} */ (["reason_faulty", "reason_removed"]);
 
-/** A site's own alarms have no `transition`: its own system handles them. @param {{alarm: Alarm}} props */
+/** An alarm from the site's own system has no `transition`, and therefore no buttons. @param {{alarm: Alarm}} props */
 export function AlarmActions({ alarm }) {
   const [asked, setAsked] = useState(/** @type {"ack" | "close" | null} */ (null));
   const possible = alarm.transition !== undefined && isOpen(alarm) && may("operate");
@@ -28,8 +28,8 @@ export function AlarmActions({ alarm }) {
     ${offers("ackAlarm") && !alarm.acknowledged && html`<button type="button" onClick=${() => setAsked("ack")}>${translate("acknowledge")}</button>`}
     ${offers("closeAlarm") && html`<button type="button" onClick=${() => setAsked("close")}>${translate("close")}</button>`}
     ${asked === "ack" &&
-    html`<${Question} title="acknowledge" label="comment" needed=${false} act=${(/** @type {string} */ text) => acknowledge(alarm, text)} done=${done} />`}
+    html`<${Question} title="acknowledge" label="field_comment" needed=${false} act=${(/** @type {string} */ text) => acknowledge(alarm, text)} done=${done} />`}
     ${asked === "close" &&
-    html`<${Question} title="close" label="reason" needed choices=${REASONS} act=${(/** @type {string} */ text) => close(alarm, text)} done=${done} />`}
+    html`<${Question} title="close" label="field_reason" needed choices=${REASONS} act=${(/** @type {string} */ text) => close(alarm, text)} done=${done} />`}
   </span>`;
 }

@@ -1,9 +1,9 @@
-// The curve of an alarm. The chart and its library are fetched when an alarm is first opened.
+// The chart of an alarm. Its code and its library are loaded when the first alarm is opened.
 
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
 import { endOf, startOf } from "../data/alarm-state.js";
-import { readingHistory } from "../data/reading-history.js";
+import { readingHistory } from "../data/history.js";
 import { sensorKey, sensorsSince } from "../data/sensors.js";
 import { Refused, connection } from "../data/socket.js";
 import { now } from "../data/time.js";
@@ -12,7 +12,7 @@ import { translate } from "../words/translate.js";
 /** @import { Alarm } from "../contract.js" */
 /** @import { ChartData } from "../types.js" */
 
-const MARGIN = 0.35; // of the alarm's length, before and after it
+const MARGIN = 0.35; // margin before and after the alarm, as a fraction of the alarm's length
 const MIN_MARGIN = 1_800_000; // milliseconds
 const POINTS = 600;
 
@@ -39,8 +39,8 @@ export function AlarmChart({ alarm }) {
     return () => void (wanted = false);
   }, [alarm.alarm_id, end, connection.value]);
   if (missing) return null;
-  return html`<section class="panel curve">
-    <h3>${translate("curve")}</h3>
+  return html`<section class="panel chart-panel">
+    <h3>${translate("chart")}</h3>
     ${loaded
       ? html`<${loaded.chart}
           curves=${loaded.history.sensors}

@@ -1,14 +1,14 @@
-// The style sheet's colours, for what is drawn on a canvas.
+// Reads the colours of the style sheet, for drawing on a canvas.
 
 const SCHEME = window.matchMedia("(prefers-color-scheme: dark)");
 
 /**
- * @param {string} name as the style sheet has it, without its dashes
+ * @param {string} name of the custom property, without the dashes
  * @param {Element} within
  * @returns {string} as rgb(…)
  */
 export function colour(name, within) {
-  // A property of our own is handed over as it was written; only a real one is worked out.
+  // The browser returns a custom property as it is written. It resolves only a real property, such as `color`.
   const probe = document.createElement("i");
   probe.style.color = `var(--${name})`;
   within.append(probe);
@@ -19,7 +19,7 @@ export function colour(name, within) {
 
 /**
  * @param {() => void} listener
- * @returns {() => void} stops it
+ * @returns {() => void} call it to stop
  */
 export function whenColoursChange(listener) {
   SCHEME.addEventListener("change", listener);

@@ -1,15 +1,19 @@
-// The readings of curves as a chart needs them: columns over common times. Times are seconds, as in uPlot.
+// The data of a chart: readings as columns for uPlot, and limits as steps.
+// The times in columns are in seconds, as in uPlot.
 
-/** @import { Curve, Point } from "../contract.js" */
-/** @typedef {(number | null | undefined)[]} Column `null`: nothing was measured; `undefined`: nothing to say here */
+/** @import { ChartLimits, Curve, Point, SensorAnswer } from "../contract.js" */
+/** @typedef {(number | null | undefined)[]} Column `null` is a gap; `undefined` is a time of other curves */
+/** @typedef {{name: keyof ChartLimits, start: number, end: number, limit: number}} Step milliseconds */
+/** @typedef {{start: number, end: number, limits: ChartLimits}} LimitSpan milliseconds */
 
-const GAP_INTERVALS = 3; // intervals of a sensor without a reading that make a gap
+const GAP_INTERVALS = 3; // number of intervals without a reading that count as a gap
+const LIMIT_NAMES = /** @type {const} */ (["high", "low", "high_high", "low_low"]);
 
 /**
- * The times, then for each curve its lowest, highest and mean values.
+ * Return the times, then for each curve its minimum, maximum and mean values.
  * @param {Curve[]} curves
  * @param {number} bucket seconds
- * @param {(number | null)[]} intervals of each curve's sensor, in seconds; null: it reports changes only
+ * @param {(number | null)[]} intervals of each curve's sensor, in seconds; null if it reports only changes
  * @returns {[number[], ...Column[]]}
  */
 export function columns(curves, bucket, intervals) {
@@ -28,7 +32,7 @@ export function columns(curves, bucket, intervals) {
 }
 
 /**
- * The points with an empty one in each gap: a line across it would show values that nobody has measured.
+ * Insert an empty point into each gap, because a line across it would show values that were not measured.
  * @param {Point[]} points
  * @param {number} bucket seconds
  * @param {number | null} interval seconds
@@ -48,7 +52,7 @@ export function withGaps(points, bucket, interval) {
 }
 
 /**
- * The median time between two readings: for a server that does not send the sensor's interval.
+ * Return the median time between two readings. It is used if the interval of the sensor is unknown.
  * @param {Point[]} points
  * @param {number} bucket seconds
  */
@@ -56,4 +60,49 @@ export function usualInterval(points, bucket) {
   const times = points.map(([time]) => Date.parse(time) / 1000);
   const distances = times.slice(1).map((time, index) => time - /** @type {number} */ (times[index]));
   return distances.sort((a, b) => a - b)[Math.floor(distances.length / 2)] ?? bucket;
+}
+
+/**
+ * Return the limits that are the same for all sensors, each as steps in chronological order.
+ * @param {(SensorAnswer | undefined)[]} sensors
+ * @param {[number, number]} span milliseconds
+ * @returns {Step[]}
+ */
+export function limitSteps(sensors, [from, to]) {
+  const each = sensors.map(limitSpans);
+  const times = each.flatMap((spans) => spans.flatMap(({ start, end }) => [start, end]));
+  const edges = [from, ...new Set(times.filter((time) => time > from && time < to)), to].sort((a, b) => a - b);
+  return LIMIT_NAMES.flatMap((name) => {
+    /** @type {Step[]} */
+    const steps = [];
+    edges.slice(0, -1).forEach((start, index) => {
+      const end = /** @type {number} */ (edges[index + 1]);
+      const at = (/** @type {LimitSpan[]} */ spans) => spans.find((span) => start >= span.start && span.end > start);
+      const limit = common(each.map((spans) => at(spans)?.limits[name]));
+      const before = steps.at(-1);
+      if (limit === null) return;
+      if (before?.limit === limit && before.end === start) before.end = end;
+      else steps.push({ name, start, end, limit });
+    });
+    return steps;
+  });
+}
+
+/**
+ * @param {SensorAnswer | undefined} sensor
+ * @returns {LimitSpan[]}
+ */
+function limitSpans(sensor) {
+  if (!sensor) return [];
+  const former = (sensor.past_limits ?? []).map((limits) => ({
+    start: Date.parse(limits.start),
+    end: Date.parse(limits.end),
+    limits,
+  }));
+  return [...former, { start: former.at(-1)?.end ?? -Infinity, end: Infinity, limits: sensor.limits }];
+}
+
+/** @param {(number | null | undefined)[]} limits */
+function common([first, ...others]) {
+  return typeof first === "number" && others.every((limit) => limit === first) ? first : null;
 }

@@ -1,7 +1,8 @@
-// Saves curves: as a table (CSV), as a picture (PNG).
+// Exports charts as CSV and as PNG.
 
 import { colour } from "./canvas-colours.js";
 import { local } from "../words/times.js";
+import { displayName } from "../words/translate.js";
 
 /** @import { Curve } from "../contract.js" */
 
@@ -26,15 +27,15 @@ export function exportCsv(name, curves, zone) {
     timeZoneName: "longOffset",
   });
   const rows = curves.flatMap(({ sensor_name, metric, unit, points }) =>
-    points.map(([time, ...figures]) => [sensor_name, metric, unit, time, localTime(format, time), ...figures]),
+    points.map(([time, ...figures]) => [displayName(sensor_name), metric, unit, time, localTime(format, time), ...figures]),
   );
   const text = [COLUMNS, ...rows].map((row) => row.map(cell).join(",")).join("\r\n");
-  // Without this mark (BOM), spreadsheets do not read it as UTF-8.
+  // Spreadsheets read the file as UTF-8 only with a byte order mark.
   save(new Blob(["\ufeff", text, "\r\n"], { type: "text/csv;charset=utf-8" }), `${fileName(name)}.csv`);
 }
 
 /**
- * The local time with its offset from UTC, which tells apart the two hours of a clock change.
+ * Return the local time with its UTC offset, which makes the times in a repeated hour unambiguous.
  * @param {Intl.DateTimeFormat} format
  * @param {string} time
  */
@@ -45,7 +46,7 @@ function localTime(format, time) {
 }
 
 /**
- * A name is input: a spreadsheet must not take it for a formula.
+ * Quote a value. A name is user input, and a spreadsheet must not evaluate it as a formula.
  * @param {string | number} value
  */
 function cell(value) {
@@ -55,7 +56,7 @@ function cell(value) {
 }
 
 /**
- * All charts of the page, one under the other, with what they show written above them.
+ * Save all charts of the page with their titles as one picture.
  * @param {string} name
  * @param {string} span
  * @param {HTMLElement} container

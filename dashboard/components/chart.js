@@ -1,42 +1,41 @@
-// A chart: of each sensor the band from its lowest to its highest value and the mean inside it.
+// A chart that shows for each sensor the mean and the band from minimum to maximum.
 
 import { html } from "htm/preact";
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
-import { columns, usualInterval } from "./chart-data.js";
+import { columns, limitSteps, usualInterval } from "./chart-data.js";
 import { colour, whenColoursChange } from "./canvas-colours.js";
 import { endOf, startOf } from "../data/alarm-state.js";
 import { sensorKey, sensorOf } from "../data/sensors.js";
 import { knownSeverity } from "../data/severity.js";
 import { zone } from "../data/watched-storehouse.js";
-import { translate } from "../words/translate.js";
+import { displayName, translate } from "../words/translate.js";
 import { formatNumber, formatValue, isSwitch } from "../words/values.js";
-import { limitSteps } from "./limit-steps.js";
 import { tickLabels, ticks } from "./time-ticks.js";
 
 /** @import { Alarm, Curve, SensorAnswer } from "../contract.js" */
 
 /**
  * @typedef {object} Props
- * @property {Curve[]} curves all of one unit
+ * @property {Curve[]} curves all with the same unit
  * @property {number} bucket seconds
  * @property {[number, number]} span milliseconds
  * @property {Alarm[]} [alarms]
- * @property {SensorAnswer[]} [sensors] with the limits that they had
+ * @property {SensorAnswer[]} [sensors] with their past limits
  * @property {number} [height] pixels
- * @property {(curve: Curve) => number} [colourOf] the number of its colour
- * @property {(span: [number, number]) => void} [onZoom] a span was selected
- * @property {(alarm: Alarm) => void} [onAlarm] an alarm was clicked
- * @property {(seconds: number | null) => void} [onCursor] the cursor was moved
+ * @property {(curve: Curve) => number} [colourOf] returns the index of the curve's colour
+ * @property {(span: [number, number]) => void} [onZoom] called when a span is selected
+ * @property {(alarm: Alarm) => void} [onAlarm] called when an alarm is clicked
+ * @property {(seconds: number | null) => void} [onCursor] called when the cursor moves
  */
 
 const SECOND = 1000; // milliseconds
 const TICK_WIDTH = 76; // pixels
-const NEAR = 4; // times the range of the values: limits further away would flatten the curve
+const NEAR = 4; // times the range of the values; limits further away would flatten the curve and are not shown
 export const COLOURS = 6;
 const CRITICAL_LIMITS = ["high_high", "low_low"];
 const DASHES = [[], [8, 4], [2, 4]];
-const CURSOR = "storewatch"; // the charts of a page have one cursor
+const CURSOR = "storewatch"; // the charts of a page share one cursor
 
 /** @param {Props} props */
 export function Chart(props) {
@@ -78,13 +77,14 @@ export function Chart(props) {
   return html`<div class="plot" ref=${container} role="img" aria-label=${summary(props)}></div>`;
 }
 
-/** A text alternative of the picture. @param {Props} props */
+/** Return the text alternative of the chart. @param {Props} props */
 function summary({ curves }) {
   const parts = curves.map(({ sensor_name, metric, unit, points }) => {
-    if (points.length === 0) return translate("chartEmpty", { name: sensor_name });
+    const name = displayName(sensor_name);
+    if (points.length === 0) return translate("chartEmpty", { name });
     const low = Math.min(...points.map(([, min]) => min));
     const high = Math.max(...points.map(([, , max]) => max));
-    return translate("chartSummary", { name: sensor_name, low: formatValue(metric, low, unit), high: formatValue(metric, high, unit) });
+    return translate("chartSummary", { name, low: formatValue(metric, low, unit), high: formatValue(metric, high, unit) });
   });
   return parts.join("; ");
 }
@@ -187,9 +187,9 @@ function timeTicks(self) {
 
 /**
  * @param {Curve} curve
- * @param {number} index of its colour
+ * @param {number} index of the curve's colour
  * @param {Element} element
- * @returns {uPlot.Series[]} lowest, highest, mean
+ * @returns {uPlot.Series[]} minimum, maximum, mean
  */
 function seriesOf(curve, index, element) {
   const stroke = curveColour(index, element);
@@ -217,7 +217,7 @@ function withOpacity(rgb, opacity) {
 }
 
 /**
- * The values that are shown, with the limits where these are near.
+ * Return the range of values to show. It includes the limits that are near the values.
  * @param {Props} props
  * @param {number | null} low
  * @param {number | null} high
@@ -235,7 +235,7 @@ function reach(props, low, high, switches) {
   return [least - margin, most + margin];
 }
 
-/** The limits that the sensors have in common, as they were at each time. @param {Props} props */
+/** Return the limits that are the same for all sensors, over time. @param {Props} props */
 function limitsOf({ curves, sensors, span }) {
   const byKey = new Map(sensors?.map((sensor) => [sensorKey(sensor), sensor]));
   return limitSteps(curves.map((curve) => byKey.get(sensorKey(curve)) ?? sensorOf(curve)), span);
@@ -263,7 +263,7 @@ function drawLimits(self, props, element) {
     if (before?.name === name && before.end === start) line(ctx, x(start), y(before.limit), x(start), y(limit));
     line(ctx, x(start), y(limit), x(end), y(limit));
   });
-  // A limit that was broken is drawn as it was then.
+  // The limit that an alarm violated is drawn as it was at the time of the alarm.
   ctx.setLineDash([]);
   ctx.lineWidth = 2 * devicePixelRatio;
   for (const alarm of shownAlarms(props)) {
@@ -309,7 +309,7 @@ function drawAlarms(self, props, element) {
   ctx.restore();
 }
 
-/** The alarms of these sensors in this span. @param {Props} props */
+/** Return the alarms that the sensors had in the span. @param {Props} props */
 function shownAlarms({ alarms = [], curves, span }) {
   return alarms.filter(
     (alarm) =>
@@ -320,7 +320,7 @@ function shownAlarms({ alarms = [], curves, span }) {
 }
 
 /**
- * Where an alarm's band begins and ends, in the canvas's pixels.
+ * Return the left and the right edge of an alarm's band, in pixels of the canvas.
  * @param {uPlot} self
  * @param {Props} props
  * @param {Alarm} alarm

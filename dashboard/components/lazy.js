@@ -1,4 +1,4 @@
-// Views that few people open: each is fetched when it is first opened.
+// Views that are loaded when they are first opened.
 
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
@@ -22,7 +22,7 @@ export function lazy(fetch) {
           redraw(true);
         },
         (error) => {
-          if (!(error instanceof TypeError)) throw error; // no network: again when it is back
+          if (!(error instanceof TypeError)) throw error; // no network: try again after the next reconnect
         },
       );
     }, [connection.value]);

@@ -1,10 +1,10 @@
-// Moves labels that would hide each other apart, as little as needed.
+// Moves overlapping labels apart.
 
 const ROUNDS = 60;
 const SPACE = 4; // pixels between two labels
 
 /**
- * @param {[number, number][]} positions of the labels' centres, 0 to 1
+ * @param {[number, number][]} positions centres of the labels, 0 to 1
  * @param {{width: number, height: number}} area pixels
  * @param {{width: number, height: number}} label pixels
  * @returns {[number, number][]} the centres in pixels
@@ -28,7 +28,7 @@ export function spreadLabels(positions, area, label) {
 }
 
 /**
- * Move two labels apart along the shorter way, if they overlap.
+ * Move two overlapping labels apart in the direction of the smaller overlap.
  * @param {{x: number, y: number}} first
  * @param {{x: number, y: number}} second
  * @param {{width: number, height: number}} label

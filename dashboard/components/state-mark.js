@@ -1,4 +1,4 @@
-// A state as a shape, a colour and a word; each alone would do.
+// Shows a state as a shape, a colour and a word. Each of the three alone identifies the state.
 
 import { html } from "htm/preact";
 import { knownSeverity } from "../data/severity.js";
@@ -6,7 +6,7 @@ import { translateCode } from "../words/translate.js";
 
 /** @typedef {import("../types.js").SensorState | import("../contract.js").StorehouseState | "pending" | "cleared"} AnyState */
 
-/** In a box of 16. */
+/** SVG paths in a box of 16 by 16. */
 const SHAPES = /** @type {Record<string, string>} */ ({
   critical: "M8 1 15 8 8 15 1 8Z M7.2 4.6h1.6v4.3H7.2Z M7.2 10h1.6v1.6H7.2Z",
   warning: "M8 1.5 15.5 14.5H.5Z M7.2 6h1.6v4.2H7.2Z M7.2 11.2h1.6v1.6H7.2Z",
@@ -31,7 +31,7 @@ export function StateMark({ state, word }) {
   return html`<span class="state" data-state=${state}><${Glyph} state=${state} /> ${word ?? translateCode("state", state)}</span>`;
 }
 
-/** Of an alarm; a word of the site's own is shown as it is. @param {{severity: string}} props */
+/** Shows an alarm's severity. The words of a site's own system are not translated. @param {{severity: string}} props */
 export function SeverityMark({ severity }) {
   return html`<${StateMark} state=${knownSeverity(severity)} word=${translateCode("state", severity)} />`;
 }

@@ -1,14 +1,14 @@
-// The marks of a time axis: at round local times of a zone, also across its clock changes. Times are milliseconds.
+// Computes the ticks of a time axis. They are at round local times of a time zone, even across clock changes. Times are
+// in milliseconds.
 
-import { local } from "../words/times.js";
-import { instant, offset } from "./zone-clock.js";
+import { instant, local, offset } from "../words/times.js";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const MONDAY = 4 * DAY; // 1970-01-05
 
-/** Steps up to an hour are counted in elapsed time, longer ones in local time, across clock changes. */
+/** Steps of up to an hour, in elapsed time. Longer steps are in local time, so they may contain a clock change. */
 const ELAPSED = [1, 2, 5, 10, 15, 30, 60].map((minutes) => minutes * MINUTE);
 const LOCAL = [2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY];
 const MONTHS = [1, 2, 3, 6, 12];
@@ -17,8 +17,8 @@ const MONTHS = [1, 2, 3, 6, 12];
  * @param {string} zone
  * @param {number} from
  * @param {number} to
- * @param {number} most so many marks at most
- * @returns {{times: number[], step: number}} `step`: the time between two of them, about
+ * @param {number} most maximum number of ticks
+ * @returns {{times: number[], step: number}} `step` is the approximate time between two ticks
  */
 export function ticks(zone, from, to, most) {
   const least = (to - from) / most;
@@ -31,7 +31,7 @@ export function ticks(zone, from, to, most) {
 }
 
 /**
- * The label of each mark; with a second line where the day, the year or the offset from UTC has changed.
+ * Return the label of each tick. It has a second line if the day, the year or the UTC offset changes.
  * @param {string} zone
  * @param {number[]} times
  * @param {number} step

@@ -1,4 +1,4 @@
-// What a person does with an alarm.
+// Acknowledges and closes alarms.
 
 import { request } from "./socket.js";
 import { personName } from "./user.js";
@@ -7,7 +7,7 @@ import { addAlarm } from "./watched-storehouse.js";
 /** @import { Alarm } from "../contract.js" */
 
 /**
- * Throws Refused.
+ * Acknowledge an alarm. Throw `Refused` if the server refuses.
  * @param {Alarm} alarm
  * @param {string} comment
  */
@@ -16,7 +16,7 @@ export async function acknowledge(alarm, comment) {
 }
 
 /**
- * Throws Refused.
+ * Close an alarm by hand. Throw `Refused` if the server refuses.
  * @param {Alarm} alarm
  * @param {string} reason
  */

@@ -1,9 +1,9 @@
-// Whether an alarm is over, and its times.
+// Derives the state and the times of an alarm.
 
 /** @import { Alarm } from "../contract.js" */
 
 /**
- * Whether it is not over; a pending alarm is open, too. As `Alarm.is_open` of the server.
+ * Return whether the alarm is open. A pending alarm is open too. The server has the same rule in `Alarm.is_open`.
  * @param {Alarm} alarm
  */
 export function isOpen(alarm) {
@@ -11,7 +11,7 @@ export function isOpen(alarm) {
 }
 
 /**
- * Whether it was raised and is not over: such alarms are counted, coloured and heard.
+ * Return whether the alarm was raised and is not cleared. The page counts and colours such alarms, and plays a sound.
  * @param {Alarm} alarm
  */
 export function isActive(alarm) {
@@ -19,7 +19,7 @@ export function isActive(alarm) {
 }
 
 /**
- * Its first reading out of limits; of a site's own alarm, when it was raised.
+ * Return the time of the alarm's first reading out of limits, or when the site's own system raised the alarm.
  * @param {Alarm} alarm
  * @returns {number} milliseconds
  */
@@ -29,7 +29,7 @@ export function startOf(alarm) {
 
 /**
  * @param {Alarm} alarm
- * @param {number} now milliseconds: the end while it has none
+ * @param {number} now milliseconds; returned if the alarm is not cleared
  * @returns {number} milliseconds
  */
 export function endOf(alarm, now) {

@@ -1,7 +1,7 @@
-// A page that nobody touches for weeks: it gets the newest version at night, and begins again after a defect.
+// Keeps a page running for weeks: reloads it once a day and after an error, which also gets the newest version.
 
 const DAY = 86_400_000; // milliseconds
-const AFTER_DEFECT = 60_000; // milliseconds; a defect at the start must not become a storm of reloads
+const AFTER_DEFECT = 60_000; // milliseconds; an error at the start must not reload the page in a loop
 
 export function keepRunning() {
   setTimeout(reload, DAY);
@@ -12,7 +12,7 @@ export function keepRunning() {
   document.addEventListener("visibilitychange", keepAwake);
 }
 
-/** Only from a server that answers: an error page would stay for ever. */
+/** Reload the page when the server answers. The browser's own error page would never reload itself. */
 async function reload() {
   try {
     const answer = await fetch("/", { cache: "no-store" });
@@ -28,6 +28,6 @@ async function keepAwake() {
   try {
     await navigator.wakeLock?.request("screen");
   } catch {
-    // It may not: then the screen's own settings count.
+    // The browser does not allow it, so the screen may switch itself off.
   }
 }

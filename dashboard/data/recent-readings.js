@@ -1,8 +1,8 @@
-// The last hour of each sensor of the watched storehouse: asked for once, then what is pushed is added.
+// The last hour of each sensor of the watched storehouse. It is loaded once, and pushed readings are then added.
 
 import { effect, signal, untracked } from "@preact/signals";
 import { METRICS } from "./metrics.js";
-import { readingHistory } from "./reading-history.js";
+import { readingHistory } from "./history.js";
 import { sensorKey } from "./sensors.js";
 import { Refused, connection } from "./socket.js";
 import { now } from "./time.js";
@@ -13,9 +13,9 @@ import { onReading, watchedId } from "./watched-storehouse.js";
 
 const SPAN = 3_600_000; // milliseconds
 const POINTS = 60;
-const MAX_SAMPLES = 240; // of a sensor: one that reports each second is thinned
+const MAX_SAMPLES = 240; // maximum for each sensor; older samples are thinned
 const TREND_SPAN = 15 * 60_000; // milliseconds
-const MIN_TREND_SPAN = 4 * 60_000; // milliseconds; of a shorter span no trend is shown
+const MIN_TREND_SPAN = 4 * 60_000; // milliseconds; a shorter span has no trend
 
 /** @type {Map<string, import("@preact/signals").Signal<Sample[]>>} */
 let samplesByKey = new Map();
@@ -32,7 +32,7 @@ onReading((env) => {
 });
 
 /**
- * The samples of the last hour, in order.
+ * Return a sensor's samples of the last hour, in chronological order.
  * @param {{sensor_id: Id, metric: string}} env
  */
 export function recentReadings(env) {
@@ -40,7 +40,7 @@ export function recentReadings(env) {
 }
 
 /**
- * The direction of the values: 1 up, -1 down, 0 steady, null where that cannot be said.
+ * Return the direction of the values: 1 if they rise, -1 if they fall, 0 if they are steady, null if it is unknown.
  * @param {Env} env
  * @returns {number | null}
  */
@@ -72,7 +72,7 @@ async function load(store_house_id) {
       add(sensorKey(sensor), means);
     }
   } catch (error) {
-    if (!(error instanceof Refused)) throw error; // a tile without its curve is still a tile
+    if (!(error instanceof Refused)) throw error; // the tile is shown without its curve
   }
 }
 

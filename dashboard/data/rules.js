@@ -1,4 +1,4 @@
-// The rules by which the server raises alarms, and a draft of a change to one of them.
+// Loads and saves alarm rules and maintenance, and drafts a changed rule.
 
 import { refreshSensors } from "./sensors.js";
 import { ask, request } from "./socket.js";
@@ -11,23 +11,24 @@ import { personName } from "./user.js";
 const SECOND = 1_000; // milliseconds
 const MINUTE = 60; // seconds
 const MONTH = 30 * 86_400_000; // milliseconds
-const PREVIEW_WITHIN = 90_000; // milliseconds; where every reading must be read, the server gives up after 60 s
+const PREVIEW_WITHIN = 90_000; // milliseconds; the server stops a preview after 60 s
 const SECONDS = /** @type {Record<string, number>} */ ({ s: 1, m: MINUTE, h: 60 * MINUTE, d: 1440 * MINUTE });
 const SPAN_TERMS = ["delay", "clear_delay", "reopen", "within"];
 
-/** Those whose limit is a value of the sensor, from the highest. */
+/** The kinds of alarm whose limit is a value of the sensor, the highest first. */
 export const LIMITS = /** @type {const} */ (["high_high", "high", "low", "low_low"]);
 
 const TERMS = /** @type {Term[]} */ (["limit", "severity", "hysteresis", ...SPAN_TERMS]);
 
-/** @returns {Promise<Rules | undefined>} all rules, for saving some would drop the others */
+/** @returns {Promise<Rules | undefined>} all rules, because saving replaces all of them */
 export function loadRules() {
   return ask("queryRules", {});
 }
 
 /**
- * Throws Refused; of the field `revision`, where somebody has saved others since these were asked for.
- * @param {Rule[]} rules all of them
+ * Save all rules. Throw `Refused` if the server refuses. Its code is `conflict` if somebody has saved rules since
+ * `revision`.
+ * @param {Rule[]} rules
  * @param {number | undefined} revision
  */
 export async function saveRules(rules, revision) {
@@ -37,7 +38,7 @@ export async function saveRules(rules, revision) {
 }
 
 /**
- * Notify nobody from `start` to `end`; with `maintenance_id`, change that maintenance. Throws Refused.
+ * Add maintenance, or change the maintenance with `maintenance_id`. Throw `Refused` if the server refuses.
  * @param {Omit<SaveMaintenance, "by">} maintenance
  */
 export function saveMaintenance(maintenance) {
@@ -45,9 +46,9 @@ export function saveMaintenance(maintenance) {
 }
 
 /**
- * End it now, also one that has not begun. Throws Refused.
+ * End maintenance now, even if it has not started. Throw `Refused` if the server refuses.
  * @param {Maintenance} maintenance
- * @param {string} reason empty: as it was
+ * @param {string} reason if empty, the reason does not change
  */
 export function endMaintenance(maintenance, reason) {
   const end = now.peek();
@@ -56,9 +57,9 @@ export function endMaintenance(maintenance, reason) {
 }
 
 /**
- * How many alarms there would have been here in the last month, and how many by the rules in force. Throws Refused.
+ * Count the alarms of the last month with `rules`, and with the rules in force. Throw `Refused` if the server refuses.
  * @param {Id} store_house_id
- * @param {Rule[]} rules all of them
+ * @param {Rule[]} rules
  */
 export async function preview(store_house_id, rules) {
   const span = { start: iso(now.peek() - MONTH), end: iso(now.peek()) };
@@ -71,14 +72,14 @@ export async function preview(store_house_id, rules) {
 /**
  * @param {Rule[]} rules
  * @param {Scope} scope
- * @returns {Rule | undefined} the one with exactly this scope
+ * @returns {Rule | undefined} the rule with exactly this scope
  */
 export function ruleFor(rules, scope) {
   return rules.find((rule) => sameScope(rule.scope ?? {}, scope));
 }
 
 /**
- * All rules, with this one instead of the one with its scope; one that sets nothing is dropped.
+ * Replace the rule that has the same scope as `rule`. If `rule` has no limit and no profile, remove it.
  * @param {Rule[]} rules
  * @param {Rule} rule
  */
@@ -100,10 +101,10 @@ export function lineOf(rule, kind) {
 }
 
 /**
- * The rule with what a person has entered for its kinds; terms that were not changed stay as they are.
+ * Return the rule with the values from the form. Unchanged values keep their notation, such as "1h".
  * @param {Rule | undefined} before
  * @param {Scope} scope
- * @param {string} profile empty: none
+ * @param {string} profile empty for no profile
  * @param {Partial<Record<RuleKind, RuleLine>>} lines
  * @returns {Rule}
  */
@@ -146,7 +147,7 @@ function parseTerm(kind, term, text) {
 }
 
 /**
- * The terms as a person reads and writes them.
+ * Return the terms of a limit as the form shows them.
  * @param {RuleKind} kind
  * @param {Bound} bound
  * @returns {Record<Term, string>}
@@ -169,7 +170,7 @@ function isSpan(kind, term) {
 }
 
 /**
- * @param {Bound | number | string} bound a limit alone is short for a bound with no other terms
+ * @param {Bound | number | string} bound a number or text is short for a bound with only a limit
  * @returns {Bound}
  */
 function boundOf(bound) {

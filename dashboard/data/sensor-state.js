@@ -1,4 +1,4 @@
-// The state of a sensor, and how old its reading is.
+// Derives the state of a sensor, and the age of its reading.
 
 import { sensorKey, sensorOf } from "./sensors.js";
 import { SENSOR_STATES, SEVERITIES, knownSeverity } from "./severity.js";
@@ -9,7 +9,8 @@ import { activeAlarms } from "./watched-storehouse.js";
 /** @import { SensorMetric, SensorState } from "../types.js" */
 
 /**
- * Of the reading: its worst active alarm, or else whether it can be trusted. Never good without current data.
+ * Return the state of a sensor: its worst active alarm, or otherwise the quality of its reading. The state is good only
+ * if the data is current.
  * @param {Env} env
  * @returns {SensorState}
  */
@@ -27,7 +28,7 @@ export function worstState(envs) {
 }
 
 /**
- * The severity of its worst active alarm.
+ * Return the severity of the sensor's worst active alarm.
  * @param {Env} env
  * @returns {Severity | null}
  */
@@ -45,8 +46,8 @@ function concerns(alarm, sensor) {
 }
 
 /**
- * The age of a reading from new (0) to old (3), in intervals of its sensor. A sensor without an interval reports
- * changes only; its readings do not age.
+ * Return the age of a reading in intervals of its sensor, from 0 to 3. A sensor without an interval reports only
+ * changes, so its readings do not age.
  * @param {Env} env
  */
 export function ageing(env) {

@@ -1,4 +1,4 @@
-// The sensors of the watched storehouse: limits, interval, position.
+// The sensors of the watched storehouse, with their limits, intervals and positions.
 
 import { computed, effect, signal, untracked } from "@preact/signals";
 import { Refused, ask, connection } from "./socket.js";
@@ -7,7 +7,7 @@ import { watchedId } from "./watched-storehouse.js";
 /** @import { Id, SensorAnswer } from "../contract.js" */
 /** @import { SensorMetric } from "../types.js" */
 
-/** @type {import("@preact/signals").Signal<SensorAnswer[] | null>} null until the server has answered, empty where it refuses */
+/** @type {import("@preact/signals").Signal<SensorAnswer[] | null>} null until the server has answered, empty if it refuses */
 const sensors = signal(null);
 
 export const sensorsLoaded = computed(() => sensors.value !== null);
@@ -26,7 +26,7 @@ effect(() => {
 });
 
 /**
- * One sensor may measure several metrics: each of them is a sensor on the page.
+ * Return the key of a sensor and metric. If a sensor measures several metrics, the page shows each metric as a sensor.
  * @param {SensorMetric} sensor
  */
 export function sensorKey({ sensor_id, metric }) {
@@ -42,7 +42,7 @@ export function sensorOf(env) {
 }
 
 /**
- * The sensors with the limits that they have had since then; none where the server refuses.
+ * Return the sensors with their limits since `since`, or an empty list if the server refuses.
  * @param {Id} store_house_id
  * @param {number} since milliseconds
  * @param {() => boolean} wanted
@@ -57,7 +57,7 @@ export async function sensorsSince(store_house_id, since, wanted) {
   }
 }
 
-/** Ask again: limits have changed. */
+/** Load the sensors again, because limits have changed. */
 export function refreshSensors() {
   return load(watchedId.peek());
 }

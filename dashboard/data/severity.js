@@ -1,16 +1,16 @@
-// The order of severities and states, in one place.
+// The order of severities and states.
 
 /** @import { Severity, StorehouseState } from "../contract.js" */
 
-/** From the worst to the mildest. */
+/** All severities, the worst first. */
 export const SEVERITIES = /** @type {const} */ (["critical", "warning", "info"]);
-/** From the worst to the best. */
+/** All states of a sensor, the worst first. */
 export const SENSOR_STATES = /** @type {const} */ ([...SEVERITIES, "bad", "stale", "good"]);
-/** From the worst to the best. */
+/** All states of a storehouse, the worst first. */
 export const STOREHOUSE_STATES = /** @type {const} */ ([...SEVERITIES, "stale", "good", "empty"]);
 
 /**
- * Of an alarm: a site's own alarm system may have other words, which count as a warning, as they do on the server.
+ * Return the severity of an alarm. An unknown word from a site's own system counts as a warning, as on the server.
  * @param {string} word
  * @returns {Severity}
  */
@@ -19,7 +19,7 @@ export function knownSeverity(word) {
 }
 
 /**
- * For sorting, the worst first.
+ * Compare two severities for sorting, the worst first.
  * @param {string} first
  * @param {string} second
  */
@@ -28,7 +28,7 @@ export function compareSeverities(first, second) {
 }
 
 /**
- * For sorting, the worst first.
+ * Compare two states for sorting, the worst first.
  * @param {StorehouseState} first
  * @param {StorehouseState} second
  */

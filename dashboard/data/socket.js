@@ -1,4 +1,4 @@
-// The one place that talks to the server.
+// The connection to the server, which all other modules use.
 
 import { computed, signal } from "@preact/signals";
 import { io } from "socket.io-client";
@@ -9,22 +9,25 @@ import { readStored, writeStored } from "../browser-storage.js";
 const ANSWER_WITHIN = 10_000; // milliseconds
 const ASK_AGAIN_AFTER = 2_000; // milliseconds
 const TRANSIENT_CODES = ["unavailable", "rate_limited"];
-// Questions that every server answers while it has its database. Another question may be refused for its size.
+// Questions that the server always answers while its database works. Other questions may be refused because the answer
+// is too large.
 const DATABASE_QUESTIONS = ["overview", "register"];
 const FINAL_CODES = ["unauthorized", "expired", "revoked"];
 const TICK = 1_000; // milliseconds
-const SLEEP = 5_000; // milliseconds; a tick so late means that the computer was asleep
-// A dead network closes no socket: after IDLE the server is asked whether it is there, and after ALIVE_WITHIN it is not.
+const SLEEP = 5_000; // milliseconds; a tick this late means that the computer was asleep
+// A broken network does not close the socket. After IDLE without a packet, the page sends `alive`. If nothing arrives
+// within ALIVE_WITHIN, the connection counts as lost.
 const IDLE = 900; // milliseconds
 const ALIVE_WITHIN = 1_000; // milliseconds
 
-/** The server refused a question. */
+/** The error that the server has refused an event or has not answered it. */
 export class Refused extends Error {
   /** @param {Refusal} error */
   constructor(error) {
     super(error.message);
     this.code = error.code;
     this.field = error.field;
+    this.params = error.params;
   }
 }
 
@@ -36,35 +39,35 @@ const aliveMissing = signal(false);
 /** @type {import("@preact/signals").Signal<ReadonlySet<string>>} */
 const unknownEvents = signal(new Set());
 
-/** The computer notices a lost network long before the socket does. */
+/** The state of the connection. The computer notices that the network is lost long before the socket does. */
 export const connection = computed(() => (offline.value && state.value === "connected" ? "lost" : state.value));
 
-/** Whether nothing arrives through an open connection. It may come back: nothing is asked again. */
+/** Whether the connection is open but nothing arrives. It may recover, so the page does not repeat its questions. */
 export const unresponsive = computed(() => connection.value === "connected" && aliveMissing.value);
 
-/** The code with which the server ended the connection for good; empty while it has not. */
+/** The code with which the server ended the connection permanently. It is empty otherwise. */
 export const ended = signal("");
 
-/** Whether, by its last answer, the server reached its database. */
+/** Whether the server could reach its database when it sent its last answer. */
 export const available = computed(() => !databaseLost.value);
 
 const socket = io({
-  query: { tab: tabName() }, // lets a proxy bring all requests of this tab to the same server process
-  // A websocket is a connection of its own: after sleep, a request may wait on one that is kept alive and long dead.
+  query: { tab: tabName() }, // a proxy sends all requests of this tab to the same server process
+  // Start with a websocket, which is a new connection. After sleep, a request may wait on a dead keep-alive connection.
   rememberUpgrade: true,
   reconnectionDelay: 500,
   reconnectionDelayMax: 3_000,
 });
 
 socket.on("connect", () => {
-  offline.value = false; // whatever the computer thinks of its network
-  unknownEvents.value = new Set(); // it may be another server than before
+  offline.value = false; // even if the computer still reports no network
+  unknownEvents.value = new Set(); // it may be a newer server
   probedEvents.clear();
   state.value = "connected";
 });
 socket.on("disconnect", (reason) => {
   state.value = "lost";
-  // As with a refusal, the client does not try again by itself.
+  // In this case, and after a refused connection, the Socket.IO client does not reconnect by itself.
   if (reason === "io server disconnect") setTimeout(() => socket.connect(), ASK_AGAIN_AFTER);
 });
 socket.on("connect_error", (error) => {
@@ -90,7 +93,7 @@ function onPacket() {
   aliveTimer = setTimeout(checkAlive, IDLE);
 }
 
-/** A hidden page does not ask. */
+/** Ask the server for a sign of life. A hidden page does not ask. */
 function checkAlive() {
   clearTimeout(aliveTimer);
   if (!socket.connected || document.visibilityState === "hidden") return;
@@ -110,7 +113,7 @@ function onConnectionError(error) {
   else setTimeout(() => socket.connect(), ASK_AGAIN_AFTER);
 }
 
-/** After sleep a socket looks open long after the server has closed it: a new one shows current data at once. */
+/** Connect again. After sleep, the old socket may look open although the server has closed it. */
 function reconnect() {
   if (socket.connected) socket.disconnect();
   socket.connect();
@@ -122,13 +125,9 @@ function tabName() {
   return name;
 }
 
-// A UUID by hand: crypto.randomUUID is missing where a page comes over plain http, as on most sites' networks.
+// crypto.randomUUID is missing on pages served over plain http, as in most sites' networks.
 function randomName() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (Number(bytes[6]) & 0x0f) | 0x40;
-  bytes[8] = (Number(bytes[8]) & 0x3f) | 0x80;
-  const digits = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }
 
 /**
@@ -141,7 +140,7 @@ export function onPush(event, listener) {
 }
 
 /**
- * Whether the server may know this event: what it does not offer is not shown.
+ * Return whether the server may know this event. The page hides functions that the server does not offer.
  * @param {keyof Events} event
  */
 export function offers(event) {
@@ -152,7 +151,7 @@ export function offers(event) {
 const probedEvents = new Set();
 
 /**
- * Find out whether the server knows an event that changes something: an empty question changes nothing.
+ * Find out whether the server knows an event: send the event with an empty payload, which changes nothing.
  * @param {keyof Events} event
  */
 export function probe(event) {
@@ -161,12 +160,12 @@ export function probe(event) {
 }
 
 /**
- * Ask, and ask again while the server cannot answer for now. Throws Refused where asking again is of no use.
+ * Ask the server, and ask again while it is temporarily unavailable. Throw `Refused` for any other refusal.
  * @template {keyof Events} Name
  * @param {Name} event
  * @param {Events[Name]["question"]} question
- * @param {() => boolean} wanted whether anybody still waits for the answer
- * @returns {Promise<Events[Name]["answer"] | undefined>} undefined when it is no longer wanted
+ * @param {() => boolean} wanted whether the answer is still wanted
+ * @returns {Promise<Events[Name]["answer"] | undefined>} undefined if the answer is no longer wanted
  */
 export async function ask(event, question, wanted = () => true) {
   while (wanted() && socket.connected) {
@@ -180,7 +179,8 @@ export async function ask(event, question, wanted = () => true) {
 }
 
 /**
- * Ask for something to be done: once, for doing it twice may not be the same. Throws Refused.
+ * Send an event that changes something. Send it only once, because a repetition might change something else. Throw
+ * `Refused` if the server refuses.
  * @template {keyof Events} Name
  * @param {Name} event
  * @param {Events[Name]["question"]} question
@@ -189,7 +189,7 @@ export async function ask(event, question, wanted = () => true) {
  */
 export async function request(event, question, within) {
   const answer = await attempt(event, question, within);
-  if (answer === null) throw new Refused({ code: "unavailable", message: "no answer" });
+  if (answer === null) throw new Refused({ code: "no_answer", message: "no answer" });
   if (!answer.ok) throw new Refused(answer.error);
   return answer.data;
 }
@@ -199,7 +199,7 @@ export async function request(event, question, within) {
  * @param {Name} event
  * @param {Events[Name]["question"]} question
  * @param {number} [within] milliseconds
- * @returns {Promise<Acknowledgement<Events[Name]["answer"]> | null>} null when no answer came
+ * @returns {Promise<Acknowledgement<Events[Name]["answer"]> | null>} null if no answer arrives
  */
 async function attempt(event, question, within = ANSWER_WITHIN) {
   /** @type {Acknowledgement<Events[Name]["answer"]>} */

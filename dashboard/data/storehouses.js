@@ -1,4 +1,4 @@
-// All organisations and storehouses that one may see, and the state of each: the answer and the pushes of `overview`.
+// All visible organisations and storehouses and their states, from the answer and the pushes of `overview`.
 
 import { computed, effect, signal, untracked } from "@preact/signals";
 import { compareSeverities, compareStorehouseStates } from "./severity.js";
@@ -8,18 +8,18 @@ import { setClock } from "./time.js";
 /** @import { Id, Overview, OverviewOrganisation } from "../contract.js" */
 /** @import { StorehouseEntry } from "../types.js" */
 
-const BATCH = 100; // milliseconds: pushes so close together are drawn at once
+const BATCH = 100; // milliseconds; all pushes within this time are shown together
 
 /** @type {import("@preact/signals").Signal<OverviewOrganisation[] | null>} null until the server has answered */
 const organisations = signal(null);
 
-/** Whether the server said, by `overview`, that it lost its database. */
+/** Whether the server had lost its connection to the database when it sent the last `overview`. */
 export const overviewStale = signal(false);
 
-/** Every storehouse, null until the server has answered. */
+/** All visible storehouses; null until the server has answered. */
 export const storehouses = computed(() => organisations.value?.flatMap(entriesOf) ?? null);
 
-/** The same, the worst first; of equal ones in the server's order. */
+/** All visible storehouses, the worst first. Storehouses with the same state are in the server's order. */
 export const worstFirst = computed(
   () =>
     storehouses.value?.toSorted((first, second) =>
@@ -27,7 +27,7 @@ export const worstFirst = computed(
     ) ?? null,
 );
 
-/** How many alarms are open everywhere, and the worst severity among them. */
+/** The number of open alarms in all storehouses, and the worst severity of these alarms. */
 export const openAlarms = computed(() => {
   const all = (storehouses.value ?? []).map((entry) => entry.storehouse.alarms);
   return {
@@ -43,7 +43,7 @@ effect(() => {
 });
 
 /**
- * @param {string} id as an address carries it, always a string
+ * @param {string} id from the address, so always a string
  * @returns {StorehouseEntry | undefined}
  */
 export function findStorehouse(id) {
@@ -62,12 +62,12 @@ let turn = 0;
 
 function load() {
   const mine = ++turn;
-  return ask("overview", undefined, () => mine === turn); // its answer comes as `overview`, like all that follows
+  return ask("overview", undefined, () => mine === turn); // the answer also arrives as the event `overview`
 }
 
-/** @type {Map<Id, OverviewOrganisation>} received and not shown yet */
+/** @type {Map<Id, OverviewOrganisation>} organisations that were received but are not shown yet */
 const pending = new Map();
-let isWhole = true; // the first answer after connecting holds every organisation, later pushes those that changed
+let isWhole = true; // the first answer after connecting has all organisations; later pushes have only changed ones
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let timer;
 
@@ -95,7 +95,8 @@ effect(() => {
 });
 
 /**
- * The new organisation, with the old objects of its unchanged storehouses: these are not drawn again.
+ * Return the new organisation, with the old objects of unchanged storehouses, so that these storehouses are not drawn
+ * again.
  * @param {OverviewOrganisation | undefined} before
  * @param {OverviewOrganisation} organisation
  * @returns {OverviewOrganisation}

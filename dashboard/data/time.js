@@ -1,4 +1,4 @@
-// The server's time: a reading's age must not depend on this computer's clock.
+// The server's time. The age of a reading must not depend on this computer's clock.
 
 import { signal } from "@preact/signals";
 
@@ -6,10 +6,10 @@ const SECOND = 1_000; // milliseconds
 
 let ahead = 0;
 
-/** The server's time in milliseconds, moving on once a second. */
+/** The server's time in milliseconds, updated each second. */
 export const now = signal(Date.now());
 
-/** The same without the seconds, for what need not move so often. */
+/** The server's time in milliseconds, updated each minute. */
 export const minute = signal(Date.now());
 
 setInterval(tick, SECOND);
@@ -19,10 +19,10 @@ function tick() {
   if (now.value - minute.value >= 60 * SECOND || now.value < minute.value) minute.value = now.value;
 }
 
-/** @param {string} time of the server, just received */
+/** @param {string} time the server's time, just received */
 export function setClock(time) {
   const difference = Date.parse(time) - Date.now();
-  if (Math.abs(difference - ahead) < SECOND / 2) return; // the network's delay varies; ages must not jitter with it
+  if (Math.abs(difference - ahead) < SECOND / 2) return; // network delays vary, and the ages on the page must not jump
   ahead = difference;
   minute.value = 0;
   tick();

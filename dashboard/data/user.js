@@ -1,4 +1,4 @@
-// Who is signed in, and what they may do.
+// The user and their role.
 
 import { computed, effect, signal } from "@preact/signals";
 import { readStored, writeStored } from "../browser-storage.js";
@@ -11,12 +11,12 @@ const ROLES = /** @type {Role[]} */ (["watch", "operate", "configure"]);
 /** @type {Who} */
 const ANYBODY = { name: "", role: "configure", expires: null };
 
-/** Null until the server has answered. Without a name it is anybody, for access is open. */
+/** The user; null until the server has answered. With open access, the user's name is empty. */
 export const user = signal(/** @type {Who | null} */ (null));
 
 const enteredName = signal(readStored("localStorage", "person") ?? "");
 
-/** Stands in an alarm's record: the user who is signed in, or else the name entered here. */
+/** The name that is stored with a user's actions: the name of the logged-in user, or the name entered on the page. */
 export const personName = computed(() => user.value?.name || enteredName.value);
 
 /** @param {string} name */
@@ -30,11 +30,11 @@ export function may(role) {
   return user.value !== null && ROLES.indexOf(user.value.role) >= ROLES.indexOf(role);
 }
 
-// Sent again when it changes.
+// The server sends `whoami` when the user's role or visibility changes.
 onPush("whoami", (answer) => (user.value = answer ?? ANYBODY));
 
 effect(() => {
-  // A server that knows no users refuses.
+  // A server without users refuses the question.
   if (connection.value === "connected") ask("whoami", null).catch(() => (user.value = ANYBODY));
 });
 
@@ -47,7 +47,7 @@ export async function signOut() {
   goToLogin();
 }
 
-/** The address keeps the view: after signing in again, the user is back there. @param {string} [why] */
+/** Go to the login page. Its address contains the view to which the user will return. @param {string} [why] */
 function goToLogin(why = "") {
   const query = new URLSearchParams(location.search);
   query.set("why", why);

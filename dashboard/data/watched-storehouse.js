@@ -1,4 +1,4 @@
-// The storehouse that is watched: its newest readings and its alarms.
+// The watched storehouse: its newest readings and its alarms.
 
 import { computed, effect, signal, untracked } from "@preact/signals";
 import { isActive } from "./alarm-state.js";
@@ -10,7 +10,7 @@ import { now, setClock } from "./time.js";
 
 const DAY = 24 * 60; // minutes
 const MINUTE = 60_000; // milliseconds
-// The last transition of an alarm that never came to be: it is not shown any more.
+// The last transitions of alarms that were never raised. These alarms are not shown.
 const VOID_TRANSITIONS = ["dismissed", "withdrawn"];
 
 /** @type {import("@preact/signals").Signal<Id | null>} */
@@ -23,7 +23,7 @@ export const alarmsLoaded = signal(false);
 /** @type {import("@preact/signals").Signal<ReadonlyMap<Id, Alarm>>} */
 const alarmsById = signal(new Map());
 
-/** Its entry in the overview, undefined until that is there. */
+/** The entry of the watched storehouse in the overview; undefined until the overview is loaded. */
 export const watchedStorehouse = computed(() => {
   const id = watchedId.value;
   return id === null ? undefined : findStorehouse(String(id));
@@ -31,7 +31,7 @@ export const watchedStorehouse = computed(() => {
 
 export const zone = computed(() => watchedStorehouse.value?.storehouse.time_zone ?? "UTC");
 
-/** All its alarms of the last day, newest first. */
+/** The alarms of the watched storehouse in the last day, newest first. */
 export const alarms = computed(() =>
   [...alarmsById.value.values()].sort((first, second) => Date.parse(second.raised) - Date.parse(first.raised)),
 );
@@ -63,7 +63,7 @@ effect(() => {
 });
 
 /**
- * Watch this storehouse and leave the one watched before.
+ * Watch this storehouse instead of the one before.
  * @param {Id | null} id
  */
 export function watchStorehouse(id) {
@@ -75,7 +75,7 @@ export function watchStorehouse(id) {
   watchedId.value = id;
 }
 
-/** @param {Alarm} alarm from an answer: newer than what was pushed */
+/** @param {Alarm} alarm from an answer, which is newer than any push */
 export function addAlarm(alarm) {
   alarmsById.value = withAlarms(alarmsById.peek(), [alarm]);
 }
@@ -93,8 +93,9 @@ async function register(store_house_id) {
     const answer = await ask("register", { store_house_id, ...since }, wanted);
     if (!answer) return;
     if (answer.reset) forgetAlarms();
-    // The cursor is set here and by `alarms` only: a later `envs` may overtake the alarms its cursor counts.
-    // Alarms pushed after the answer may have been handled before it: both came in one piece.
+    // Only this answer and `alarms` set the cursor. A pushed `envs` does not set it, because `envs` may arrive before
+    // alarms that its cursor already includes. Alarms that were pushed after the answer may be handled before it, because
+    // both can arrive in one packet.
     cursor = answer.reset ? answer.cursor : Math.max(answer.cursor, cursor ?? 0);
     if (!alarmsLoaded.value) await loadAlarms(store_house_id, wanted);
   } catch (error) {
@@ -110,13 +111,13 @@ async function register(store_house_id) {
 async function loadAlarms(store_house_id, wanted) {
   const answer = await ask("queryAlarms", { store_house_id, data_minute: DAY }, wanted);
   if (!answer) return;
-  // What was pushed while we waited is newer than the answer.
+  // Alarms that were pushed in the meantime are newer than the alarms in the answer.
   alarmsById.value = withAlarms(withAlarms(new Map(), answer), [...alarmsById.peek().values()]);
   alarmsLoaded.value = true;
 }
 
 /**
- * The alarms with those of `added`, and without those that were over before the last day.
+ * Add alarms. Leave out alarms that were cleared before the last day.
  * @param {ReadonlyMap<Id, Alarm>} before
  * @param {Alarm[]} added
  */
@@ -140,7 +141,8 @@ function showEnvs(pushed) {
   const before = envs.peek();
   if (!isWatched(pushed.store_house_id)) return;
   if (!pushed.stale) setClock(pushed.time);
-  // A server that lost its database may have no readings any more: ours, marked as not current, are better than none.
+  // A server that has lost its connection to the database may have no readings. The page then keeps the last readings
+  // and marks them as not current.
   envs.value = pushed.stale && pushed.envs.length === 0 && before ? { ...pushed, envs: before.envs } : pushed;
   for (const env of pushed.envs) for (const listener of listeners) listener(env);
 }
@@ -152,7 +154,7 @@ function addPushedAlarms(pushed) {
 }
 
 /**
- * An address carries ids as strings, the server as it has them.
+ * Ids in an address are strings; ids from the server may be numbers.
  * @param {Id} store_house_id
  */
 function isWatched(store_house_id) {

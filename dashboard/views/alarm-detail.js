@@ -1,11 +1,11 @@
-// One alarm, from its first reading out of limits to its end: curve, limits, history.
+// The page of one alarm, with its chart, limits and timeline.
 
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
 import { AlarmActions } from "../components/alarm-actions.js";
 import { AlarmChart } from "../components/alarm-chart.js";
 import { SeverityMark } from "../components/state-mark.js";
-import { followAlarmHistory } from "../data/alarm-history.js";
+import { followAlarmHistory } from "../data/history.js";
 import { endOf, startOf } from "../data/alarm-state.js";
 import { now } from "../data/time.js";
 import { alarms, watchedId, zone } from "../data/watched-storehouse.js";
@@ -14,7 +14,7 @@ import { describeAlarm, formatAlarmValue } from "../words/alarms.js";
 import { translateCode, translate } from "../words/translate.js";
 import { clock, duration, usableZone } from "../words/times.js";
 import { metricName } from "../words/values.js";
-import { Flags, List, unitOfAlarm } from "./alarms.js";
+import { Flags, List, subjectOf, unitOfAlarm } from "./alarms.js";
 
 /** @import { Alarm, Limit } from "../contract.js" */
 
@@ -34,7 +34,7 @@ export function AlarmDetail({ id }) {
   const alarm = alarms.value.find(isThis) ?? history?.find(isThis);
   const back = toStorehouse(route.value.storehouse, "alarms");
   if (!alarm) {
-    const text = translate(history ? "unknownAlarm" : "loading");
+    const text = translate(history ? "error_unknown_alarm" : "loading");
     return html`<p class="notice">${text} <a href=${back}>${translate("toAlarms")}</a></p>`;
   }
   const all = new Map([...(history ?? []), ...alarms.value].map((other) => [other.alarm_id, other]));
@@ -43,7 +43,7 @@ export function AlarmDetail({ id }) {
     <p class="crumbs"><a href=${back}>${translate("toAlarms")}</a></p>
     <div class="episode-title">
       <${SeverityMark} severity=${alarm.severity} />
-      <h2><bdi>${alarm.sensor_name ?? translate("wholeStorehouse")}</bdi> <span>${describeAlarm(alarm, unitOfAlarm(alarm))}</span></h2>
+      <h2><bdi>${subjectOf(alarm)}</bdi> <span>${describeAlarm(alarm, unitOfAlarm(alarm))}</span></h2>
       <p class="alarm-state"><${Flags} alarm=${alarm} /></p>
       <${AlarmActions} alarm=${alarm} />
     </div>
@@ -68,13 +68,13 @@ function Facts({ alarm }) {
     ["fact_duration", duration(seconds)],
   ]);
   return html`<section class="panel">
-    <h3>${translate("facts")}</h3>
+    <h3>${translate("details")}</h3>
     <dl>${facts.map(([word, text]) => text && html`<div key=${word}><dt>${translate(word)}</dt><dd>${text}</dd></div>`)}</dl>
     ${alarm.limits && alarm.limits.length > 0 && html`<${Limits} alarm=${alarm} limits=${alarm.limits} />`}
   </section>`;
 }
 
-/** The limits that were in force when it began. @param {{alarm: Alarm, limits: Limit[]}} props */
+/** Shows the limits that were in force when the alarm started. @param {{alarm: Alarm, limits: Limit[]}} props */
 function Limits({ alarm, limits }) {
   return html`<h4>${translate("limitsInForce")}</h4>
     <ul class="limits">
@@ -88,7 +88,7 @@ function Limits({ alarm, limits }) {
     </ul>`;
 }
 
-/** Who did what when. @param {{alarm: Alarm}} props */
+/** Shows the steps of the alarm, with the names and comments of users. @param {{alarm: Alarm}} props */
 function Timeline({ alarm }) {
   const local = clock(zone.value, now.peek());
   const severity = translateCode("state", alarm.severity);
@@ -109,8 +109,8 @@ function Timeline({ alarm }) {
   const timed = steps.flatMap(([time, text, note]) => (time ? [{ time, text, note }] : []));
   timed.sort((first, second) => Date.parse(first.time) - Date.parse(second.time));
   return html`<section class="panel">
-    <h3>${translate("course")} <small>${usableZone(zone.value)}</small></h3>
-    <ol class="course">
+    <h3>${translate("timeline")} <small>${usableZone(zone.value)}</small></h3>
+    <ol class="timeline">
       ${timed.map(
         ({ time, text, note }) =>
           html`<li key=${text}>
@@ -125,5 +125,5 @@ function Timeline({ alarm }) {
 /** @param {{listed: Alarm[]}} props */
 function PartAlarms({ listed }) {
   if (listed.length === 0) return null;
-  return html`<section><h3>${translate("listedUnder")}</h3><${List} alarms=${listed} /></section>`;
+  return html`<section><h3>${translate("partAlarms")}</h3><${List} alarms=${listed} /></section>`;
 }

@@ -1,4 +1,4 @@
-// Alarms: the open ones above every view, and the list of open and past ones.
+// The open alarms above every view, and the list of open and past alarms.
 
 import { computed, signal } from "@preact/signals";
 import { html } from "htm/preact";
@@ -6,27 +6,28 @@ import { useEffect, useState } from "preact/hooks";
 import { AlarmActions } from "../components/alarm-actions.js";
 import { SeverityMark } from "../components/state-mark.js";
 import { endOf, isActive, isOpen } from "../data/alarm-state.js";
-import { followAlarmHistory } from "../data/alarm-history.js";
+import { followAlarmHistory } from "../data/history.js";
 import { sensorKey } from "../data/sensors.js";
 import { SEVERITIES, compareSeverities, knownSeverity } from "../data/severity.js";
 import { minute, now } from "../data/time.js";
 import { activeAlarms, alarms, alarmsLoaded, envs, watchedId, zone } from "../data/watched-storehouse.js";
 import { route, setOptions, toAlarm, toStorehouse } from "../route.js";
 import { alarmStateText, describeAlarm } from "../words/alarms.js";
-import { translateCode, translate } from "../words/translate.js";
+import { describeError } from "../words/errors.js";
+import { displayName, translate, translateCode } from "../words/translate.js";
 import { clock, duration } from "../words/times.js";
 
 /** @import { Alarm } from "../contract.js" */
 /** @import { Refused } from "../data/socket.js" */
 
-// More than a person reads; thousands would only make the page slow. The line above the list says how many there are.
+// Thousands of alarms would make the page slow. The line above the list shows the total number.
 const SHOWN = 200;
-const FEW = 3; // alarms above a view; the others are a link away
+const FEW = 3; // number of alarms shown above a view; a link leads to the other alarms
 const DAY = 86_400_000; // milliseconds
 const SPANS = /** @type {const} */ ([1, 7, 30, 365]);
 const STATES = /** @type {const} */ (["open", "cleared"]);
 
-/** The units of the sensors, which alarms do not have. */
+/** The unit of each sensor, by the sensor's key. Alarms themselves contain no unit. */
 const units = computed(() => new Map((envs.value?.envs ?? []).map((env) => [sensorKey(env), env.unit])));
 
 /** @param {Alarm} alarm */
@@ -34,17 +35,17 @@ export function unitOfAlarm(alarm) {
   return units.value.get(sensorKey(alarm));
 }
 
-/** The alarms of a longer past than the last day, null until the server has answered. */
+/** The alarms of a span that is longer than the last day; null until the server has answered. */
 const history = /** @type {import("@preact/signals").Signal<Alarm[] | null>} */ (signal(null));
 
-/** All of them, newest first; those of the watched storehouse are newer than the answer. */
+/** All alarms, newest first. Pushed alarms replace the same alarms in the older answer. */
 const allAlarms = computed(() => {
   const all = new Map((history.value ?? []).map((alarm) => [alarm.alarm_id, alarm]));
   for (const alarm of alarms.value) all.set(alarm.alarm_id, alarm);
   return [...all.values()].sort((first, second) => Date.parse(second.raised) - Date.parse(first.raised));
 });
 
-/** Those that are open, the worst first. */
+/** Shows the active alarms, the worst first. */
 export function OpenAlarms() {
   const open = activeAlarms.value
     .filter((alarm) => !alarm.cause)
@@ -78,7 +79,7 @@ export function Alarms() {
   return html`<section class="alarms-page">
     <${Filters} options=${options} days=${days} />
     <p id="alarms-summary" role="status">${summary(listed, loading)}</p>
-    ${refused && html`<p class="error">${translate("refused", { message: refused.message })}</p>`}
+    ${refused && html`<p class="error">${describeError(refused)}</p>`}
     <${List} alarms=${listed.slice(0, SHOWN)} />
   </section>`;
 }
@@ -114,7 +115,7 @@ function summary(listed, loading) {
 
 /** @param {{options: URLSearchParams, days: number}} props */
 function Filters({ options, days }) {
-  const sensors = (envs.value?.envs ?? []).map((env) => /** @type {const} */ ([sensorKey(env), env.sensor_name]));
+  const sensors = (envs.value?.envs ?? []).map((env) => /** @type {const} */ ([sensorKey(env), displayName(env.sensor_name)]));
   const spans = SPANS.map((count) => [String(count), translate(`days_${count}`)]);
   const states = STATES.map((state) => [state, translate(`only_${state}`)]);
   const severities = SEVERITIES.map((severity) => [severity, translateCode("state", severity)]);
@@ -137,10 +138,18 @@ function Choice({ name, value, any, choices }) {
       value=${value ?? ""}
       onChange=${(/** @type {any} */ event) => setOptions({ [name]: event.currentTarget.value || null })}
     >
-      ${any && html`<option value="">${translate("any")}</option>`}
+      ${any && html`<option value="">${translate("all")}</option>`}
       ${choices.map(([choice, text]) => html`<option key=${choice} value=${choice}>${text}</option>`)}
     </select>
   </label>`;
+}
+
+/**
+ * Return the name of the sensor that an alarm is about.
+ * @param {Alarm} alarm
+ */
+export function subjectOf({ sensor_name }) {
+  return sensor_name === null ? translate("wholeStorehouse") : displayName(sensor_name);
 }
 
 /** @param {{alarms: Alarm[]}} props */
@@ -155,7 +164,7 @@ function Row({ alarm }) {
   const address = toAlarm(alarm);
   return html`<li class="alarm" data-state=${alarm.state} data-severity=${knownSeverity(alarm.severity)}>
     <${SeverityMark} severity=${alarm.severity} />
-    <a class="name" href=${address}><bdi>${alarm.sensor_name ?? translate("wholeStorehouse")}</bdi></a>
+    <a class="name" href=${address}><bdi>${subjectOf(alarm)}</bdi></a>
     <span class="what">${describeAlarm(alarm, unitOfAlarm(alarm))}</span>
     <span class="alarm-state"><${Flags} alarm=${alarm} /></span>
     <${Span} alarm=${alarm} />
@@ -163,17 +172,17 @@ function Row({ alarm }) {
   </li>`;
 }
 
-/** Its state and its flags. @param {{alarm: Alarm}} props */
+/** Shows the state and the flags of an alarm. @param {{alarm: Alarm}} props */
 export function Flags({ alarm }) {
   const flags = /** @type {const} */ (["late", "silenced", "drill"]).filter((flag) => alarm[flag]);
   return [alarmStateText(alarm), ...flags.map((flag) => translate(`flag_${flag}`))].join(" · ");
 }
 
-/** From when to when, and how long. @param {{alarm: Alarm}} props */
+/** Shows the start, the end and the duration of an alarm. @param {{alarm: Alarm}} props */
 function Span({ alarm }) {
   const raised = clock(zone.value, minute.value)(alarm.raised);
   const lasted = duration((endOf(alarm, minute.value) - Date.parse(alarm.raised)) / 1000);
   if (alarm.cleared === null) return html`<span class="when">${translate("since", { raised })} · ${lasted}</span>`;
-  const cleared = clock(zone.value, Date.parse(alarm.raised))(alarm.cleared); // the same day is not named twice
+  const cleared = clock(zone.value, Date.parse(alarm.raised))(alarm.cleared); // without the day if it is the same
   return html`<span class="when">${translate("fromTo", { raised, cleared })} · ${lasted}</span>`;
 }

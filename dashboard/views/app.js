@@ -33,10 +33,10 @@ function Page() {
   const { page } = route.value;
   if (page === "overview") return html`<${Overview} />`;
   if (page === "storehouse") return html`<${StorehousePage} />`;
-  return html`<p class="notice">${translate("nowhere")} <a href="#/">${translate("toOverview")}</a></p>`;
+  return html`<p class="notice">${translate("unknownPage")} <a href="#/">${translate("toOverview")}</a></p>`;
 }
 
-/** Says that the data is not current. It covers the page: nobody must take old data for current data. */
+/** Shows that the data is not current. The banner stays in view, so that nobody mistakes old data for current data. */
 export function Banner() {
   const why = outage.value;
   return html`<div id="banner" role="alert" data-outage=${why ?? "none"}>
@@ -44,7 +44,7 @@ export function Banner() {
   </div>`;
 }
 
-/** The address names the page: it must stay as it is. @param {Event} event */
+/** Skip to the content. Do not change the address, because it names the view. @param {Event} event */
 function skip(event) {
   event.preventDefault();
   document.getElementById("main")?.focus();

@@ -1,18 +1,18 @@
-// Curves of the past: choice of sensors and span, charts, values at the cursor.
+// The charts tab: the choice of sensors and time range, the charts, and the values at the cursor.
 
 import { signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { COLOURS, Chart } from "../components/chart.js";
 import { exportCsv, exportPicture } from "../components/chart-export.js";
-import { alarmsSince } from "../data/alarm-history.js";
-import { readingHistory } from "../data/reading-history.js";
+import { alarmsSince, readingHistory } from "../data/history.js";
 import { sensorKey, sensorsSince } from "../data/sensors.js";
 import { Refused, connection } from "../data/socket.js";
 import { now } from "../data/time.js";
 import { alarms as watchedAlarms, envs, watchedId, watchedStorehouse, zone } from "../data/watched-storehouse.js";
 import { route, setOptions, toAlarm } from "../route.js";
-import { translate } from "../words/translate.js";
+import { describeError } from "../words/errors.js";
+import { displayName, translate } from "../words/translate.js";
 import { clock, dateTime, duration, usableZone } from "../words/times.js";
 import { formatValue, metricName, unitOf } from "../words/values.js";
 import { clockName } from "../components/time-ticks.js";
@@ -24,13 +24,13 @@ import { clockName } from "../components/time-ticks.js";
 const HOUR = 3_600_000; // milliseconds
 const DAY = 24 * HOUR;
 const SPANS = /** @type {const} */ ({ hour: HOUR, six: 6 * HOUR, day: DAY, week: 7 * DAY, month: 30 * DAY, year: 365 * DAY });
-const MIN_SPAN = 60_000; // milliseconds; a shorter span shows nothing more
+const MIN_SPAN = 60_000; // milliseconds; a shorter span would show no more detail
 const MAX_SPAN = 366 * DAY;
-const POINTS = 1_200; // of each sensor: about one for each pixel of a wide screen
+const POINTS = 1_200; // maximum for each sensor; about one for each pixel of a wide screen
 const MIN_REFRESH = 10_000; // milliseconds
 const MAX_REFRESH = 300_000; // milliseconds
-const HEIGHTS = [0, 440, 260]; // pixels, by the number of charts
-const MAX_CURVES = 12; // more cannot be told apart
+const HEIGHTS = [0, 440, 260]; // height of a chart in pixels, by the number of charts
+const MAX_CURVES = 12; // users cannot distinguish more curves
 
 /** The time at the cursor, in seconds. */
 const cursor = signal(/** @type {number | null} */ (null));
@@ -51,7 +51,7 @@ export function Charts() {
     <div class="chart-columns">
       <${Chooser} all=${all} chosen=${chosen} />
       <div class="panels" ref=${container} tabindex="0" role="group" aria-label=${translate("chartKeys")} onKeyDown=${keys(span)}>
-        ${refused && html`<p class="error" role="alert">${translate("refused", { message: refused.message })}</p>`}
+        ${refused && html`<p class="error" role="alert">${describeError(refused)}</p>`}
         ${chosen.length === 0 && html`<p class="notice">${translate("chooseSensors")}</p>`}
         ${!loaded && !refused && chosen.length > 0 && html`<p class="notice">${translate("loading")}</p>`}
         ${loaded &&
@@ -79,7 +79,7 @@ export function Charts() {
 }
 
 /**
- * Load the span, and again every few seconds while its end is now.
+ * Load the data of the span. While the span ends now, load it again every few seconds.
  * @param {Env[]} chosen
  * @param {[number, number] | null} fixed
  * @param {number} length
@@ -130,7 +130,7 @@ async function fetchSpan(chosen, span, wanted) {
   const sensor_id = ids.size === 1 ? chosen[0]?.sensor_id : undefined;
   const [history, alarms, sensors] = await Promise.all([
     readingHistory(id, ...span, POINTS, { wanted, sensor_id }),
-    // Refused where there are too many alarms: the curve is shown without them.
+    // The server refuses if there are too many alarms. The charts then show no alarms.
     alarmsSince(id, span[0], wanted).catch(() => []),
     sensorsSince(id, span[0], wanted),
   ]);
@@ -138,7 +138,7 @@ async function fetchSpan(chosen, span, wanted) {
 }
 
 /**
- * The curves that were chosen, those of one unit together.
+ * Return the chosen curves, grouped by metric and unit.
  * @param {Loaded | null} loaded
  * @param {Env[]} chosen
  */
@@ -173,7 +173,7 @@ function spanOf(options) {
 
 /**
  * @param {URLSearchParams} options
- * @returns {[number, number] | null} null: it ends now, and moves on
+ * @returns {[number, number] | null} null if the span ends now and moves on
  */
 function fixedSpan(options) {
   const [from, to] = ["from", "to"].map((name) => Date.parse(options.get(name) ?? ""));
@@ -194,8 +194,8 @@ function moves([from, to]) {
   return {
     earlier: () => showSpan([from - length / 2, to - length / 2]),
     later: () => showSpan([from + length / 2, to + length / 2]),
-    closer: () => showSpan([from + length / 4, to - length / 4]),
-    wider: () => showSpan([from - length / 2, to + length / 2]),
+    zoomIn: () => showSpan([from + length / 4, to - length / 4]),
+    zoomOut: () => showSpan([from - length / 2, to + length / 2]),
     live: () => setOptions({ from: null, to: null }),
   };
 }
@@ -203,9 +203,9 @@ function moves([from, to]) {
 const KEYS = /** @type {const} */ ({
   ArrowLeft: "earlier",
   ArrowRight: "later",
-  "+": "closer",
-  "=": "closer",
-  "-": "wider",
+  "+": "zoomIn",
+  "=": "zoomIn",
+  "-": "zoomOut",
   Home: "live",
 });
 
@@ -223,7 +223,7 @@ function keys(span) {
 function Controls({ span, live, name }) {
   const move = moves(span);
   return html`<div class="controls">
-    <div class="segments" role="group" aria-label=${translate("span")}>
+    <div class="segments" role="group" aria-label=${translate("timeRange")}>
       ${Object.keys(SPANS).map(
         (choice) =>
           html`<button
@@ -239,8 +239,8 @@ function Controls({ span, live, name }) {
     <div class="segments" role="group" aria-label=${translate("move")}>
       <${Move} label=${translate("earlier")} act=${move.earlier} path="M10 3 5 8l5 5" />
       <${Move} label=${translate("later")} act=${move.later} path="m6 3 5 5-5 5" off=${live} />
-      <${Move} label=${translate("closer")} act=${move.closer} path="M8 3v10M3 8h10" />
-      <${Move} label=${translate("wider")} act=${move.wider} path="M3 8h10" />
+      <${Move} label=${translate("zoomIn")} act=${move.zoomIn} path="M8 3v10M3 8h10" />
+      <${Move} label=${translate("zoomOut")} act=${move.zoomOut} path="M3 8h10" />
     </div>
     <button type="button" aria-pressed=${live} onClick=${move.live}>${translate("live")}</button>
     <p class="span-shown">${formatSpan(span)}</p>
@@ -259,7 +259,7 @@ function Move({ label, act, path, off = false }) {
 /** @param {[number, number]} span */
 function formatSpan(span) {
   const [from, to] = span.map((time) => dateTime(zone.value, time));
-  return `${from} – ${to} (${usableZone(zone.value)})`;
+  return `${from} – ${to} · ${usableZone(zone.value)}`;
 }
 
 /** @param {{all: Env[], chosen: Env[]}} props */
@@ -278,13 +278,13 @@ function Chooser({ all, chosen }) {
       return html`<label key=${key}>
         <input type="checkbox" checked=${index >= 0} onChange=${() => toggle(key)} />
         <${Line} index=${index} />
-        <span><bdi>${env.sensor_name}</bdi> <small>${metricName(env.metric)}</small></span>
+        <span><bdi>${displayName(env.sensor_name)}</bdi> <small>${metricName(env.metric)}</small></span>
       </label>`;
     })}
   </fieldset>`;
 }
 
-/** How a sensor's curve is drawn. @param {{index: number}} props */
+/** Shows a sample of the line with which a sensor's curve is drawn. @param {{index: number}} props */
 function Line({ index }) {
   if (index < 0) return html`<svg class="curve-mark"></svg>`;
   const dashes = ["", "4 2", "1.5 2.5"][Math.floor(index / COLOURS) % 3];
@@ -302,7 +302,7 @@ function Legend({ curves, bucket, colourOf }) {
     <ul>
       ${curves.map(
         (curve) => html`<li key=${sensorKey(curve)}>
-          <${Line} index=${colourOf(curve)} /> <bdi>${curve.sensor_name}</bdi> <b>${valueAt(curve, time, bucket)}</b>
+          <${Line} index=${colourOf(curve)} /> <bdi>${displayName(curve.sensor_name)}</bdi> <b>${valueAt(curve, time, bucket)}</b>
         </li>`,
       )}
     </ul>
@@ -316,7 +316,7 @@ function localTime(time) {
 }
 
 /**
- * The value at that time: a single one, or the mean with the lowest and the highest.
+ * Return the value at a time: the mean, with the minimum and maximum if they differ.
  * @param {Curve} curve
  * @param {number | null} time seconds
  * @param {number} bucket seconds
@@ -335,13 +335,13 @@ function valueAt(curve, time, bucket) {
  * @param {{loaded: Loaded, panels: {curves: Curve[]}[], container: {current: HTMLElement | null}, loading: boolean}} props
  */
 function Foot({ loaded, panels, container, loading }) {
-  const name = watchedStorehouse.value?.storehouse.store_house_name ?? "";
+  const name = displayName(watchedStorehouse.value?.storehouse.store_house_name ?? "");
   const curves = panels.flatMap((panel) => panel.curves);
   const all = new Map([...loaded.alarms, ...watchedAlarms.value].map((alarm) => [alarm.alarm_id, alarm]));
   const shown = [...all.values()].filter((alarm) => curves.some((curve) => sensorKey(curve) === sensorKey(alarm)));
   return html`<div class="chart-foot">
     <p class="quiet" role="status">
-      ${translate("bucketIs", { count: shown.length, span: duration(loaded.history.bucket_s) })}${loading ? " …" : ""}
+      ${translate("chartNote", { count: shown.length, span: duration(loaded.history.bucket_s) })}${loading ? " …" : ""}
     </p>
     <button type="button" onClick=${() => exportCsv(name, curves, zone.peek())}>${translate("exportCsv")}</button>
     <button

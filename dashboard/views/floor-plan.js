@@ -1,25 +1,25 @@
-// The floor plan: the sensors at their positions, or in rows where they have none.
+// The floor plan: the sensors at their positions. Sensors without a position are shown in rows.
 
 import { html } from "htm/preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { spreadLabels } from "../components/spread-labels.js";
-import { Age } from "../components/age.js";
+import { Age } from "../components/reading.js";
 import { Glyph } from "../components/state-mark.js";
 import { ageing, stateOf } from "../data/sensor-state.js";
 import { sensorKey, sensorOf, sensorsLoaded } from "../data/sensors.js";
 import { offers } from "../data/socket.js";
 import { envs } from "../data/watched-storehouse.js";
 import { route, toStorehouse } from "../route.js";
-import { translateCode, translate } from "../words/translate.js";
+import { displayName, translate, translateCode } from "../words/translate.js";
 import { formatValue, valueAndUnit } from "../words/values.js";
 
 /** @import { Env } from "../contract.js" */
 
-// Labels, in pixels: with the sensor's name where there is room for it.
+// Sizes of labels, in pixels. Only large labels show the name of the sensor.
 const LARGE = { width: 132, height: 60 };
 const MEDIUM = { width: 88, height: 44 };
 const SMALL = { width: 86, height: 38 };
-const SHARE = 0.35; // of the floor that labels may cover
+const SHARE = 0.35; // fraction of the floor that labels may cover
 
 export function FloorPlan() {
   const all = envs.value?.envs ?? [];
@@ -56,9 +56,10 @@ function Spot({ env, at, label }) {
   const state = stateOf(env);
   const { value, unit } = valueAndUnit(env.metric, env.value, env.unit);
   const style = { left: `${at[0]}px`, top: `${at[1]}px`, width: `${label.width}px`, height: `${label.height}px` };
-  const words = `${env.sensor_name}: ${formatValue(env.metric, env.value, env.unit)}, ${translateCode("state", state)}`;
+  const name = displayName(env.sensor_name);
+  const words = `${name}: ${formatValue(env.metric, env.value, env.unit)}, ${translateCode("state", state)}`;
   const inside = html`
-    <bdi class=${label === LARGE ? "spot-name" : "sr"}>${env.sensor_name}</bdi>
+    <bdi class=${label === LARGE ? "spot-name" : "sr"}>${name}</bdi>
     <span class="spot-value">
       <${Glyph} state=${state} /> <span class="number">${value}</span> <span class="unit">${unit}</span>
     </span>
@@ -74,7 +75,7 @@ function Spot({ env, at, label }) {
 }
 
 /**
- * The position of each sensor, from 0 to 1; those without one stand in rows.
+ * Return the position of each sensor, from 0 to 1. Sensors without a position are placed in rows.
  * @param {Env[]} all
  * @returns {[number, number][]}
  */

@@ -1,4 +1,4 @@
-// The header of every page: link to the overview, open alarms, user, sound, language.
+// The header of every page: the link to the overview, the open alarms, the user, the sound and the language.
 
 import { html } from "htm/preact";
 import { knownSeverity } from "../data/severity.js";
@@ -35,7 +35,7 @@ export function Header() {
 function Person() {
   if (!user.value) return null;
   const { name, role } = user.value;
-  if (!name) return html`<span class="quiet open-to-all" id="person">${translate("openToAll")}</span>`;
+  if (!name) return html`<span class="quiet open-to-all" id="person">${translate("openAccess")}</span>`;
   return html`<span class="quiet wide" id="person"><bdi>${name}</bdi> · ${translate(`role_${role}`)}</span>
     <button type="button" id="sign-out" class="quiet" onClick=${signOut}>${translate("signOut")}</button>`;
 }

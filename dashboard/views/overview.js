@@ -1,22 +1,21 @@
-// All storehouses, the worst first.
+// The overview of all storehouses, the worst first.
 
 import { computed, signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { useMemo, useRef, useState } from "preact/hooks";
-import { Age } from "../components/age.js";
-import { Sparkline } from "../components/sparkline.js";
+import { Age, Sparkline } from "../components/reading.js";
 import { StateMark } from "../components/state-mark.js";
 import { STOREHOUSE_STATES } from "../data/severity.js";
 import { storehouses, worstFirst } from "../data/storehouses.js";
 import { toStorehouse } from "../route.js";
-import { translate } from "../words/translate.js";
+import { displayName, translate } from "../words/translate.js";
 import { valueAndUnit, metricName } from "../words/values.js";
 
 /** @import { Env, OpenAlarms, StorehouseState } from "../contract.js" */
 /** @import { StorehouseEntry } from "../types.js" */
 
-const HIDDEN_REDRAW = 5_000; // milliseconds between two updates of a card out of sight
-const SEARCH_ABOVE = 8; // storehouses
+const HIDDEN_REDRAW = 5_000; // milliseconds between two updates of a card that is out of view
+const SEARCH_ABOVE = 8; // number of storehouses above which there is a search field
 
 const wantedState = /** @type {import("@preact/signals").Signal<StorehouseState | null>} */ (signal(null));
 const search = signal("");
@@ -26,7 +25,7 @@ const shown = computed(() => {
   return (worstFirst.value ?? []).filter(
     ({ storehouse, org_name }) =>
       (wantedState.value === null || storehouse.state === wantedState.value) &&
-      `${storehouse.store_house_name} ${org_name}`.toLowerCase().includes(text),
+      `${displayName(storehouse.store_house_name)} ${displayName(org_name)}`.toLowerCase().includes(text),
   );
 });
 
@@ -48,14 +47,14 @@ export function Overview() {
     </div>
     ${all === null && html`<p class="notice">${translate("loading")}</p>`}
     ${all?.length === 0 && html`<p class="notice">${translate("noStorehouses")}</p>`}
-    ${all && all.length > 0 && shown.value.length === 0 && html`<p class="notice">${translate("nothingFound")}</p>`}
+    ${all && all.length > 0 && shown.value.length === 0 && html`<p class="notice">${translate("noMatch")}</p>`}
     <ul class="cards">
       ${shown.value.map((entry) => html`<${Card} key=${entry.storehouse.store_house_id} ...${entry} />`)}
     </ul>
   </div>`;
 }
 
-/** How many there are of each state; pressed, those alone are shown. */
+/** Shows the number of storehouses in each state. The numbers are buttons that filter the storehouses by state. */
 function Counts() {
   return html`<p class="counts" role="group" aria-label=${translate("filterByState")}>
     ${counts.value.map(
@@ -85,7 +84,7 @@ function Search() {
 }
 
 /**
- * Of hundreds few are in sight: the others wait a little, and are drawn at once when they come into sight.
+ * Shows the card of a storehouse. A card out of view is updated less often, and at once when it comes into view.
  * @param {StorehouseEntry} props
  */
 function Card({ storehouse, org_name }) {
@@ -106,7 +105,7 @@ function Card({ storehouse, org_name }) {
 }
 
 /**
- * A component of its own, because it reads signals: it is drawn again only when its properties change.
+ * Shows the content of a card. It is a separate component, so that signals redraw only the content.
  * @param {StorehouseEntry} props
  */
 function CardContent({ storehouse, org_name }) {
@@ -114,11 +113,11 @@ function CardContent({ storehouse, org_name }) {
   const curve = useMemo(() => sparkPoints(spark), [JSON.stringify(spark)]);
   return html`<a href=${toStorehouse(store_house_id)}>
     <span class="card-title">
-      <bdi class="name">${store_house_name}</bdi>
+      <bdi class="name">${displayName(store_house_name)}</bdi>
       <${StateMark} state=${state} />
     </span>
     <span class="card-title">
-      <bdi class="organisation">${org_name}</bdi>
+      <bdi class="organisation">${displayName(org_name)}</bdi>
       ${alarms.open > 0 && html`<span class="open">${openAlarmsText(alarms)}</span>`}
     </span>
     ${envs.length > 0 && html`<span class="card-envs">${envs.map((env) => html`<${ShortReading} env=${env} />`)}</span>`}
@@ -129,7 +128,7 @@ function CardContent({ storehouse, org_name }) {
 /** @param {OpenAlarms} alarms */
 function openAlarmsText({ open, unacknowledged }) {
   const count = translate("openAlarms", { count: open });
-  return unacknowledged > 0 ? `${count}, ${translate("unacknowledged", { count: unacknowledged })}` : count;
+  return unacknowledged > 0 ? `${count} · ${translate("unacknowledged", { count: unacknowledged })}` : count;
 }
 
 /** @param {{env: Env}} props */

@@ -1,14 +1,14 @@
-// The form of one rule: its limits, kind by kind.
+// The form of one rule, with the limits for each kind of alarm.
 
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { LIMITS, draftRule, lineOf, preview, ruleFor, saveRules, withRule } from "../data/rules.js";
 import { sensorOf } from "../data/sensors.js";
 import { SEVERITIES } from "../data/severity.js";
-import { Refused, offers } from "../data/socket.js";
+import { offers } from "../data/socket.js";
 import { may } from "../data/user.js";
-import { describeLimits } from "../components/limit-bar.js";
-import { NameField } from "../components/name-field.js";
+import { describeLimits } from "../components/reading.js";
+import { ErrorText, NameField, useAttempt } from "../components/form.js";
 import { translateCode, translate } from "../words/translate.js";
 import { isSwitch, valueAndUnit, unitOf } from "../words/values.js";
 
@@ -19,7 +19,7 @@ const MILDEST_FIRST = SEVERITIES.toReversed();
 const MODES = /** @type {const} */ (["general", "given", "off"]);
 
 /**
- * The kinds of alarm that a rule can set; for a whole storehouse, with all its metrics, no limit.
+ * Return the kinds of alarm that a rule can set. A rule for a whole storehouse has no limits for values.
  * @param {Env | null} example
  * @returns {RuleKind[]}
  */
@@ -31,7 +31,7 @@ function kindsOf(example) {
 
 /**
  * @param {{book: Rules, subject: RuleSubject, note: string, saved: (book: Rules) => void, reload: () => void}} props
- *   `note`: a message shown at first
+ *   `note` is the message shown at first
  */
 export function RuleEditor({ book, subject, note, saved, reload }) {
   const { scope, example } = subject;
@@ -42,35 +42,22 @@ export function RuleEditor({ book, subject, note, saved, reload }) {
     /** @returns {Partial<Record<RuleKind, RuleLine>>} */
     () => Object.fromEntries(kinds.map((kind) => [kind, lineOf(before, kind)])),
   );
-  const [refused, setRefused] = useState(/** @type {Refused | null} */ (null));
   const [message, setMessage] = useState(note);
-  const [busy, setBusy] = useState(false);
+  const { attempt, busy, refused } = useAttempt();
   const limits = example && !isSwitch(example.metric, example.unit) && sensorOf(example)?.limits;
   const draft = () => withRule(book.rules, draftRule(before, scope, profile, lines));
 
-  /** @param {() => Promise<void>} act */
-  async function attempt(act) {
-    setBusy(true);
-    setRefused(null);
-    setMessage("");
-    try {
-      await act();
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      setRefused(error);
-    }
-    setBusy(false);
-  }
-
   const save = (/** @type {Event} */ event) => {
     event.preventDefault();
+    setMessage("");
     attempt(async () => saved(await saveRules(draft(), book.revision)));
   };
-  const tryOut = () => attempt(async () => setMessage(translate("wouldRing", await preview(scope.store_house_id ?? "", draft()))));
+  const tryRule = () =>
+    attempt(async () => setMessage(translate("previewResult", await preview(scope.store_house_id ?? "", draft()))));
 
-  // The message is about the draft before the change.
+  // After a change in the form, the message no longer applies.
   return html`<form class="panel" onSubmit=${save} onInput=${() => setMessage("")}>
-    ${limits && html`<p class="quiet">${translate("limitsNow", { limits: describeLimits(example, limits) })}</p>`}
+    ${limits && html`<p class="quiet">${translate("currentLimits", { limits: describeLimits(example, limits) })}</p>`}
     <${Profile} all=${Object.keys(book.profiles)} value=${profile} change=${setProfile} />
     ${kinds.map(
       (kind) =>
@@ -86,18 +73,14 @@ export function RuleEditor({ book, subject, note, saved, reload }) {
     may("configure") &&
     html`<p class="buttons">
       <${NameField} />
-      ${offers("previewAlarms") && html`<button type="button" disabled=${busy} onClick=${tryOut}>${translate("tryOut")}</button>`}
-      <button type="submit" class="chief" disabled=${busy}>${translate("save")}</button>
+      ${offers("previewAlarms") && html`<button type="button" disabled=${busy} onClick=${tryRule}>${translate("preview")}</button>`}
+      <button type="submit" class="primary" disabled=${busy}>${translate("save")}</button>
     </p>`}
     <p role="status">${busy ? translate("loading") : message}</p>
-    <p class="error" role="alert">${refused && html`<${RefusedText} refused=${refused} reload=${reload} />`}</p>
+    <${ErrorText} refused=${refused}>
+      ${refused?.code === "conflict" && html`<button type="button" onClick=${reload}>${translate("loadRules")}</button>`}
+    <//>
   </form>`;
-}
-
-/** Says why the rules were not saved. @param {{refused: Refused, reload: () => void}} props */
-function RefusedText({ refused, reload }) {
-  if (refused.field !== "revision") return translate("refused", { message: refused.message });
-  return html`${translate("rulesChanged")} <button type="button" onClick=${reload}>${translate("showRules")}</button>`;
 }
 
 /** @param {{all: string[], value: string, change: (profile: string) => void}} props */
@@ -136,12 +119,12 @@ function KindLine({ kind, example, line, change }) {
     html`<${Limit} kind=${kind} example=${example} unit=${unit} value=${terms.limit} set=${set("limit")} />
       ${kind === "rate" && span("within", true)} ${kind !== "no_data" && span("delay")}
       <select aria-label=${translate("filter_severity")} value=${terms.severity} onChange=${set("severity")}>
-        <option value="">${translate("usualSeverity")}</option>
+        <option value="">${translate("defaultSeverity")}</option>
         ${MILDEST_FIRST.map((severity) => html`<option key=${severity} value=${severity}>${translateCode("state", severity)}</option>`)}
       </select>
       ${kind !== "no_data" &&
       html`<details>
-        <summary>${translate("moreTerms")}</summary>
+        <summary>${translate("more")}</summary>
         ${kind !== "switch" &&
         html`<label>
           ${translate("term_hysteresis")}
@@ -167,7 +150,7 @@ function Limit({ kind, example, unit, value, set }) {
       step="any"
       min=${isSpan || kind === "rate" ? "0" : null}
       required=${!isSpan}
-      placeholder=${isSpan ? translate("usualSpan") : null}
+      placeholder=${isSpan ? translate("byDefault") : null}
       value=${value}
       onInput=${set}
     />

@@ -1,4 +1,4 @@
-// The rules by which alarms are raised in this storehouse, and its maintenance.
+// The alarm rules of the watched storehouse, and its maintenance.
 
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
@@ -7,7 +7,7 @@ import { sensorKey } from "../data/sensors.js";
 import { connection, offers } from "../data/socket.js";
 import { minute } from "../data/time.js";
 import { envs, watchedId, zone } from "../data/watched-storehouse.js";
-import { translate } from "../words/translate.js";
+import { displayName, translate } from "../words/translate.js";
 import { clock } from "../words/times.js";
 import { metricName } from "../words/values.js";
 import { MaintenanceList } from "./maintenance.js";
@@ -69,7 +69,7 @@ function here() {
 }
 
 /**
- * What a rule can be made for: the storehouse, all sensors of a metric here, or a single sensor.
+ * Return the possible subjects of a rule: the storehouse, all its sensors of one metric, or an individual sensor.
  * @param {Env[]} all
  * @returns {RuleSubject[]}
  */
@@ -84,7 +84,7 @@ function subjectsOf(all) {
   }));
   const sensorSubjects = all.map((example) => ({
     key: sensorKey(example),
-    name: `${example.sensor_name} · ${metricName(example.metric)}`,
+    name: `${displayName(example.sensor_name)} · ${metricName(example.metric)}`,
     scope: { ...whole, sensor_id: example.sensor_id, metric: example.metric },
     example,
   }));
@@ -96,7 +96,7 @@ function Changes({ book }) {
   if (book.changes.length === 0) return null;
   const local = clock(zone.value, minute.value);
   return html`<section>
-    <h3>${translate("lastChanges")}</h3>
+    <h3>${translate("recentChanges")}</h3>
     <ul>
       ${book.changes.slice(0, CHANGES).map(
         ({ written, by }) => html`<li key=${written}><time datetime=${written}>${local(written)}</time> <bdi>${by}</bdi></li>`,

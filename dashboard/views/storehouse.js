@@ -1,4 +1,4 @@
-// One storehouse: its name, its state, and its views.
+// The page of one storehouse, with its name, its state and its tabs.
 
 import { html } from "htm/preact";
 import { useEffect, useRef } from "preact/hooks";
@@ -10,7 +10,8 @@ import { connection, offers, probe } from "../data/socket.js";
 import { minute } from "../data/time.js";
 import { activeAlarms, envs, refused, watchedStorehouse, zone } from "../data/watched-storehouse.js";
 import { TABS, route, toStorehouse } from "../route.js";
-import { translate } from "../words/translate.js";
+import { describeError } from "../words/errors.js";
+import { displayName, translate } from "../words/translate.js";
 import { clock, usableZone } from "../words/times.js";
 import { Alarms, OpenAlarms } from "./alarms.js";
 import { AlarmDetail } from "./alarm-detail.js";
@@ -27,8 +28,7 @@ export function StorehousePage() {
     probe("queryRules");
     probe("previewAlarms");
   }, [connection.value]);
-  if (refused.value?.code === "not_found") return html`<${Notice} text=${translate("unknownStorehouse")} />`;
-  if (refused.value) return html`<${Notice} text=${translate("refused", { message: refused.value.message })} />`;
+  if (refused.value) return html`<${Notice} text=${describeError(refused.value)} />`;
   if (!envs.value) return html`<${Notice} text=${translate("loading")} />`;
   return html`<article class="storehouse">
     <${Title} />
@@ -45,10 +45,11 @@ function Notice({ text }) {
 function Title() {
   const entry = watchedStorehouse.value;
   const newest = envs.value;
+  const name = entry?.storehouse.store_house_name ?? (storehouses.value ? route.value.storehouse : "");
   return html`<div class="title">
     <div class="names">
-      <p class="crumbs"><a href="#/">${translate("storehouses")}</a> <span aria-hidden="true">›</span> <bdi>${entry?.org_name}</bdi></p>
-      <h1><bdi>${entry?.storehouse.store_house_name ?? (storehouses.value ? route.value.storehouse : "")}</bdi></h1>
+      <p class="crumbs"><a href="#/">${translate("storehouses")}</a> <span aria-hidden="true">›</span> <bdi>${entry && displayName(entry.org_name)}</bdi></p>
+      <h1><bdi>${displayName(name)}</bdi></h1>
     </div>
     <p class="storehouse-state">
       <${StateMark} state=${worstState(newest?.envs ?? [])} />

@@ -1,16 +1,14 @@
-// Every sensor as a row, sorted by a column.
+// The table tab: every sensor as a row, sorted by a column.
 
 import { signal } from "@preact/signals";
 import { html } from "htm/preact";
-import { Age } from "../components/age.js";
-import { describeLimits } from "../components/limit-bar.js";
-import { Trend } from "../components/trend.js";
+import { Age, describeLimits, Trend } from "../components/reading.js";
 import { stateOf } from "../data/sensor-state.js";
 import { sensorKey, sensorOf } from "../data/sensors.js";
 import { SENSOR_STATES } from "../data/severity.js";
 import { minute } from "../data/time.js";
 import { envs, zone } from "../data/watched-storehouse.js";
-import { translate } from "../words/translate.js";
+import { displayName, translate } from "../words/translate.js";
 import { clock } from "../words/times.js";
 import { valueAndUnit, metricName } from "../words/values.js";
 import { Marks, Name } from "./tiles.js";
@@ -19,16 +17,16 @@ import { Marks, Name } from "./tiles.js";
 
 const COLUMNS = /** @type {const} */ (["state", "sensor", "metric", "value", "limits", "time"]);
 
-/** The sort key of each column; limits have none. */
+/** The sort key of each column. The limits cannot be sorted. */
 const ORDERS = /** @type {Record<string, (env: Env) => string | number>} */ ({
   state: (env) => SENSOR_STATES.indexOf(stateOf(env)),
-  sensor: (env) => env.sensor_name,
+  sensor: (env) => displayName(env.sensor_name),
   metric: (env) => env.metric,
   value: (env) => env.value ?? -Infinity,
   time: (env) => env.time ?? "",
 });
 
-/** @type {import("@preact/signals").Signal<{column: string, sign: 1 | -1} | null>} null: as the server has them */
+/** @type {import("@preact/signals").Signal<{column: string, sign: 1 | -1} | null>} null for the server's order */
 const order = signal(null);
 
 export function Table() {

@@ -1,11 +1,8 @@
-// Every sensor as a tile.
+// The tiles tab: every sensor as a tile.
 
 import { html } from "htm/preact";
-import { Age } from "../components/age.js";
-import { LimitBar } from "../components/limit-bar.js";
-import { Sparkline } from "../components/sparkline.js";
+import { Age, LimitBar, Sparkline, Trend } from "../components/reading.js";
 import { StateMark } from "../components/state-mark.js";
-import { Trend } from "../components/trend.js";
 import { recentReadings } from "../data/recent-readings.js";
 import { ageing, severityOf, stateOf } from "../data/sensor-state.js";
 import { sensorKey, sensorOf } from "../data/sensors.js";
@@ -13,7 +10,7 @@ import { offers } from "../data/socket.js";
 import { minute, now } from "../data/time.js";
 import { envs, zone } from "../data/watched-storehouse.js";
 import { route, toStorehouse } from "../route.js";
-import { translate } from "../words/translate.js";
+import { displayName, translate } from "../words/translate.js";
 import { clock } from "../words/times.js";
 import { isSwitch, valueAndUnit } from "../words/values.js";
 
@@ -49,14 +46,15 @@ export function Tile({ env }) {
   </li>`;
 }
 
-/** The name leads to the curve, where there are any. @param {{env: Env}} props */
+/** Shows the name of a sensor as a link to the sensor's chart. @param {{env: Env}} props */
 export function Name({ env }) {
-  if (!offers("queryEnvs")) return html`<bdi class="name">${env.sensor_name}</bdi>`;
+  const name = displayName(env.sensor_name);
+  if (!offers("queryEnvs")) return html`<bdi class="name">${name}</bdi>`;
   const address = `${toStorehouse(route.value.storehouse, "charts")}?sensor=${encodeURIComponent(sensorKey(env))}`;
-  return html`<a class="name" href=${address}><bdi>${env.sensor_name}</bdi></a>`;
+  return html`<a class="name" href=${address}><bdi>${name}</bdi></a>`;
 }
 
-/** Its worst alarm and its quality: an alarm of an old reading is both. @param {{env: Env}} props */
+/** Shows a sensor's worst alarm, and its quality if it is not good or no alarm is active. @param {{env: Env}} props */
 export function Marks({ env }) {
   const severity = severityOf(env);
   return html`

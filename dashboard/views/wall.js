@@ -1,4 +1,4 @@
-// The wall: one storehouse after the other, large, for a screen that runs for days.
+// The wall: one storehouse after the other, on a large screen that runs for days.
 
 import { signal } from "@preact/signals";
 import { html } from "htm/preact";
@@ -12,17 +12,17 @@ import { storehouses, worstFirst } from "../data/storehouses.js";
 import { now } from "../data/time.js";
 import { activeAlarms, envs, watchStorehouse, watchedStorehouse, zone } from "../data/watched-storehouse.js";
 import { route } from "../route.js";
-import { translate } from "../words/translate.js";
+import { displayName, translate } from "../words/translate.js";
 import { timeOfDay } from "../words/times.js";
 import { List } from "./alarms.js";
 import { Tile } from "./tiles.js";
 
 const STAY = 12_000; // milliseconds
-const STAY_WORSE = 24_000; // milliseconds; where something is wrong, people want to read
+const STAY_WORSE = 24_000; // milliseconds; a storehouse whose state is not good takes longer to read
 const TILES = 12;
 const ALARMS = 4;
 
-/** The number of the storehouse that is shown. */
+/** The index of the storehouse that is shown. */
 const turn = signal(0);
 
 export function Wall() {
@@ -32,7 +32,7 @@ export function Wall() {
     keepRunning();
   }, []);
   const all = worstFirst.value ?? [];
-  // An address that names one storehouse keeps the wall on it.
+  // If the address names a storehouse, the wall shows only that storehouse.
   const fixed = route.value.page === "storehouse" ? route.value.storehouse : null;
   const entry = fixed === null ? all[turn.value % Math.max(1, all.length)] : undefined;
   const id = fixed ?? entry?.storehouse.store_house_id ?? null;
@@ -55,8 +55,8 @@ function WallHeader() {
   const entry = watchedStorehouse.value;
   return html`<header class="wall-head">
     <div>
-      <p><bdi>${entry?.org_name}</bdi></p>
-      <h1><bdi>${entry?.storehouse.store_house_name ?? translate("loading")}</bdi></h1>
+      <p><bdi>${entry && displayName(entry.org_name)}</bdi></p>
+      <h1><bdi>${entry ? displayName(entry.storehouse.store_house_name) : translate("loading")}</bdi></h1>
     </div>
     ${envs.value && html`<${StateMark} state=${worstState(envs.value.envs)} />`}
     <time class="wall-clock">${timeOfDay(zone.value, now.value)}</time>
@@ -74,7 +74,7 @@ function Readings() {
   </ul>`;
 }
 
-/** All storehouses, so that the one that is shown hides none of the others. @param {{current: unknown}} props */
+/** Shows a strip with the states of all storehouses. @param {{current: unknown}} props */
 function Strip({ current }) {
   return html`<ul class="wall-strip" aria-label=${translate("storehouses")}>
     ${(storehouses.value ?? []).map(
@@ -83,7 +83,7 @@ function Strip({ current }) {
         data-state=${storehouse.state}
         aria-current=${String(storehouse.store_house_id) === String(current) ? "true" : null}
       >
-        <${Glyph} state=${storehouse.state} /> <bdi>${storehouse.store_house_name}</bdi>
+        <${Glyph} state=${storehouse.state} /> <bdi>${displayName(storehouse.store_house_name)}</bdi>
       </li>`,
     )}
   </ul>`;

@@ -1,4 +1,4 @@
-// Alarms as text: the server sends codes and numbers.
+// Describes alarms as text.
 
 import { translate, translateCode } from "./translate.js";
 import { duration } from "./times.js";
@@ -7,15 +7,15 @@ import { formatValue, valueAndUnit } from "./values.js";
 /** @import { Alarm } from "../contract.js" */
 
 /**
- * What is wrong, as text.
+ * Describe what the alarm reports.
  * @param {Alarm} alarm
  * @param {string | undefined} unit
  */
 export function describeAlarm(alarm, unit) {
-  // The last value of an alarm that is over is within limits: its peak says how bad it was.
+  // The last value of a cleared alarm is within the limits, so its peak is shown.
   const value = alarm.state === "cleared" ? (alarm.peak ?? alarm.value) : alarm.value;
   const limit = formatAlarmValue(alarm, alarm.limit, unit);
-  const parts = { kind: alarm.kind, value: formatAlarmValue(alarm, value, unit), limit };
+  const parts = { value: formatAlarmValue(alarm, value, unit), limit };
   switch (alarm.kind) {
     case "high":
     case "low":
@@ -25,20 +25,22 @@ export function describeAlarm(alarm, unit) {
       return translate("kind_no_data");
     case "switch":
       return valueAndUnit(alarm.metric ?? "", value, unit).value;
-    default:
-      return translate("otherKind", parts); // the site's own word
+    default: {
+      const label = translateCode("alarm", alarm.kind);
+      return value === null ? label : translate("labelled", { ...parts, label });
+    }
   }
 }
 
 /**
- * A value, peak or limit of an alarm.
+ * Format a value, peak or limit of an alarm.
  * @param {Alarm} alarm
  * @param {number | null} value
  * @param {string | undefined} unit
  */
 export function formatAlarmValue(alarm, value, unit) {
   if (alarm.kind === "no_data") return value === null ? "—" : duration(value);
-  // A rate is not in the unit of its metric.
+  // A rate of change does not have the unit of the metric.
   return alarm.kind === "rate" ? formatValue("", value, "") : formatValue(alarm.metric ?? "", value, unit);
 }
 

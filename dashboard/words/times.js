@@ -1,4 +1,4 @@
-// Ages, spans and times as a person reads them.
+// Formats ages, durations and times as text, and converts local times of time zones.
 
 import { languageTag, translate } from "./translate.js";
 
@@ -8,7 +8,7 @@ const DAY = 24 * HOUR;
 
 /** @param {number} seconds */
 export function age(seconds) {
-  if (seconds < 1) return translate("now"); // our clock and a sensor's may differ a little
+  if (seconds < 1) return translate("now"); // the clocks of the server and the sensor may differ a little
   const [count, unit] = inUnits(seconds);
   return relative().format(-count, unit);
 }
@@ -31,7 +31,8 @@ function inUnits(seconds) {
 }
 
 /**
- * A clock for one storehouse: the time there, with the day unless it is today, and the year unless it is this one.
+ * Return a function that formats times in the time zone `zone`. The text contains the day if it is not today, and the
+ * year if it is not this year.
  * @param {string} zone
  * @param {number} now milliseconds since the epoch
  * @returns {(time: string) => string}
@@ -54,7 +55,7 @@ export function timeOfDay(zone, instant) {
 }
 
 /**
- * The day and the minute.
+ * Format the day and the time, to the minute.
  * @param {string} zone
  * @param {Date | number} instant
  */
@@ -63,7 +64,7 @@ export function dateTime(zone, instant) {
 }
 
 /**
- * The day, without its year where that is the one of `now`.
+ * Format the day, without the year if it is the year of `now`.
  * @param {string} zone
  * @param {Date | number} instant
  * @param {number} [now]
@@ -88,7 +89,7 @@ function relative() {
   return formatter("relative", { style: "short" }, Intl.RelativeTimeFormat);
 }
 
-/** @type {Map<string, any>} kept, for making one takes far longer than using it */
+/** @type {Map<string, any>} cached, because creating a formatter is far slower than using it */
 const formatters = new Map();
 
 /**
@@ -109,7 +110,7 @@ function formatter(kind, options, Maker) {
 const zones = new Map();
 
 /**
- * The zone, or UTC where the browser does not know it.
+ * Return the time zone, or UTC if the browser does not know the zone.
  * @param {string} zone
  */
 export function usableZone(zone) {
@@ -126,4 +127,41 @@ function zoneOrUtc(zone) {
   } catch {
     return "UTC";
   }
+}
+
+/**
+ * Return the time zone's offset from UTC, in milliseconds.
+ * @param {string} zone
+ * @param {number} time milliseconds
+ */
+export function offset(zone, time) {
+  const whole = Math.floor(time / 1000) * 1000;
+  const fields = { year: 0, month: 0, day: 0, hour: 0, minute: 0, second: 0 };
+  const format = local(zone, {
+    calendar: "gregory",
+    numberingSystem: "latn",
+    year: "numeric",
+    month: "numeric",
+    day: "numeric",
+    hour: "numeric",
+    minute: "numeric",
+    second: "numeric",
+    hourCycle: "h23",
+  });
+  for (const { type, value } of format.formatToParts(whole)) {
+    if (type in fields) fields[/** @type {keyof typeof fields} */ (type)] = Number(value);
+  }
+  const { year, month, day, hour, minute, second } = fields;
+  return Date.UTC(year, month - 1, day, hour, minute, second) - whole;
+}
+
+/**
+ * Convert a local time to an instant, in milliseconds.
+ * @param {string} zone
+ * @param {number} localTime the local time as if it were UTC; in a repeated hour it means the earlier instant
+ */
+export function instant(zone, localTime) {
+  const guess = localTime - offset(zone, localTime - offset(zone, localTime));
+  const earlier = localTime - offset(zone, guess - 1000 * DAY);
+  return earlier < guess && earlier + offset(zone, earlier) === localTime ? earlier : guess;
 }

@@ -1,12 +1,12 @@
-// The language of the page, and its words in it.
+// The language of the page, and the texts and names in this language.
 
-import { batch, computed, signal } from "@preact/signals";
+import { batch, computed, effect, signal } from "@preact/signals";
 import { readStored, writeStored } from "../browser-storage.js";
 
 /** @typedef {"en" | "zh"} Language */
 /** @typedef {keyof typeof import("./en.js").EN} Word */
 
-/** The other language is fetched only when somebody switches to it. */
+/** The texts of each language. The other language is loaded only when the user switches to it. */
 const CATALOGUES = {
   en: async () => (await import("./en.js")).EN,
   zh: async () => (await import("./zh.js")).ZH,
@@ -18,10 +18,10 @@ export const language = signal(preferredLanguage());
 /** @type {import("@preact/signals").Signal<Record<Word, string>>} */
 const words = signal(await CATALOGUES[language.peek()]());
 
-/** The language tag by which numbers and times are formatted. */
+/** The language tag for formatting numbers and times. */
 export const languageTag = computed(() => TAGS[language.value]);
 
-/** The tag of the language that one can switch to. */
+/** The tag of the language that the user can switch to. */
 export const otherTag = computed(() => TAGS[otherLanguage()]);
 
 /** @returns {Language} */
@@ -46,6 +46,7 @@ export async function switchLanguage() {
 }
 
 /**
+ * Return the text of a word in the language of the page.
  * @param {Word} word
  * @param {Record<string, string | number>} [parts] replace each {name} in the text
  * @returns {string}
@@ -63,11 +64,38 @@ export function isWord(key) {
 }
 
 /**
- * The word for a code of the server's; a code of the site's own is shown as it is.
+ * Return the word for a code from the server. A code from the site's own system is returned unchanged.
  * @param {string} prefix
  * @param {string} code
  */
 export function translateCode(prefix, code) {
   const key = `${prefix}_${code}`;
   return isWord(key) ? translate(key) : code;
+}
+
+// The demo has Chinese names. The server puts the address of these names in the page. A site's own names have no such
+// address.
+const namesAddress = document.querySelector("meta[name=chinese-names]")?.getAttribute("content");
+const chineseNames = signal(/** @type {ReadonlyMap<string, string>} */ (new Map()));
+
+effect(() => {
+  if (namesAddress && language.value === "zh") loadNames(namesAddress);
+});
+
+/** @param {string} address */
+async function loadNames(address) {
+  try {
+    chineseNames.value = new Map(Object.entries(await (await fetch(address)).json()));
+  } catch {
+    // The page then shows the names from the database.
+  }
+}
+
+/**
+ * Return the name of an organisation, storehouse or sensor in the language of the page.
+ * @param {string} name the name in the database
+ * @returns {string}
+ */
+export function displayName(name) {
+  return (language.value === "zh" && chineseNames.value.get(name)) || name;
 }

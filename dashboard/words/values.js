@@ -1,4 +1,4 @@
-// Values as a person reads them.
+// Formats values as text.
 
 import { METRICS } from "../data/metrics.js";
 import { language, languageTag } from "./translate.js";
@@ -13,19 +13,20 @@ export function metricName(metric) {
  * @param {string} [unit]
  */
 export function isSwitch(metric, unit) {
-  return !unit && METRICS.get(metric)?.kind === "switch";
+  return !unit && METRICS.get(metric)?.switchWords !== undefined;
 }
 
 /**
  * @param {string} metric
- * @param {string} [unit] undefined where it is not known
+ * @param {string} [unit] undefined if it is unknown
  */
 export function unitOf(metric, unit) {
   return unit ?? METRICS.get(metric)?.unit ?? "";
 }
 
 /**
- * A value in two parts, for the unit is written smaller. A switch is a word and has no unit.
+ * Format a value and its unit separately, because the unit is written smaller. The value of a switch is a word without
+ * a unit.
  * @param {string} metric
  * @param {number | null} value
  * @param {string} [unit]
@@ -39,7 +40,7 @@ export function valueAndUnit(metric, value, unit) {
 }
 
 /**
- * The same in one piece, for a sentence.
+ * Format a value with its unit, for a sentence.
  * @param {string} metric
  * @param {number | null} value
  * @param {string} [unit]
@@ -49,12 +50,12 @@ export function formatValue(metric, value, unit) {
   return parts.unit ? `${parts.value}\u202f${parts.unit}` : parts.value;
 }
 
-/** @type {Map<string, Intl.NumberFormat>} kept, for making one takes far longer than using it */
+/** @type {Map<string, Intl.NumberFormat>} cached, because creating a formatter is far slower than using it */
 const formats = new Map();
 
 /**
  * @param {number} value
- * @param {number} [decimals] as many as needed, up to three, for a metric of the site's own
+ * @param {number} [decimals] by default as many as needed, up to three
  */
 export function formatNumber(value, decimals) {
   const key = `${languageTag.value} ${decimals}`;
@@ -66,5 +67,5 @@ export function formatNumber(value, decimals) {
       signDisplay: "negative", // never -0.0
     });
   formats.set(key, format);
-  return format.format(value).replace("-", "−"); // a minus as long as a plus, in line with the digits
+  return format.format(value).replace("-", "−"); // a minus sign as wide as a plus sign
 }

@@ -1,4 +1,4 @@
-"""Entries in an audit trail, and many writers of them at once."""
+"""Sample entries for the audit trail, and processes and threads that write entries concurrently."""
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -29,22 +29,23 @@ PROCESSES, THREADS, EACH = 3, 2, 12
 
 
 def entries(connection: sa.Connection) -> list[Sealed]:
-    """All entries in the audit table."""
+    """Return all entries of the audit trail."""
     return ask.audit.after(connection, None, 1_000_000)
 
 
 def write(engine: sa.Engine, written: Sequence[Entry] = ENTRIES) -> None:
-    """Write these, each in its own transaction."""
+    """Write each of the entries in its own transaction."""
     for entry in written:
         with engine.begin() as connection:
             audit.append(connection, entry, NOW)
 
 
 def many_at_once(where: dict[str, Any], *, snapshots: bool = False) -> int:
-    """Let processes, each with threads, write at once; return how many entries that were. Raises what any of them did.
+    """Write entries from several threads in each of several processes at once. Return the number of written entries.
 
-    Every other entry is written by a transaction that has the lease of the alarm journal, and reads, as an
-    acknowledgement does. `snapshots`: as in a MariaDB that refuses to lock what has changed since the first reading.
+    Raise the first exception of any process. Every second transaction first acquires the lease of the alarm journal and
+    reads the audit trail, as the acknowledgement of an alarm does. `snapshots` activates MariaDB's snapshot isolation,
+    which refuses to lock a row that has changed since the transaction's first read.
     """
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as processes:
         futures = [processes.submit(_process, where, snapshots, number) for number in range(PROCESSES)]

@@ -1,7 +1,8 @@
-"""A Socket.IO server of nothing but the transport, in the test's own loop, and a client that speaks in bytes.
+"""A Socket.IO server with only the transport, which runs in the test's event loop, and a client that sends raw bytes.
 
-Like that of the protocols' own test suites, it has two namespaces, `/` and `/custom`, each of which tells what it was
-given to connect with; it sends a `message` back, and acknowledges a `message-with-ack` with its arguments.
+The server has two namespaces, `/` and `/custom`, as in the test suites of the protocols. Each namespace sends the
+payload of the client's CONNECT back in the event `auth`. It answers the event `message` with the event `message-back`
+and the same arguments. It acknowledges the event `message-with-ack` with the arguments of the event.
 """
 
 import asyncio
@@ -23,8 +24,8 @@ import transport
 from tests.support.pem import believing_anybody, name_of
 from tests.support.serving_inside import until
 
-HANG = 60.0  # seconds; only what hangs takes so long
-QUIET = 3600  # seconds; longer than any test, for a ping may mend what is broken
+HANG = 60.0  # seconds; an operation that takes longer hangs
+QUIET = 3600  # seconds; the ping interval is longer than any test, because a ping could hide a fault
 SOON = 0.05
 NAMESPACES = ("/", "/custom")
 UPGRADE = {
@@ -41,40 +42,40 @@ Connected = Callable[[str, Mapping[str, Any], Any], Awaitable[None]]
 
 @dataclass
 class Bare:
-    """A running server."""
+    """A running server with only the transport."""
 
     sio: transport.AsyncServer
     port: int
     tls: ssl.SSLContext | None = None
-    """What clients connect with."""
+    """TLS context for connections to the server. None means no TLS."""
 
     async def connect(self) -> "Raw":
-        """Open a connection, and say nothing."""
+        """Open a TCP connection to the server without sending anything."""
         return Raw(*await asyncio.open_connection("127.0.0.1", self.port, ssl=self.tls))
 
     async def ask(self, method: str, query: str, body: bytes | str = b"", **headers: str) -> "Answer":
-        """Send a request on a connection of its own."""
+        """Send an HTTP request on a new connection. Return the response."""
         raw = await self.connect()
         answer = await raw.ask(method, query, body, **headers)
         raw.close()
         return answer
 
     async def open(self) -> "Polling":
-        """Open a session by polling."""
+        """Open an Engine.IO session by long polling."""
         answer = await self.ask("GET", "EIO=4&transport=polling")
         assert answer.status == 200
         assert answer.body.startswith("0")
         return Polling(self, json.loads(answer.body[1:])["sid"])
 
     async def websocket(self, query: str = "EIO=4&transport=websocket", **headers: str) -> "Raw":
-        """Open a websocket, which has not been said anything yet."""
+        """Open a websocket without reading any message from it."""
         raw = await self.connect()
         await raw.send_request("GET", query, b"", UPGRADE | headers)
         assert (await raw.head())[0] == 101
         return raw
 
     async def joined(self, packet: str = "40") -> "Raw":
-        """Open a websocket that is in a namespace."""
+        """Open a websocket and send the packet, by default a CONNECT to the namespace `/`. Wait for acceptance."""
         raw = await self.websocket()
         assert (await raw.text())[0] == "0"
         await raw.say(packet)
@@ -83,7 +84,7 @@ class Bare:
         return raw
 
     def resources(self) -> dict[str, int]:
-        """Return how many there are of everything that a connection may leave behind."""
+        """Return the number of each kind of resource that a connection could leak."""
         gc.collect()
         return {
             "sessions": len(self.sio.eio.sockets),
@@ -96,13 +97,13 @@ class Bare:
         }
 
     async def settled(self, before: dict[str, int]) -> None:
-        """Wait until there is no more than before."""
+        """Wait until the numbers of `resources` are the same as in `before`."""
         await until(lambda: self.resources() == before, HANG)
 
 
 @dataclass
 class Answer:
-    """What came back to a request."""
+    """An HTTP response."""
 
     status: int
     headers: dict[str, str]
@@ -111,31 +112,31 @@ class Answer:
 
 @dataclass
 class Polling:
-    """A session by polling."""
+    """An Engine.IO session that uses long polling."""
 
     server: Bare
     sid: str
 
     @property
     def query(self) -> str:
-        """The query of its requests."""
+        """Query string of the session's requests."""
         return f"EIO=4&transport=polling&sid={self.sid}"
 
     async def get(self) -> Answer:
-        """Poll."""
+        """Send a polling request (GET). Return its response."""
         return await self.server.ask("GET", self.query)
 
     async def post(self, body: bytes | str, **headers: str) -> Answer:
-        """Send packets."""
+        """Send packets with a POST request. Return its response."""
         return await self.server.ask("POST", self.query, body, **headers)
 
     async def probe(self) -> "Raw":
-        """Open a websocket for the session."""
+        """Open a websocket with which this session can be upgraded."""
         return await self.server.websocket(f"EIO=4&transport=websocket&sid={self.sid}")
 
 
 def frame(kind: int, message: str | bytes, flags: int = 0x80) -> bytes:
-    """Return a frame of a client."""
+    """Return a websocket frame with a mask, as clients send it."""
     data = message.encode() if isinstance(message, str) else message
     size = len(data)
     if size > 65535:
@@ -149,19 +150,19 @@ def frame(kind: int, message: str | bytes, flags: int = 0x80) -> bytes:
 
 
 class Raw:
-    """A connection, byte by byte."""
+    """A TCP connection to the server, with methods for HTTP and websocket frames."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
     async def send(self, data: bytes) -> None:
-        """Send bytes."""
+        """Send these bytes."""
         self._writer.write(data)
         await self._writer.drain()
 
     async def send_request(self, method: str, query: str, body: bytes | str, headers: Mapping[str, str]) -> None:
-        """Send a request."""
+        """Send an HTTP request."""
         content = body.encode() if isinstance(body, str) else body
         all_headers = {"Host": "here.example"} | dict(headers)
         if content:
@@ -170,34 +171,34 @@ class Raw:
         await self.send("\r\n".join([*lines, "", ""]).encode() + content)
 
     async def ask(self, method: str, query: str, body: bytes | str = b"", **headers: str) -> Answer:
-        """Send a request and return its answer; underscores in the names of headers are hyphens."""
+        """Send an HTTP request. Return the response. Underscores in header names become hyphens."""
         await self.send_request(method, query, body, {name.replace("_", "-"): headers[name] for name in headers})
         return await self.answer()
 
     async def head(self) -> tuple[int, dict[str, str]]:
-        """Return the status and the headers of an answer."""
+        """Read an HTTP response up to the end of its headers. Return its status and headers."""
         async with asyncio.timeout(HANG):
             first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
         pairs = (line.split(": ", 1) for line in lines)
         return int(first.split()[1]), {name.lower(): value for name, value in pairs}
 
     async def answer(self) -> Answer:
-        """Return an answer."""
+        """Read and return an HTTP response."""
         status, headers = await self.head()
         async with asyncio.timeout(HANG):
             body = await self._reader.readexactly(int(headers.get("content-length", 0)))
         return Answer(status, headers, body.decode())
 
     async def say(self, message: str | bytes) -> None:
-        """Send a message of a websocket."""
+        """Send a websocket message: text for a str, binary for bytes."""
         await self.frame(TEXT if isinstance(message, str) else BINARY, message)
 
     async def frame(self, kind: int, message: str | bytes, flags: int = 0x80) -> None:
-        """Send a frame."""
+        """Send a websocket frame."""
         await self.send(frame(kind, message, flags))
 
     async def hear(self) -> tuple[int, bytes]:
-        """Return the next frame's kind and content; raises IncompleteReadError where there is none."""
+        """Return the opcode and the payload of the next frame. Raise `IncompleteReadError` at the end of the stream."""
         async with asyncio.timeout(HANG):
             kind, size = await self._reader.readexactly(2)
             if size == 126:
@@ -205,7 +206,7 @@ class Raw:
             return kind & 0x0F, await self._reader.readexactly(size)
 
     async def text(self) -> str:
-        """Return the next message but pings, which it answers."""
+        """Return the next message that is not an Engine.IO ping. Answer every ping before it."""
         while True:
             kind, content = await self.hear()
             assert kind == TEXT
@@ -214,7 +215,7 @@ class Raw:
             await self.say("3")
 
     async def told_until_closed(self) -> list[str]:
-        """Return the messages until the server closes the websocket, and close it too."""
+        """Return all messages until the server closes the websocket, then complete the closing handshake."""
         told = []
         while True:
             kind, content = await self.hear()
@@ -227,11 +228,11 @@ class Raw:
 
     @property
     def certificate(self) -> str:
-        """The name on the certificate that the server has shown."""
+        """Common name of the server's certificate."""
         return name_of(self._writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
 
     async def is_closed(self) -> bool:
-        """Wait until the server has closed the connection."""
+        """Wait until the server closes the connection, then return True. Raise `TimeoutError` if it does not."""
         async with asyncio.timeout(HANG):
             try:
                 while await self._reader.read(65536):
@@ -242,7 +243,7 @@ class Raw:
         return True
 
     def close(self) -> None:
-        """Close it, without a word."""
+        """Close the TCP connection without sending a websocket close frame."""
         self._writer.close()
 
 
@@ -253,7 +254,7 @@ async def bare(
     certificate: transport.Certificate | None = None,
     **options: Any,
 ) -> AsyncIterator[Bare]:
-    """Serve, with a `transport.ConnectionDelegate` or without one; with a certificate there always is one."""
+    """Run the server during the block. With `fast_accept` or a certificate, it has a `transport.ConnectionDelegate`."""
     limits = {name: options.pop(name) for name in ("per_address",) if name in options}
     send_timeout_s = options.pop("send_timeout_s", None)
     delegate_options = {name: options.pop(name) for name in ("trusted_proxies", "request_timeout_s") if name in options}

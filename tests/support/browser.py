@@ -1,4 +1,4 @@
-"""A real browser that looks at the page; whatever the page does, nothing may be wrong with it."""
+"""A real browser for tests of the dashboard. A script error or a violation of the page's policy fails the test."""
 
 import asyncio
 import contextlib
@@ -19,13 +19,13 @@ PHONE = {"width": 390, "height": 844}
 
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 in_one_loop = pytest.mark.asyncio(loop_scope="session")
-"""Needed by whoever uses `browser` or `site`: one browser serves the whole run."""
+"""Mark for tests that use `browser` or `site`, because the whole run uses one browser in one event loop."""
 expect.set_options(timeout=HANG_MS)
 
 
 @contextlib.asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """Run Debian's Chromium for the length of a block."""
+    """Run the installed Chromium during the block."""
     arguments = ["--disable-gpu", "--disable-background-networking", "--disable-component-update"]
     if os.geteuid() == 0:
         arguments.append("--no-sandbox")
@@ -37,7 +37,10 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @contextlib.asynccontextmanager
 async def visit(browser: Browser, url: str, *, errors_allowed: bool = False, **options: Any) -> AsyncIterator[Page]:
-    """Open the page in a browser without a past; an error of a script or a breach of its policy fails the test."""
+    """Open the page in a new browser context during the block.
+
+    A script error, or a violation of the page's content security policy, fails the test.
+    """
     context = await browser.new_context(**({"locale": "en-US", "viewport": DESK} | options))
     context.set_default_timeout(HANG_MS)
     page = await context.new_page()
@@ -52,7 +55,7 @@ async def visit(browser: Browser, url: str, *, errors_allowed: bool = False, **o
 
 
 async def fits(page: Page) -> bool:
-    """Whether nothing has to be scrolled sideways, once what is on its way has found its place."""
+    """Wait up to 5 s until the page fits without horizontal scrolling. Return whether it does."""
     for _ in range(50):
         if await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"):
             return True

@@ -1,4 +1,4 @@
-"""The cable between a browser and a server, which can be cut: nothing comes through, and neither end is told."""
+"""A network relay between a client and a server. Tests can interrupt it without the client or server noticing."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 
 class Cable:
-    """What relays to a port of this machine; what was connected when it was cut stays dead after `mend`."""
+    """A relay to a port of this machine. Connections that were open during `cut` transfer nothing even after `mend`."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -17,7 +17,7 @@ class Cable:
 
     @contextlib.asynccontextmanager
     async def laid(self) -> AsyncIterator[str]:
-        """Relay for the length of a block; the address to come in by."""
+        """Run the relay during the block. Yield the URL of the relay."""
         server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
         try:
             yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
@@ -28,7 +28,7 @@ class Cable:
                 writer.close()
 
     def cut(self) -> None:
-        """Let nothing through any more, and keep both ends open: as for who sleeps, or whose router died."""
+        """Stop relaying, but keep all connections open, as when a laptop sleeps or a router fails."""
         self._whole.clear()
         for connection in self._connections:
             connection.cancel()
@@ -38,11 +38,11 @@ class Cable:
         self._port = port
 
     def mend(self) -> None:
-        """Let new connections through."""
+        """Relay new connections again."""
         self._whole.set()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)  # kept, for a stream that nobody holds is closed
+        self._writers.append(writer)  # keep a reference, because an unreferenced stream is closed
         await self._whole.wait()
         there, back = await asyncio.open_connection("127.0.0.1", self._port)
         self._writers.append(back)

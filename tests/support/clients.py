@@ -1,6 +1,6 @@
-"""Socket.IO clients of several kinds behind one interface, so that a test runs on each of them unchanged.
+"""Socket.IO clients of several kinds behind one interface, so that the same test runs on each of them.
 
-"python" is python-socketio's own client; "node3" and "node4" are the real socket.io-client in a Node process.
+"python" is python-socketio's client. "node3" and "node4" are socket.io-client 3 and 4 in a Node process.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ TRANSPORTS: dict[str, Sequence[str]] = {
     "upgrade": ["polling", "websocket"],
 }
 
-HANG = 60.0  # seconds; only what hangs takes so long
+HANG = 60.0  # seconds; an operation that takes longer hangs
 BRIDGE = Path(__file__).parent / "node" / "bridge.mjs"
-PACKETS = 100_000  # in one answer to a polling request
-GOODBYE = 1.0  # seconds for the last packets; over polling some servers keep the last request open for long
-LINE_LIMIT = 64 * 1024 * 1024  # bytes; one answer is one line
+PACKETS = 100_000  # maximum number of packets in the response to a polling request
+GOODBYE = 1.0  # seconds to wait for the last packets; some servers leave the last polling request open for a long time
+LINE_LIMIT = 64 * 1024 * 1024  # bytes; the Node process writes each answer as one line
 
 
 class ConnectRefused(ConnectionError):
-    """The server did not let the client in, or could not be reached; `data` is what it said besides."""
+    """The server refused the connection or could not be reached. `data` is the `data` of the CONNECT_ERROR packet."""
 
     def __init__(self, message: str, data: Any = None) -> None:
         super().__init__(message)
@@ -46,16 +46,16 @@ class ConnectRefused(ConnectionError):
 
 
 class Client(ABC):
-    """One connection, as a test sees it.
+    """A Socket.IO client with one connection.
 
-    Every event's payload is kept in the order of arrival. A payload is the event's one argument, None where
-    it had none, a list where it had several.
+    The client stores the payloads of all events in the order of arrival. The payload is None for an event without
+    arguments, the argument itself for one argument, and a list for several arguments.
     """
 
     def __init__(self) -> None:
         self.disconnected = asyncio.Event()
         self.reason: str | None = None
-        """Why the connection ended: "server disconnect", "transport close", ..."""
+        """Reason why the connection ended, such as "server disconnect" or "transport close". None before the end."""
         self._received: defaultdict[str, list[Any]] = defaultdict(list)
         self._waiting: defaultdict[str, asyncio.Queue[Any]] = defaultdict(asyncio.Queue)
 
@@ -67,41 +67,41 @@ class Client(ABC):
         auth: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> None:
-        """Connect and return once the server has let us in.
+        """Connect to the server. Return when the server has accepted the connection.
 
         Raises:
-            Refused: It did not, or is not there.
+            ConnectRefused: The server refused the connection or could not be reached.
         """
 
     @abstractmethod
     async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109 - as asyncio's own wait_for
-        """Wait until the websocket is in use: a Node client connects first and upgrades later."""
+        """Wait until the client uses the websocket. A Node client connects first and upgrades later."""
 
     @abstractmethod
     async def emit(self, event: str, *args: Any) -> None:
-        """Send an event and ask for no acknowledgement."""
+        """Send an event without requesting an acknowledgement."""
 
     @abstractmethod
     async def call(self, event: str, *args: Any, timeout: float = HANG) -> Any:  # noqa: ASYNC109
-        """Send an event and return its acknowledgement.
+        """Send an event. Return the server's acknowledgement of it.
 
         Raises:
-            TimeoutError: None came.
+            TimeoutError: No acknowledgement arrived in time.
         """
 
     @abstractmethod
     async def raw(self, text: str) -> None:
-        """Send any text as an Engine.IO message, however wrong it is as a Socket.IO packet."""
+        """Send a text as an Engine.IO message. The text may be an invalid Socket.IO packet."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Disconnect, and release what the client holds. Harmless when done twice."""
+        """Disconnect and release all resources. A second call does nothing."""
 
     async def next(self, event: str, timeout: float = HANG) -> Any:  # noqa: ASYNC109
-        """Return the payload of the next such event, one that has already arrived or one yet to come.
+        """Return the payload of the first event of this name that `next` has not returned. Wait for it if necessary.
 
         Raises:
-            TimeoutError: None came.
+            TimeoutError: No such event arrived in time.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -111,11 +111,11 @@ class Client(ABC):
             raise TimeoutError(f"no {event!r} within {timeout} s; arrived so far: {arrived}") from None
 
     def received(self, event: str) -> list[Any]:
-        """Return the payloads of all such events so far, those returned by `next` too."""
+        """Return the payloads of all events of this name so far, including those that `next` has already returned."""
         return list(self._received[event])
 
     def last(self, event: str) -> Any:
-        """Return the payload of the last such event; None if there was none."""
+        """Return the payload of the last event of this name, or None."""
         arrived = self._received[event]
         return arrived[-1] if arrived else None
 
@@ -136,13 +136,13 @@ class PythonClient(Client):
     def __init__(self, *, reconnection: bool = False) -> None:
         super().__init__()
         self._connect_refused: ConnectRefused | None = None
-        # Ours to close: the client may leave one of its own open.
+        # This class opens and closes the HTTP session, because the client does not always close a session of its own.
         self._http = aiohttp.ClientSession()
         self._socket = socketio.AsyncClient(reconnection=reconnection, http_session=self._http)
         self._socket.on("connect", self.disconnected.clear)
         self._socket.on("connect_error", self._refuse)
         self._socket.on("disconnect", self._ended)
-        # Not a coroutine: events that arrive together are then kept in their order.
+        # The handler is not a coroutine, so that events that arrive together keep their order.
         self._socket.on("*", self._arrived)
 
     async def connect(
@@ -154,8 +154,7 @@ class PythonClient(Client):
     ) -> None:
         """See Client."""
         if "polling" in transports:
-            # By default it gives up on a server that has more than 16 packets for it at once. No browser
-            # does.
+            # By default, this client refuses a response with more than 16 packets. Browsers have no such limit.
             Payload.max_decode_packets = PACKETS
         address = f"{url}?{urlencode(query)}" if query else url
         try:
@@ -164,7 +163,7 @@ class PythonClient(Client):
             raise self._connect_refused or ConnectRefused(str(error)) from None
 
     async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109
-        """See Client. This client upgrades before it connects."""
+        """See Client. This client has upgraded before it connects to the namespace, so there is nothing to wait for."""
         if self._socket.transport() != "websocket":
             raise TimeoutError("the websocket was refused")
 
@@ -186,7 +185,7 @@ class PythonClient(Client):
         await self._socket.eio.send(text)
 
     async def cut(self) -> None:
-        """Lose the connection without a word, as a browser does that crashes."""
+        """Close the TCP connection without a disconnect packet, like a browser that crashes."""
         await self._http.close()
 
     async def close(self) -> None:
@@ -194,12 +193,12 @@ class PythonClient(Client):
         try:
             async with asyncio.timeout(GOODBYE):
                 await self._socket.disconnect()
-                await self._socket.eio.wait()  # after the server's goodbye `disconnect` does not
+                await self._socket.eio.wait()  # `disconnect` does not wait if the server disconnected first
         except TimeoutError:
             await self._socket.eio.disconnect(abort=True)
         finally:
             await self._http.close()
-            if self._socket.eio.http is not None:  # one of its own, after a cut
+            if self._socket.eio.http is not None:  # after `cut`, the client opens a session of its own
                 await self._socket.eio.http.close()
 
     def _refuse(self, error: Any) -> None:
@@ -208,7 +207,7 @@ class PythonClient(Client):
 
 
 class NodeClient(Client):
-    """The real socket.io-client of that major version, in a Node process of its own."""
+    """The socket.io-client of a given major version, in a Node process."""
 
     def __init__(self, version: Literal[3, 4], *, reconnection: bool = False) -> None:
         super().__init__()
@@ -329,7 +328,7 @@ class NodeClient(Client):
             call.set_result(_payload(args))
 
     def _over(self, reason: str) -> None:
-        """Let nobody wait for a process that is gone."""
+        """Fail all operations that still wait for the Node process, because it has ended."""
         for waiting in (self._admitted, *self._calls.values()):
             if not waiting.done():
                 waiting.set_exception(ConnectRefused(reason))
@@ -338,7 +337,7 @@ class NodeClient(Client):
 
 
 def new(kind: Kind, *, reconnection: bool = False) -> Client:
-    """Return a client of that kind, not yet connected."""
+    """Return a client of the given kind that is not connected yet."""
     match kind:
         case "python":
             return PythonClient(reconnection=reconnection)
@@ -357,7 +356,7 @@ async def connected(
     auth: Mapping[str, Any] | None = None,
     query: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Client]:
-    """Connect a client of that kind for the length of a block."""
+    """Connect a client of the given kind, and disconnect it at the end of the block."""
     client = new(kind)
     try:
         await client.connect(url, transports, auth, query)

@@ -1,4 +1,4 @@
-"""A year of a real cold store in a database of ours, as `python -m ingest` brings it in."""
+"""A year of a real cold store, imported into Storewatch's own tables with `python -m ingest`."""
 
 import os
 import subprocess
@@ -9,18 +9,18 @@ from typing import Any
 from tests.support.serving import ROOT, StorewatchServer, clean_environment
 
 FOLDER = Path(os.environ.get("STOREWATCH_COLDSTORE", ROOT.parent / "shared" / "coldstore"))
-"""Where it may be."""
+"""Folder with the cold-store data. It may be missing."""
 ZONE = "America/Chicago"
 SENSORS, READINGS = 10, 316_480
 
 
 def year_in(folder: Path) -> dict[str, Any]:
-    """The `database` settings of the year that is brought into this folder."""
+    """Return the `database` settings for the imported year in this folder."""
     return {"path": str(folder / "year.db")}
 
 
 def with_year(data: Path, folder: Path) -> StorewatchServer:
-    """Bring the readings in `data` into a database in `folder`; the server that has it is not started yet."""
+    """Import the readings from `data` into a database in `folder`. Return a server for it that is not started yet."""
     server = StorewatchServer(folder, {"database": year_in(folder)})
     command = [sys.executable, "-m", "ingest", "csv", str(data / "readings.csv"), "--config", str(server.config)]
     options = ["--store-house", "Cold store", "--time-zone", ZONE]

@@ -1,4 +1,4 @@
-"""The command, run to its end."""
+"""Runs `main.py` as a command and waits until it ends."""
 
 import subprocess
 import sys
@@ -7,12 +7,12 @@ from typing import Any
 
 import yaml
 
-from tests.support import planted
+from tests.support import planted, preforked
 from tests.support.serving import ROOT, clean_environment, with_defaults
 
 
 def run(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    """`python main.py ARGUMENTS` in this folder."""
+    """Run `python main.py ARGUMENTS` in the folder `cwd`."""
     command = [sys.executable, str(ROOT / "main.py"), *arguments]
     environment = clean_environment() | (env or {})
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -20,10 +20,17 @@ def run(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> "subpr
     return done
 
 
+def run_forked(cwd: Path, *arguments: str) -> tuple[int, str, str]:
+    """Run the same in a fork of a process that has imported the server. Return the exit code, stdout and stderr."""
+    status, out, err = preforked.run(list(arguments), cwd, clean_environment(), timeout_s=60)
+    planted.record_leaks(out + err, "what main.py prints")
+    return status, out, err
+
+
 def check(cwd: Path, settings: dict[str, Any]) -> tuple[int, str]:
-    """`python main.py --check`: the exit status, and what it prints; it has nothing to say on stderr."""
+    """Run `python main.py --check` and assert that stderr is empty. Return the exit status and stdout."""
     config = cwd / "settings.yaml"
     config.write_text(yaml.safe_dump(with_defaults(settings), allow_unicode=True, sort_keys=False), encoding="utf-8")
-    done = run(cwd, "--check", "--config", str(config))
-    assert done.stderr == ""
-    return done.returncode, done.stdout
+    status, out, err = run_forked(cwd, "--check", "--config", str(config))
+    assert err == ""
+    return status, out

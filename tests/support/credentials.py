@@ -1,4 +1,4 @@
-"""Access settings for tests: users with passwords that are cheap to verify, keys, and tokens."""
+"""Access settings for tests: users, whose password hashes are fast to compute, and keys, tokens and logins."""
 
 import time
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ HASH = CHEAP.hash(PASSWORD)
 
 
 def user(name: str = "li", role: str = "watch", **more: Any) -> dict[str, Any]:
-    """A user whose password is PASSWORD."""
+    """Return the settings of a user whose password is PASSWORD."""
     return {"name": name, "role": role, "password_hash": HASH, **more}
 
 
 def access(*users: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """The settings of these users, and of tokens signed with SECRET."""
+    """Return `access` settings that contain these users and accept tokens signed with SECRET."""
     tokens = [{"algorithm": "HS256", "secret": SECRET}]
     return {"users": list(users), "tokens": tokens, "session": {"secret": SESSION_SECRET}} | more
 
@@ -36,14 +36,14 @@ def access(*users: dict[str, Any], **more: Any) -> dict[str, Any]:
 def token(
     sub: str = "gateway", *, key: Any = SECRET, algorithm: str = "HS256", lasts: float = 600, **claims: Any
 ) -> str:
-    """A token that ends in so many seconds; a claim that is None is left out."""
+    """Return a token that expires in `lasts` seconds. The token has no claims whose value is None."""
     all_claims = {"sub": sub, "exp": int(time.time() + lasts)} | claims
     return jwt.encode({name: value for name, value in all_claims.items() if value is not None}, key, algorithm)
 
 
 @dataclass
 class Pair:
-    """A private key, and both keys in PEM."""
+    """A key pair: the private key as an object, and both keys as PEM."""
 
     private: Any
     public: str = field(init=False)
@@ -57,25 +57,25 @@ class Pair:
 
 
 def pair(algorithm: str) -> Pair:
-    """A new pair of keys, fit for this algorithm; or `short`, too short a one of RS256."""
+    """Return a new key pair for this algorithm. For `short`, return an RSA key that is too short for RS256."""
     if algorithm == "ES256":
         return Pair(ec.generate_private_key(ec.SECP256R1()))
     return Pair(rsa.generate_private_key(65537, 1024 if algorithm == "short" else 2048))
 
 
 async def fetch(url: str, **options: Any) -> HTTPResponse:
-    """Ask for a page and follow nothing."""
+    """Request a page without following redirects. Return the response."""
     return await AsyncHTTPClient().fetch(url, raise_error=False, follow_redirects=False, **options)
 
 
 async def post(url: str, body: str = "", headers: dict[str, str] | None = None) -> HTTPResponse:
-    """Send a form."""
+    """Send a form with a POST request, without following redirects."""
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     return await fetch(url, method="POST", body=body, headers=form | (headers or {}))
 
 
 async def log_in(url: str, name: str = "li", password: str = PASSWORD) -> str:
-    """Log in as a browser does; the value of the Cookie header."""
+    """Log in as a browser does. Return the value of the Cookie header."""
     answer = await post(f"{url}login", urlencode({"name": name, "password": password}))
     assert answer.code == HTTPStatus.SEE_OTHER, answer.body
     return f"{COOKIE}={parse_cookie(answer.headers['Set-Cookie'])[COOKIE]}"

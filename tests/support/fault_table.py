@@ -1,4 +1,4 @@
-"""What befalls the servers and what they stand on, while browsers watch: each fault, and what came of it."""
+"""Runs faults of servers and services while clients watch, and compares the received data with the database."""
 
 import asyncio
 import time
@@ -38,21 +38,24 @@ RULES: list[dict[str, Any]] = [
     {"scope": {"sensor_name": "温度 1"}, "high": {"limit": 0, "delay": 0, "hysteresis": 0, "reopen": 0}},
     {"no_data": None},
 ]
-"""Each reading above zero raises an alarm, each below ends it."""
+"""Alarm rules with which a value above zero raises an alarm, and a value below zero clears it."""
 PATIENT_S = 60.0
-"""Only what never happens takes so long."""
+"""Time-out of every wait, in seconds."""
 WRITING = Limits(connect=2.0, statement=3.0, read=4.0)
 EVERY = 8
-"""Of so many readings one is of the sensor whose alarms are judged."""
+"""One in this many readings belongs to the sensor with alarm rules."""
 PAUSE_S = 0.03
 
 
 class Writer:
-    """Commits readings, each with a value of its own, whatever happens to the database."""
+    """Commits readings with unique values. Continues while the database fails."""
 
     def __init__(self, where: dict[str, Any], built: Site) -> None:
         self.last = 0
-        """The number of the last reading that was tried; its value is that, negative if it ends an alarm."""
+        """Number of the last reading that the writer tried to commit.
+
+        The value of a reading is its number. The value is negative if the reading clears an alarm.
+        """
         self.clock_off = timedelta()
         self._site = built
         self._database = Database(settings.Database(**where), WRITING, 1, writes=True)
@@ -72,12 +75,12 @@ class Writer:
         self._database.close()
 
     def write(self) -> None:
-        """Begin, or go on."""
+        """Start or resume the writing of readings."""
         self._idle.clear()
         self._writes.set()
 
     async def pause(self) -> None:
-        """Write nothing more for now; what was begun is over."""
+        """Pause the writing of readings. Wait until the current transaction has ended."""
         self._writes.clear()
         await until(self._idle.is_set, PATIENT_S)
 
@@ -87,7 +90,7 @@ class Writer:
                 self._idle.set()
                 self._writes.wait()
                 continue
-            self.last += 1  # one that fails is not tried again: it may have been committed
+            self.last += 1  # not retried after an error, because the reading may have been committed
             with suppress(sa.exc.DBAPIError):
                 self._commit(self.last)
             time.sleep(PAUSE_S)
@@ -105,28 +108,33 @@ Told = Literal["stale", "cut", "nobody"]
 
 @dataclass
 class Stage:
-    """Servers, what they stand on, and who watches."""
+    """The servers under test, their services, and the watching clients."""
 
     servers: Sequence[WatchedServer]
     built: Site
     writer: Writer
     watchers: Sequence[Follower]
     away_s: float
-    """How long a fault lasts at least, and how long a lock is held."""
+    """Minimum duration of a fault that is not a lock, in seconds."""
     lock_s: float
+    """Minimum duration of a lock, in seconds."""
     mariadb: MariaDB | None = None
     redis: Redis | None = None
     nginx: Nginx | None = None
     held: list[Any] = field(default_factory=list)
-    """What a fault has to let go of at its end."""
+    """Database connections that the current fault holds and must close at its end."""
     read: int = 0
-    """Up to this id, readings have been counted, and below how many steps of alarms."""
+    """Largest reading id that earlier faults have counted."""
     steps: int = 0
+    """Number of transitions that earlier faults have counted."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that befalls them. `start` and `end` block until it has happened; `told`: what watchers see of it."""
+    """A fault. The functions `start` and `end` block until they have taken effect.
+
+    `told` says how the watching clients notice the fault: by `stale` data, by a `cut` connection, or not (`nobody`).
+    """
 
     name: str
     told: Told
@@ -134,28 +142,35 @@ class Fault:
     end: Callable[[Stage], object]
     is_lock: bool = False
     is_leap: bool = False
-    """The clock leaps, while nothing is on its way: alarms are those of the readings in the order they came in."""
+    """Whether the fault is a jump of the clock.
+
+    The writer pauses during the jump. The alarms must match the readings in the order of their ids, not of their times.
+    """
 
 
 class Row(NamedTuple):
-    """What came of a fault."""
+    """The result of one fault."""
 
     fault: str
     readings: int
-    """Committed from the end of the one before to the end of this."""
+    """Number of readings committed from the end of the previous fault to the end of this one."""
     lost: int
+    """Number of committed readings that the poller did not hand out."""
     doubled: int
+    """Number of times that the poller handed out a reading again."""
     transitions: int
-    """Steps of alarms in the same time, and below those that any of the watchers missed, or got twice."""
+    """Number of transitions from the end of the previous fault to the end of this one."""
     told_lost: int
+    """Number of transitions that a client did not receive, summed over all clients."""
     told_doubled: int
+    """Number of transitions that a client received twice, summed over all clients."""
     told_s: float | None
     current_s: float
     needless: int
-    """How many were told of a loss, or cut off, where what they show stays true."""
+    """Number of clients that saw stale data or lost their connection although the fault should affect no client."""
 
     def cells(self) -> list[str]:
-        """How it stands in the table."""
+        """Return the cells of the row in the table of results."""
         told = (
             f"{self.told_s:.1f}"
             if self.told_s is not None
@@ -169,7 +184,7 @@ class Row(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is lost and nothing doubled."""
+        """Whether no reading and no transition was lost or doubled."""
         return self.lost == self.doubled == self.told_lost == self.told_doubled == 0
 
 
@@ -179,22 +194,22 @@ HEAD = [
     "arrived",
     "lost",
     "doubled",
-    "alarm steps",
+    "transitions",
     "lost",
     "doubled",
-    "told after s",
-    "current after s",
+    "reported after (s)",
+    "up to date after (s)",
 ]
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows, in Markdown."""
+    """Return the rows as a Markdown table."""
     lines = [HEAD, ["---", *["---:"] * (len(HEAD) - 1)], *(row.cells() for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 async def suffer(stage: Stage, fault: Fault) -> Row:
-    """Have a fault befall them, and compare."""
+    """Run a fault. Return a comparison of the data that clients received with the database."""
     mark = stage.writer.last
     stage.writer.write()
     await until(lambda: shows_later_than(stage, mark), PATIENT_S)
@@ -217,7 +232,7 @@ async def suffer(stage: Stage, fault: Fault) -> Row:
 
 
 async def happen(stage: Stage, fault: Fault, what: Callable[[Stage], object]) -> None:
-    """Have it begin, or end."""
+    """Call `what`, which starts or ends the fault. Before a clock jump, pause the writer and check the alarms."""
     if fault.is_leap:
         await stage.writer.pause()
         await compare_alarms(stage, fault, readings(stage.built))
@@ -226,7 +241,7 @@ async def happen(stage: Stage, fault: Fault, what: Callable[[Stage], object]) ->
 
 
 def shows_later_than(stage: Stage, mark: int) -> bool:
-    """Whether everybody is shown a reading that was committed later, as up to date, and told of its alarm."""
+    """Return whether every client shows data that are not stale, and a reading and a transition after number `mark`."""
     return all(_shows_later(watcher, mark) and _told_later(watcher, mark) for watcher in stage.watchers)
 
 
@@ -244,7 +259,7 @@ def _told_later(watcher: Follower, mark: int) -> bool:
 
 
 class Seen:
-    """What those who watch see of a fault, and when."""
+    """Records how and when the watching clients notice a fault."""
 
     def __init__(self, watchers: Sequence[Follower]) -> None:
         self.stale: dict[str, float] = {}
@@ -253,7 +268,7 @@ class Seen:
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
-        """Look at their screens for the length of a block."""
+        """Check the data that the clients show periodically during the block."""
         task = asyncio.create_task(self._poll())
         try:
             yield
@@ -268,17 +283,17 @@ class Seen:
             await asyncio.sleep(0.02)
 
     def all_told(self, told: Told) -> bool:
-        """Whether everybody whom the fault touches knows."""
+        """Return whether all affected clients have noticed the fault. For `cut`, one ended connection is enough."""
         if told == "cut":
             return any(watcher.ended > self._began for watcher in self._watchers)
         return len(self.stale) == len(self._watchers)
 
     def told_needlessly(self) -> set[str]:
-        """Who was told, or cut off."""
+        """Return the names of the clients that saw stale data or lost their connection."""
         return self.stale.keys() | {watcher.name for watcher in self._watchers if watcher.ended > self._began}
 
     def told_after(self, told: Told, begun: float) -> float | None:
-        """How many seconds later the last one knew; None where nobody is to."""
+        """Return the seconds from `begun` until the last client noticed the fault; None if no client should notice."""
         if told == "nobody":
             return None
         times = (
@@ -290,8 +305,8 @@ class Seen:
 
 
 async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: float, needless: int) -> Row:
-    """Wait for all that was committed to arrive, and count."""
-    server = stage.servers[-1]  # nothing befalls this one
+    """Wait until all committed readings and transitions have arrived. Count them, and those lost or doubled."""
+    server = stage.servers[-1]  # no fault affects this server
 
     rows = readings(stage.built)
     values = Counter(row.value for row in rows if row.reading_id > stage.read)
@@ -307,7 +322,7 @@ async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: f
     with suppress(TimeoutError):
         pairs = list(zip(stage.watchers, wanted, strict=True))
         await until(lambda: all(len(who.told) >= len(all_) for who, all_ in pairs), PATIENT_S)
-    await asyncio.sleep(0.3)  # some ticks more, for what might come twice
+    await asyncio.sleep(0.3)  # wait for a few more polls, in case something arrives twice
     seen = server.seen()
     told = [_counted(msgspec.convert(who.told, list[Alarm])) for who in stage.watchers]
     journalled = [_counted(all_) for all_ in wanted]
@@ -328,13 +343,13 @@ async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: f
 
 
 async def compare_alarms(stage: Stage, fault: Fault, rows: Sequence[sa.Row[Any]]) -> None:
-    """Wait for the alarms to be those of the readings."""
+    """Wait until the alarms match the readings. Fail if they do not match in time."""
     outcome: Callable[[Site], set[Any]] = turns if fault.is_leap else judged
     right: set[Any] = (expected_turns if fault.is_leap else expected)(stage.built, rows)
     with suppress(TimeoutError):
         await until(lambda: outcome(stage.built) == right, PATIENT_S)
     other = outcome(stage.built) ^ right
-    assert not other, f"{fault.name}: other alarms than those of the readings: {other}"
+    assert not other, f"{fault.name}: these alarms do not match the readings: {other}"
 
 
 def _counted(alarms: Sequence[Alarm]) -> Counter[bytes]:
@@ -342,19 +357,19 @@ def _counted(alarms: Sequence[Alarm]) -> Counter[bytes]:
 
 
 def readings(built: Site) -> Sequence[sa.Row[Any]]:
-    """All that have been committed by the writer."""
+    """Return all readings that the writer has committed."""
     reading = tables.reading
     with built.database.engine.connect() as connection:
         return connection.execute(sa.select(reading).where(reading.c.reading_id > built.ids["last"])).all()
 
 
 def judged(built: Site) -> set[tuple[Any, ...]]:
-    """From when to when there were alarms, as the database has it."""
+    """Return the times at which the alarms in the database were raised and cleared."""
     return {(alarm.raised, alarm.cleared) for alarm in kept(built) if alarm.kind == "high"}
 
 
 def expected(built: Site, rows: Sequence[sa.Row[Any]]) -> set[tuple[Any, ...]]:
-    """The same, as the readings have it in the order of their times."""
+    """Return the times at which alarms should be raised and cleared, if readings are ordered by time."""
     sensor = Sensor(1, 1, "温度 1", "temperature", "", 60.0, (1, None))
     ours = (row for row in rows if row.sensor_id == built.ids["temperature"])
     written = sorted((row.time.timestamp(), row.value) for row in ours)
@@ -364,14 +379,14 @@ def expected(built: Site, rows: Sequence[sa.Row[Any]]) -> set[tuple[Any, ...]]:
 
 
 def turns(built: Site) -> set[float | None]:
-    """The values at which alarms were raised or ended, as the journal has it."""
+    """Return the values that raised or cleared alarms according to the alarm journal."""
     with built.database.engine.connect() as connection:
         alarms = [step.alarm for step in journal.after(connection, 0, 1_000_000)]
     return {alarm.value for alarm in alarms if alarm.kind == "high" and alarm.transition in ("raised", "cleared")}
 
 
 def expected_turns(built: Site, rows: Sequence[sa.Row[Any]]) -> set[float | None]:
-    """The same, as the readings have it in the order they came in, whatever their times."""
+    """Return the values that should raise or clear alarms, if readings are ordered by id."""
     ours = sorted((row.reading_id, row.value) for row in rows if row.sensor_id == built.ids["temperature"])
     values = [-1.0, *(value for _, value in ours)]
     return {value for before, value in pairwise(values) if (before > 0) != (value > 0)}

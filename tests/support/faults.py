@@ -1,4 +1,4 @@
-"""What can befall the servers, and what they stand on."""
+"""Faults of MariaDB, Redis, nginx, the server processes, the SQLite file and the clock."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.support.services.private import HOST
 from tests.support.services.redis import Redis
 
 FILE_LIMIT = 1_000_000
-"""Bytes."""
+"""Maximum size of the server's files while the disk is full, in bytes."""
 
 
 def _mariadb(stage: Stage) -> MariaDB:
@@ -28,7 +28,7 @@ def _mariadb(stage: Stage) -> MariaDB:
 
 
 def _hold(stage: Stage, *statements: str) -> None:
-    """Have a connection of its own do this, and keep it."""
+    """Execute the statements on a new connection to MariaDB. Keep the connection open."""
     mariadb = _mariadb(stage)
     name = str(stage.built.database.settings.name)
     connection = pymysql.connect(host=HOST, port=mariadb.port, user="root", database=name)
@@ -43,7 +43,7 @@ def _let_go(stage: Stage) -> None:
 
 
 def _take_connections(stage: Stage) -> None:
-    """Have others take all there are, and the servers need new ones."""
+    """Open connections to MariaDB until no more are possible. Kill those of the servers."""
     mariadb = _mariadb(stage)
     where = mariadb.settings(str(stage.built.database.settings.name))
     login = {key: where[key] for key in ("host", "port", "user", "password")}
@@ -70,7 +70,7 @@ def _give_connections_back(stage: Stage) -> None:
 
 
 def _fill(stage: Stage) -> None:
-    """Let the file of the readings grow no more, and fill what room there is in it."""
+    """Set a size limit so that the file of the table `reading` cannot grow. Fill the free space in the file."""
     mariadb = _mariadb(stage)
     name = str(stage.built.database.settings.name)
     mariadb.limit_files(os.path.getsize(mariadb.data / name / "reading.ibd"))
@@ -86,7 +86,7 @@ def _fill(stage: Stage) -> None:
 
 
 def make_room(mariadb: MariaDB, name: str, sensor_id: int) -> None:
-    """Make the readings' file larger than all others of the server, so that it can be limited alone."""
+    """Make the file of the table `reading` the largest file, so that a size limit affects no other file."""
     for day in range(15):
         rows = f"SELECT {sensor_id}, '2019-01-01' + INTERVAL {day} DAY + INTERVAL seq SECOND, -seq FROM seq_1_to_10000"
         mariadb.execute(f"INSERT INTO reading (sensor_id, time, value) {rows}", database=name)
@@ -97,9 +97,11 @@ MARIADB = [
     Fault("MariaDB killed", "stale", lambda on: _mariadb(on).kill(), lambda on: _mariadb(on).start()),
     Fault("MariaDB frozen", "stale", lambda on: _mariadb(on).freeze(), lambda on: _mariadb(on).thaw()),
     Fault("MariaDB's connections all taken", "stale", _take_connections, _give_connections_back),
-    Fault("the readings locked", "stale", lambda on: _hold(on, "LOCK TABLES reading WRITE"), _let_go, is_lock=True),
     Fault(
-        "the alarms' lease locked",
+        "table of readings locked", "stale", lambda on: _hold(on, "LOCK TABLES reading WRITE"), _let_go, is_lock=True
+    ),
+    Fault(
+        "leases locked",
         "nobody",
         lambda on: _hold(on, "BEGIN", "SELECT * FROM lease FOR UPDATE"),
         _let_go,
@@ -110,7 +112,7 @@ MARIADB = [
 
 
 def mariadb_failed_over(cable: Cable, other: MariaDB) -> Fault:
-    """Its address leads to another server, which has taken over the files of the first."""
+    """Return a fault in which another MariaDB server replaces the first one, with its files and at the same address."""
 
     def start(stage: Stage) -> None:
         loop.call_soon_threadsafe(cable.cut)
@@ -128,7 +130,7 @@ def mariadb_failed_over(cable: Cable, other: MariaDB) -> Fault:
 
 
 def redis_failed_over(cable: Cable, other: Redis) -> Fault:
-    """Its address leads to another server, which knows nothing of the first."""
+    """Return a fault in which another, empty Redis server replaces the first one at the same address."""
 
     def start(stage: Stage) -> None:
         loop.call_soon_threadsafe(cable.cut)
@@ -189,7 +191,7 @@ PROCESSES = [
 ]
 
 
-# One process with a file of its own
+# One process with an SQLite file
 
 
 def _open_file(stage: Stage) -> sqlite3.Connection:
@@ -203,9 +205,10 @@ def _lock_file(stage: Stage) -> None:
 
 
 def _fill_disk(stage: Stage) -> None:
-    """Let none of the server's files grow, of which that for what is written last is the longest."""
+    """Make the write-ahead log the largest of the server's files. Then set a size limit so that it cannot grow."""
     filling = _open_file(stage)
-    reading = _open_file(stage)  # while it reads, that file is not begun anew
+    # An open read transaction keeps SQLite from restarting the write-ahead log.
+    reading = _open_file(stage)
     reading.execute("BEGIN")
     reading.execute("SELECT COUNT(*) FROM reading").fetchall()
     filling.execute(f"CREATE TABLE filling AS SELECT zeroblob({2 * FILE_LIMIT}) AS bytes")
@@ -219,7 +222,7 @@ def _empty_disk(stage: Stage) -> None:
 
 
 def _set_clock(hours: int) -> Callable[[Stage], None]:
-    """Set the server's clock, and by it the times of the readings."""
+    """Return a function that makes the clocks of the server and of the writer wrong by `hours`."""
 
     def set_clock(stage: Stage) -> None:
         stage.servers[0].set_clock(hours * 3600.0)
@@ -231,6 +234,6 @@ def _set_clock(hours: int) -> Callable[[Stage], None]:
 FILE = [
     Fault("SQLite's file locked", "nobody", _lock_file, _let_go, is_lock=True),
     Fault("SQLite's disk full", "nobody", _fill_disk, _empty_disk),
-    Fault("the clock set back by an hour, and right again", "nobody", _set_clock(-1), _set_clock(0), is_leap=True),
-    Fault("the clock set forth by an hour, and right again", "nobody", _set_clock(1), _set_clock(0), is_leap=True),
+    Fault("clock set back by an hour, then corrected", "nobody", _set_clock(-1), _set_clock(0), is_leap=True),
+    Fault("clock set forward by an hour, then corrected", "nobody", _set_clock(1), _set_clock(0), is_leap=True),
 ]

@@ -1,4 +1,4 @@
-"""Browsers that come back whenever they are cut off, and say up to where they have been told."""
+"""Clients that reconnect whenever they lose the connection, and then register again with their last cursor."""
 
 import asyncio
 import time
@@ -9,20 +9,20 @@ from typing import Any
 
 from tests.support.clients import TRANSPORTS, Client, ConnectRefused, Kind, new
 
-ANSWER_S = 3.0  # as long as the server may take to say that it cannot answer
-PAUSE_S = 0.2  # between two attempts
+ANSWER_S = 3.0  # seconds to wait for an answer; if the server cannot answer, it refuses within this time
+PAUSE_S = 0.2  # seconds between two attempts to connect or register
 
 
 class Follower:
-    """Watches a storehouse through everything: registers after each connection with the last cursor it was told."""
+    """A client that keeps watching a storehouse. After each reconnect, it registers with its last cursor."""
 
     def __init__(self, kind: Kind, transport: str, url: str, store_house_id: Any) -> None:
         self.name = f"{kind} by {transport}"
         self.watching = False
         self.times = 0
-        """How often it has begun to watch."""
+        """Number of times that the client has registered successfully."""
         self.ended = 0.0
-        """When its connection last ended, by `time.monotonic`."""
+        """Time at which the client's last connection ended, from `time.monotonic`."""
         self.first_cursor: int | None = None
         self._kind: Kind = kind
         self._transports = TRANSPORTS[transport]
@@ -30,30 +30,30 @@ class Follower:
         self._store_house_id = store_house_id
         self._cursor: int | None = None
         self._told: list[dict[str, Any]] = []
-        """All `alarms` of connections that are over."""
+        """All `alarms` messages that the client received on earlier connections."""
         self._client: Client | None = None
         self._query = {"tab": str(uuid.uuid4())}
 
     @property
     def told(self) -> list[dict[str, Any]]:
-        """Every transition it was told, in the order of arrival."""
+        """All transitions that the client has received, in the order of arrival."""
         return [alarm for message in self._messages() for alarm in message["alarms"]]
 
     @property
     def shown(self) -> dict[str, Any] | None:
-        """What it was last shown; None while it is not connected."""
+        """Last `envs` that the client has received. None while the client is not watching."""
         return self._client.last("envs") if self._client and self.watching else None
 
     @property
     def last_told(self) -> dict[str, Any] | None:
-        """The last transition it was told on this connection."""
+        """Last transition that the client has received on its current connection."""
         told = self._client.last("alarms") if self._client else None
         return told["alarms"][-1] if told else None
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Connect and watch again and again until cancelled."""
         while True:
-            # A browser's client comes back by itself; python-socketio's does not after a server's goodbye.
+            # The browser's client reconnects by itself. python-socketio's client does not if the server disconnects it.
             client = self._client = new(self._kind, reconnection=self._kind != "python")
             try:
                 with suppress(ConnectRefused, TimeoutError):
@@ -74,7 +74,7 @@ class Follower:
             self.watching = False
             if self._kind == "python":
                 return
-            while client.disconnected.is_set():  # noqa: ASYNC110 - nobody tells
+            while client.disconnected.is_set():  # noqa: ASYNC110 - no event signals this
                 await asyncio.sleep(PAUSE_S)
 
     async def _register(self, client: Client) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Follower:
 
 
 def followers(counts: dict[tuple[Kind, str], int], url: str, store_house_id: Any) -> Sequence[Follower]:
-    """So many of each kind and transport."""
+    """Return followers. `counts` contains their number for each kind of client and transport."""
     return [
         Follower(kind, transport, url, store_house_id)
         for (kind, transport), count in counts.items()

@@ -1,8 +1,8 @@
-"""What no client of ours would send, from a process of its own so that nobody else waits for it.
+"""Sends malformed inputs to a server. Runs as a separate process, so that it does not delay other clients.
 
-    python -m tests.support.hostile PORT INPUTS [A SECOND]
+    python -m tests.support.hostile PORT INPUTS [INPUTS_PER_SECOND]
 
-It prints how many it has sent of each kind, as JSON.
+The program prints the number of inputs of each kind as JSON.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from tests.support.bare_server import BINARY, CLOSE, TEXT, UPGRADE, Raw, frame
 
 SOCKETS = 50
 SEED = 20_261_122
-HANG_S = 30.0  # a server that keeps a malformed connection open for so long has failed
-PATIENCE_S = 0.02  # for whatever a server may say before more is sent
+HANG_S = 30.0  # if the server leaves a malformed connection open for longer, it has failed
+PATIENCE_S = 0.02  # maximum time to wait for the server before the next input
 WEBSOCKET = "EIO=4&transport=websocket"
 GONE = (ConnectionError, asyncio.IncompleteReadError, TimeoutError)
 
@@ -45,7 +45,7 @@ REQUESTS = (
 
 
 class Attacker:
-    """One socket after the other, each for one attack; `sent` counts the inputs by their kind."""
+    """Makes one attack after another, each on a new socket. `sent` contains the number of inputs of each kind."""
 
     def __init__(self, port: int, seed: int) -> None:
         self.sent: Counter[str] = Counter()
@@ -58,13 +58,13 @@ class Attacker:
             ("binary", self._binary),
             ("floods", self._flood),
             ("broken frames", self._frames),
-            ("no good requests", self._request),
+            ("malformed requests", self._request),
             ("half-open handshakes", self._half_open),
             ("slow posts", self._slow_post),
         ]
 
     async def run(self, inputs: int, per_second: float) -> None:
-        """Send so many, at most so fast."""
+        """Send at least `inputs` inputs, and at most `per_second` inputs per second."""
         while self.sent.total() < inputs:
             kind, attack = self._dice.choice(self._attacks)
             before = self.sent.total()
@@ -176,7 +176,7 @@ class Attacker:
         return Raw(*await asyncio.open_connection("127.0.0.1", self._port))
 
     async def _somewhere(self) -> Raw:
-        """A websocket, in the namespace or not."""
+        """Open a websocket. In 70 % of the calls, also connect to the namespace."""
         return await self._joined() if self._dice.random() < 0.7 else await self._websocket()
 
     async def _websocket(self) -> Raw:
@@ -193,7 +193,7 @@ class Attacker:
         return raw
 
     async def _is_over(self, raw: Raw) -> bool:
-        """Whether the server has closed it, after a moment."""
+        """Return whether the server closes the connection within `PATIENCE_S`."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await raw.is_closed()
@@ -201,14 +201,14 @@ class Attacker:
             return False
 
     def _leave(self, raw: Raw) -> None:
-        """Let it stand open, and close it much later."""
+        """Leave this connection open. If more than 20 connections are open, close the oldest one."""
         self._left.append(raw)
         if len(self._left) > 20:
             self._left.pop(0).close()
 
 
 async def attack(port: int, inputs: int, per_second: float) -> dict[str, int]:
-    """Send so many inputs from all sockets together; how many of each kind."""
+    """Run several attackers, which together send at least `inputs` inputs. Return the number of inputs of each kind."""
     attackers = [Attacker(port, SEED + number) for number in range(SOCKETS)]
     await asyncio.gather(*(attacker.run(inputs // SOCKETS, per_second / SOCKETS) for attacker in attackers))
     sent: Counter[str] = Counter()
@@ -218,7 +218,7 @@ async def attack(port: int, inputs: int, per_second: float) -> dict[str, int]:
 
 
 def main(port: str, inputs: str, per_second: str = "1e9") -> None:
-    """Attack, and tell."""
+    """Run the attack and print the counts."""
     sent: Any = asyncio.run(attack(int(port), int(inputs), float(per_second)))
     print(json.dumps(sent))
 

@@ -1,4 +1,4 @@
-"""A course of readings whose alarms are known beforehand, and the alarms that a server has raised."""
+"""Generated readings, the alarms expected for them, and queries for the alarms that a server has raised."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -28,19 +28,19 @@ RULES: list[dict[str, Any]] = [
         "low": {"limit": 1, "severity": "info"},
     },
     {"scope": {"metric": "door"}, "switch": {"limit": 1, "delay": "2m", "severity": "warning"}},
-    # The readings are long ago: by the clock all sensors would be without data.
+    # Without this rule, every sensor would have a no-data alarm, because the readings are old.
     {"no_data": None},
 ]
 STEADY = ("rack", "rear", "vent")
 LATE = "vent"
 LATE_STEPS = 7
-"""Its readings come this many steps late."""
+"""Number of steps by which each reading of the sensor `LATE` arrives late."""
 MARK = "mark"
-"""The sensor whose alarm says that everything before it has been judged."""
+"""Name of the sensor of the last reading. An alarm of this sensor shows that all earlier readings were judged."""
 
 
 class Episode(NamedTuple):
-    """An alarm as it is in the end."""
+    """The final state of an alarm."""
 
     sensor_name: str
     kind: str
@@ -52,7 +52,7 @@ class Episode(NamedTuple):
 
 
 class Course:
-    """Readings of several sensors, in steps; those of a step are committed together."""
+    """Readings of several sensors, in steps of one minute. The readings of a step are committed together."""
 
     def __init__(self, steps: int, seed: int) -> None:
         self.start = datetime.now(UTC).replace(second=0, microsecond=0) - (steps + 30) * STEP
@@ -62,7 +62,7 @@ class Course:
         self.length = steps + LATE_STEPS + 1
 
     def add_sensors(self, built: Site) -> None:
-        """Make the sensors."""
+        """Create the sensors in the storehouse `north`."""
         with built.database.engine.begin() as connection:
             for name in (*STEADY, MARK):
                 built.ids[name] = record.sites.ensure_sensor(
@@ -71,7 +71,7 @@ class Course:
             built.ids["gate"] = record.sites.ensure_sensor(connection, built.ids["north"], "gate", "door")
 
     def rows(self, built: Site, step: int) -> list[Row]:
-        """Return the rows that are committed at a step."""
+        """Return the rows of readings to commit at this step."""
         time = self.start + step * STEP
         rows: list[Row] = []
         for name, values in self._values.items():
@@ -85,14 +85,14 @@ class Course:
         return rows
 
     def episodes(self) -> set[Episode]:
-        """Return what the judge makes of all readings in the order of their times."""
+        """Return the alarms that the rules raise if all readings are judged in the order of their times."""
         episodes = set()
         for name, values in self._values.items():
             episodes |= self._replay(name, "temperature", enumerate(values))
         return episodes | self._replay("gate", "door", self._switch.items())
 
     def step_of(self, time: datetime) -> int:
-        """Return the step of this time."""
+        """Return the number of the step at this time."""
         return round((time - self.start) / STEP)
 
     def _replay(self, name: str, metric: str, values: Iterable[tuple[int, float]]) -> set[Episode]:
@@ -134,14 +134,14 @@ def _time(seconds: float | None) -> Any:
 
 
 def kept(built: Site) -> list[Alarm]:
-    """Return our alarms as they are in the database, without the withdrawn ones."""
+    """Return the alarms in the database that Storewatch has raised, except withdrawn ones."""
     with built.database.engine.connect() as connection:
         rows = connection.execute(sa.select(tables.episode)).mappings().all()
     return [kept_alarm for row in rows if (kept_alarm := alarm(dict(row))).transition != "withdrawn"]
 
 
 def outcome(built: Site) -> set[Episode]:
-    """Return what has become of the alarms of the course."""
+    """Return the alarms in the database that were raised for the readings of a course."""
     return {
         Episode(
             str(alarm.sensor_name),
@@ -158,12 +158,12 @@ def outcome(built: Site) -> set[Episode]:
 
 
 def is_done(built: Site) -> bool:
-    """Return whether the end of the course has been judged."""
+    """Return whether the last reading of the course has been judged."""
     return any(kept_alarm.sensor_name == MARK for kept_alarm in kept(built))
 
 
 def steps(built: Site) -> dict[Id, list[str]]:
-    """Return the transitions of each alarm, as the journal has them."""
+    """Return the transitions of each alarm according to the alarm journal."""
     journal = tables.alarm_journal.c
     with built.database.engine.connect() as connection:
         rows = connection.scalars(sa.select(journal.alarm).order_by(journal.transition_id)).all()
@@ -175,17 +175,17 @@ def steps(built: Site) -> dict[Id, list[str]]:
 
 
 def without(episodes: Iterable[Episode], *, acknowledged_by: None = None) -> set[Episode]:
-    """Return the same episodes, as if nobody had acknowledged them."""
+    """Return a copy of the episodes without acknowledgements."""
     return {episode._replace(acknowledged_by=acknowledged_by) for episode in episodes}
 
 
 def some(episodes: Iterable[Episode], sensor_name: str, every: int) -> Sequence[Episode]:
-    """Return each `every`-th episode of a sensor, in the order of their first times."""
+    """Order the episodes of a sensor by `since`. Return every `every`-th of them."""
     of_sensor = [episode for episode in episodes if episode.sensor_name == sensor_name]
     return sorted(of_sensor, key=lambda episode: episode.since)[::every]
 
 
 def holder(built: Site) -> str:
-    """Return the process that judges; empty while there never was one."""
+    """Return the holder of the judge's lease. The text is empty if no process has held the lease yet."""
     with built.database.engine.connect() as connection:
         return str(connection.scalar(sa.select(tables.lease.c.holder)) or "")

@@ -1,8 +1,9 @@
-"""Connections that are opened and come to nothing, from a process of its own so that nobody else waits for it.
+"""Opens idle and slow connections. Runs as a separate process, so that it does not delay other clients.
 
     python -m tests.support.loiterers PORT OF_EACH
 
-It prints how many seconds the server let each of them stay, as JSON: two numbers, the fewest and the most.
+The program measures the time until the server closes each connection. It prints the shortest and the longest time in
+seconds as a JSON list.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from tests.support.bare_server import UPGRADE, Raw
 from tests.support.hostile import WEBSOCKET
 
 PACE_S = 0.005
-"""Between two new connections: 200 a second."""
+"""Seconds between two new connections: 200 connections a second."""
 
 
 async def _come(loiter: Callable[[int], Awaitable[float]], port: int, number: int) -> float:
@@ -50,7 +51,7 @@ async def _connect(port: int) -> Raw:
 
 
 async def _closed(raw: Raw, drips: bytes) -> float:
-    """Send a byte a second until the server closes the connection; how many seconds that took."""
+    """Send one byte per second until the server closes the connection. Return the time until then, in seconds."""
     begun = time.monotonic()
 
     async def drip() -> None:
@@ -67,13 +68,13 @@ async def _closed(raw: Raw, drips: bytes) -> float:
 
 
 async def loiter(port: int, of_each: int) -> list[float]:
-    """Have so many of each kind come; how long each stayed."""
+    """Open `of_each` connections of each kind. Return how long each connection stayed open, in seconds."""
     kinds = [_say_nothing, _send_headers_slowly, _send_a_body_slowly, _join_nothing] * of_each
     return await asyncio.gather(*(_come(kind, port, number) for number, kind in enumerate(kinds)))
 
 
 def main(port: str, of_each: str) -> None:
-    """Loiter, and tell."""
+    """Open the connections and print the shortest and the longest time."""
     stayed = asyncio.run(loiter(int(port), int(of_each)))
     print(json.dumps([min(stayed), max(stayed)]))
 

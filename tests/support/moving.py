@@ -1,9 +1,11 @@
-"""Storehouses that move between two organisations, and clients of both that look at every message they get.
+"""Storehouses that move between two organisations, and clients of both that check every message they receive.
 
-Whatever is written of a storehouse says during which of its stays that was: names hold `<id>/<stay>`, and values are
-the stay plus a fraction, those out of limits by OUT more. It stays with the first organisation in even stays, with the
-second in odd ones. A message may reach a client if its organisation owned the storehouse at the time of what it tells,
-or at any time since: so it must not, if the storehouse has not begun to move since then.
+A stay is the time between two moves of a storehouse. The first organisation owns the storehouse in even stays, the
+second in odd stays. All data contain the number of the stay in which they were written: names are `<id>/<stay>`, and
+values are the number plus a fraction. Values out of limits are larger by OUT.
+
+A client may receive data of a stay if its organisation owned the storehouse in that stay or in a later one. A client
+must not receive data of another organisation's stay before the storehouse starts its next stay.
 """
 
 import asyncio
@@ -28,7 +30,10 @@ FIELDS = ("value", "peak")
 
 
 class Town:
-    """The storehouses, by id: the stay that each is in, or about to begin, and its two sensors."""
+    """The storehouses of both organisations.
+
+    `stays` maps the id of a storehouse to the number of its current stay, or of the stay that it is about to start.
+    """
 
     def __init__(self, built: Site, count: int) -> None:
         self._built = built
@@ -51,14 +56,14 @@ class Town:
         self._write(connection, made)
 
     def move(self) -> None:
-        """Have one of them begin its next stay, with readings of it in the same transaction."""
+        """Move a random storehouse to its next stay, and add readings in the same transaction."""
         store_house_id = self._random.choice(list(self.stays))
-        self.stays[store_house_id] += 1  # before anybody can be told of it
+        self.stays[store_house_id] += 1  # before the commit, so that no client can receive data of this stay earlier
         with self._built.database.engine.begin() as connection:
             self._write(connection, store_house_id)
 
     def read(self) -> None:
-        """Have one of them get readings where it stays."""
+        """Add readings to a random storehouse without moving it."""
         store_house_id = self._random.choice(list(self.stays))
         with self._built.database.engine.begin() as connection:
             self._add(connection, store_house_id)
@@ -82,13 +87,16 @@ class Town:
 
 
 class Resident(PythonClient):
-    """A client of an organisation (0, 1), or of the one storehouse `home`; what it must not have got is in `leaks`."""
+    """A client whose user may see one organisation (0 or 1) or only the storehouse `home`.
+
+    `leaks` contains the data that the client should not have received.
+    """
 
     def __init__(self, town: Town, org: int | None, home: int | None = None) -> None:
         super().__init__()
         self.leaks: list[Any] = []
         self.looked: Counter[str] = Counter()
-        """What it was told of any storehouse, by event."""
+        """Number of received data items about storehouses, by event."""
         self.refused: Counter[str] = Counter()
         self._town = town
         self._org = org
@@ -101,7 +109,7 @@ class Resident(PythonClient):
 
     def _arrived(self, event: str, *args: Any) -> None:
         self._check(event, args[0] if args else None)
-        # What has been looked at is not kept: it would be gigabytes.
+        # Keep only the last message, because all messages would take gigabytes.
         self._received[event] = [args]
 
     async def asks(self, event: str, question: Any = None) -> None:
@@ -118,7 +126,7 @@ class Resident(PythonClient):
                 self.leaks.append((event, store_house_id, stay, dict(self._town.stays)[store_house_id]))
 
     async def live(self, seed: int, ended: asyncio.Event) -> None:
-        """Watch and ask, one after the other, until it ends."""
+        """Send random requests, one after another, until `ended` is set."""
         chance = random.Random(seed)
         while not ended.is_set():
             await self.asks(*self._question(chance))
@@ -144,7 +152,7 @@ class Resident(PythonClient):
 
 
 def stays(data: Any, store_house_id: int | None = None) -> Iterator[tuple[int, int]]:
-    """All that a message tells of storehouses: which, and of which of its stays."""
+    """Yield the id of the storehouse and the number of the stay of each data item in a message."""
     if isinstance(data, dict):
         here = data.get("store_house_id", store_house_id)
         for key, value in data.items():

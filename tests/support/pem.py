@@ -1,4 +1,4 @@
-"""Self-signed certificates, made when they are needed."""
+"""Creates self-signed certificates."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -14,20 +14,20 @@ PLAIN = serialization.NoEncryption()
 
 
 class Pem(NamedTuple):
-    """A certificate and its key, as text."""
+    """A certificate and its private key, as PEM."""
 
     certificate: str
     key: str
 
     def write(self, folder: Path) -> dict[str, str]:
-        """Put both into a folder; the settings that name them."""
+        """Write the certificate and the key to a folder. Return the settings with the paths of both files."""
         (folder / "certificate.pem").write_text(self.certificate, encoding="ascii")
         (folder / "key.pem").write_text(self.key, encoding="ascii")
         return {"certificate": str(folder / "certificate.pem"), "key": str(folder / "key.pem")}
 
 
 def make(name: str, encryption: serialization.KeySerializationEncryption = PLAIN) -> Pem:
-    """A certificate of this name, for a day."""
+    """Create a certificate with this common name, valid for a day."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     made = x509.CertificateBuilder(
@@ -38,7 +38,7 @@ def make(name: str, encryption: serialization.KeySerializationEncryption = PLAIN
 
 
 def believing_anybody() -> ssl.SSLContext:
-    """The TLS context of a client that verifies nothing."""
+    """Return the TLS context of a client that does not verify certificates."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -46,6 +46,6 @@ def believing_anybody() -> ssl.SSLContext:
 
 
 def name_of(der: bytes) -> str:
-    """The common name of a certificate."""
+    """Return the common name of a certificate."""
     attributes = x509.load_der_x509_certificate(der).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(attributes[0].value)

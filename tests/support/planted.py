@@ -1,4 +1,4 @@
-"""The secrets of the tests, each with a mark that nothing may ever show, and the search for it in what they produce."""
+"""Secrets with a marker for the settings of tests, and a search for the marker in logs, answers and pages."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -10,29 +10,29 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 MARK = "planted-secret"
 MARKS = (MARK, "$argon2id$", "eyJhbGciOi")
-"""What no log, error, answer or page holds: a secret, the hash of a password, a token."""
+"""Strings that no log, error, answer or page may contain. They occur in secrets, password hashes and tokens."""
 
 told: list[str] = []
-"""Where one was found while the tests ran."""
+"""Places where a secret was found during the run, each with the line that contains it."""
 
 
 def secret(of: str) -> str:
-    """A secret, with signs that have a meaning in a URL."""
+    """Return a secret for the thing `of`. The secret contains characters that have a special meaning in URLs."""
     return f"p@ss:w/rd#1-{MARK}-of-{of}"
 
 
 def record_leaks(text: str, where: str) -> None:
-    """Remember where a secret is shown."""
+    """Record each line of `text` that contains a secret. `where` describes where the text was found."""
     told.extend(f"{where}: {line[:300]}" for line in shown(text))
 
 
 def shown(text: str) -> list[str]:
-    """The lines that show a secret."""
+    """Return the lines of the text that contain a secret."""
     return [line for line in text.splitlines() if any(mark in line for mark in MARKS)]
 
 
 def in_logs(folder: Path) -> Iterable[str]:
-    """Where secrets stand in the logs of the servers that ran in this folder."""
+    """Yield the lines that contain a secret in the logs of all servers that ran in this folder."""
     for log in sorted(folder.rglob("*.log")):
         for line in shown(log.read_text(encoding="utf-8", errors="replace")):
             yield f"{log.relative_to(folder)}: {line[:300]}"
@@ -40,11 +40,11 @@ def in_logs(folder: Path) -> Iterable[str]:
 
 class _LogChecker(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        record_leaks(logging.Formatter().format(record), "the log of a server within the tests")
+        record_leaks(logging.Formatter().format(record), "the log of a server in the test process")
 
 
 class _AnswerChecker(SimpleAsyncHTTPClient):
-    """What all tests ask for pages with."""
+    """The HTTP client of all tests. It searches every answer for secrets."""
 
     def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
         def read(answer: HTTPResponse) -> None:
@@ -59,7 +59,7 @@ class _AnswerChecker(SimpleAsyncHTTPClient):
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Check all that is logged in this process, and all pages that are asked for, for the length of a block."""
+    """During the block, search all log records of this process and all HTTP answers for secrets."""
     handler = _LogChecker()
     logging.getLogger().addHandler(handler)
     AsyncHTTPClient.configure(_AnswerChecker)

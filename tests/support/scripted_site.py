@@ -1,4 +1,4 @@
-"""A server that speaks the contract and says what it is told to: for what a site seldom shows."""
+"""A server with scripted answers that conform to the contract, for states that are rare on a real site."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,11 @@ NOW = "2026-01-31T16:30:05Z"
 
 
 class ScriptedSite:
-    """One storehouse, whose readings, sensors, curves and alarms a test sets; it lacks the `unknown_events`."""
+    """A server with one storehouse. The test sets its readings, sensors, curves and alarms.
+
+    The server refuses the `unknown_events` as unknown. `errors` maps other events to the errors with which the server
+    refuses them.
+    """
 
     def __init__(self, *unknown_events: str) -> None:
         self.url = ""
@@ -37,6 +41,7 @@ class ScriptedSite:
         self.rules: list[dict[str, Any]] = []
         self.who: dict[str, Any] | None = None
         self.revision = 1
+        self.errors: dict[str, dict[str, Any]] = {}
         self.maintenance: list[dict[str, Any]] = []
         self._websockets: list[Any] = []
         self._socket = socketio.AsyncServer(async_mode="tornado")
@@ -44,7 +49,7 @@ class ScriptedSite:
 
     @contextlib.contextmanager
     def serving(self) -> Iterator["ScriptedSite"]:
-        """Serve at a free port for the length of a block."""
+        """Serve on a free port during the block."""
         listener, port = bind_unused_port()
         rules: list[Any] = [(r"/socket.io/", self._handler()), *pages.routes()]
         server = HTTPServer(tornado.web.Application(rules, transforms=[SecurityHeaders]))
@@ -57,26 +62,26 @@ class ScriptedSite:
 
     @property
     def storehouse_url(self) -> str:
-        """Where the storehouse is shown."""
+        """URL of the dashboard's page of the storehouse."""
         return self.url + PATH
 
     def asked_last(self, event: str) -> Any:
-        """The payload of the last question of this kind."""
+        """Return the payload of the last request that a browser sent with this event."""
         return next(data for name, data in reversed(self.asked) if name == event)
 
     async def push(self, event: str, payload: dict[str, Any]) -> None:
-        """Tell all browsers."""
+        """Send an event to all browsers."""
         await self._socket.emit(event, payload)
 
     async def push_overview(self, *storehouses: dict[str, Any], stale: bool = False) -> None:
-        """Tell all browsers how the storehouses of the one organisation stand."""
+        """Send all browsers an overview with these storehouses in one organisation."""
         await self.push("overview", overview(organisation(*storehouses), stale=stale))
 
     async def cut(self) -> None:
-        """Close every connection, as a network does: the browser comes back by itself."""
+        """Close every connection, as a network failure does. Browsers reconnect by themselves."""
         for socket in list(self._socket.eio.sockets.values()):
             await socket.close(wait=False)
-        for websocket in self._websockets:  # where socket.io-client does not listen to the former
+        for websocket in self._websockets:  # needed because socket.io-client may ignore that the session was closed
             websocket.close()
 
     def _handler(self) -> Any:
@@ -94,6 +99,8 @@ class ScriptedSite:
         if event in self.unknown_events:
             return {"ok": False, "error": {"code": "unknown_event", "message": f"there is no event {event!r}"}}
         self.asked.append((event, data))
+        if event in self.errors:
+            return {"ok": False, "error": self.errors[event]}
         answer = self._ask(event, data)
         if isinstance(answer, AccessDenied):
             return {"ok": False, "error": answer.error}
@@ -124,7 +131,7 @@ class ScriptedSite:
             case "queryRules":
                 return self._book()
             case "saveRules" if data.get("revision") != self.revision:
-                return AccessDenied("bad_request", "there are others", "revision")
+                return AccessDenied("conflict", "there are others", "revision")
             case "saveRules":
                 self.rules = data["rules"]
                 self.revision += 1
@@ -156,14 +163,14 @@ class ScriptedSite:
 
 
 class AccessDenied:
-    """The server's no."""
+    """The code, message and field with which the server refuses a request."""
 
     def __init__(self, code: str, message: str, field: str = "") -> None:
         self.error = {"code": code, "message": message, "field": field}
 
 
 def env(**changes: Any) -> dict[str, Any]:
-    """A reading."""
+    """Return an item of the `envs` payload. `changes` replaces its default values."""
     return {
         "sensor_id": 5,
         "sensor_name": MARKUP,
@@ -176,12 +183,12 @@ def env(**changes: Any) -> dict[str, Any]:
 
 
 def envs(*those: dict[str, Any], stale: bool = False) -> dict[str, Any]:
-    """The storehouse as it stands."""
+    """Return the `envs` payload of the storehouse with these items."""
     return {"store_house_id": STOREHOUSE, "cursor": 7, "time": NOW, "stale": stale, "envs": those}
 
 
 def sensor(**changes: Any) -> dict[str, Any]:
-    """What is known of a sensor besides its readings."""
+    """Return an item of the answer to `querySensors`. `changes` replaces its default values."""
     return {
         "sensor_id": 5,
         "sensor_name": MARKUP,
@@ -194,7 +201,7 @@ def sensor(**changes: Any) -> dict[str, Any]:
 
 
 def alarm(**changes: Any) -> dict[str, Any]:
-    """An alarm of the site's own."""
+    """Return an alarm as from the site's own tables. `changes` replaces its default values."""
     return {
         "alarm_id": 1,
         "store_house_id": STOREHOUSE,
@@ -213,35 +220,35 @@ def alarm(**changes: Any) -> dict[str, Any]:
 
 
 def own_alarm(**changes: Any) -> dict[str, Any]:
-    """An alarm that the server has raised itself."""
+    """Return an alarm as raised by Storewatch. `changes` replaces its default values."""
     fields = {"alarm_id": "sw-3", "transition": "raised", "since": "2026-01-31T16:20:00Z", "peak": 10.1}
     limits = [{"limit": 8.0, "severity": "critical", "delay": 540.0}]
     return alarm(**fields, limits=limits) | changes
 
 
 def alarms(*those: dict[str, Any], cursor: int = 9) -> dict[str, Any]:
-    """A push of transitions."""
+    """Return an `alarms` payload with these transitions."""
     return {"store_house_id": STOREHOUSE, "cursor": cursor, "alarms": those}
 
 
 def curve(*points: list[Any], **changes: Any) -> dict[str, Any]:
-    """The history of a sensor."""
+    """Return the history of a sensor with these points, as in the answer to `queryEnvs`."""
     named = {"sensor_id": 5, "sensor_name": MARKUP, "metric": "temperature", "unit": "°C"}
     return named | {"points": points} | changes
 
 
 def overview(*organisations: dict[str, Any], stale: bool = False) -> dict[str, Any]:
-    """How organisations stand."""
+    """Return an `overview` payload with these organisations."""
     return {"time": NOW, "stale": stale, "organisations": organisations}
 
 
 def organisation(*storehouses: dict[str, Any], name: str = "Owner", org_id: int = 1) -> dict[str, Any]:
-    """How an organisation stands."""
+    """Return an organisation of the overview with these storehouses."""
     return {"org_id": org_id, "org_name": name, "storehouses": storehouses}
 
 
 def storehouse(name: str, **changes: Any) -> dict[str, Any]:
-    """How a storehouse stands."""
+    """Return a storehouse of the overview. `changes` replaces its default values."""
     return {
         "store_house_id": STOREHOUSE,
         "store_house_name": name,

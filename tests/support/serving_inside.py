@@ -1,4 +1,4 @@
-"""The whole server in the test's own loop, composed as the command composes it, with a consumer that counts."""
+"""Runs the complete server in the test's event loop, and counts the readings that its poller hands out."""
 
 import asyncio
 from collections import Counter
@@ -14,13 +14,13 @@ from ask.readings import Reading
 from settings import Settings, Source
 from tests.support.serving import with_defaults
 
-SOON = 60.0  # seconds; only what never happens takes so long
-CHECK_S = 0.02  # between two checks
+SOON = 60.0  # seconds; default time-out for a condition
+CHECK_S = 0.02  # seconds between two checks of a condition
 
 
 @dataclass
 class Inside:
-    """A running server, and how often each value has left its poller."""
+    """A running server, with the number of batches and of each value that its poller has handed out."""
 
     server: RunningServer
     seen: Counter[float | None] = field(default_factory=Counter)
@@ -37,7 +37,7 @@ class Inside:
 
 @asynccontextmanager
 async def serving_inside(settings: dict[str, Any]) -> AsyncIterator[Inside]:
-    """Serve at a free port for the length of a block; of what is committed within it, each reading is counted."""
+    """Run the server on a free port during the block. Count the values of readings committed meanwhile."""
     converted = msgspec.convert(with_defaults(settings), Settings)
     async with serving(converted, Source(None), 0) as server:
         inside = Inside(server)
@@ -46,7 +46,7 @@ async def serving_inside(settings: dict[str, Any]) -> AsyncIterator[Inside]:
 
 
 async def until(condition: Callable[[], object], timeout: float = SOON) -> None:  # noqa: ASYNC109
-    """Wait until the condition holds; raises TimeoutError."""
+    """Wait until the condition is true. Raise TimeoutError after `timeout` seconds."""
     async with asyncio.timeout(timeout):
-        while not condition():  # noqa: ASYNC110 - conditions of any kind, and nobody tells
+        while not condition():  # noqa: ASYNC110 - no event signals an arbitrary condition
             await asyncio.sleep(CHECK_S)

@@ -1,4 +1,4 @@
-"""The whole server as a child process that is seen from within too: see `tests/support/watched_server.py`."""
+"""Runs the complete server as a child process that records its internal state with `watched_server.py`."""
 
 import asyncio
 import signal
@@ -13,11 +13,11 @@ import msgspec
 from tests.support.serving import ROOT, StorewatchServer, serving
 from tests.support.watched_server import CLOCK, OFFSET, Sample
 
-SAMPLED_S = 60.0  # only what hangs takes so long
+SAMPLED_S = 60.0  # seconds; a process that takes longer hangs
 
 
 class WatchedServer(StorewatchServer):
-    """`python main.py PORT --config FILE`, with a poller that says what leaves it."""
+    """The complete server in a process that records its readings and resources, with a clock that tests can set."""
 
     def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
         directory.mkdir(parents=True)
@@ -29,26 +29,26 @@ class WatchedServer(StorewatchServer):
         return [python, str(ROOT / "tests" / "support" / "watched_server.py"), *arguments]
 
     def seen(self) -> Counter[float]:
-        """How often each value has left the poller since the last start."""
+        """Return how often the poller has handed out each value since the last start of the process."""
         return Counter(map(float, (self.directory / f"seen.{self.pid}").read_text().split()))
 
     def set_clock(self, seconds: float) -> None:
-        """Have its clock go so many seconds wrong."""
+        """Make the server's clock wrong by `seconds`."""
         with (self.directory / CLOCK).open("r+b") as file:
             file.write(OFFSET.pack(seconds))
 
     async def sample(self) -> Sample:
-        """What it holds now."""
+        """Take a sample of the resources that the process uses. Return it."""
         path = self.directory / "samples"
         before = path.stat().st_size if path.exists() else 0
         self._running().send_signal(signal.SIGUSR1)
         end = time.monotonic() + SAMPLED_S
         while not path.exists() or path.stat().st_size == before or not path.read_bytes().endswith(b"\n"):
-            assert time.monotonic() < end, "it takes no sample"
+            assert time.monotonic() < end, "the server did not write a sample in time"
             await asyncio.sleep(0.02)
         return msgspec.json.decode(path.read_bytes().splitlines()[-1], type=Sample)
 
 
 def serving_watched(directory: Path, settings: dict[str, Any]) -> AbstractAsyncContextManager[WatchedServer]:
-    """Let it serve for the length of a block, and end as it should."""
+    """Run a WatchedServer during the block. Assert that it ends without an error."""
     return serving(WatchedServer(directory, settings))

@@ -1,4 +1,4 @@
-"""A server that asks who somebody is, and people with a cookie of its own making."""
+"""Runs a server that has users. Tests create the session cookies of its clients themselves."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,14 +23,14 @@ RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": 8}]
 
 
 def settings_of(built: Site) -> dict[str, Any]:
-    """Those of a server that looks often, raises alarms, and answers as much as is asked."""
+    """Return settings for this site with a short poll interval, an alarm rule and a high rate limit."""
     database = {"path": built.database.settings.path}
     return {"database": database, "poll_interval": 0.05, "rules": RULES, "rate_burst": 10_000}
 
 
 @dataclass
 class Restricted:
-    """A running server, its authenticator, and the clock of that."""
+    """A running server, its authenticator and the authenticator's clock."""
 
     inside: Inside
     authenticator: Authenticator
@@ -42,15 +42,15 @@ class Restricted:
         return self.inside.url
 
     def obey(self, *users: dict[str, Any], **more: Any) -> None:
-        """Have other settings count from now on."""
+        """Replace the access settings of the running server."""
         self.authenticator.apply_policy(read(*users, **more))
 
     def cookie(self, name: str, begun: timedelta = timedelta()) -> str:
-        """The Cookie header of a session that began that long ago."""
+        """Return the Cookie header for a session of this user that started `begun` ago."""
         return f"{COOKIE}={self.authenticator.policy.create_session_cookie(name, self.now[0] - begun)}"
 
     async def connect(self, name: str | None, begun: timedelta = timedelta()) -> Client:
-        """Connect somebody, or nobody in particular; raises `Refused`."""
+        """Connect as the named user, or without a cookie if `name` is None. Raise `ConnectRefused` if refused."""
         client = SignedIn(None if name is None else self.cookie(name, begun))
         self.clients.append(client)
         await client.connect(self.url, TRANSPORTS["websocket"])
@@ -58,7 +58,7 @@ class Restricted:
 
 
 class SignedIn(PythonClient):
-    """A client that shows a cookie, as a browser does."""
+    """A client that sends a session cookie, as a browser does."""
 
     def __init__(self, cookie: str | None) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class SignedIn(PythonClient):
 async def restricted(
     settings: dict[str, Any], users: Sequence[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, **more: Any
 ) -> AsyncIterator[Restricted]:
-    """Serve these users for the length of a block; whoever has connected is disconnected at its end."""
+    """Run a server with these users during the block. Disconnect all its clients at the end."""
     now = [datetime.now(UTC)]
     authenticators: list[Authenticator] = []
 
@@ -89,5 +89,5 @@ async def restricted(
 
 
 def read(*users: dict[str, Any], **more: Any) -> Policy:
-    """What the settings of these users mean."""
+    """Return the policy for access settings with these users."""
     return build_policy(msgspec.convert(access(*users, **more), Access), Source(None))

@@ -1,4 +1,4 @@
-"""A site's own schema in MariaDB, and an account that may read it and nothing else."""
+"""A site's own database in MariaDB, and a read-only account for it."""
 
 import uuid
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from typing import Any
 from tests.support.services.mariadb import MariaDB
 from tests.support.services.private import HOST
 
-PASSWORD = "只读@密码"  # no Latin-1, which PyMySQL would take it for
+PASSWORD = "只读@密码"  # not encodable as Latin-1, the encoding that PyMySQL uses for a password of type str
 
 
 class SiteTables:
-    """An empty schema; the site writes to it with `execute`, and `settings` are those of the reading account."""
+    """A database without tables. `execute` writes to it as the site does. `settings` contains the read-only account."""
 
     def __init__(self, mariadb: MariaDB) -> None:
         self._mariadb = mariadb
@@ -23,18 +23,18 @@ class SiteTables:
         mariadb.execute(f"GRANT SELECT ON `{self.name}`.* TO {self.account}@'{HOST}'")
 
     def execute(self, *statements: str) -> None:
-        """Run and commit each of them, as the site does."""
+        """Run and commit each statement with the rights of the site."""
         for statement in statements:
             self._mariadb.execute(statement, database=self.name)
 
     def insert(self, table: str, *rows: Sequence[object]) -> None:
-        """Commit rows of all columns, in their order."""
+        """Insert and commit rows. Each row has values for all columns, in the order of the columns."""
         for row in rows:
             marks = ", ".join(["%s"] * len(row))
             self._mariadb.execute(f"INSERT INTO `{table}` VALUES ({marks})", *row, database=self.name)
 
     def settings(self, **mapping: dict[str, Any]) -> dict[str, Any]:
-        """The `database` settings with this map."""
+        """Return the `database` settings with the read-only account and with this `map`."""
         reader = {"user": self.account, "password": PASSWORD}
         return self._mariadb.settings(self.name) | reader | {"map": mapping}
 
@@ -43,7 +43,7 @@ class SiteTables:
         self._mariadb.execute(statement, *parameters, database=self.name)
 
     def checksum(self) -> dict[str, Any]:
-        """Each table with what tells whether anything in it was changed."""
+        """Return the checksum of each table in the database."""
         tables = [name for (name,) in self._mariadb.execute("SHOW TABLES", database=self.name)]
         return dict(
             row for table in tables for row in self._mariadb.execute(f"CHECKSUM TABLE `{table}`", database=self.name)

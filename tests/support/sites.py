@@ -1,4 +1,4 @@
-"""A small site in a database of ours, for tests that need to know every row."""
+"""A small site in Storewatch's own tables. Tests know every row of it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,23 +21,27 @@ ZONE = "Asia/Shanghai"
 
 @dataclass
 class Site:
-    """Two organisations, the second with nothing; the first has two storehouses, `north` with two sensors."""
+    """A site with two organisations.
+
+    The first organisation has two storehouses: `north` with two sensors and `south` with one sensor. The second
+    organisation has no storehouses.
+    """
 
     database: Database
     ids: dict[str, int] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
     def add(self, sensor: str, value: float | None, time: datetime | None = None) -> None:
-        """Commit a reading."""
+        """Commit a reading of the sensor with this name."""
         self.add_all([(self.ids[sensor], time or datetime.now(UTC), value)])
 
     def add_all(self, rows: Sequence[record.readings.Row]) -> None:
-        """Commit readings together."""
+        """Commit readings in one transaction."""
         with self.database.engine.begin() as connection:
             record.readings.add(connection, rows)
 
     def raise_alarm(self, sensor: str, raised: datetime, cleared: datetime | None = None, **other: Any) -> None:
-        """Commit an alarm of a sensor of `north`."""
+        """Commit an alarm for a sensor of `north`."""
         row = {
             "store_house_id": self.ids["north"],
             "sensor_id": self.ids[sensor],
@@ -54,14 +58,14 @@ class Site:
             record.alarms.add(connection, [row | other])
 
     def execute(self, statement: str) -> None:
-        """Run any statement."""
+        """Run and commit a statement."""
         with self.database.engine.begin() as connection:
             connection.execute(sa.text(statement))
 
 
 @contextmanager
 def site(where: dict[str, Any]) -> Iterator[Site]:
-    """Make the site in the database of these settings."""
+    """Create the site in the database with these settings, for use during the block."""
     converted = settings.Database(**where)
     migrate(converted)
     database = Database(converted, BATCH_LIMITS, 2, writes=True)

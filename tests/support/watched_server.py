@@ -1,8 +1,10 @@
-"""Runs main.py in this process and records what it does; started by `serving_watched.py` in a folder of its own.
+"""Runs main.py and records what the server does. `serving_watched.py` starts this program.
 
-- Each value that leaves the poller is written into `seen.PID`.
-- SIGUSR1 has a sample of what the process holds written into `samples`.
-- Its clock is as many seconds off as the file `clock` says.
+The program uses three files in its working directory:
+
+- It appends each value that the poller hands out to `seen.PID`.
+- On SIGUSR1, it appends a sample of its resources to `samples`.
+- Its clock is wrong by the number of seconds in `clock`.
 """
 
 import asyncio
@@ -31,17 +33,17 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Sample(msgspec.Struct):
-    """What the process holds, once the garbage is out."""
+    """The resources that the process uses after a garbage collection."""
 
     rss: int
-    """Bytes."""
+    """Resident memory of the process, in bytes."""
     fds: int
     tasks: int
     clients: int
 
 
 class WatchedPoller(Poller):
-    """Writes down what leaves it."""
+    """A poller that records the readings it hands out."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -49,7 +51,7 @@ class WatchedPoller(Poller):
         self.subscribe(self._note)
 
     async def run(self) -> None:
-        """Tick until cancelled, and take samples when asked to."""
+        """Poll until cancelled. Take a sample on each SIGUSR1."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _sample)
         await super().run()
 
@@ -66,7 +68,7 @@ def _sample() -> None:
 
 
 def _set_clock() -> None:
-    """Have the clock follow the file, which is looked at each time."""
+    """Replace the server's clock. The new clock reads the file `clock` at each call, and adds the offset in it."""
     if not CLOCK.exists():
         CLOCK.write_bytes(OFFSET.pack(0.0))
     with CLOCK.open("rb") as file:

@@ -1,4 +1,4 @@
-"""A target for notices: a JSON webhook in the test's own process, which can fail and hang."""
+"""A webhook in the test process that receives notices as JSON. Tests can make it fail or hang."""
 
 import json
 import threading
@@ -10,26 +10,26 @@ from typing import Any
 from tests.support import planted
 from tests.support.services.private import HOST
 
-PATIENCE = 60.0  # seconds; only what never happens takes so long
+PATIENCE = 60.0  # seconds; time-out of every wait
 
 
 class Webhook:
-    """Accepts messages, or fails or hangs as told."""
+    """A webhook that accepts messages. The test can make it fail or hang."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
-        """The accepted ones."""
+        """Messages that the webhook has accepted."""
         self.attempts = 0
         self.fails = False
         self.hangs = False
         self.on_message: Callable[[], None] = lambda: None
-        """Called with each message before it is answered."""
+        """Function that is called for each accepted message, before the response is sent."""
         self._released = threading.Event()
         self._server = ThreadingHTTPServer((HOST, 0), self._handler())
 
     @property
     def url(self) -> str:
-        """In the form that Apprise reads."""
+        """URL of the webhook in Apprise's format."""
         return f"json://{HOST}:{self._server.server_port}/{planted.MARK}-of-the-webhook"
 
     @property
@@ -41,7 +41,7 @@ class Webhook:
         return [str(message["title"]) for message in self.messages]
 
     def recover(self) -> None:
-        """Accept messages again; requests that hang now are refused."""
+        """Accept messages again. Requests that are hanging fail with status 500."""
         self.fails = self.hangs = False
         self._released.set()
 
@@ -69,7 +69,7 @@ class Webhook:
         return Handler
 
     def receive(self, message: dict[str, Any]) -> int:
-        """Return the status to answer with."""
+        """Process a message. Return the HTTP status of the response."""
         self.attempts += 1
         if self.hangs:
             self._released.wait()
@@ -83,7 +83,7 @@ class Webhook:
 
 @contextmanager
 def webhook() -> Iterator[Webhook]:
-    """Run a webhook within a block."""
+    """Run a webhook during the block."""
     hook = Webhook()
     thread = threading.Thread(target=hook.run, daemon=True)
     thread.start()

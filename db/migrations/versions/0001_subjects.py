@@ -1,6 +1,6 @@
-"""The subjects: organisation, storehouse, sensor, reading, alarm.
+"""Creates the tables of the five subjects: organisation, storehouse, sensor, reading and alarm.
 
-A migration is history: it names its columns itself and never follows `tables.py`, which goes on changing.
+A migration must not change later, so it lists its columns itself and does not use `tables.py`.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4",
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "organisation",
         sa.Column("org_id", ID, primary_key=True),

@@ -1,4 +1,4 @@
-"""What we keep ourselves: the alarm journal, and leases."""
+"""Creates the tables of the alarm journal and of leases."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4",
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "alarm_journal",
         sa.Column("transition_id", ID, primary_key=True),

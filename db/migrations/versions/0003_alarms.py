@@ -1,4 +1,4 @@
-"""Alarms that we judge: episodes, rules, maintenance, and what the judge knows."""
+"""Creates the tables of Storewatch's alarms: episodes, rules, maintenance, and snapshots of the judge."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4",
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.add_column("lease", sa.Column("term", sa.BigInteger, nullable=False, server_default="0"))
     _episode()
     op.create_table(

@@ -1,4 +1,4 @@
-"""Notices of alarms, and drills."""
+"""Creates the tables of notices and of test alarms."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4",
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "notice",
         sa.Column("notice_id", ID, primary_key=True),

@@ -1,4 +1,4 @@
-"""The rollups of our own readings, and up to where everything is in them."""
+"""Creates the tables of rollups and of their position."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "rollup",
         sa.Column("bucket_s", sa.Integer, primary_key=True, autoincrement=False),

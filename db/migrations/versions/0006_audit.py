@@ -1,4 +1,4 @@
-"""The audit trail, and its head."""
+"""Creates the tables of the audit trail and of its head."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 
 
 def upgrade() -> None:
-    """Make the tables, and the head of a trail without entries."""
+    """Create the tables, and the head of an empty audit trail."""
     op.create_table(
         "audit",
         sa.Column("entry_id", ID, primary_key=True, autoincrement=False),

@@ -1,6 +1,6 @@
-// Lets a test drive a real socket.io-client: commands come in on stdin, what happens goes out on stdout, a JSON object a
-// line. Binary arguments travel as {"$binary": "<base64>"}. Disconnects and ends when stdin does. The other side of this is
-// tests/support/clients.py.
+// A bridge through which tests/support/clients.py drives a socket.io-client. It reads commands from stdin and writes
+// events to stdout, one JSON object a line. Binary arguments are {"$binary": "<base64>"}. At the end of stdin it
+// disconnects and exits.
 
 import { createRequire } from "node:module";
 
@@ -10,7 +10,7 @@ import { createRequire } from "node:module";
 const require = createRequire(new URL("../../../dashboard/package.json", import.meta.url));
 const PACKAGES = { 3: "socket.io-client-3", 4: "socket.io-client" };
 
-const GOODBYE = 500; // milliseconds for the last packets
+const GOODBYE = 500; // milliseconds to wait for the last packets
 
 /** @type {import("socket.io-client").Socket} */
 let socket;
@@ -45,7 +45,7 @@ function engine() {
   return socket.io.engine;
 }
 
-// Standard output to a pipe is synchronous: what one turn of the event loop reports goes out in one write.
+// Writes to a pipe on stdout are synchronous, so all reports of one turn of the event loop go out in one write.
 /** @type {string[]} */
 let unsent = [];
 
@@ -67,7 +67,7 @@ function flush() {
  * @param {unknown} value
  */
 function wrapBinary(key, value) {
-  const original = this[key]; // a Buffer has become something else in `value`
+  const original = this[key]; // `value` is not a Buffer any more: toJSON has converted it
   return Buffer.isBuffer(original) ? { $binary: original.toString("base64") } : value;
 }
 
@@ -91,6 +91,6 @@ process.stdin.on("data", (chunk) => {
 });
 process.stdin.on("end", () => {
   socket?.disconnect();
-  // With nothing left to do the process ends at once; a polling request may still wait for its answer.
+  // Normally the process ends at once. The time-out is for a polling request that still waits for its answer.
   setTimeout(() => process.exit(), GOODBYE).unref();
 });

@@ -1,1 +1,1 @@
-"""Private servers for the tests, and what they need from the system."""
+"""Private servers for the tests, and the script that installs their programs."""

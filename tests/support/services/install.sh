@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs what the tests need from the system, as root on Debian or Ubuntu; elsewhere it says what
-# is missing. Tests skip what is not there, so nothing here is an error.
+# Installs the system packages that the tests need, if it runs as root on Debian or Ubuntu. Otherwise it prints which
+# packages are missing. Tests skip missing programs, so nothing here is an error.
 
-PATH="$PATH:/usr/sbin" # where mariadbd and nginx lie, which is not on everyone's path
+PATH="$PATH:/usr/sbin" # the folder of mariadbd and nginx, which is not on every user's path
 policy=/usr/sbin/policy-rc.d
 
 missing() {
@@ -17,7 +17,7 @@ have() {
     command -v "$1" >/dev/null
 }
 
-# The tests start their own servers: nothing that is installed here may run, now or after a reboot.
+# The tests start their own servers. Therefore no installed service may run, now or after a reboot.
 without_services() {
     if [ ! -e "$policy" ]; then
         trap 'rm -f "$policy"' EXIT
@@ -30,7 +30,7 @@ without_services() {
     done
 }
 
-# One by one: a name that a distribution does not know must not cost the others.
+# One at a time, so that a package that the distribution does not have does not prevent the others.
 install_each() {
     apt-get update -qq
     for package in "$@"; do
@@ -48,4 +48,4 @@ if [ "$(id -u)" = 0 ] && have apt-get; then
     [ -n "$packages" ] || exit 0
 fi
 
-echo "Tests are skipped for want of these. On Debian or Ubuntu: sudo apt-get install $packages" >&2
+echo "Some tests are skipped because packages are missing. On Debian or Ubuntu: sudo apt-get install $packages" >&2

@@ -1,4 +1,4 @@
-"""A private MariaDB."""
+"""A private MariaDB server for the tests."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ PASSWORD = planted.secret("mariadb")
 
 
 class MariaDB(PrivateServer):
-    """Started in under a second, with a user that may use the databases made here and nothing else."""
+    """A MariaDB server that starts in under a second. Its user may access only databases from `create_database`."""
 
     def __init__(self) -> None:
         self.install_program = require("mariadb-install-db", PACKAGE)
@@ -27,7 +27,7 @@ class MariaDB(PrivateServer):
         self.data = self.directory / "data"
 
     def start(self) -> Self:
-        """Start it, with tables of its own and our user when it is for the first time."""
+        """Start the server. At the first start, also create its system tables and the user."""
         if self.data.exists():
             return super().start()
         self._install()
@@ -36,18 +36,18 @@ class MariaDB(PrivateServer):
         return self
 
     def create_database(self, name: str) -> None:
-        """An empty database, which our user may do anything in."""
+        """Create an empty database in which the user has all privileges."""
         self.execute(f"CREATE DATABASE `{name}`")
         self.execute(f"GRANT ALL ON `{name}`.* TO {USER}@'{HOST}'")
 
     def execute(self, sql: str, *parameters: object, database: str | None = None) -> list[tuple[Any, ...]]:
-        """Run one statement as root, and commit it; the rows it gave."""
+        """Run and commit one statement as root. Return its rows."""
         with self._connect(database) as connection, connection.cursor() as cursor:
             cursor.execute(sql, parameters or None)
             return list(cursor.fetchall())
 
     def settings(self, name: str) -> dict[str, Any]:
-        """The `database` settings by which the server finds the database of this name."""
+        """Return the `database` settings for the database of this name."""
         return {
             "kind": "mysql",
             "host": HOST,
@@ -67,7 +67,7 @@ class MariaDB(PrivateServer):
             f"--socket={self.directory}/socket",
             f"--pid-file={self.directory}/pid",
             "--character-set-server=utf8mb4",
-            # What is committed outlives the process when it is killed, though not the machine.
+            # With this setting, committed data survive a kill of the process, but not a crash of the machine.
             "--innodb-flush-log-at-trx-commit=2",
             "--performance-schema=OFF",
         ]
@@ -86,10 +86,11 @@ class MariaDB(PrivateServer):
 
     def _common_options(self) -> list[str]:
         return [
-            "--no-defaults",  # first, or it is not understood
+            "--no-defaults",  # must be the first option
             *(["--user=root"] if os.geteuid() == 0 else []),
             f"--datadir={self.data}",
-            f"--tmpdir={self.directory}",  # in the system's, one that starts clears away what another is writing
+            # A server deletes temporary files at its start. In the system's folder, they could belong to other servers.
+            f"--tmpdir={self.directory}",
             "--skip-name-resolve",
             "--innodb-log-file-size=8M",
             "--innodb-buffer-pool-size=32M",

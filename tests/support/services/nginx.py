@@ -1,4 +1,4 @@
-"""A private nginx, with the site that we ship."""
+"""A private nginx that uses the shipped configuration `deploy/nginx.conf`."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from tests.support.services.private import HOST, PrivateServer, require
 
 SHIPPED = Path(__file__).parents[3] / "deploy" / "nginx.conf"
 
-# What the system's own configuration says around the site; here all it writes is in a folder of ours.
+# The main configuration, which normally comes with the system's package. All files are in a private folder.
 AROUND = """\
 daemon off;
 {user}
@@ -31,9 +31,9 @@ http {{
 
 
 class Nginx(PrivateServer):
-    """Brings browsers to the servers at these ports, which need not be there yet.
+    """A reverse proxy to the servers at the given ports. The servers need not run yet.
 
-    Each browser takes two of its `connections`.
+    `connections` is the limit of connections. Each browser needs two connections.
     """
 
     def __init__(self, ports: Sequence[int], connections: int = 512) -> None:
@@ -42,7 +42,7 @@ class Nginx(PrivateServer):
         self.url = f"http://{HOST}:{self.port}/"
         self.config = self.directory / "nginx.conf"
         site = shipped(self.port, ports)
-        user = "user root;" if os.geteuid() == 0 else ""  # it is who the folder belongs to
+        user = "user root;" if os.geteuid() == 0 else ""  # root owns the folder
         around = AROUND.format(directory=self.directory, connections=connections, site=site, user=user)
         self.config.write_text(around)
 
@@ -50,7 +50,7 @@ class Nginx(PrivateServer):
         return [self.program, "-e", "stderr", "-p", str(self.directory), "-c", str(self.config)]
 
     def reload(self) -> None:
-        """Have it read its configuration again: a new worker takes what comes, the old one keeps what it has."""
+        """Reload the configuration. A new worker accepts new connections, and the old worker keeps existing ones."""
         self._running().send_signal(signal.SIGHUP)
 
     def is_ready(self) -> bool:
@@ -62,12 +62,12 @@ class Nginx(PrivateServer):
 
 
 def shipped(port: int, servers: Sequence[int]) -> str:
-    """Our site as it stands, but for the ports; a line for each server."""
+    """Return the shipped configuration. It listens on `port` and has one `server` line for each port in `servers`."""
     site, count = re.subn(r"(?<=listen )80;", f"{HOST}:{port};", SHIPPED.read_text())
-    assert count == 1, "it listens once"
+    assert count == 1, "there must be exactly one listen directive"
     line = r"( +server 127\.0\.0\.1:)\d+( .*\n)"
     site, count = re.subn(
         f"(?:{line})+", lambda match: "".join(f"{match[1]}{server}{match[2]}" for server in servers), site
     )
-    assert count == 1, "its servers stand together"
+    assert count == 1, "all server lines must be together"
     return site

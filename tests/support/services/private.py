@@ -1,4 +1,4 @@
-"""A server of the tests' own: a temporary folder, a free port, nothing shared with what the system runs."""
+"""A private server for the tests, with its own temporary folder and port. It shares nothing with system services."""
 
 import os
 import random
@@ -14,9 +14,15 @@ from tests.support.services.process import ChildProcess
 
 HOST = "127.0.0.1"
 
+may_start = True
+"""Whether this run includes the tests that need services. `tests.support.marks` sets this variable."""
+
 
 class PrivateServer(ChildProcess):
-    """Keeps its port and its data from start to start; `with` starts it and cleans up after it."""
+    """A server that keeps its port and its data across restarts.
+
+    A `with` block starts the server, and stops it and removes its folder at the end.
+    """
 
     def __init__(self) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix="storewatch-tests-")))
@@ -24,7 +30,7 @@ class PrivateServer(ChildProcess):
         self.port = free_port()
 
     def cleanup(self) -> None:
-        """Stop it where it runs, and remove all it left."""
+        """Stop the server if it is running. Remove its folder."""
         try:
             if self.started:
                 self.stop()
@@ -43,19 +49,21 @@ class PrivateServer(ChildProcess):
 
 
 def require(program: str, package: str) -> str:
-    """The program's path; without it the test is skipped, with a word on how to get it."""
-    # The folder of the servers is seldom on a plain user's path.
+    """Return the path of a program. If the program is missing, skip the test and name the package to install."""
+    if not may_start:
+        pytest.fail(f"This test starts {program}. Mark it with @pytest.mark.services.")
+    # `/usr/sbin` contains the servers, but is often not on the path of ordinary users.
     path = shutil.which(program, path=os.environ["PATH"] + os.pathsep + "/usr/sbin")
     if path is None:
-        pytest.skip(f"{program} is not installed; on Debian or Ubuntu: apt-get install {package}")
+        pytest.skip(f"{program} is not installed. On Debian or Ubuntu: apt-get install {package}")
     return path
 
 
 def free_port() -> int:
-    """A port for a server that must find it free again when it restarts.
+    """Return a free port for a server that may restart.
 
-    It lies below those that the system gives to outgoing connections: one of these could take it while the
-    server is down, and a client that keeps knocking there may even end up connected to itself.
+    The port is below the range that the system uses for outgoing connections. Otherwise an outgoing connection could
+    take the port while the server is down. A client that retries could even connect to itself.
     """
     while True:
         port = random.randrange(15_000, 32_000)

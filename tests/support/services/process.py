@@ -1,4 +1,4 @@
-"""A child process that can be stopped, killed and frozen, and that never outlives the tests."""
+"""A child process that tests can stop, kill and freeze. It ends when the test process ends."""
 
 import resource
 import signal
@@ -6,18 +6,19 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Protocol, Self
 
-START_LIMIT = 30.0  # seconds, for a slow machine: a start seldom takes more than one
+START_LIMIT = 30.0  # seconds; long enough for a slow machine, although a start rarely takes more than 1 s
 STOP_LIMIT = 20.0  # seconds
 POLL = 0.02  # seconds
 
-# Before a command: what writes past the limit on its files then gets an error, as on a full disk, and not a signal.
+# With this prefix of a command, a write beyond the file size limit fails with an error, as on a full disk, instead of
+# ending the process with a signal.
 WITHSTANDING = ["sh", "-c", 'trap "" XFSZ; exec "$@"', "sh"]
 
 
 class DidNotStart(Exception):
-    """The process ended (exit code None: it did not, but was not ready in time either)."""
+    """The process ended during its start, or was not ready in time. In the second case, `exit_code` is None."""
 
     def __init__(self, exit_code: int | None, log: str) -> None:
         super().__init__(f"exit code {exit_code}:\n{log}")
@@ -25,28 +26,51 @@ class DidNotStart(Exception):
         self.log = log
 
 
+class Child(Protocol):
+    """The part of `subprocess.Popen` that `ChildProcess` needs."""
+
+    @property
+    def pid(self) -> int:
+        """Id of the process."""
+
+    def poll(self) -> int | None:
+        """Return the exit code. Return None while the process runs."""
+
+    def wait(self, timeout: float) -> int:
+        """Wait until the process ends. Return its exit code."""
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process."""
+
+    def kill(self) -> None:
+        """Kill the process."""
+
+    def communicate(self) -> object:
+        """Wait until the process ends."""
+
+
 class ChildProcess(ABC):
-    """One program, run again and again if need be, its output in files in a folder of its own."""
+    """A program that can be started several times. Its output goes to files in `directory`."""
 
     def __init__(self, directory: Path, cwd: Path | None = None, environment: dict[str, str] | None = None):
         self.directory = directory
         self.cwd = cwd or directory
         self.environment = environment
         self.remove_if_abandoned: list[Path] = []
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._leash: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
     def command(self) -> list[str]:
-        """The program and its arguments, asked for at each start."""
+        """Return the program and its arguments. `start` calls this method each time."""
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether it answers."""
+        """Return whether the process is ready to serve."""
 
     @property
     def started(self) -> bool:
-        """Whether it is ours to stop; it may have ended by itself."""
+        """Whether the process was started and not stopped since. The process may have ended by itself."""
         return self._child is not None
 
     @property
@@ -54,9 +78,9 @@ class ChildProcess(ABC):
         return self._running().pid
 
     def start(self) -> Self:
-        """Start it and wait until it answers; raises DidNotStart."""
+        """Start the process and wait until it is ready. Raise `DidNotStart` if it does not become ready in time."""
         assert self._child is None, "already started"
-        # Files, not pipes: nobody has to read them for the process to go on.
+        # The output goes to files, because a full pipe would block the process.
         with self._file("stdout").open("wb") as out, self._file("stderr").open("ab") as err:
             self._child = self._spawn(out, err)
         self._leash = leash(self.pid, self.remove_if_abandoned)
@@ -64,38 +88,38 @@ class ChildProcess(ABC):
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end and wait; its exit code, negative for a signal."""
+        """Send a signal and wait until the process ends. Return its exit code, negative if a signal ended it."""
         self.thaw()
         return self._end(number)
 
     def kill(self) -> None:
-        """End it without a chance to put anything in order."""
+        """Kill the process with SIGKILL."""
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """From now on connections still open, as the system does that for it, but nothing answers."""
+        """Pause the process. The operating system still accepts connections, but the process does not answer."""
         self._running().send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on where it was frozen."""
+        """Resume a frozen process."""
         self._running().send_signal(signal.SIGCONT)
 
     def limit_files(self, size: int = resource.RLIM_INFINITY) -> None:
-        """From now on none of its files can grow beyond so many bytes."""
+        """Limit the size, in bytes, of each file that the process writes. Without an argument, remove the limit."""
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     def output(self) -> str:
-        """What it wrote to stdout since its last start."""
+        """Return what the process has written to stdout since its last start."""
         return self._file("stdout").read_text(errors="replace")
 
     def log(self) -> str:
-        """What it wrote to stderr, earlier runs included."""
+        """Return what the process has written to stderr in all runs."""
         return self._file("stderr").read_text(errors="replace")
 
     def _file(self, stream: str) -> Path:
         return self.directory / f"{stream}.log"
 
-    def _spawn(self, out: IO[bytes], err: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _spawn(self, out: IO[bytes], err: IO[bytes]) -> Child:
         return subprocess.Popen(
             self.command(),
             cwd=self.cwd,
@@ -103,7 +127,7 @@ class ChildProcess(ABC):
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            start_new_session=True,  # a Ctrl-C is for the tests; they end this in its turn
+            start_new_session=True,  # so that Ctrl-C reaches only the test process, which then stops this process
         )
 
     def _wait_until_ready(self) -> None:
@@ -115,7 +139,7 @@ class ChildProcess(ABC):
                 raise DidNotStart(exit_code, self.log())
             time.sleep(POLL)
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> Child:
         assert self._child is not None, "not started"
         return self._child
 
@@ -136,10 +160,10 @@ class ChildProcess(ABC):
 
 
 def leash(pid: int, folders: list[Path]) -> subprocess.Popen[bytes]:
-    """A watcher that ends the process with its children, and removes the folders, when we die without having done so.
+    """Start a watcher. If the test process dies, it kills the process `pid` with its children and removes the folders.
 
-    It waits on a pipe that the system closes with us. The kernel's own way (PR_SET_PDEATHSIG) would end the
-    process as soon as the *thread* that started it is gone.
+    The watcher waits for the end of a pipe, which the system closes when the test process ends. PR_SET_PDEATHSIG is not
+    suitable, because it would kill the process as soon as the *thread* that started it ends.
     """
     script = 'cat; kill -9 "-$0"; rm -rf "$@"'
     return subprocess.Popen(

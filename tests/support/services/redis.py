@@ -1,4 +1,4 @@
-"""A private Redis."""
+"""A private Redis server for the tests."""
 
 import socket
 from typing import Any
@@ -12,37 +12,37 @@ PASSWORD = planted.secret("redis")
 
 
 class Redis(PrivateServer):
-    """Its data outlive a kill too: each write is in the append-only file before it is answered."""
+    """A Redis server whose data survive a kill, because it writes to the append-only file before it answers."""
 
     def __init__(self) -> None:
         self.program = require("redis-server", "redis-server")
         super().__init__()
 
     def execute(self, command: str) -> str:
-        """The reply to one command, both as Redis writes them: `GET name`, `$5`, `value`."""
+        """Send one command, such as `GET name`. Return the reply as in Redis's protocol, such as `$5` and `value`."""
         with socket.create_connection((HOST, self.port), timeout=2) as connection:
             connection.sendall(f"AUTH {PASSWORD}\r\n{command}\r\nQUIT\r\n".encode())
             reply = b"".join(iter(lambda: connection.recv(4096), b""))
         return reply.decode().removeprefix("+OK\r\n").removesuffix("+OK\r\n").strip()
 
     def take_connections(self) -> socket.socket:
-        """Send away whoever is connected, and let nobody in until `give_connections_back`."""
+        """Disconnect all clients and refuse new ones until `give_connections_back`."""
         held = socket.create_connection((HOST, self.port), timeout=2)
         kill = ("CLIENT KILL TYPE pubsub", "CLIENT KILL TYPE normal SKIPME yes")
         _say(held, f"AUTH {PASSWORD}", "CONFIG SET maxclients 1", *kill)
         return held
 
     def give_connections_back(self, held: socket.socket) -> None:
-        """Let everybody in again."""
+        """Accept new clients again after `take_connections`."""
         _say(held, "CONFIG SET maxclients 10000")
         held.close()
 
     def settings(self) -> dict[str, Any]:
-        """The `redis` settings by which the server finds it."""
+        """Return the `redis` settings for this server."""
         return {"host": HOST, "port": self.port, "password": PASSWORD}
 
     def url(self) -> str:
-        """The same as one URL, for programs that want it so."""
+        """Return the server's address and password as a URL."""
         return f"redis://:{quote(PASSWORD, safe='')}@{HOST}:{self.port}/0"
 
     def command(self) -> list[str]:
@@ -66,7 +66,7 @@ class Redis(PrivateServer):
 
 
 def _say(connection: socket.socket, *commands: str) -> None:
-    """Have commands done that are answered with one line each."""
+    """Send commands whose reply is one line each. Assert that no reply is an error."""
     connection.sendall("".join(f"{command}\r\n" for command in commands).encode())
     reply = b""
     while reply.count(b"\r\n") < len(commands):

@@ -1,0 +1,28 @@
+"""Marks the tests that need services, so that `make quick` can leave them out."""
+
+import pytest
+
+from tests.support.services import private
+
+SERVICE_FIXTURES = frozenset({"browser", "mariadb", "own_mariadb", "own_redis"})
+
+
+def mark_services(items: list[pytest.Item]) -> None:
+    """Add the mark `services` to every test that gets MariaDB, Redis or the browser from a fixture.
+
+    A test that starts a service itself must have the mark in its source code.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function) and _needs_service(item):
+            item.add_marker("services")
+
+
+def _needs_service(item: pytest.Function) -> bool:
+    # Check the parameter of `each_database` too, because `each_database` requests `mariadb_database` only at run time.
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return not SERVICE_FIXTURES.isdisjoint(item.fixturenames) or "mariadb" in parameters
+
+
+def forbid_unmarked_services(config: pytest.Config) -> None:
+    """If the run leaves out tests marked `services`, make every unmarked test fail that starts a service."""
+    private.may_start = "not services" not in str(config.option.markexpr)
