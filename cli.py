@@ -27,8 +27,8 @@ class Parser(argparse.ArgumentParser):
 def run(package: str, description: str, commands: Sequence[ModuleType], argv: Sequence[str] | None) -> int:
     """Run a command of `python -m PACKAGE` and return its exit status. The status is 2 after a usage or database error.
 
-    Each module in `commands` has a function `add`. It adds the command to the parser and sets its default `run` to the
-    function that runs the command.
+    Each module in `commands` has a function `add`, which adds a command to the parser. `add` sets the option `run` to
+    the function that runs the command.
     """
     parser = Parser(prog=f"python -m {package}", description=description)
     added = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
@@ -48,7 +48,7 @@ def run(package: str, description: str, commands: Sequence[ModuleType], argv: Se
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add the option --config. Its default is the same as the server's."""
+    """Add the option --config, with the same default as for the server."""
     config = os.environ.get("STOREWATCH_CONFIG")
     parser.add_argument(
         "--config", metavar="FILE", default=config, help="settings file (default: STOREWATCH_CONFIG, else the demo)"
@@ -56,7 +56,10 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def open_for_reading(settings: Database) -> database.Database:
-    """Open a database for reading. First migrate Storewatch's own tables in it. Raise `UsageError` if that fails."""
+    """Open a database for reading. If it contains Storewatch's own tables, migrate them first.
+
+    Raise `UsageError` if the migration fails.
+    """
     if settings.map is None:
         migrate(settings)
     return database.Database(settings, BATCH_LIMITS, 1)

@@ -34,11 +34,16 @@ Reason = Literal[
     "unknown_sensor",
     "unknown_storehouse",
 ]
-"""Error reasons that are more specific than the code. See `docs/protocol.md` and `dashboard/words/` for each reason."""
+"""Error reasons, which are more specific than error codes.
+
+`docs/protocol.md` and `dashboard/words/` explain each reason.
+"""
 
 
 class StorewatchError(Exception):
-    """An error that is reported to the caller. `code` is the kind of error, and `field` an invalid key of the payload.
+    """An error that is reported to the caller. `code` is the kind of error.
+
+    `field` is the key of the payload that is invalid.
 
     `message` is in English. A browser builds a sentence in the user's language from `reason` and `values`.
     """
@@ -56,7 +61,7 @@ class StorewatchError(Exception):
 
     @property
     def params(self) -> Params:
-        """The values and the `reason`. If the error has no more specific reason, `reason` is the code."""
+        """The `values` of the error, and its `reason`. If no reason was given, `reason` is the error code."""
         return {"reason": self.reason or self.code, **self.values}
 
 
@@ -97,10 +102,10 @@ class Unavailable(StorewatchError):
 
 
 class Conflict(StorewatchError):
-    """The caller has tried to change an outdated revision."""
+    """The caller has tried to save alarm rules that somebody else has changed since the caller read them."""
 
     code = "conflict"
 
 
 class UsageError(Exception):
-    """A wrong setting or argument. The message is one line for the operator. The exit status is 2."""
+    """A setting or argument is wrong. The message is one line for the operator, and the process exits with status 2."""

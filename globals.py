@@ -7,7 +7,7 @@ from collections.abc import Iterator, MutableMapping
 
 
 class Clients(MutableMapping[str, int | str | None]):
-    """A mapping from connections to watched storehouses, with an index from storehouses to connections.
+    """A mapping from each connection to the storehouse that it watches, with an index from storehouses to connections.
 
     The index lets a push find its recipients without a search through all connections.
     """

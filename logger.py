@@ -25,7 +25,7 @@ INDENT = "    "
 
 @contextmanager
 def connection(sid: str) -> Iterator[None]:
-    """Add the connection's id to every record logged in this block."""
+    """Add the connection's id to every record that is logged in the `with` block."""
     token = _connection.set(sid)
     try:
         yield
@@ -86,7 +86,10 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]
 
 @contextmanager
 def errors_logged(log: logging.Logger, job: str) -> Iterator[None]:
-    """Log an exception of a periodic job and continue. `job` completes the log line "cannot ..."."""
+    """Log an exception of a periodic job that is raised in the `with` block, and continue after the block.
+
+    `job` completes the log line "cannot ...".
+    """
     try:
         yield
     except Unavailable as error:

@@ -59,7 +59,7 @@ from ask.questions import (
     SaveRules,
     Storehouses,
 )
-from errors import BadRequest, Forbidden, RateLimited, StorewatchError, Unavailable, UnknownEvent
+from errors import BadRequest, Conflict, Forbidden, RateLimited, StorewatchError, Unavailable, UnknownEvent
 from globals import Clients
 from live.directory import Directory
 from live.newest import Newest
@@ -105,7 +105,7 @@ Handler = Callable[[Services, Request], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event that a browser may send: the types of its payload and of its answer, its handler and its checks."""
+    """An event that a browser may send, with its handler, its checks, and the types of its payload and answer."""
 
     question: type[Any]
     answer: Any
@@ -113,17 +113,17 @@ class Event:
     guarded: Guarded = guard.NOTHING_HIDDEN
     """The visibility checks that run before and after the handler."""
     check: Callable[[Services, Request], object] | None = None
-    """Function that validates the question before any database query. It raises an error if the question is invalid."""
+    """Function that checks the question before any database query, and raises an error if the question is invalid."""
     needs: Role = "watch"
     """Lowest role that may send the event."""
     bare: str | None = None
-    """The key that receives the payload if the payload is a bare number or string instead of an object."""
+    """A client may send a bare number or string instead of an object. It then becomes the value of this key."""
     emitted_as: str | None = None
-    """Name of the event that carries the answer, if it differs from the name of the question."""
+    """Name of the event that carries the answer, if it is not the name of this event."""
 
 
 async def register(services: Services, request: Request) -> Envs:
-    """Watch a storehouse and stop watching the previous one."""
+    """Make the connection watch another storehouse, and return the state of this storehouse."""
     caller, cursor = request.caller, request.question.cursor
     visibility = caller.user.visibility
     async with request.connection.turn:
@@ -146,14 +146,14 @@ async def register(services: Services, request: Request) -> Envs:
 
 
 async def unregister(services: Services, request: Request) -> None:
-    """Stop watching a storehouse."""
+    """Make the connection stop watching its storehouse."""
     async with request.connection.turn:
         if request.caller.sid in services.clients:
             services.clients[request.caller.sid] = None
 
 
 async def watch_overview(services: Services, request: Request) -> Overview:
-    """Watch the overview of all storehouses."""
+    """Make the connection watch the overview of all storehouses, and return the overview."""
     caller = request.caller
     async with request.connection.turn:
         await services.overview_feed.refresh_organisations()
@@ -167,7 +167,7 @@ async def watch_overview(services: Services, request: Request) -> Overview:
 
 
 async def leave_overview(services: Services, request: Request) -> None:
-    """Stop watching the overview."""
+    """Make the connection stop watching the overview."""
     async with request.connection.turn:
         services.overview_feed.leave(request.caller.sid)
 
@@ -178,7 +178,7 @@ async def whoami(_services: Services, request: Request) -> Who:
 
 
 async def alive(_services: Services, _request: Request) -> None:
-    """Answer a browser that checks the connection because it has received nothing for a while."""
+    """Answer a browser that tests the connection, because the browser has received nothing for a while."""
 
 
 def who(caller: Caller) -> Who:
@@ -245,7 +245,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         self.connects = 0
         """Number of accepted connections."""
         self.disconnects: Counter[str] = Counter()
-        """Number of connections that ended, keyed by the library's name for the reason."""
+        """Number of connections that ended, keyed by python-socketio's name of the reason."""
         self.refusals: Counter[str] = Counter()
         """Number of events that were answered with an error, keyed by error code."""
         self.floods = 0
@@ -287,7 +287,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         await self._services.overview_feed.caller_changed(caller.sid, caller.user.visibility)
 
     async def end(self, caller: Caller, error: StorewatchError) -> None:
-        """Tell a caller why their connection ends, and disconnect them."""
+        """Send a client the reason why the server ends the connection, and disconnect the client."""
         await self._forget(caller.sid)
         entry = Entry("ended", caller.user.name, caller.address, error.code)
         if isinstance(error, Flooding):
@@ -310,7 +310,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             return await self._answer(str(event), sid, payload)
 
     async def _answer(self, event: str, sid: str, payload: list[Any]) -> Any:
-        """Answer an event and return its acknowledgement. Errors become error answers.
+        """Answer an event, and return the acknowledgement of the event. Errors become error answers.
 
         Send nothing to a connection that has ended or was disconnected by the server.
         """
@@ -327,7 +327,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         return {"ok": True, "data": answer}
 
     async def _ask(self, event: str, connection: Connection, payload: list[Any]) -> tuple[Any, str]:
-        """Return the answer, and the name of the event that carries it."""
+        """Return the answer to an event, and the name of the event that carries the answer."""
         caller = connection.caller
         row = EVENTS.get(event)
         if row is None:
@@ -345,7 +345,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         request = await guarded.admit(answer_guard, request)
         try:
             answer = await row.handler(self._services, request)
-        except BadRequest:
+        except (BadRequest, Conflict):
             await guarded.recheck(answer_guard, request)  # the error may name data that was hidden meanwhile
             raise
         await guarded.recheck(answer_guard, request)
@@ -354,7 +354,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         return answer, row.emitted_as or event
 
     async def _refuse(self, event: str, caller: Caller, error: Exception) -> Any:
-        """Send a caller the error for an event, and return its acknowledgement."""
+        """Send a client the error answer to an event, and return the acknowledgement of the event."""
         refusal = refuse(error, event)
         if await self._services.connections.get(caller.sid) is None:
             return self.server.not_handled
@@ -372,7 +372,10 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
 
 
 def decode(event: Event, payload: list[Any]) -> Any:
-    """Convert `payload`, the arguments of an event, to its question type. Raise `BadRequest` if it is invalid."""
+    """Convert `payload`, the arguments of an event, to the question type of the event.
+
+    Raise `BadRequest` if it is invalid.
+    """
     if event.question is Nothing:
         return Nothing()
     value = payload[0] if payload else None
@@ -391,7 +394,8 @@ def decode(event: Event, payload: list[Any]) -> Any:
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         name = path.strip("`.") or (message.split("`")[1] if "`" in message else None)
-        raise BadRequest(message, name, reason="missing_field" if "missing" in message else "invalid_value") from None
+        is_missing = message.startswith("Object missing required field")
+        raise BadRequest(message, name, reason="missing_field" if is_missing else "invalid_value") from None
 
 
 def refuse(error: Exception, event: str) -> Refusal:
@@ -408,7 +412,7 @@ class Flooding(RateLimited):
 
 
 class _Admission:
-    """Context manager for an event. Raises `RateLimited` if there are too many per second or too many unanswered."""
+    """Context manager. Raises `RateLimited` if a connection sends events too fast or has too many unanswered events."""
 
     def __init__(self, connection: Connection, settings: Settings) -> None:
         self._connection = connection
@@ -430,7 +434,7 @@ class _Admission:
 
 
 def socket_server(settings: Settings, manager: socketio.AsyncManager) -> socketio.AsyncServer:
-    """Return a Socket.IO server with this client manager. The caller registers the namespace."""
+    """Return a Socket.IO server that uses this client manager. The caller must register the namespace."""
     return transport.AsyncServer(
         async_mode="tornado",
         client_manager=manager,

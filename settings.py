@@ -48,13 +48,13 @@ class SubjectMap(Section, frozen=True):
     """The mapping of one subject (such as sensors or alarms) to a table of the site's database."""
 
     table: str | None = None
-    """Table or view that holds the subject. Default: the table with the subject's name."""
+    """Table or view with the data of the subject (such as sensors). Default: the table with the subject's name."""
     sql: str | None = None
-    """SELECT statement that replaces the table of the subject."""
+    """SELECT statement to use instead of a table or view."""
     columns: dict[str, str] = {}
-    """Column of the site's table, keyed by Storewatch's field. Default: the column with the field's name."""
+    """The name of the site's column for each field of Storewatch, keyed by field. Default: the name of the field."""
     expressions: dict[str, str] = {}
-    """SQL expression that computes a field from the site's columns, keyed by Storewatch's field."""
+    """SQL expressions that compute fields from the site's columns, keyed by Storewatch's name of the field."""
     time_zone: str | None = None
     """IANA name of the time zone of the subject's times. Default: UTC."""
 
@@ -63,11 +63,11 @@ class ReadingMap(SubjectMap, frozen=True):
     """The mapping of readings to a table of the site's database. A row may contain several readings, one per column."""
 
     wide: dict[str, str] = {}
-    """Column that contains the values of a metric, keyed by metric, for tables with one column per metric."""
+    """For a table with one column per metric: the column that contains the values of each metric, keyed by metric."""
     late_window: str = "1h"
-    """How long after its time a reading may be committed and still be found, as a duration such as 1h.
+    """Maximum delay from a reading's time to its commit, as a duration such as 1h. Later readings are not found.
 
-    For a table with growing ids: how long after a reading with a higher id.
+    If `reading_id` increases, the delay is counted from when Storewatch finds a reading with a higher id.
     """
 
 
@@ -163,13 +163,13 @@ class Notify(Section, frozen=True):
     repeat: str = "10m"
     """Interval at which notifications of an alarm are repeated until somebody acknowledges the alarm."""
     escalate: str = "20m"
-    """Time after which an alarm that nobody has acknowledged is escalated to the next tier."""
+    """Time after which an alarm that nobody has acknowledged is escalated to the next tier (list of targets)."""
     group_wait: str = "5s"
     """Delay before a notification is sent, so that it can include further alarms of the same storehouse."""
     group_interval: str = "1m"
     """Minimum interval between two notifications to the same target about the same storehouse."""
     tiers: list[list[Target]] = []
-    """Targets of each tier. The first tier is notified at once, each further tier when an alarm is escalated."""
+    """Lists of targets. The first list (tier) is notified at once, each further list when an alarm is escalated."""
 
     @property
     def targets(self) -> list[Target]:
@@ -190,9 +190,9 @@ class AccessUser(Section, frozen=True):
     watch: view. operate: acknowledge and close alarms, set maintenance. configure: edit rules.
     """
     organisations: list[int | str] | None = None
-    """Ids of organisations whose storehouses the user may see. If both lists are None, the user sees everything."""
+    """Ids of organisations that the user may see. If this and `storehouses` are both None, the user sees everything."""
     storehouses: list[int | str] | None = None
-    """Ids of additional storehouses that the user may see."""
+    """Ids of storehouses that the user may see in addition to the storehouses of `organisations`."""
 
     def __repr__(self) -> str:
         """Return a description without the password hash."""
@@ -203,9 +203,9 @@ class TokenKey(Section, frozen=True):
     """A key that verifies tokens (JWT)."""
 
     algorithm: Literal["HS256", "RS256", "ES256"] = "HS256"
-    """Algorithm that signs the tokens. A token's header cannot choose another algorithm."""
+    """Algorithm with which the tokens are signed. A token whose header names another algorithm is not accepted."""
     secret: str = ""
-    """Secret that signs the tokens, at least 32 bytes long. Used by HS256."""
+    """Secret with which the tokens are signed, at least 32 bytes long. Used by HS256."""
     public_key: str = ""
     """Public key that verifies the tokens, in PEM format. Used by RS256 and ES256."""
     issuer: str | None = None
@@ -222,7 +222,7 @@ class Session(Section, frozen=True):
     """The settings of login sessions."""
 
     secret: str = ""
-    """Secret that signs session cookies, at least 32 bytes long. It must be the same in all processes."""
+    """Secret with which session cookies are signed, at least 32 bytes long. It must be the same in all processes."""
     hours: Annotated[float, msgspec.Meta(gt=0, le=8784)] = 12.0
     """Lifetime of a login session, in hours."""
 
@@ -297,7 +297,7 @@ class Settings(Section, frozen=True):
     rate_burst: Positive = 40
     """Number of events that a connection may send in one burst, before `rate_limit` applies."""
     max_unsent: Positive = 524288
-    """Maximum number of unsent bytes of a connection; beyond it, the server closes the connection.
+    """The server closes a connection that has more than this number of unsent bytes.
 
     Up to 16 MiB of answers to the client's own requests are not counted.
     """
@@ -336,7 +336,7 @@ class Settings(Section, frozen=True):
 
 
 def load(path: str | None, environ: Mapping[str, str] = os.environ) -> tuple[Settings, Source]:
-    """Read the settings from the file at `path` (None: no file) and from the environment, and check them.
+    """Read the settings from the file at `path` (None for no file) and from environment variables, and check them.
 
     Raise `UsageError` with the file, line and key (or environment variable) if a setting is invalid.
     """

@@ -20,14 +20,14 @@ OTHER_VARIABLES = {"STOREWATCH_CONFIG", "STOREWATCH_COLDSTORE"}
 LISTS = {"allowed_origins", "trusted_proxies", "revoked"}
 """Settings keys whose environment variables contain a comma-separated list."""
 SECRETS = {"password_file": "password", "url_file": "url", "secret_file": "secret", "public_key_file": "public_key"}
-"""Settings keys that name a file, each with the key whose value is in that file."""
+"""Settings keys that contain the path of a file, each with the key that gets the content of this file."""
 
 _QUOTED = re.compile(r" (['\"])(?!<[a-z ]+>).{2,}\1", re.DOTALL)
 """Matches quoted text in a YAML error message, but not the quoted name of a token type, such as '<block end>'."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 Where = Callable[[str], str]
-"""A function that formats a dotted key for an error message: with its file and line, or as an environment variable."""
+"""A function that describes a dotted key in an error message: with file and line, or as an environment variable."""
 
 
 class Source:
@@ -59,8 +59,9 @@ class Source:
 
 
 def read(path: str | None, environ: Mapping[str, str], struct: type[T]) -> tuple[T, Source]:
-    """Return the settings of the file at `path` (None: no file), with the overrides of `environ`, as a `struct`.
+    """Return the settings as a `struct`, and the `Source` that knows the line of each key in the file.
 
+    The settings come from the file at `path` (None for no file). Environment variables in `environ` override them.
     Raise `UsageError` with the file, line and key (or environment variable) if a setting is invalid.
     """
     text = _read_text(path) if path else ""
@@ -88,7 +89,10 @@ def _read_text(path: str) -> str:
 
 
 def _yaml_problem(error: Exception) -> str:
-    """Return the YAML problem and its position. Leave out text quoted from the file, because it may be a secret."""
+    """Return a description and the position of a YAML error.
+
+    Leave out text quoted from the file, which may be a secret.
+    """
     if not isinstance(error, yaml.MarkedYAMLError):
         return " ".join(str(error).split())
     mark = error.problem_mark or error.context_mark
@@ -98,9 +102,10 @@ def _yaml_problem(error: Exception) -> str:
 
 
 def _with_secrets(tree: Any, where: Where, parent: str = "") -> Any:
-    """Return `tree`, the settings below the key `parent`, with the secrets read from their files.
+    """Return `tree` with each path of a secret file replaced by the content of the file.
 
-    Raise `UsageError` if a file cannot be read, or if a secret is set twice.
+    `tree` contains the settings below the key `parent`. Raise `UsageError` if a file cannot be read, or if a secret is
+    set both directly and with a file.
     """
     if isinstance(tree, list):
         return [_with_secrets(part, where, parent) for part in tree]

@@ -8,7 +8,10 @@ Reason = Literal["unauthorized", "expired", "revoked", "unavailable"]
 
 
 class AccessDenied(StorewatchError):
-    """The client has no access. The server sends it `code` and `message`."""
+    """Raised if a client may not connect or may not stay connected.
+
+    The server sends `code` and `message` to the client.
+    """
 
     def __init__(self, code: Reason, message: str) -> None:
         super().__init__(message)

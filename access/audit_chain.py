@@ -1,14 +1,20 @@
-"""Verifies the hash chain of the audit trail. The caller passes all entries in order, and then the stored head."""
+"""Verifies the hash chain of the audit trail, in which each entry contains the hash of the entry before it.
+
+The caller passes all entries in order, and then the stored head of the chain (the id and hash of the newest entry).
+"""
 
 from ask.audit import BEGINNING, ChainHead, Sealed
 
 
 class Tampered(Exception):
-    """Audit entries were changed after they were written. The message names the first wrong entry."""
+    """Raised if audit entries were added, removed or changed after writing. The message describes the problem."""
 
 
 def verify_entry(last: ChainHead, entry: Sealed) -> ChainHead:
-    """Check that `entry` follows the head `last`, and return the new head. Raise `Tampered` if it does not."""
+    """Check an audit entry against `last`, the id and hash of the entry before it. Return the id and hash of `entry`.
+
+    Raise `Tampered` if the hash of `entry` is wrong, or if `entry` does not directly follow the entry in `last`.
+    """
     expected = last.entry_id + 1
     if entry.entry_id < expected:
         raise Tampered(f"entry {entry.entry_id} has been added: the first entry is {BEGINNING.entry_id + 1}")
@@ -23,7 +29,10 @@ def verify_entry(last: ChainHead, entry: Sealed) -> ChainHead:
 
 
 def verify_head(last: ChainHead, head: ChainHead | None) -> None:
-    """Raise `Tampered` if the last entry does not match the stored head of the chain."""
+    """Raise `Tampered` if the stored id and hash of the newest audit entry (`head`) are missing or differ from `last`.
+
+    `last` is the id and hash of the newest entry that was read.
+    """
     if head is None:
         raise Tampered(f"the head is missing: it should name entry {last.entry_id}")
     if head == last:

@@ -1,4 +1,4 @@
-"""Writes audit entries that do not belong to the transaction of a change, such as logins and refused requests."""
+"""Writes audit entries of actions that have no database transaction, such as logins and refused requests."""
 
 import asyncio
 import logging
@@ -22,25 +22,31 @@ from transport.rate_limit import address_block
 log = logging.getLogger(__name__)
 
 WRITE_INTERVAL_S = 1.0
-"""Seconds between two attempts to write audit entries. At the same interval, the counters are checked."""
+"""Seconds between two attempts to write audit entries. The counters of repeated entries are checked equally often."""
 MAX_PENDING = 10_000
-"""Maximum number of audit entries that wait for the database. Further entries are only counted."""
+"""Maximum number of audit entries that wait for the database. Further entries are dropped, and only counted."""
 BATCH_SIZE = 100
 """Maximum number of audit entries in one transaction. The transaction blocks all other writers of the audit trail."""
 COUNTED_S = 60.0
-"""Time in seconds during which repeated audit entries from one address are merged into one."""
+"""Repeated audit entries from one address are counted for this number of seconds, and then written as one entry."""
 MAX_COUNTED = 1_000
-"""Maximum number of counters of repeated entries. Beyond it, entries share one counter for each action."""
+"""Maximum number of counters for repeated audit entries.
+
+If it is reached, further entries share one counter for each action.
+"""
 STOPPING_S = 1.0
 """Time limit for writing the last audit entries at shutdown, in seconds."""
 
 PendingEntry = tuple[Callable[[sa.Connection, Entry, datetime], object], Entry, datetime]
-"""An entry that waits for the database: the function that writes it, the entry itself, and its time."""
+"""An audit entry that waits for the database: the function that writes the entry, the entry, and the entry's time."""
 
 
 @dataclass(slots=True)
 class RepeatedEntry:
-    """Counts a repeated entry. `since` is when counting started, in elapsed seconds. `last` is the latest entry."""
+    """Counts audit entries of one kind from one client address.
+
+    `since` is the time of a monotonic clock at which counting started, in seconds. `last` is the newest of the entries.
+    """
 
     since: float
     last: Entry
@@ -49,14 +55,17 @@ class RepeatedEntry:
 
 @dataclass
 class Batch:
-    """Audit entries that are written in one transaction. They are written once, even after several attempts."""
+    """Audit entries that are written in one transaction, and only once even if several attempts are necessary."""
 
     entries: Sequence[PendingEntry]
     written: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, connection: sa.Connection) -> None:
-        """Write the entries, unless an earlier attempt has written them. A timed-out attempt may still be running."""
+        """Write the entries, unless an earlier call has written them.
+
+        An earlier call that has timed out may still be running in another thread. In this case, wait for it first.
+        """
         with self.lock:
             if self.written:
                 return
@@ -67,7 +76,10 @@ class Batch:
 
 
 class AuditWriter:
-    """Writes entries to the audit table in the database `state`. `elapsed` is a monotonic clock, in seconds."""
+    """Writes entries to the audit table in the database `state`.
+
+    `elapsed` returns the time of a monotonic clock in seconds.
+    """
 
     def __init__(self, state: Database, clock: Clock, elapsed: Callable[[], float] = time.monotonic) -> None:
         self._state = state
@@ -75,26 +87,29 @@ class AuditWriter:
         self._elapsed = elapsed
         self._pending: deque[PendingEntry] = deque()
         self._batch: Batch | None = None
-        """The first entries of `_pending`, while they are being written."""
+        """The entries at the start of `_pending`, from the first attempt to write them until an attempt succeeds."""
         self._lost = 0
         self._repeated: dict[tuple[str, str, str], RepeatedEntry] = {}
         self.counts: Counter[str] = Counter()
-        """Number of calls of `enqueue_counted`, keyed by the action of the entry."""
+        """Number of calls of `enqueue_counted`, keyed by the action (the kind) of the audit entry."""
         self._woken = asyncio.Event()
 
     def enqueue(self, entry: Entry) -> None:
-        """Write an entry as soon as the database answers, after the entries enqueued before it."""
+        """Enqueue an audit entry. Entries are written in the order of these calls, as soon as the database answers."""
         self._enqueue((audit.append, entry, self._clock()))
 
     def enqueue_if_changed(self, entry: Entry) -> None:
-        """Enqueue an entry that records a state. Skip it if the last entry with its action records the same state."""
+        """Enqueue an audit entry about a state.
+
+        It is not written if the newest entry with this action has the same state.
+        """
         self._enqueue((audit.append_if_changed, entry, self._clock()))
 
     def enqueue_counted(self, entry: Entry, *, per_user: bool = False) -> None:
-        """Enqueue an entry of a kind that any client can cause very often.
+        """Enqueue an audit entry of a kind that any client can cause very often.
 
-        The first entry of each kind from an address is written at once. Repeated entries are counted and written as
-        one. If `per_user` is set, the entries of each user (`who`) are counted separately.
+        The first entry of each kind from each client address is enqueued at once. Later entries of this kind from this
+        address are counted and written as one entry. If `per_user` is set, each user (`who`) is counted separately.
         """
         self.counts[entry.action] += 1
         key = entry.action, address_block(entry.address), entry.who if per_user else ""
@@ -117,7 +132,7 @@ class AuditWriter:
         self._woken.set()
 
     async def run(self) -> None:
-        """Write entries until cancelled. Then write the remaining ones."""
+        """Write audit entries until cancelled. When cancelled, write the entries that still wait."""
         try:
             await run_periodically(
                 self._write_due, WRITE_INTERVAL_S, log=log, purpose="write the audit trail", wake=self._woken
@@ -138,7 +153,7 @@ class AuditWriter:
         await self._write_all()
 
     async def _write_all(self) -> None:
-        """Write all pending entries, in order. Raise `Unavailable` if the database does not answer."""
+        """Write all waiting audit entries, in order. Raise `Unavailable` if the database does not answer."""
         while self._pending:
             if self._batch is None:
                 self._batch = Batch(list(self._pending)[:BATCH_SIZE])
@@ -151,7 +166,10 @@ class AuditWriter:
                 self.enqueue(Entry("lost", "", "", after={"count": lost}))
 
     def _enqueue_counts(self, min_age_s: float) -> None:
-        """Enqueue an entry with the count of each counter that is at least `min_age_s` seconds old."""
+        """Enqueue the count of each counter of repeated entries that is at least `min_age_s` seconds old.
+
+        Skip counts of 0.
+        """
         now = self._elapsed()
         for key, repeated in list(self._repeated.items()):
             if now - repeated.since < min_age_s:

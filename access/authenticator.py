@@ -18,9 +18,9 @@ from settings import MAX_NAME_LENGTH, MAX_SPAN
 from transport.rate_limit import KeyedTokenBuckets, RateLimit, address_block
 
 ATTEMPTS_PER_NAME, ATTEMPTS_PER_ADDRESS = 10, 40
-"""Number of wrong passwords allowed in a burst, for each user name and for each address."""
+"""Maximum numbers of wrong passwords in one burst: for one user name, and from one client address."""
 ATTEMPT_REFILL_S = 10.0
-"""Seconds after which one more wrong password is allowed."""
+"""Time in seconds after which the login rate limit allows one more wrong password."""
 MAX_WAITING = 32
 """Maximum number of passwords that wait for verification at the same time."""
 
@@ -37,7 +37,7 @@ class Authenticator:
         self._passwords = PasswordVerifier()
         self._waiting = 0
         self._logged_out: dict[str, datetime] = {}
-        """Sessions that were logged out in this process, each with a time at which it has certainly expired."""
+        """Sessions that were logged out in this process, by id. Each has a time by which it has certainly expired."""
         self._names = KeyedTokenBuckets(RateLimit(1 / ATTEMPT_REFILL_S, ATTEMPTS_PER_NAME), time.monotonic)
         self._addresses = KeyedTokenBuckets(RateLimit(1 / ATTEMPT_REFILL_S, ATTEMPTS_PER_ADDRESS), time.monotonic)
 
@@ -63,7 +63,8 @@ class Authenticator:
     async def authenticate_connection(self, environ: Mapping[str, Any], auth: object = None) -> User:
         """Return the user of a connection. Raise `AccessDenied` if the client has no access.
 
-        If `auth` contains a token, only the token counts. Otherwise the headers in `environ` authenticate the user.
+        `auth` is the payload of the client's CONNECT packet. If it contains a token, only this token is checked.
+        Otherwise the bearer token or session cookie in the HTTP headers of `environ` is checked.
         """
         if self.policy.open:
             return ANYBODY
@@ -73,7 +74,12 @@ class Authenticator:
         return self._authenticate_headers(environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_COOKIE", ""))
 
     def authenticate_request(self, handler: RequestHandler) -> User | None:
-        """Return the user whom the cookie or bearer token of an HTTP request authenticates, or None."""
+        """Return the user of an HTTP request with a valid bearer token or session cookie.
+
+        Return None if neither is valid.
+
+        While access is open to everybody, return `ANYBODY`.
+        """
         if self.policy.open:
             return ANYBODY
         headers = handler.request.headers
@@ -83,13 +89,13 @@ class Authenticator:
             return None
 
     def revalidate(self, user: User) -> User:
-        """Return the user with their current role and visibility. Raise `AccessDenied` if their access has ended."""
+        """Return `user` with the current role and visibility. Raise `AccessDenied` if the user no longer has access."""
         if user.session in self._logged_out:
             raise AccessDenied("unauthorized", "this session was logged out; log in again")
         return self.policy.revalidate(user, self._now())
 
     async def log_in(self, name: str, password: str, address: str) -> tuple[User, str]:
-        """Check a name and password, and return the user and a session cookie.
+        """Check a user name and password, and return the user and a session cookie.
 
         Raise `AccessDenied` if the name or password is wrong, and `RateLimited` after too many attempts.
         """
@@ -111,7 +117,7 @@ class Authenticator:
         return self._authenticate_session(cookie), cookie  # the policy may have changed meanwhile
 
     def log_out(self, user: User) -> None:
-        """End a login session in this process. The caller makes the browser delete its cookie."""
+        """End the login session of `user` in this process. The caller must make the browser delete the cookie."""
         now = self._now()
         self._logged_out = {session: expired for session, expired in self._logged_out.items() if expired > now}
         if user.begun is not None:

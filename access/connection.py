@@ -13,28 +13,31 @@ from globals import Clients
 from transport.rate_limit import TokenBucket
 
 BATCH = 500
-"""Number of connections that are looked up before the event loop gets a turn. One lookup takes 1 us."""
+"""Number of connections to look up before other tasks of the event loop may run. One lookup takes 1 us."""
 KEY = "connection"
-"""The key of the connection in python-socketio's user session."""
+"""The key under which python-socketio's user session stores the `Connection`."""
 
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """A live connection with its caller and rate limit."""
+    """A live connection of a client, with the client's user, address and rate limit."""
 
     caller: Caller
-    """The caller of this connection. It is replaced when the user's role or visibility changes."""
+    """The client's user and address. Replaced when the user's role or visibility changes."""
     token_bucket: TokenBucket
     """The token bucket that limits the rate of the client's events."""
     in_flight: int = 0
     """Number of events of this connection that have not been answered yet."""
     ended: bool = False
-    """Whether the client or the server has ended the connection. If so, the server no longer answers its events."""
+    """Whether the client or the server has ended the connection. If so, the server answers no more events of it."""
     _turn: asyncio.Lock | None = None  # created on first use, because most connections never need it
 
     @property
     def turn(self) -> asyncio.Lock:
-        """The lock held while the connection changes its watched storehouse. It keeps `register` events in order."""
+        """A lock that is held while the watched storehouse of this connection is changed.
+
+        It keeps `register` events in order.
+        """
         if self._turn is None:
             self._turn = asyncio.Lock()
         return self._turn
@@ -44,8 +47,8 @@ class Connection:
 class Request:
     """A decoded event, as a handler gets it.
 
-    `caller` is the connection's caller at the time of the event. If the event is about a storehouse, the guard looks
-    up the storehouse that the question names, and sets `named_storehouse`.
+    `caller` is the user and address of the connection when the event arrived. If the event is about a storehouse, the
+    visibility check looks up the storehouse and sets `named_storehouse`.
     """
 
     connection: Connection
@@ -55,20 +58,20 @@ class Request:
 
     @property
     def storehouse(self) -> Storehouse:
-        """The storehouse that the question names."""
+        """The storehouse that the payload of the event names."""
         assert self.named_storehouse is not None  # noqa: S101 - the event table says that the event names a storehouse
         return self.named_storehouse
 
     def check_caller(self) -> None:
-        """Raise `Unavailable` if the connection has ended or the caller's permissions have changed since the event."""
+        """Raise `Unavailable` if the connection has ended or the user's permissions have changed since the event."""
         if self.connection.ended or self.connection.caller is not self.caller:
             raise Unavailable("your permissions have changed meanwhile; try again", reason="permissions_changed")
 
 
 class Connections:
-    """All accepted connections, each stored in python-socketio's user session.
+    """All accepted connections. Each connection is stored in python-socketio's user session.
 
-    `clients` is `globals.clients`: it maps each connection to the storehouse that it watches.
+    `clients` is `globals.clients`, which maps each connection to the storehouse that the connection watches.
     """
 
     def __init__(self, sio: socketio.AsyncServer, clients: Clients) -> None:
@@ -81,9 +84,9 @@ class Connections:
         self._clients[connection.caller.sid] = None
 
     async def get(self, sid: str) -> Connection | None:
-        """Return a connection, or None once it has ended.
+        """Return a connection, or None if the connection has ended.
 
-        python-socketio looks up the session without suspending, so no other coroutine runs meanwhile.
+        No other coroutine runs during this call, because python-socketio looks up the session without suspending.
         """
         try:
             session = await self._sio.get_session(sid)
@@ -93,12 +96,12 @@ class Connections:
         return connection
 
     async def caller(self, sid: str) -> Caller | None:
-        """Return the caller of a connection, or None once the connection has ended."""
+        """Return the user and address of a connection (a `Caller`), or None if the connection has ended."""
         connection = await self.get(sid)
         return None if connection is None else connection.caller
 
     async def all(self) -> list[Connection]:
-        """Return all live connections. Let the event loop run other tasks in between."""
+        """Return all live connections. Let other tasks of the event loop run after each `BATCH` connections."""
         connections = []
         for number, sid in enumerate(list(self._clients), 1):
             connection = await self.get(sid)
@@ -109,7 +112,7 @@ class Connections:
         return connections
 
     async def remove(self, sid: str) -> None:
-        """Remove a connection, even if its transport is not closed yet."""
+        """Remove a connection, even if the network connection is still open."""
         self._clients.pop(sid, None)
         connection = await self.get(sid)
         if connection is not None:

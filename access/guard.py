@@ -1,7 +1,8 @@
-"""Visibility checks: `PushGuard` filters pushes; `AnswerGuard` checks questions and filters their answers.
+"""Visibility checks, which hide the storehouses, sensors and alarms that a user may not see.
 
-No other module evaluates a `Visibility`. For a hidden object, the server runs the same database statements and sends
-the same refusal as for an object that does not exist.
+`PushGuard` filters pushes. `AnswerGuard` checks the questions of clients and filters the answers. No other module
+evaluates a `Visibility`. For a hidden object, the server runs the same database statements and sends the same refusal
+as for an object that does not exist.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -41,22 +42,25 @@ class PushGuard:
         self._storehouses = storehouses
 
     def sees_storehouse(self, visibility: Visibility, store_house_id: Id) -> bool:
-        """Return whether a user sees data about a storehouse. Every user sees data about `EVERYWHERE`."""
+        """Return whether a user with this visibility sees data about a storehouse.
+
+        `EVERYWHERE` stands for all storehouses. Every user sees data about `EVERYWHERE`.
+        """
         return visibility.everything or store_house_id == EVERYWHERE or self.may_watch(visibility, store_house_id)
 
     def may_watch(self, visibility: Visibility, store_house_id: Id) -> bool:
-        """Return whether this process knows the storehouse and the user may see it."""
+        """Return whether this process knows a storehouse and a user with this visibility may see the storehouse."""
         storehouse = self._storehouses.storehouse(store_house_id)
         return storehouse is not None and visibility.includes_storehouse(storehouse)
 
     def sees_organisation(self, visibility: Visibility, org_id: Id, store_house_ids: Iterable[Id]) -> bool:
-        """Return whether an organisation, or any of its storehouses, is visible."""
+        """Return whether a user sees an organisation, or at least one storehouse in `store_house_ids`."""
         return visibility.includes_organisation(org_id) or any(
             self.sees_storehouse(visibility, store_house_id) for store_house_id in store_house_ids
         )
 
     def visible_storehouses(self, visibility: Visibility, org_id: Id, store_house_ids: Iterable[Id]) -> list[Id]:
-        """Return the visible storehouses of an organisation."""
+        """Return the ids in `store_house_ids`, the storehouses of an organisation, that a user may see."""
         if visibility.includes_organisation(org_id):
             return list(store_house_ids)
         return [
@@ -64,7 +68,10 @@ class PushGuard:
         ]
 
     def rule_scope(self, visibility: Visibility) -> RuleScope | None:
-        """Return the storehouses and sensors whose alarm rules a user may see, or None if the user may see all."""
+        """Return the storehouses and sensors whose alarm rules a user may see.
+
+        Return None if the user may see all rules.
+        """
         if visibility.everything:
             return None
         visible = [
@@ -81,11 +88,10 @@ class PushGuard:
 
 
 class AnswerGuard:
-    """Checks each question before its handler runs, and the answer afterwards.
+    """Checks each question of a client before the handler of the question runs, and filters the answer afterwards.
 
-    Both checks are needed: the storehouse may move to another organisation in between.
-
-    `refresh_owners` updates the organisation of each storehouse in memory.
+    Both steps are needed, because a storehouse may move to another organisation while the handler runs.
+    `refresh_owners` updates in memory which organisation each storehouse belongs to.
     """
 
     def __init__(
@@ -113,7 +119,7 @@ class AnswerGuard:
         For a person in front of a cold store, the last known values, marked stale, are more useful than an error.
 
         Raise `NotFound` if the storehouse does not exist or is hidden. Raise `Unavailable` if the database does not
-        answer and memory has no such visible storehouse either.
+        answer and memory contains no visible storehouse with this id.
         """
         try:
             storehouse = await self.visible_storehouse(store_house_id, visibility)
@@ -126,16 +132,21 @@ class AnswerGuard:
         return storehouse
 
     def check_watchable(self, store_house_id: Id, visibility: Visibility) -> None:
-        """Raise `NotFound` if a storehouse has been deleted or hidden since it was looked up."""
+        """Raise `NotFound` if a storehouse has been deleted or hidden since the caller looked it up."""
         if not self._push_guard.may_watch(visibility, store_house_id):
             raise no_storehouse(store_house_id)
 
     async def refresh(self) -> None:
-        """Update the organisation of each storehouse. Raise `Unavailable` if the database does not answer."""
+        """Update in memory which organisation each storehouse belongs to.
+
+        Raise `Unavailable` if the database does not answer.
+        """
         await self._refresh_owners()
 
     async def rule_scope(self, visibility: Visibility) -> RuleScope | None:
-        """Return the storehouses and sensors whose alarm rules a user may see, or None if the user may see all.
+        """Return the storehouses and sensors whose alarm rules a user may see.
+
+        Return None if the user may see all rules.
 
         Raise `Unavailable` if the database does not answer.
         """
@@ -151,11 +162,11 @@ class AnswerGuard:
         return request
 
     async def release_anything(self, _request: Request, answer: Any) -> Any:
-        """Return the answer unchanged, because it contains nothing hidden or its handler has already filtered it."""
+        """Return the answer unchanged. It contains nothing hidden, or the event's handler has already filtered it."""
         return answer
 
     async def release_organisations(self, request: Request, answer: list[Organisation]) -> list[Organisation]:
-        """Return the organisations that are wholly or partly visible."""
+        """Return the organisations of the answer that the user may see, wholly or partly."""
         visibility = request.caller.user.visibility
         if visibility.everything:
             return answer
@@ -164,7 +175,10 @@ class AnswerGuard:
         return [each for each in answer if each.org_id in visible or visibility.includes_organisation(each.org_id)]
 
     async def release_storehouses(self, request: Request, answer: list[Storehouse]) -> list[Storehouse]:
-        """Return the visible storehouses. Raise `NotFound` if no part of the organisation is visible."""
+        """Return the storehouses of the answer that the user may see.
+
+        Raise `NotFound` if the user may see no part of the organisation.
+        """
         visibility = request.caller.user.visibility
         visible = [each for each in answer if visibility.includes_storehouse(each)]
         if not visible:
@@ -174,14 +188,17 @@ class AnswerGuard:
         return visible
 
     async def admit_storehouse(self, request: Request) -> Request:
-        """Look up the storehouse that the question names. Raise `NotFound` if it does not exist or is hidden."""
+        """Look up the storehouse that the question names.
+
+        Raise `NotFound` if the storehouse does not exist or is hidden.
+        """
         visibility = request.caller.user.visibility
         return replace(
             request, named_storehouse=await self.visible_storehouse(request.question.store_house_id, visibility)
         )
 
     async def recheck_nothing(self, _request: Request) -> None:
-        """Do nothing, because the question names nothing that may have been hidden meanwhile."""
+        """Do nothing, because the question names nothing that could have been hidden while the handler ran."""
 
     async def recheck_storehouse(self, request: Request) -> None:
         """Raise `NotFound` if the storehouse was hidden while the handler ran."""
@@ -190,19 +207,23 @@ class AnswerGuard:
             await self.visible_storehouse(request.storehouse.store_house_id, visibility)
 
     async def admit_rules(self, request: Request) -> Request:
-        """If the question names a storehouse, look it up. Raise `NotFound` if it does not exist or is hidden."""
+        """If the question names a storehouse, look up the storehouse.
+
+        Raise `NotFound` if the storehouse does not exist or is hidden.
+        """
         return request if request.question.store_house_id is None else await self.admit_storehouse(request)
 
     async def release_rules(self, request: Request, answer: Rules) -> Rules:
-        """Remove the rules, changes and maintenance that are not visible."""
+        """Remove the alarm rules, rule changes and maintenance periods that the user may not see."""
         scope = await self.rule_scope(request.caller.user.visibility)
         return answer if scope is None else rule_visibility.restricted(answer, scope)
 
     async def admit_alarm(self, request: Request) -> Request:
-        """Check that Storewatch raised the alarm and that the caller may act on it.
+        """Check that Storewatch raised the alarm and that the user may act on the alarm.
 
-        Raise `NotFound` if the alarm does not exist or is hidden. Raise `Forbidden` if it belongs to the site's own
-        alarm system, or if it is about all storehouses and the caller's visibility is restricted.
+        Raise `NotFound` if the alarm does not exist or is hidden. Raise `Forbidden` if the site's own alarm system
+        raised the alarm. Also raise `Forbidden` if the alarm is about all storehouses and the user may see only some of
+        them.
         """
         alarm_id, visibility = request.question.alarm_id, request.caller.user.visibility
         number = episode_id(alarm_id)
@@ -252,10 +273,10 @@ def _no_alarm(alarm_id: Id) -> NotFound:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """The steps of the guard for one kind of event.
+    """The visibility checks for one kind of event, as methods of `AnswerGuard`.
 
-    `admit` runs before the handler. `recheck` runs after the handler, even if the handler refused the question.
-    `release` then filters the answer.
+    `admit` runs before the handler of the event. `recheck` runs after the handler, even if the handler refused the
+    question. `release` then filters the answer.
     """
 
     admit: Callable[[AnswerGuard, Request], Awaitable[Request]] = AnswerGuard.admit_anything
@@ -269,7 +290,7 @@ ORGANISATIONS = Guarded(release=AnswerGuard.release_organisations)
 STOREHOUSES = Guarded(release=AnswerGuard.release_storehouses)
 STOREHOUSE = Guarded(admit=AnswerGuard.admit_storehouse, recheck=AnswerGuard.recheck_storehouse)
 CHANGE_OF_STOREHOUSE = Guarded(admit=AnswerGuard.admit_storehouse)
-"""For a change of a storehouse. The caller gets the answer even if the storehouse has been hidden meanwhile."""
+"""For events that change a storehouse. The user gets the answer even if the storehouse has been hidden meanwhile."""
 RULES = Guarded(admit=AnswerGuard.admit_rules, release=AnswerGuard.release_rules)
 ALL_RULES = Guarded(release=AnswerGuard.release_rules)
 ALARM = Guarded(admit=AnswerGuard.admit_alarm, release=AnswerGuard.release_alarm)

@@ -21,18 +21,24 @@ def hash_password(password: str) -> str:
 
 
 def password_proof(password_hash: str, secret: bytes) -> str:
-    """Return a text that changes with the password and with the secret, and reveals neither."""
+    """Return a keyed hash of the password's hash.
+
+    It changes if `password_hash` or `secret` changes, and reveals neither.
+    """
     return hmac.new(secret, password_hash.encode(), "sha256").hexdigest()
 
 
 class PasswordVerifier:
-    """Verifies passwords in threads. The check of an unknown user name takes as long as that of a wrong password."""
+    """Verifies passwords in threads. Checking an unknown user name takes as long as checking a wrong password."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="password")
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Return whether the password has this hash. The hash is None for an unknown user, and then never matches."""
+        """Return whether `password_hash` is the hash of the password.
+
+        For an unknown user, the hash is None, which never matches.
+        """
         work = self._threads.submit(_verify, password_hash, password)
         return await asyncio.wrap_future(work)
 

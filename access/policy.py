@@ -17,13 +17,19 @@ from errors import UsageError
 from settings import Access, AccessUser, Source
 
 SHORT_PROOF = 8
-"""Number of leading characters of a proof (a hash of a password or of a token key) that an audit entry contains."""
+"""Number of leading characters of a proof that an audit entry contains.
+
+A proof is a hash that identifies a password or key.
+"""
 SIGN_IN = "authentication is required: log in at /login, or send a token as auth: {token}"
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The access policy. If it is `open`, everybody has access; otherwise only users and tokens in the settings do."""
+    """The access policy. If `open` is true, everybody has access.
+
+    Otherwise only users and tokens in the settings have access.
+    """
 
     open: bool = False
     users: dict[str, User] = field(default_factory=dict)
@@ -48,14 +54,14 @@ class Policy:
         return self.revalidate(user, now)
 
     def create_session_cookie(self, name: str, now: datetime) -> str:
-        """Return the cookie of a session of this user that starts at `now`."""
+        """Return the cookie of a new login session. The session belongs to the user `name` and starts at `now`."""
         session = sessions.Session(name, uuid4().hex, int(now.timestamp()), self.users[name].proof)
         return sessions.sign_cookie(self.secret, session)
 
     def revalidate(self, user: User, now: datetime) -> User:
-        """Return the user with their current role and visibility. Raise `AccessDenied` if their access has ended.
+        """Return `user` with the current role and visibility. Raise `AccessDenied` if the user no longer has access.
 
-        Return the same object if nothing has changed.
+        Return the same object if the role, the visibility and the end of the access have not changed.
         """
         if self.open:
             return ANYBODY
@@ -83,7 +89,10 @@ class Policy:
         return replace(user, role=current.role, visibility=current.visibility, expires=expires)
 
     def audit_summary(self) -> dict[str, Any]:
-        """Return the policy for an audit entry, without secrets and without data from which they could be derived."""
+        """Return a description of the policy for an audit entry.
+
+        It contains no secrets, and no data from which secrets could be derived.
+        """
         if self.open:
             return {"open": True}
         users = [
@@ -117,7 +126,10 @@ OPEN = Policy(open=True)
 
 
 def build_policy(access: Access | None, source: Source) -> Policy:
-    """Return the policy of these settings. It is open if `access` is None. Raise `UsageError` for a bad key or name."""
+    """Return the access policy that the settings describe. If `access` is None, everybody has access.
+
+    Raise `UsageError` if a key cannot be used or a name is not valid Unicode.
+    """
     if access is None:
         return OPEN
     secret = access.session.secret.encode() if access.session else b""

@@ -19,9 +19,11 @@ CHECK_INTERVAL_S = 0.5
 
 
 class PolicyReload:
-    """Applies the policy in the settings file at `path` after each change. It ignores a file with errors.
+    """Applies the access policy in the settings file at `path` after each change of the file.
 
-    It calls `add_audit_entry` with an entry for each change of the policy.
+    Ignores a file with errors.
+
+    `add_audit_entry` is called with an audit entry for each change of the policy.
     """
 
     def __init__(self, authenticator: Authenticator, path: str, add_audit_entry: Callable[[Entry], None]) -> None:
@@ -30,7 +32,7 @@ class PolicyReload:
         self._add_audit_entry = add_audit_entry
 
     async def run(self) -> None:
-        """Check the file and reload the policy until cancelled."""
+        """Check the settings file periodically, and reload the access policy after each change, until cancelled."""
         watch = FileWatch(self._path)  # at first the file counts as changed: it may have changed since start-up
 
         async def reload_if_changed() -> None:

@@ -1,4 +1,4 @@
-"""Re-checks the permissions of live connections: the policy may change, and a session or token may expire."""
+"""Re-checks the permissions of live connections, because the policy may change and a session or token may expire."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,11 @@ CHECK_S = 1.0
 
 
 class Revalidation:
-    """Re-checks every connection's permissions each second. Awaits `changed` or `ended` for the affected callers."""
+    """Re-checks the permissions of every connection each second.
+
+    It awaits `changed` for a connection whose user's role, visibility or session lifetime has changed. It awaits
+    `ended` for a connection whose user no longer has access.
+    """
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from errors import Forbidden, NotFound
 
 
 class RuleScope(NamedTuple):
-    """The storehouses that a user sees, with the ids and names of their sensors. All ids are strings."""
+    """Ids of the storehouses that a user sees, and the ids and names of the sensors in them. All ids are strings."""
 
     storehouses: frozenset[str]
     sensors: frozenset[str]
@@ -31,7 +31,7 @@ class RuleScope(NamedTuple):
 
 
 def restricted(rules: Rules, scope: RuleScope) -> Rules:
-    """Return `rules` with only the rules, changes and maintenance that the user may see."""
+    """Return a copy of `rules` with only the alarm rules, changes and maintenance periods that the user may see."""
     changes = [
         msgspec.structs.replace(change, before=_visible(change.before, scope), after=_visible(change.after, scope))
         for change in rules.changes
@@ -47,10 +47,11 @@ def restricted(rules: Rules, scope: RuleScope) -> Rules:
 
 
 def merged(before: Sequence[Data], wanted: Sequence[Data], scope: RuleScope) -> list[Data]:
-    """Return all rules after a user has saved `wanted`, which replaces the rules that the user may edit.
+    """Return all alarm rules after a user has saved `wanted`. `wanted` replaces the rules that the user may edit.
 
-    `wanted` may contain other visible rules if they are unchanged. Raise `NotFound` if a rule names a storehouse that
-    the user does not see. Raise `Forbidden` if a new or changed rule names no storehouse.
+    `wanted` may also contain rules that the user may see but not edit, if these rules are unchanged. Raise `NotFound`
+    if a rule in `wanted` names a storehouse that the user does not see. Raise `Forbidden` if a new or changed rule
+    names no storehouse.
     """
     kept = [rule for rule in before if not scope.may_edit(rule)]
     for rule in wanted:

@@ -11,14 +11,14 @@ MAX_AGE_DAYS = 366
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
-    """A login session, as stored in the cookie."""
+    """A login session, as stored in the session cookie."""
 
     name: str
     session_id: str
     begun: int
     """Start of the session, in seconds since 1970."""
     proof: str
-    """Proof of the user's password at the start of the session (see `access.passwords.password_proof`)."""
+    """A hash that identifies the user's password at the start of the session. See `access.passwords.password_proof`."""
 
 
 def sign_cookie(secret: bytes, session: Session) -> str:
@@ -27,7 +27,7 @@ def sign_cookie(secret: bytes, session: Session) -> str:
 
 
 def read_cookie(secret: bytes, value: str, clock: Callable[[], float] = time.time) -> Session | None:
-    """Return the session of a cookie, or None if its signature is wrong or older than `MAX_AGE_DAYS`."""
+    """Return the session of a cookie, or None if the signature is wrong or the cookie is older than `MAX_AGE_DAYS`."""
     content = decode_signed_value(secret, COOKIE, value, MAX_AGE_DAYS, clock, min_version=2)
     try:
         return msgspec.json.decode(content, type=Session) if content is not None else None

@@ -14,12 +14,15 @@ from access.user import Role, User, visibility_of
 from settings import TokenKey
 
 SKEW_S = 30.0
-"""Seconds by which the clock of a token's issuer may be ahead of the server's. This does not extend a lifetime."""
+"""Number of seconds by which the clock of a token's issuer may be ahead of the server's clock.
+
+It does not extend the lifetime of a token.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key that verifies tokens with one algorithm. The algorithm in the header of a token does not matter."""
+    """A key that verifies tokens signed with `algorithm`. It rejects tokens whose header names another algorithm."""
 
     algorithm: str
     material: Any = field(repr=False, compare=False)
@@ -30,7 +33,7 @@ class Key:
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """Those claims of a token that Storewatch uses."""
+    """The claims (fields) of a token that Storewatch uses."""
 
     sub: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     exp: float
@@ -59,7 +62,10 @@ def build_key(settings: TokenKey) -> Key:
 
 
 def verify_token(keys: Sequence[Key], token: str) -> User:
-    """Return the user of a token, even if it has expired. Raise `AccessDenied` if no key in `keys` verifies it."""
+    """Return the user of a token, even if the token has expired.
+
+    Raise `AccessDenied` if no key in `keys` verifies the token.
+    """
     problem = "it is not signed with a key from the settings"
     for key in keys:
         try:

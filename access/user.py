@@ -14,7 +14,7 @@ ROLES: tuple[Role, ...] = ("watch", "operate", "configure")
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An authenticated user. `means` is the means of authentication, and `expires` is when the access ends."""
+    """An authenticated user. `means` is how the user was authenticated, and `expires` is when the access ends."""
 
     name: str
     role: Role
@@ -22,9 +22,9 @@ class User:
     expires: datetime | None = None
     means: Literal["open", "password", "token"] = "password"
     session: str = ""
-    """Id of the login session or of the token (`jti`). The settings can revoke either by its id."""
+    """Id of the login session or of the token (claim `jti`). The settings can revoke the session or token by its id."""
     proof: str = field(default="", repr=False)
-    """Proof of the password or token key of this user. The user loses access when the password or key changes."""
+    """A hash that identifies the user's password or token key. If the password or key changes, the access ends."""
     begun: datetime | None = None
     """Start of the login session, or None for a token. The settings determine the lifetime of a session."""
 
@@ -34,7 +34,7 @@ class User:
 
 
 ANYBODY = User("", "configure", means="open")
-"""The user of every connection while access is open."""
+"""The user of every connection if the settings give access to everybody."""
 
 
 def visibility_of(organisations: Sequence[int | str] | None, storehouses: Sequence[int | str] | None) -> Visibility:

@@ -27,10 +27,10 @@ from record.episode_actions import ActionResult
 
 @dataclass(frozen=True)
 class AlarmActions:
-    """Writes alarm actions of users to the database `state`.
+    """Writes alarm actions of users (acknowledge, close, save maintenance) to the database `state`.
 
-    Every process can write actions. The judging process reads them within 1 s. `on_alarms` is called with each changed
-    alarm, in the transaction of the change.
+    Every process can write actions. The process that evaluates the alarm rules reads them within 1 s. `on_alarms` is
+    called with each changed alarm, in the transaction of the change.
     """
 
     ask: Ask
@@ -40,7 +40,7 @@ class AlarmActions:
     on_alarms: OnAlarms
 
     async def acknowledge(self, request: Request) -> Alarm:
-        """Acknowledge an alarm. Raise `NotFound`, or `BadRequest` if the alarm is pending."""
+        """Acknowledge an alarm. Raise `NotFound` if it does not exist, and `BadRequest` if it is still pending."""
         question, by = request.question, person(request.question.by, request.caller)
         return await self._change(
             Entry("acknowledged", by, request.caller.address),
@@ -50,7 +50,7 @@ class AlarmActions:
         )
 
     async def close(self, request: Request) -> Alarm:
-        """Close an alarm by hand. Raise `NotFound`, or `BadRequest` if the request has no reason."""
+        """Close an alarm by hand. Raise `NotFound` if it does not exist, and `BadRequest` if no reason is given."""
         question, by = request.question, person(request.question.by, request.caller)
         reason = required_text(question.reason, "reason", "give a reason, for example that the sensor is faulty")
         return await self._change(
@@ -59,15 +59,18 @@ class AlarmActions:
         )
 
     def check_maintenance(self, request: Request) -> tuple[str, str]:
-        """Return the name of the user who saves maintenance, and the reason. Raise `BadRequest` if one is missing."""
+        """Return the name of the user who saves maintenance, and the reason for the maintenance.
+
+        Raise `BadRequest` if the name or the reason is missing.
+        """
         by = person(request.question.by, request.caller)
         return by, required_text(request.question.reason, "reason", "give a reason, for example the work to be done")
 
     async def save_maintenance(self, request: Request) -> Maintenance:
-        """Save new maintenance, or replace saved maintenance.
+        """Save a new maintenance period, or replace a saved one.
 
-        Raise `BadRequest` if the request is invalid. Raise `NotFound` if the sensor or the saved maintenance does not
-        exist.
+        Raise `BadRequest` if the request is invalid. Raise `NotFound` if the sensor does not exist, or if the
+        maintenance period to be replaced does not exist.
         """
         question = request.question
         by, reason = self.check_maintenance(request)
@@ -97,7 +100,10 @@ class AlarmActions:
         return await self.state.run(save)
 
     async def _sensor_id(self, storehouse: Storehouse, sensor_id: Id) -> Id:
-        """Return the id of a sensor in the type of its database column. Raise `NotFound` for an unknown sensor."""
+        """Return the id of a sensor in the type (integer or text) that the database column has.
+
+        Raise `NotFound` if the storehouse has no such sensor.
+        """
         for sensor in await self.ask.sensors(storehouse):
             if str(sensor.sensor_id) == str(sensor_id):
                 return sensor.sensor_id
@@ -123,7 +129,10 @@ class AlarmActions:
 
 
 def lock(connection: sa.Connection) -> datetime:
-    """Block the judge and the audit trail from writing until the transaction ends. Return the database's time."""
+    """Prevent other writes of alarms and of the audit trail until this transaction ends.
+
+    Return the current time of the database's clock.
+    """
     now = lease.lock(connection, LEASE)
     audit.lock(connection)
     return now
@@ -132,7 +141,8 @@ def lock(connection: sa.Connection) -> datetime:
 def person(by: str | None, caller: Caller) -> str:
     """Return the name of the user who sends a request.
 
-    While access is open, this is the name `by` in the request. Raise `BadRequest` if access is open and `by` is empty.
+    While access is open (users do not log in), this is the name `by` in the request. Raise `BadRequest` if access is
+    open and `by` is empty.
     """
     if caller.user.means != "open":
         return caller.user.name

@@ -38,7 +38,7 @@ class AlarmTestRunner:
         await run_periodically(self.poll, POLL_S, log=log, purpose="run a test alarm")
 
     async def poll(self) -> None:
-        """Raise requested test alarms. Clear test alarms that were acknowledged or whose time is over.
+        """Raise requested test alarms. Clear each test alarm that was acknowledged or whose duration has passed.
 
         Raise `Unavailable` if the database does not answer.
         """

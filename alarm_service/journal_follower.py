@@ -1,4 +1,7 @@
-"""Reads the alarm journal: pushes new transitions, and finds the transitions that a client missed."""
+"""Reads the alarm journal: pushes new transitions, and finds the transitions that a client missed.
+
+A transition is a change of an alarm's state. The alarm journal is the table of all transitions.
+"""
 
 import asyncio
 import logging
@@ -16,18 +19,24 @@ from errors import Unavailable
 log = logging.getLogger(__name__)
 
 MOST = 1_000
-"""Maximum number of transitions that one query returns. If there are more, the next query follows immediately."""
+"""Maximum number of alarm transitions that one query returns. If there are more, the next query follows at once."""
 REMEMBERED = 10_000
-"""Maximum number of transitions kept in memory. Many clients may reconnect and need them at the same time."""
+"""Maximum number of alarm transitions kept in memory.
+
+Many clients may reconnect at the same time and need these transitions.
+"""
 MOST_MISSED = 10_000
-"""Maximum number of missed transitions sent to a client. A client that missed more must load the current state."""
+"""Maximum number of missed alarm transitions sent to a client.
+
+A client that missed more transitions must load the current state.
+"""
 
 
 class JournalFollower:
-    """Polls the journal in the database `state` every `interval_s` seconds, and awaits `push` with new transitions.
+    """Polls the alarm journal in the database `state` every `interval_s` seconds, and pushes new transitions.
 
-    The transitions are in the order of the journal. Before each push, the follower awaits `refresh_owners`, which
-    updates the owners of the storehouses and may raise `Unavailable`.
+    To push, the follower awaits `push` with the new transitions, in the order of the journal. Before each push, it
+    awaits `refresh_owners`, which updates the owners of the storehouses and may raise `Unavailable`.
     """
 
     def __init__(
@@ -38,26 +47,29 @@ class JournalFollower:
         refresh_owners: Callable[[], Awaitable[None]],
     ) -> None:
         self.cursor = 0
-        """Id of the last transition that this process has pushed."""
+        """Id of the last alarm transition that this process has pushed."""
         self._state = state
         self._interval_s = interval_s
         self._push = push
         self._refresh_owners = refresh_owners
         self._floor = 0
-        """Highest id of a transition that is not in memory. All transitions pushed after it are in memory."""
+        """Highest id of an alarm transition that is not kept in memory.
+
+        All pushed transitions with a higher id are in memory.
+        """
         self._remembered: deque[Transition] = deque(maxlen=REMEMBERED)
         self._pushing = asyncio.Lock()
 
     async def start(self) -> None:
-        """Count all transitions that are in the journal now as pushed."""
+        """Treat all transitions that are now in the alarm journal as already pushed."""
         self.cursor = self._floor = await self._state.run(journal.last)
 
     async def run(self) -> None:
-        """Poll the journal until cancelled."""
+        """Poll the alarm journal until cancelled."""
         await run_periodically(self.push_new, self._interval_s, log=log, purpose="push new alarm transitions")
 
     async def push_new(self) -> None:
-        """Push the new transitions in the journal. Raise `Unavailable` if the database does not answer."""
+        """Push the new transitions in the alarm journal. Raise `Unavailable` if the database does not answer."""
         async with self._pushing:
             more = True
             while more:
@@ -69,9 +81,10 @@ class JournalFollower:
                     await self._push(pushable)
 
     async def _pushable(self, transitions: Sequence[Transition]) -> Sequence[Transition]:
-        """Return the transitions that may be pushed now: all of them, if the owners of the storehouses are known.
+        """Return those of `transitions` that may be pushed now.
 
-        While the owners are unknown, return only the transitions before the first transition about a single storehouse.
+        If the owners (organisations) of the storehouses can be read, these are all transitions. Otherwise, these are
+        the transitions before the first one that is about a single storehouse.
         """
         try:
             await self._refresh_owners()
@@ -86,10 +99,11 @@ class JournalFollower:
             self._floor = self._remembered[0].transition_id - 1
 
     async def missed_before(self, store_house_id: Id, cursor: int) -> list[Transition] | None:
-        """Return the storehouse's transitions after `cursor` that are no longer in memory.
+        """Read from the database the storehouse's transitions after `cursor`, if some of them are no longer in memory.
 
-        `missed_transitions` adds the transitions that are in memory. Return None if the cursor is unknown, or if there
-        are more than `MOST_MISSED` transitions. Raise `Unavailable` if the database does not answer.
+        `cursor` is the id of the last transition that a client has received. Return an empty list if all transitions
+        after it are in memory. Return None if the cursor is unknown, or if the query finds more than `MOST_MISSED`
+        transitions. Raise `Unavailable` if the database does not answer.
         """
         if cursor > self.cursor:
             await self.push_new()  # the client got its cursor from another process that had read further
@@ -107,10 +121,11 @@ class JournalFollower:
         return None if transitions is None or len(transitions) > MOST_MISSED else transitions
 
     def missed_transitions(self, before: Sequence[Transition], store_house_id: Id, cursor: int) -> list[Transition]:
-        """Return all pushed transitions that a client with this cursor has missed.
+        """Return all pushed transitions that a client has missed.
 
-        `before` is the result of `missed_before`. After this call, the caller must subscribe the client without an
-        `await` in between. Otherwise the client could miss further transitions.
+        `cursor` is the id of the last transition that the client has received. `before` is the result of
+        `missed_before`. After this call, the caller must subscribe the client without an `await` in between. Otherwise
+        the client could miss transitions that are pushed in the meantime.
         """
         pushed = [transition for transition in before if transition.transition_id <= self.cursor]
         last = pushed[-1].transition_id if pushed else cursor

@@ -1,4 +1,7 @@
-"""Input of the judge: the sources of its readings, and the queue of readings that it must evaluate."""
+"""Input of the judge: the sources of readings and sensors, and the queue of readings that it must evaluate.
+
+The judge is the component that evaluates alarm rules.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,20 +16,23 @@ from live.source import Position, Source
 MOST_WAITING = 500_000
 """Maximum number of readings in the judge's queue. The queue grows while the database cannot be written.
 
-If more readings are queued, the judge drops its state and later continues from its last snapshot.
+If the queue has more readings, the judge drops its state and later continues from its last snapshot.
 """
 
 
 @dataclass(frozen=True)
 class JudgeInput:
-    """The sources of the judge's readings and sensors."""
+    """The sources from which the judge gets readings and sensors."""
 
     ask: Ask
     newest: Newest
     live: Source
-    """The source that the poller reads."""
+    """The source from which the poller reads new readings."""
     new_source: Callable[[], Source]
-    """A function that returns another source of the same readings. The judge reads it to catch up after a takeover."""
+    """A function that returns another source of the same readings.
+
+    After a takeover, the judge reads this source to evaluate earlier readings.
+    """
 
     def sensors(self) -> list[Sensor]:
         """Return all known sensors."""
@@ -35,7 +41,10 @@ class JudgeInput:
 
 
 class ReadingBatch(NamedTuple):
-    """Readings that the poller handed out together, and the poller's position after them."""
+    """Readings that the poller handed out together.
+
+    `position` is the position in the table of readings up to which the poller had then read.
+    """
 
     readings: Sequence[Reading]
     position: Position
@@ -44,7 +53,7 @@ class ReadingBatch(NamedTuple):
 class JudgeInbox:
     """A queue of readings and times that the judge has not evaluated yet.
 
-    The queue is closed while another process is the judge.
+    A time means that all readings up to this time have arrived. The queue is closed while another process is the judge.
     """
 
     def __init__(self) -> None:
@@ -53,7 +62,10 @@ class JudgeInbox:
 
     @property
     def is_open(self) -> bool:
-        """Whether the queue is open: this process is the judge, or is catching up during a takeover."""
+        """Whether the queue is open.
+
+        It is open if this process is the judge, or if it evaluates earlier readings to become the judge.
+        """
         return self._entries is not None
 
     @property
@@ -62,25 +74,28 @@ class JudgeInbox:
         return self._waiting > MOST_WAITING
 
     def open(self) -> None:
-        """Start to queue readings and times."""
+        """Open the queue. From now on, readings and times are queued."""
         self._entries = []
 
     def close(self) -> None:
-        """Drop the queue, and ignore further readings and times."""
+        """Close the queue and drop its content. Ignore further readings and times."""
         self._entries, self._waiting = None, 0
 
     def add_readings(self, readings: Sequence[Reading], position: Position) -> None:
-        """Queue readings, with the poller's position after them, if the queue is open."""
+        """Queue readings if the queue is open.
+
+        `position` is the position in the table of readings up to which the poller has read.
+        """
         if self._entries is not None:
             self._entries.append(ReadingBatch(readings, position))
             self._waiting += len(readings)
 
     def add_time(self, time: float) -> None:
-        """Queue a time up to which all readings have arrived, if the queue is open."""
+        """Queue a time if the queue is open. All readings up to this time must have arrived."""
         if self._entries is not None:
             self._entries.append(time)
 
     def drain(self) -> list[ReadingBatch | float]:
-        """Remove all entries from the queue and return them. The queue stays open."""
+        """Remove all readings and times from the queue and return them. The queue stays open."""
         entries, self._entries, self._waiting = self._entries or [], [], 0
         return entries

@@ -1,9 +1,9 @@
 """The main loop of the judge: evaluates readings and writes the changes of alarms. One process at a time is the judge.
 
-The judge can lose its memory at any time. It therefore regularly saves a snapshot of all sensor states, with the
-position up to which it has evaluated the readings. After a takeover, the new judge continues from the last snapshot. It
-evaluates the readings after that position again and gets the same changes. Changes that are already in the database are
-not written twice.
+The judge can lose its memory at any time. It therefore regularly saves a snapshot: all sensor states, and the position
+in the table of readings up to which it has evaluated the readings. After a takeover, the new judge continues from the
+last snapshot. It evaluates the readings after that position again and gets the same changes. Changes that are already
+in the database are not written twice.
 """
 
 import asyncio
@@ -29,13 +29,19 @@ from live.source import Position
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
-"""Time between two reads of the users' actions, and between two writes of open episodes' last values, in seconds."""
+"""Time between two reads of the users' actions, in seconds.
+
+The last values of open alarm episodes are written at the same interval.
+"""
 LAG_S = 1.0
-"""Time by which the judge's time is behind the clock, in seconds, because readings take a moment to be written."""
+"""The judge evaluates up to this number of seconds before the current time.
+
+It waits, because readings need a moment to be written to the database.
+"""
 
 
 class JudgeLoop:
-    """Runs the judge while this process has the lease in `store`."""
+    """Runs the judge (evaluates alarm rules and writes alarms) while this process has the judge's lease."""
 
     def __init__(
         self,
@@ -53,34 +59,38 @@ class JudgeLoop:
         self._takeover = JudgeTakeover(judge_input, self._inbox, store, in_force, clock, self._persist)
         self._judge_term: JudgeTerm | None = None
         self._start = Position()
-        """Position of the poller when this process started. If there is no snapshot, the evaluation starts here."""
+        """Position in the table of readings when this process started.
+
+        If there is no snapshot, the evaluation starts at this position.
+        """
         self._tried = -POLL_S
-        """Time of the last attempt to acquire the lease, on the monotonic clock."""
+        """Time of the last attempt to acquire the judge's lease, on the monotonic clock."""
         self._lost_since: float | None = None
-        """Time since which the sensor database has not answered; None while it answers."""
+        """Time at which the sensor database stopped answering, or None while it answers."""
         self._woken = asyncio.Event()
 
     @property
     def is_judging(self) -> bool:
-        """Whether this process is the judge."""
+        """Whether this process is the judge, the process that evaluates the alarm rules."""
         return self._judge_term is not None
 
     @property
     def last_contact(self) -> float:
-        """Time at which the database last answered which process is the judge, by `time.monotonic`."""
+        """Time at which this process last learned from the database which process is the judge, by `time.monotonic`."""
         return self._store.last_contact
 
     async def enqueue(self, readings: Sequence[Reading]) -> None:
-        """Queue new readings. The judge evaluates them at the end of the poller's tick."""
+        """Queue new readings. The judge evaluates them when the current tick (poll) of the poller ends."""
         if self._inbox.is_open:
             self._inbox.add_readings(readings, self._input.live.position())
             if self._inbox.is_full:
                 self._leave()
 
     def ticked(self, answered: bool) -> None:
-        """Wake the judge at the end of a poller's tick, so that it evaluates the queued readings.
+        """Wake the judge when a tick (poll) of the poller has ended, so that it evaluates the queued readings.
 
-        `answered` is true if the sensor database answered. The poller has then handed out all committed readings.
+        `answered` is true if the sensor database answered the poll. In this case, the poller has handed out all
+        committed readings.
         """
         now = self._clock().timestamp()
         if not answered:
@@ -101,7 +111,7 @@ class JudgeLoop:
         )
 
     async def poll(self) -> None:
-        """Evaluate the queued readings and write the changes, if this process has the lease.
+        """Evaluate the queued readings and write the changes of alarms, if this process has the judge's lease.
 
         Raise `Unavailable` if a database does not answer.
         """
@@ -153,12 +163,16 @@ class JudgeLoop:
             log.info("this process now evaluates the alarm rules (%d sensors)", len(judge_term.states))
 
     def _leave(self) -> None:
-        """Stop being the judge. The next poll tries to take over again."""
+        """Stop being the judge. The next poll tries to become the judge again."""
         self._judge_term = None
         self._inbox.close()
 
     async def _raise_database_outage(self) -> None:
-        """Raise the outage alarm if no process can take over the judge because the sensor database does not answer."""
+        """Raise the outage alarm if the sensor database does not answer.
+
+        This is called when this process could not take over as judge, because otherwise no process would raise the
+        alarm.
+        """
         if self._lost_since is not None and await self._store.write_database_outage(lambda: self._lost_since):
             await self._journal.push_new()
 
@@ -177,7 +191,10 @@ class JudgeLoop:
             await judge_term.judge_time(times[-1])
 
     async def _persist(self, judge_term: JudgeTerm) -> None:
-        """Write the changes of a term and apply the users' actions. Stop judging if another process has the lease."""
+        """Write the unwritten changes of alarms in `judge_term`, and apply the users' actions to it.
+
+        Stop being the judge if another process has the lease.
+        """
         now = self._clock()
         changes = list(judge_term.unwritten)
         is_due = time.monotonic() - judge_term.synced_at >= POLL_S

@@ -1,6 +1,7 @@
-"""Saves and loads snapshots of the judge.
+"""Saves and loads snapshots of the judge, the component that evaluates alarm rules.
 
-A snapshot contains the states of all sensors and the position up to which the readings have been evaluated.
+A snapshot contains the states of all sensors, and the position in the table of readings up to which the readings have
+been evaluated.
 """
 
 import asyncio
@@ -23,22 +24,25 @@ log = logging.getLogger(__name__)
 SNAPSHOT_S = 10.0
 """Minimum time between two snapshots, in seconds."""
 SNAPSHOT_SHARE = 20
-"""Minimum time between two snapshots, as a multiple of the duration of a snapshot."""
+"""Minimum time between two snapshots, as a multiple of the time that the writing of a snapshot takes."""
 
 
 class SnapshotHead(msgspec.Struct, frozen=True):
-    """The header of a snapshot: everything except the states."""
+    """The header of a snapshot: everything in the snapshot except the states of the sensors."""
 
     parts: int
     position: Position
     cursor: int
-    """Id of the last journal transition that the states include."""
+    """Id of the last transition in the alarm journal that the saved states include."""
     unknown: Sequence[Reading] = ()
-    """Readings before `position` that no state includes, because their sensors were unknown."""
+    """Readings that no saved state includes, because the sensors of these readings were unknown.
+
+    They are before `position`, so they are not read from the database again.
+    """
 
 
 async def save_snapshot(store: JudgeStore, judge_term: JudgeTerm) -> bool:
-    """Write a snapshot. Return False if another process has the lease.
+    """Write a snapshot of `judge_term` to the database. Return False if another process has the judge's lease.
 
     Raise `Unavailable` if the database does not answer.
     """
@@ -58,10 +62,10 @@ async def save_snapshot(store: JudgeStore, judge_term: JudgeTerm) -> bool:
 
 
 async def load_snapshot(store: JudgeStore, snapshot_key: str, head: bytes, states: SensorStates) -> SnapshotHead | None:
-    """Read a snapshot into `states` and return its header. Raise `Unavailable` if the database does not answer.
+    """Read a snapshot from the database: add the sensor states to `states` and return the header.
 
-    Return None if the snapshot cannot be decoded, for example after a change of its format. In that case `states` is
-    incomplete and must not be used.
+    Return None if the snapshot cannot be decoded, for example because its format has changed. In that case `states` is
+    incomplete and must not be used. Raise `Unavailable` if the database does not answer.
     """
     try:
         decoded = msgspec.json.decode(head, type=SnapshotHead)

@@ -31,31 +31,35 @@ from record.episodes import WriteResult
 log = logging.getLogger(__name__)
 
 MAINTENANCE_KEPT = timedelta(days=8)
-"""Time for which maintenance that has ended is still read, because late readings may fall into it."""
+"""Maintenance is still read for this time after its end.
+
+The reason is that late readings may have times within the maintenance.
+"""
 MOST_TRANSITIONS = 1_000
-"""Maximum number of journal transitions that one query returns."""
+"""Maximum number of transitions in the alarm journal that one query returns."""
 
 
 class AcquiredLease(NamedTuple):
-    """The judge's lease after this process has acquired it, and what the previous judge left in the database."""
+    """The judge's lease, acquired by this process, and the data that the previous judge left in the database."""
 
     term: int
-    """Number of the lease's term. It increases whenever the holder of the lease changes."""
+    """A number that increases whenever another process gets the lease."""
     cursor: int
-    """Id of the last transition in the journal."""
+    """Id of the last transition in the alarm journal."""
     snapshot: tuple[str, bytes] | None
-    """Key and header of the last snapshot; None if there is none."""
+    """Key and header of the last snapshot of the judge; None if there is no snapshot."""
 
 
 class JudgeStore:
     """Reads and writes the database `state` for the judge of this process. `holder` is the name of this process.
 
-    `on_alarms` is called with the written alarms. Every coroutine raises `Unavailable` if the database does not answer.
+    `on_alarms` is called with the alarms that were written, in the same transaction. Every coroutine raises
+    `Unavailable` if the database does not answer.
     """
 
     def __init__(self, state: Database, holder: str, clock: Clock, in_force: RulesInForce, on_alarms: OnAlarms) -> None:
         self.last_contact = time.monotonic()
-        """Time at which the database last answered which process is the judge, by `time.monotonic`.
+        """Time at which this process last learned from the database which process is the judge, by `time.monotonic`.
 
         Initially, this is the time at which the object is created.
         """
@@ -72,14 +76,18 @@ class JudgeStore:
         return acquired
 
     async def sync(self, judge_term: JudgeTerm) -> SyncResult:
-        """Return the users' actions since the last call, without writing."""
+        """Return the users' actions that `judge_term` does not contain yet. Write nothing.
+
+        Users' actions are closed alarms, new rules and new maintenance.
+        """
         return await self._state.run(lambda connection: self._sync(connection, judge_term))
 
     async def write(self, judge_term: JudgeTerm, changes: Sequence[JudgedChange]) -> SyncResult | None:
-        """Write changes and return the users' actions since the last call.
+        """Write changes of alarms.
 
-        Return None if another process has the lease. Raise SQLAlchemy's IntegrityError if another process has just
-        written the same changes.
+        Return the written changes and the users' actions that `judge_term` does not contain yet. Return None if another
+        process has the judge's lease. Raise SQLAlchemy's IntegrityError if another process has just written the same
+        changes.
         """
         result = await self._state.run(lambda connection: self._write(connection, judge_term, changes))
         self.last_contact = time.monotonic()
@@ -89,12 +97,15 @@ class JudgeStore:
         """Raise the outage alarm of the sensor database if it is due. Return whether an alarm was written.
 
         `lost_since` is called in the transaction. It returns the time at which the sensor database stopped answering,
-        or None if the database answers again.
+        or None if this database answers again.
         """
         return await self._state.run(lambda connection: self._write_database_outage(connection, lost_since))
 
     async def open_episodes(self) -> tuple[list[Episode], list[Episode]]:
-        """Return all open episodes, and a second list with the open episodes that are late."""
+        """Return two lists: all open alarm episodes, and those of them that are late.
+
+        An episode is late if its last change was already old when it was written.
+        """
         return await self._state.run(_open_episodes)
 
     async def snapshot_part(self, snapshot_key: str, number: int) -> bytes:
@@ -108,7 +119,7 @@ class JudgeStore:
         await self._state.run(add)
 
     async def finish_snapshot(self, judge_term: JudgeTerm, snapshot_key: str, head: bytes) -> bool:
-        """Complete a snapshot and delete all other snapshots. Return False if another process has the lease."""
+        """Complete a snapshot and delete all other snapshots. Return False if another process has the judge's lease."""
         return await self._state.run(
             lambda connection: self._finish_snapshot(connection, judge_term, snapshot_key, head)
         )
@@ -124,9 +135,9 @@ class JudgeStore:
             return AcquiredLease(held.term, ask.journal.last(connection), snapshots.last(connection))
 
     def _hold(self, connection: sa.Connection, judge_term: JudgeTerm) -> lease.HeldLease | None:
-        """Lock the lease until the transaction ends.
+        """Acquire the judge's lease and lock it until the transaction ends.
 
-        Return None if another process has the lease or has had it since the term began.
+        Return None if another process has the lease, or has had it since `judge_term` began.
         """
         held = lease.acquire(connection, LEASE, self._holder)
         return None if held is None or held.term != judge_term.lease_term else held
@@ -213,7 +224,7 @@ def _add_snapshot_part(connection: sa.Connection, snapshot_key: str, number: int
 
 
 def _transitions(connection: sa.Connection, cursor: int, last: int) -> Iterable[Alarm]:
-    """Yield the alarms of the transitions after `cursor`, up to and including the transition `last`."""
+    """Yield the alarms of the journal's transitions after the id `cursor`, up to and including the id `last`."""
     while cursor < last:
         transitions = ask.journal.after(connection, cursor, MOST_TRANSITIONS)
         if not transitions:
@@ -223,9 +234,10 @@ def _transitions(connection: sa.Connection, cursor: int, last: int) -> Iterable[
 
 
 def _with_cause(judged: JudgedChange, causes: Mapping[Id, int]) -> JudgedChange:
-    """Return the change, with its cause if it is a change of a no-data alarm.
+    """Return the change. If it is about a no-data alarm, add the outage alarm that is its cause.
 
-    The cause is the outage alarm of the sensor database, or else the outage alarm of the sensor's storehouse.
+    The cause is the outage alarm of the sensor database. If there is none, the cause is the outage alarm of the
+    sensor's storehouse.
     """
     episode = judged.change.episode
     if not causes or episode.kind != NO_DATA:

@@ -1,6 +1,7 @@
-"""Takeover: this process becomes the judge.
+"""Takeover: this process becomes the judge, the process that evaluates the alarm rules.
 
-It continues from the last snapshot. If there is no snapshot, it starts from the open alarms and the newest readings.
+The new judge continues from the last snapshot. If there is no snapshot, it starts from the open alarms and the newest
+readings.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,9 +18,9 @@ from live.source import Position, Source
 
 
 class JudgeTakeover:
-    """Makes this process the judge.
+    """Makes this process the judge, the process that evaluates the alarm rules.
 
-    `persist` writes the changes of a term. It closes the inbox if another process has the lease.
+    `persist` writes the changes of alarms in a `JudgeTerm`. It closes the inbox if another process has the lease.
     """
 
     def __init__(
@@ -39,10 +40,11 @@ class JudgeTakeover:
         self._persist = persist
 
     async def take_over(self, acquired: AcquiredLease, start: Position) -> JudgeTerm | None:
-        """Evaluate all readings since the last snapshot, or since `start` if there is no snapshot.
+        """Evaluate all readings since the last snapshot, or since the position `start` if there is no snapshot.
 
-        Return None if another process has the lease by now. Raise `Unavailable` if a database does not answer. The
-        inbox is open after success, and may be open after an error.
+        Return the memory of the new judge. Return None if another process has acquired the lease in the meantime. Raise
+        `Unavailable` if a database does not answer. The inbox (the queue of new readings) is open after success, and
+        may be open after an error.
         """
         judge_term = JudgeTerm(acquired.term, self._new_states(), acquired.cursor, self._input.live.position())
         head = await self._load_snapshot(judge_term, acquired)
@@ -78,12 +80,15 @@ class JudgeTakeover:
         return head
 
     async def _adopt(self, judge_term: JudgeTerm) -> None:
-        """Add the open alarms from the database to the states. Otherwise these alarms would never end."""
+        """Add the open alarms from the database to the sensor states. Otherwise these alarms would never end."""
         opened, late = await self._store.open_episodes()
         judge_term.adopt(opened, late)
 
     async def _catch_up(self, judge_term: JudgeTerm, position: Position) -> None:
-        """Evaluate the readings after `position`, then open the inbox for new readings."""
+        """Evaluate the readings after `position`, and open the inbox, which queues new readings.
+
+        `position` is a position in the table of readings.
+        """
         source = self._input.new_source()
         await source.resume_at(position)
         await self._judge_all(judge_term, source)

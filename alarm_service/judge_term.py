@@ -1,4 +1,7 @@
-"""The memory of the judge during one term of its lease, and the updates of this memory. Uses no database."""
+"""The memory of the judge during one term of its lease, and the updates of this memory. Uses no database.
+
+The judge is the component that evaluates alarm rules. A term lasts until another process gets the lease.
+"""
 
 import asyncio
 import math
@@ -18,13 +21,19 @@ from record.episode_rows import Identity, JudgedChange, identity, to_datetime
 from record.episodes import ClosedByHand, WriteResult
 
 LATE_S = 180.0
-"""Age at which the change of an alarm counts as late if its sensor has no no-data limit, in seconds."""
+"""Age above which the change of an alarm counts as late, in seconds.
+
+It applies to sensors without a no-data limit. For other sensors, the no-data limit applies.
+"""
 BATCH = 500
 """Number of sensors or readings that are evaluated before other tasks of the event loop can run."""
 
 
 class SyncResult(NamedTuple):
-    """The result of a write: the written changes, and the users' actions since the last write or read of actions."""
+    """The result of a write: the written changes of alarms, and the users' actions since the last write.
+
+    Users' actions are closed alarms, new rules and new maintenance.
+    """
 
     written: WriteResult
     closed: list[ClosedByHand]
@@ -38,39 +47,51 @@ class SyncResult(NamedTuple):
 
 @dataclass
 class JudgeTerm:
-    """The memory of the judge during one term of its lease, which lasts until another process gets the lease."""
+    """The memory of the judge (the component that evaluates alarm rules) during one term of its lease.
+
+    A term lasts until another process gets the lease.
+    """
 
     lease_term: int
     states: SensorStates
     cursor: int
-    """Id of the last journal transition that the states include."""
+    """Id of the last transition in the alarm journal that the sensor states include."""
     position: Position
-    """Position up to which the judge has evaluated the readings."""
+    """Position in the table of readings up to which the judge has evaluated the readings."""
     versions: tuple[int, int] = (-1, -1)
-    """Versions of the rules and of the maintenance that were read last. A version is 0 before the first save."""
+    """Version of the rules and version of the maintenance that were read last.
+
+    A version is 0 while nobody has saved any rules or maintenance.
+    """
     maintenance: Sequence[Maintenance] = ()
     unwritten: list[Change] = field(default_factory=list)
     refreshed: dict[Identity, Change] = field(default_factory=dict)
-    """Unwritten changes of only the last values of open episodes. They are written less often than `unwritten`."""
+    """Unwritten changes that only update the last value of an open alarm episode.
+
+    These changes are written less often than the changes in `unwritten`.
+    """
     outage_alarms: dict[Id, Episode] = field(default_factory=dict)
-    """Last outage alarm of each storehouse and of the sensor database, by storehouse id."""
+    """Last outage alarm of each storehouse, by storehouse id.
+
+    The outage alarm of the sensor database has the key `EVERYWHERE`.
+    """
     late: dict[Identity, Episode] = field(default_factory=dict)
-    """Open episodes that are late: the last change of each of them was already old when it was written."""
+    """Open alarm episodes whose last change was already old when it was written."""
     synced_at: float = 0.0
     """Time of the last write that included the changes in `refreshed`, on the monotonic clock."""
     snapshot_due: float = 0.0
     """Time at which the next snapshot is due, on the monotonic clock."""
 
     async def judge_readings(self, readings: Sequence[Reading], now: float) -> None:
-        """Evaluate readings that had arrived at the time `now`. Yield to the event loop after each batch."""
+        """Evaluate readings that have arrived by the time `now`. Yield to the event loop after each batch."""
         for start in range(0, len(readings), BATCH):
             self.add_changes(self.states.judge_readings(readings[start : start + BATCH], now))
             await asyncio.sleep(0)
 
     async def judge_time(self, now: float) -> None:
-        """Advance all sensors to the time `now`. Yield to the event loop after each batch.
+        """Evaluate the delays and no-data limits of all sensors up to the time `now`.
 
-        All readings up to `now` must have arrived.
+        All readings up to `now` must have been evaluated before. Yield to the event loop after each batch of sensors.
         """
         keys = self.states.keys()
         for start in range(0, len(keys), BATCH):
@@ -80,7 +101,7 @@ class JudgeTerm:
     def judge_outages(self, lost_since: float | None, now: float) -> None:
         """Raise or clear the outage alarms of the storehouses and of the sensor database.
 
-        `lost_since` is the time at which the sensor database stopped answering; None if it answers.
+        `lost_since` is the time at which the sensor database stopped answering, or None if the database answers.
         """
         changes = outages.database_outage(self.outage_alarms.get(EVERYWHERE), lost_since, now)
         sensor_alarms = self.states.open_no_data_episodes()
@@ -95,7 +116,7 @@ class JudgeTerm:
         self.add_changes(changes)
 
     def add_changes(self, changes: Iterable[Change]) -> None:
-        """Keep changes in memory until they are written."""
+        """Keep changes of alarms in memory until they are written to the database."""
         for change in changes:
             if change.what == REFRESHED:
                 self.refreshed[identity(change.episode)] = change
@@ -104,9 +125,9 @@ class JudgeTerm:
                 self.unwritten.append(change)
 
     def adopt(self, episodes: Iterable[Episode], late: Iterable[Episode]) -> None:
-        """Add the open episodes from the database. Otherwise these episodes would never end.
+        """Add open alarm episodes from the database to the memory. Otherwise these episodes would never end.
 
-        `late` contains those open episodes that are late.
+        `late` contains the open episodes whose last change was already old when it was written.
         """
         for episode in episodes:
             self.states.adopt(episode)
@@ -115,7 +136,10 @@ class JudgeTerm:
         self.late = {identity(episode): episode for episode in late}
 
     def judged_change(self, change: Change, now: datetime) -> JudgedChange:
-        """Return a change together with the sensor's name and metric, and whether the change is late or muted."""
+        """Return a change of an alarm with further data that the database needs.
+
+        The further data is the sensor's name and metric, whether the change is late, and whether the change is muted.
+        """
         episode = change.episode
         sensor = self.states.sensor(episode.key) if episode.key else None
         return JudgedChange(
@@ -137,7 +161,11 @@ class JudgeTerm:
         return change.time < now.timestamp() - (no_data_after_s if math.isfinite(no_data_after_s) else LATE_S)
 
     def up_to_date_changes(self, now: datetime) -> list[Change]:
-        """Return a `REFRESHED` change for each late episode if the last reading of its sensor is current now."""
+        """Return a change for each late episode whose sensor sends current readings again.
+
+        The type of these changes is `REFRESHED`. An episode is late if its last change was already old when it was
+        written.
+        """
         stamp = now.timestamp()
         # Skip episodes with an unwritten change, because that change is newer than the episode in `late`.
         changed = {identity(change.episode) for change in self.unwritten} | self.refreshed.keys()
@@ -148,7 +176,10 @@ class JudgeTerm:
         ]
 
     def remember_late(self, written: Sequence[JudgedChange]) -> None:
-        """Update the set of late open episodes after these changes have been written."""
+        """Update the dictionary `late` after these changes have been written.
+
+        It contains the open alarm episodes whose last change was already old when it was written.
+        """
         for judged in written:
             episode = judged.change.episode
             if judged.late and episode.raised is not None and episode.cleared is None:
@@ -157,7 +188,11 @@ class JudgeTerm:
                 self.late.pop(identity(episode), None)
 
     def apply(self, result: SyncResult) -> None:
-        """Apply the result of a write and the users' actions."""
+        """Update this memory with the result of a write.
+
+        The result contains episodes that users closed, episodes that were already open in the database, new rules and
+        new maintenance.
+        """
         # Apply the closed episodes of the write first, because they include changes that the others do not include.
         for closed in (*result.written.closed, *result.closed):
             self.add_changes(self.states.close(closed))
@@ -171,7 +206,7 @@ class JudgeTerm:
 
 
 def is_muted(maintenance: Iterable[Maintenance], time: datetime, episode: Episode) -> bool:
-    """Return whether maintenance of the episode's storehouse or sensor mutes the episode at this time."""
+    """Return whether the episode's storehouse or sensor is under maintenance at this time."""
     return any(
         muting.store_house_id == episode.store_house_id
         and muting.start <= time < muting.end

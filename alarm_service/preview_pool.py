@@ -1,7 +1,7 @@
-"""Computes previews of alarm rules in a separate process, because they would delay pushes in the server's process.
+"""Computes previews of alarm rules in a separate process. In the server's process, they would delay pushes.
 
-The process starts with the first preview and keeps running. It runs `alarm_service/preview_worker.py` and reads tasks
-as lines of JSON. It ends when its stdin closes, so it never outlives the server.
+The separate process starts with the first preview and keeps running. It runs `alarm_service/preview_worker.py` and
+reads tasks as lines of JSON. It ends when its stdin closes, so it never outlives the server.
 """
 
 import asyncio
@@ -37,7 +37,10 @@ LONGEST_LINE = 64 * 1024 * 1024
 
 
 class PreviewPool:
-    """Computes one preview at a time, from the readings in `sensor_database` and the rules in force in `state`."""
+    """Computes previews of alarm rules, one at a time.
+
+    It uses the readings in `sensor_database` and the rules in force, which are in `state`.
+    """
 
     def __init__(
         self, ask: Ask, state: Database, sensor_database: DatabaseSettings, clock: Clock, in_force: RulesInForce
@@ -48,6 +51,7 @@ class PreviewPool:
         self._clock = clock
         self._in_force = in_force
         self._process: Process | None = None
+        self._killed: list[Process] = []
         self._turn = asyncio.Lock()
         self._waiting = 0
 
@@ -70,7 +74,7 @@ class PreviewPool:
             self._waiting -= 1
 
     def check(self, request: Request) -> list[Rule]:
-        """Return the proposed rules. Raise `BadRequest` if the rules or the time span are invalid."""
+        """Return the proposed rules of a request. Raise `BadRequest` if the rules or the time span are invalid."""
         question: PreviewAlarms = request.question
         try:
             proposed = rules.parse(question.rules)
@@ -96,15 +100,17 @@ class PreviewPool:
         )
 
     async def close(self) -> None:
-        """Kill the process and wait for its end, because its transport must not outlive the event loop."""
-        process = self._process
+        """Kill the preview process, and wait until every preview process that was killed has ended.
+
+        The transport of a process must not outlive the event loop.
+        """
         self._kill()
-        if process is not None:
-            await process.wait()
+        await asyncio.gather(*(process.wait() for process in self._killed))
 
     def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
+            self._killed = [process for process in self._killed if process.returncode is None] + [self._process]
         self._process = None
 
     async def _make(self, task: Task) -> Preview:

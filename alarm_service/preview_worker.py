@@ -1,4 +1,4 @@
-"""The process that computes previews.
+"""The process that computes previews of alarm rules.
 
 The first line of stdin contains the settings of the sensor database. Each further line is a task, which the process
 answers with one line. The process has a low priority, so that it does not delay pushes.
@@ -28,7 +28,7 @@ from errors import BadRequest, Params, Reason, Unavailable, UsageError
 NICE = 10
 """Niceness of the preview process. A higher niceness means a lower priority."""
 MOST_LISTED = 100
-"""Maximum number of alarms that a preview lists for each kind at each sensor."""
+"""Maximum number of alarms that a preview lists for each sensor and kind of alarm."""
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -45,7 +45,10 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer to a task: a preview, or an error. `field` names the invalid field of the request, if there is one."""
+    """The answer to a task: a preview, or an error with its `message`.
+
+    If the request has an invalid field, `field` is the name of this field.
+    """
 
     preview: Preview | None = None
     message: str = ""
@@ -55,10 +58,10 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def answer(task: Task, connection: sa.Connection, site_subjects: Subjects) -> Preview:
-    """Return the preview of a task.
+    """Compute the preview for a task.
 
-    Raise `BadRequest` if the preview needs too many readings. Raise `Unavailable` if an hour has more readings than the
-    database can return.
+    Raise `BadRequest` if the preview needs too many readings. Raise `Unavailable` if the readings of one hour are more
+    than the database can return.
     """
     replay_readings = ReplayReadings(connection, site_subjects, task.now)
     trial = Trial(task.proposed, task.in_force, task.defaults, task.start.timestamp(), task.end.timestamp())
@@ -115,7 +118,10 @@ def _to_datetime(seconds: float) -> datetime:
 
 
 def main(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
-    """Read the settings from the first line. Then answer the task on each further line with `write`."""
+    """Read the settings of the sensor database from the first line, then compute a preview for each further line.
+
+    Pass each answer, as a line of JSON, to `write`.
+    """
     line_iterator = iter(lines)
     database_settings = msgspec.json.decode(next(line_iterator), type=settings.Database)
     sensor_database = database.Database(database_settings, BATCH_LIMITS, 1)

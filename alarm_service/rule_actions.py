@@ -28,16 +28,16 @@ from record import audit
 from record.audit import Entry
 
 CHANGES = 20
-"""Maximum number of past changes of the rules that an answer lists."""
+"""Maximum number of earlier changes of the rules that an answer lists."""
 FORMER_CHANGES = 50
-"""Maximum number of changes of the rules that are read to find earlier limits."""
+"""Maximum number of changes of the rules that are read to find the limits of earlier rules."""
 
 
 @dataclass(frozen=True)
 class RuleActions:
-    """Reads and saves the rules in the database `state`.
+    """Reads and saves the alarm rules in the database `state`.
 
-    Every process can save rules. The judging process reads the saved rules within 1 s.
+    Every process can save rules. The process that evaluates the alarm rules reads them within 1 s.
     """
 
     ask: Ask
@@ -47,15 +47,15 @@ class RuleActions:
     in_force: RulesInForce
 
     async def rules(self, request: Request) -> Rules:
-        """Return all rules, or the rules that may apply to the requested storehouse."""
+        """Return all rules. If the request names a storehouse, return only the rules that may apply to it."""
         storehouse = request.named_storehouse
         return await self._rules(None if storehouse is None else storehouse.store_house_id)
 
     async def save_rules(self, request: Request) -> Rules:
-        """Replace all rules that the caller may edit.
+        """Replace all rules that the caller may edit by the rules in the request.
 
-        Raise `BadRequest` if a rule is invalid, and `Conflict` if somebody else has saved rules since the request's
-        revision. Raise `NotFound` or `Forbidden` if the request changes a rule that the caller may not edit.
+        Raise `BadRequest` if a rule is invalid. Raise `Conflict` if somebody has saved rules since the revision that
+        the request names. Raise `NotFound` or `Forbidden` if the request changes a rule that the caller may not edit.
         """
         question, by = request.question, person(request.question.by, request.caller)
         try:
@@ -79,14 +79,14 @@ class RuleActions:
         return await self._rules(None)
 
     def check_sensors(self, request: Request) -> None:
-        """Raise `BadRequest` if the field `since` of a request for sensors is invalid."""
+        """Raise `BadRequest` if the request has an invalid time in the field `since`."""
         if request.question.since is not None:
             check_time(request.question.since, "since")
 
     async def sensors(self, request: Request) -> list[SensorAnswer]:
-        """Return a storehouse's sensors with their limits.
+        """Return a storehouse's sensors with the limits that are in force for them.
 
-        If the request has a time `since`, also return the limits that were in force from that time on.
+        If the request has a time `since`, also return the earlier limits that were in force after this time.
         """
         since: datetime | None = request.question.since
         sensors = await self.ask.sensors(request.storehouse)

@@ -14,17 +14,17 @@ from ask.answers import Data
 
 @dataclass(frozen=True)
 class RulesInForce:
-    """Reads the rules in force.
+    """Reads the alarm rules in force: the rules saved last, or `configured` if nobody has saved any.
 
-    `configured` contains the rules of the settings. If `defaults` is true, the default rules apply to limits that no
-    other rule sets.
+    `configured` contains the rules of the settings. If `defaults` is true, a default limit applies where no rule sets
+    the same limit.
     """
 
     configured: Sequence[Rule]
     defaults: bool
 
     def as_written(self, connection: sa.Connection) -> list[Data]:
-        """Return the rules in force in the form in which users wrote them."""
+        """Return the rules in force as data, in the format in which users write them."""
         saved = ask.rules.saved(connection)
         if saved is not None:
             return saved

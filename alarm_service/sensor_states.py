@@ -1,4 +1,7 @@
-"""The judge's states of all sensors, and their updates by readings and by time. Uses no clock and no database."""
+"""The judge's states of all sensors. Readings and the passing of time update these states.
+
+The judge is the component that evaluates alarm rules. This module uses no clock and no database.
+"""
 
 import math
 from collections import deque
@@ -22,48 +25,54 @@ from record.episodes import ClosedByHand
 
 AHEAD_S = AHEAD.total_seconds()
 LEAP_S = 2 * AHEAD_S
-"""Lead of a sensor's state over the clock, in seconds, above which the clock must have been set back.
+"""If the state of a sensor is more than this number of seconds ahead of the clock, the clock was set back.
 
-A sensor clock that is ahead cannot cause this lead, because readings more than `AHEAD_S` in the future are dropped.
+A sensor clock that is ahead cannot be the reason, because readings more than `AHEAD_S` in the future are dropped.
 """
 SAME_S = 0.001
 """Difference in seconds below which two times count as equal."""
 MOST_UNKNOWN = 10_000
-"""Maximum number of stored readings whose sensors are not listed yet.
+"""Maximum number of stored readings of unknown sensors.
 
-The number is limited because a sensor that is never listed may keep sending readings.
+The number is limited because a sensor that is never listed in the database may keep sending readings.
 """
 
 
 class SensorStates:
-    """The states of all evaluated sensors.
+    """The judge's state of each sensor that has a reading and a limit.
 
-    If `defaults` is true, the default rules apply to limits that no other rule sets.
+    If `defaults` is true, a default limit applies where no rule sets the same limit.
     """
 
     def __init__(self, rules: Sequence[Rule], *, defaults: bool) -> None:
         self._rules = rules
         self._defaults = defaults
         self._listed: list[Sensor] = []
-        """All sensors that were passed to the last `set_sensors`. `_sensors` has only one sensor for each key."""
+        """All sensors that were passed to the last `set_sensors`.
+
+        If several sensors have the same key, `_sensors` contains only the first of them.
+        """
         self._sensors: Mapping[Key, Sensor] = {}
         self._terms: dict[Key, Terms] = {}
         self._states: dict[Key, State] = {}
         self._no_data_due: dict[Key, float] = {}
-        """Time at which the no-data alarm of each sensor is due if no reading arrives, by the sensor's key.
+        """For each sensor key, the time at which the no-data alarm is due if no reading arrives.
 
-        A sensor without a known time has no entry.
+        If this time is unknown, the sensor has no entry.
         """
         self._closed: dict[Identity, ClosedByHand] = {}
-        """Episodes that users closed but the states do not contain yet, because their readings are evaluated again."""
+        """Alarm episodes that users closed by hand, but that the states do not contain yet.
+
+        The states do not contain them because the readings of these episodes are being evaluated again.
+        """
         self._unknown: deque[Reading] = deque(maxlen=MOST_UNKNOWN)
-        """Readings of sensors that are not listed yet."""
+        """Stored readings of unknown sensors, which may become known later."""
 
     def __len__(self) -> int:
         return len(self._states)
 
     def set_sensors(self, sensors: Sequence[Sensor]) -> None:
-        """Evaluate these sensors from now on."""
+        """Set the sensors that are evaluated from now on."""
         if sensors == self._listed:
             return
         self._listed = list(sensors)
@@ -74,12 +83,12 @@ class SensorStates:
         self._terms = {}
 
     def set_rules(self, rules: Sequence[Rule]) -> None:
-        """Apply these rules from now on."""
+        """Set the alarm rules that apply from now on."""
         self._rules = rules
         self._terms = {}
 
     def sensor(self, key: Key) -> Sensor | None:
-        """Return the sensor with this key; None if the sensor is not listed."""
+        """Return the sensor with this key, or None if no such sensor is known."""
         return self._sensors.get(key)
 
     def no_data_after_s(self, key: Key) -> float:
@@ -92,14 +101,17 @@ class SensorStates:
         return key in self._no_data_due
 
     def is_current(self, key: Key, now: float) -> bool:
-        """Return whether the sensor's last reading is still current at the time `now`."""
+        """Return whether the sensor's last reading still counts as current at the time `now`.
+
+        It does if it is not older than the no-data limit, or if the sensor only reports changes.
+        """
         terms = self._terms_of(key)
         return terms is not None and (terms.holds or now < self._no_data_due.get(key, 0.0))
 
     def judge_readings(self, readings: Iterable[Reading], now: float) -> list[Change]:
-        """Evaluate readings, in the given order, that had arrived at the time `now`.
+        """Evaluate readings in the given order. Return the changes of alarms.
 
-        Readings of sensors that are not listed yet are stored for later.
+        The readings have arrived by the time `now`. Readings of unknown sensors are stored for later.
         """
         changes: list[Change] = []
         for reading in readings:
@@ -115,11 +127,14 @@ class SensorStates:
 
     @property
     def unknown_readings(self) -> Sequence[Reading]:
-        """Readings of sensors that are not listed yet."""
+        """Stored readings of unknown sensors."""
         return list(self._unknown)
 
     def pop_recognised(self) -> list[Reading]:
-        """Remove and return the stored readings whose sensors are listed now, without evaluating them."""
+        """Remove the stored readings whose sensors have become known, and return them.
+
+        They have not been evaluated yet.
+        """
         waiting, self._unknown = self._unknown, deque(maxlen=MOST_UNKNOWN)
         recognised: list[Reading] = []
         for reading in waiting:
@@ -127,7 +142,10 @@ class SensorStates:
         return recognised
 
     def judge_time(self, keys: Iterable[Key], now: float) -> list[Change]:
-        """Advance these sensors to the time `now`. All readings up to `now` must have arrived."""
+        """Evaluate the delays and no-data limits of these sensors up to the time `now`. Return the changes of alarms.
+
+        All readings up to `now` must have been evaluated before.
+        """
         due = []
         for key in keys:
             self._set_back(key, now)
@@ -140,12 +158,15 @@ class SensorStates:
         return list(self._states)
 
     def restart_no_data(self, now: float) -> None:
-        """Restart the no-data timers at `now`: during the database outage before it, readings could not be received."""
+        """Restart the no-data timers of all sensors at the time `now`, after the sensor database did not answer.
+
+        While the database did not answer, readings could not be received.
+        """
         for key in self._states:
             self._postpone_no_data(key, now)
 
     def open_no_data_episodes(self) -> dict[Id, list[Episode]]:
-        """Return the open no-data episodes, by storehouse."""
+        """Return the open no-data alarms of single sensors, by storehouse."""
         by_storehouse: dict[Id, list[Episode]] = {}
         for state in self._states.values():
             if state.no_data is not None and (episode := state.no_data.episode) and episode.cleared is None:
@@ -158,9 +179,11 @@ class SensorStates:
         return sum(key in self._states and math.isfinite(self.no_data_after_s(key)) for key in here)
 
     def close(self, closed: ClosedByHand) -> list[Change]:
-        """Close an episode that a user closed by hand: raise nothing until the value is back to normal.
+        """Close an alarm episode that a user closed by hand. Return the resulting changes of alarms.
 
-        If the readings of the episode are still being evaluated again, the episode is closed when they reach its time.
+        No alarm of this kind is raised until the value is back to normal. If the readings of the episode are being
+        evaluated again, the episode is closed as soon as this evaluation has reached the last change before the user
+        closed it.
         """
         key = closed.episode.key if closed.episode.kind in KINDS else None
         state, terms = (self._states.get(key), self._terms_of(key)) if key else (None, None)
@@ -172,7 +195,10 @@ class SensorStates:
         return []
 
     def adopt(self, episode: Episode) -> None:
-        """Add an open episode from the database to the state of its sensor, unless the state already contains it."""
+        """Add an open alarm episode from the database to the state of its sensor.
+
+        Do nothing if the state already contains this episode.
+        """
         sensor = self._sensors.get(episode.key) if episode.key and episode.kind in KINDS else None
         if sensor is not None:
             state = self._states.get(sensor.key) or judge.initial_state(sensor)
@@ -184,7 +210,10 @@ class SensorStates:
         return msgspec.msgpack.encode([self._states[key] for key in keys])
 
     def decode(self, content: bytes) -> None:
-        """Add the states that a part of a snapshot contains. Raise msgspec's DecodeError if it cannot be decoded."""
+        """Add the sensor states in a part of a snapshot.
+
+        Raise msgspec's DecodeError if this part cannot be decoded.
+        """
         for state in msgspec.msgpack.decode(content, type=list[State]):
             self._states[state.key] = state
 
@@ -200,9 +229,9 @@ class SensorStates:
         return changes + self._close_again(changes) if self._closed else changes
 
     def _set_back(self, key: Key, now: float) -> None:
-        """Set a sensor's state back to `now` if its last reading or last time is too far in the future.
+        """Set a sensor's state back to the time `now` if the state is too far ahead of `now`.
 
-        In that case the clock has been set back.
+        A state is too far ahead only if the server's clock was set back.
         """
         state = self._states.get(key)
         if state is not None and max(state.end[0], state.now) > now + LEAP_S:
@@ -230,7 +259,7 @@ class SensorStates:
         self._no_data_due[key] = max(self._no_data_due.get(key, 0.0), time + self.no_data_after_s(key))
 
     def _is_due(self, key: Key, now: float) -> bool:
-        """Return whether the passing of time may change an alarm of this sensor."""
+        """Return whether an alarm of this sensor may change by the time `now` without a new reading."""
         terms = self._terms_of(key)
         return terms is not None and (terms.holds or now >= self._no_data_due.get(key, 0.0))
 

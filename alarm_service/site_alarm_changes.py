@@ -1,4 +1,7 @@
-"""Compares two polls of the site's own alarms and finds the transitions between them. The functions are pure."""
+"""Compares two polls of the alarms of the site's own alarm system, and finds the transitions between the polls.
+
+The functions are pure.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -10,10 +13,11 @@ from record.journal import Step
 
 
 def next_steps(last_steps: Mapping[Id, Step], alarms: Iterable[Alarm], begun: datetime, now: datetime) -> list[Step]:
-    """Return the next step of each alarm that differs from its last step, in chronological order.
+    """Return a new step (entry for the alarm journal) for each alarm that has changed since its last step.
 
-    An unknown alarm that ended before the first poll, at the time `begun`, makes no step. An open alarm that is no
-    longer listed counts as cleared at `now`, because some sites move cleared alarms into another table.
+    The steps are in chronological order. An alarm without a last step gets no step if it ended before `begun`, the time
+    of the first poll. An open alarm that is no longer listed counts as cleared at the time `now`, because some sites
+    move cleared alarms into another table.
     """
     listed = {alarm.alarm_id: alarm for alarm in alarms}
     gone = {
@@ -36,5 +40,8 @@ def _has_changed(alarm: Alarm, last_step: Step | None, begun: datetime) -> bool:
 
 
 def _stage(alarm: Alarm) -> tuple[object, ...]:
-    """Return the fields of an alarm whose changes are transitions. A new value of an open alarm is no transition."""
+    """Return the fields of an alarm that are compared to find a transition.
+
+    The value is not one of these fields, so a new value of an open alarm is no transition.
+    """
     return alarm.kind, alarm.severity, alarm.state, alarm.acknowledged, alarm.cleared

@@ -22,11 +22,17 @@ log = logging.getLogger(__name__)
 Steps = Mapping[Id, Step]
 
 LEASE = "alarm journal"
-"""Name of the lease whose holder polls the site's alarms or is the judge."""
+"""Name of the lease for writing alarms.
+
+Its holder polls the site's own alarms, or it is the judge, which evaluates Storewatch's alarm rules.
+"""
 LATE = timedelta(days=1)
-"""Maximum time between a change of an alarm and its commit. Changes that are committed later may not be found."""
+"""Maximum time between a change of an alarm at the site and the commit of this change.
+
+Changes that are committed later may not be found.
+"""
 MOST_BETWEEN_S = 1.0
-"""Maximum time between two polls, in seconds. It is short so that this process soon acquires an expired lease."""
+"""Maximum time between two polls, in seconds. It is short so that an expired lease is soon acquired."""
 
 
 class SiteAlarms:
@@ -43,9 +49,12 @@ class SiteAlarms:
         self._holder = holder
         self._interval_s = interval_s
         self._last_steps: Steps | None = None
-        """Last step of each alarm after the last poll; None if the steps must be read from the journal."""
+        """The newest step (entry in the alarm journal) of each alarm, as of the last poll.
+
+        It is None if the steps must be read from the journal.
+        """
         self._term = -1
-        """Number of the lease's term in which `_last_steps` was set."""
+        """The lease's term number when `_last_steps` was set. It increases when another process gets the lease."""
 
     async def run(self) -> None:
         """Poll until cancelled. Then release the lease, so that another process can take over immediately."""
@@ -90,9 +99,10 @@ class SiteAlarms:
     def _write(
         self, connection: sa.Connection, before: lease.HeldLease, last_steps: Steps | None, alarms: list[Alarm]
     ) -> tuple[Steps, list[Step]] | None:
-        """Write the new steps. Return the last steps of all alarms, and the new steps.
+        """Write the new steps to the alarm journal. A step is a new state of an alarm.
 
-        Return None if another process has had the lease since `before`.
+        Return two things: the last step of each alarm, and the list of the new steps. Return None if another process
+        has had the lease since `before`.
         """
         with connection.begin():
             held = lease.acquire(connection, LEASE, self._holder)

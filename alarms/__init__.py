@@ -1,4 +1,4 @@
-"""Evaluates alarm rules on readings and returns alarm episodes.
+"""Evaluates alarm rules on readings and returns alarm episodes (violations of a limit, from start to end).
 
-Only the command line in `__main__.py` and `commands/` uses a clock, a database or files.
+In this package, only the command line (`__main__.py` and `commands/`) uses a clock, a database or files.
 """

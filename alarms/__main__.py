@@ -10,7 +10,7 @@ COMMANDS = (score, nuisance, preview, alarm_tests)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status, which is 2 if the command cannot be run."""
+    """Run the command and return its exit status. The status is 2 if the command cannot be run."""
     return cli.run("alarms", "Test alarm rules on stored readings and raise test alarms.", COMMANDS, argv)
 
 

@@ -1,4 +1,8 @@
-"""Compares the alarms of two systems: matches alarms raised at about the same time, then compares their end times."""
+"""Compares the alarms of Storewatch with the alarms of another system.
+
+Two alarms of a sensor are paired if they have the same kind and were raised at about the same time. The end times of
+each pair are then compared.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -6,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 NEAR_S = 15 * 60.0
-"""Maximum difference between two start times, or two end times, that count as equal, in seconds."""
+"""Maximum difference, in seconds, at which two start times or two end times of alarms count as equal."""
 
 
 class AlarmSpan(NamedTuple):
@@ -21,10 +25,11 @@ class AlarmSpan(NamedTuple):
 
 
 class Agreement(msgspec.Struct, frozen=True):
-    """How well the alarms of two systems agree, for one sensor.
+    """How well the alarms of Storewatch and of another system agree, for one sensor.
 
-    `f1` is the F1 score. It is 1 if every alarm has a match, and also if there are no alarms. `theirs` is the number of
-    alarms of the other system, `ours` the number of alarms of Storewatch, `matched` the number of matching pairs.
+    `theirs` is the number of alarms of the other system, `ours` the number of alarms of Storewatch, and `matched` the
+    number of pairs of matching alarms. `f1` is the F1 score. It is 1 if every alarm has a match, and also if there are
+    no alarms.
     """
 
     f1: float
@@ -34,10 +39,10 @@ class Agreement(msgspec.Struct, frozen=True):
 
 
 class Score(msgspec.Struct, frozen=True):
-    """How well the alarms of two systems agree, for all sensors.
+    """How well the alarms of Storewatch and of another system agree, for all sensors together and for each sensor.
 
-    `ends_within_15_min` is the share of matching pairs whose end times also match. It leaves out pairs whose alarm has
-    no end in the other system's log.
+    `f1` is the F1 score of all sensors together. `ends_within_15_min` is the share of the pairs of matching alarms that
+    also end within 15 minutes of each other. Pairs whose alarm has no end in the other system's log are not counted.
     """
 
     f1: float
@@ -46,7 +51,7 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class Days(NamedTuple):
-    """The time range of a comparison. It includes its start and excludes its end."""
+    """The time range of a comparison. The time `start` is in the range, the time `end` is not."""
 
     start: float
     end: float
@@ -57,7 +62,11 @@ class Days(NamedTuple):
 
 
 def score(theirs: Mapping[str, Sequence[AlarmSpan]], ours: Mapping[str, Sequence[AlarmSpan]], days: Days) -> Score:
-    """Compare the alarms that two systems raised in the time range `days`, for the sensors in `ours`."""
+    """Compare the alarms that two systems raised in the time range `days`.
+
+    `ours` contains the alarms of Storewatch, `theirs` those of the other system, by sensor. Only the sensors in `ours`
+    are compared.
+    """
     sensors, end_matches = {}, []
     for name, our_spans in ours.items():
         their_spans = theirs.get(name, [])
@@ -76,14 +85,15 @@ def score(theirs: Mapping[str, Sequence[AlarmSpan]], ours: Mapping[str, Sequence
 
 
 def agreement(theirs: int, ours: int, matched: int) -> Agreement:
-    """Return the agreement with its F1 score, for these numbers of alarms and matching pairs."""
+    """Return these numbers of alarms and of pairs of matching alarms, together with the F1 score."""
     return Agreement(2 * matched / (theirs + ours) if theirs + ours else 1.0, theirs, ours, matched)
 
 
 def match(theirs: Sequence[AlarmSpan], ours: Sequence[AlarmSpan]) -> list[tuple[AlarmSpan, AlarmSpan]]:
-    """Return pairs of alarms of the same kind whose start times match.
+    """Return pairs of matching alarms: the same kind, and start times that differ by at most `NEAR_S` seconds.
 
-    The alarms with the closest start times are paired first. Each alarm is in at most one pair.
+    The first alarm of each pair is from `theirs`, the second from `ours`. The alarms with the closest start times are
+    paired first. Each alarm is in at most one pair.
     """
     near = sorted(
         (abs(their_span.raised - our_span.raised), i, j)

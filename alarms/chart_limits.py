@@ -1,4 +1,4 @@
-"""Finds the limits that a chart shows: the limits in force and the limits that earlier rules set."""
+"""Finds the limits that a chart shows: the limits of the rules in force, and the limits of earlier rules."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,11 +11,11 @@ from ask.answers import ChartLimits, FormerChartLimits
 from ask.sensors import Sensor
 
 FormerRules = tuple[datetime, datetime, Sequence[Rule]]
-"""A set of rules that was in force earlier: the start and the end of that time, and the rules."""
+"""Rules that were in force earlier: the time from which and the time until which they were in force, and the rules."""
 
 
 def chart_limits(terms: Terms) -> ChartLimits:
-    """Return the high and low limits of a sensor's terms."""
+    """Return the high and low limits that a chart of a sensor shows. `terms` contains the sensor's limits."""
     high, low = ([limit.limit for limit in limits] + [None, None] for limits in (terms.high, terms.low))
     return ChartLimits(high=high[0], high_high=high[1], low=low[0], low_low=low[1])
 
@@ -23,9 +23,9 @@ def chart_limits(terms: Terms) -> ChartLimits:
 def former_chart_limits(
     former_rules: Sequence[FormerRules], sensor: Sensor, *, defaults: bool
 ) -> list[FormerChartLimits]:
-    """Return the limits that earlier rules set for a sensor, in chronological order.
+    """Return the limits that earlier rules set for a sensor, each with its time span, in chronological order.
 
-    Consecutive time spans with equal limits are merged.
+    If two consecutive time spans have equal limits, the result contains one time span for both.
     """
     spans: list[tuple[ChartLimits, datetime, datetime]] = []
     for start, end, in_force in former_rules:

@@ -1,10 +1,12 @@
-"""The judge: evaluates the alarm rules for one sensor and returns the changes of its alarm episodes.
+"""The judge: evaluates the alarm rules for one sensor and returns the changes of the sensor's alarm episodes.
 
-Each sensor has its own state. The caller passes the sensor's readings. As time passes, the caller also passes the time
-up to which all readings have arrived. The caller must not pass a reading whose time is in the future, because the
-sensor's clock is wrong. The judge evaluates readings in the order of their times. It inserts a late or corrected
-reading at its place in the history, and returns the resulting differences as changes. A duplicate reading changes
-nothing. The judge ignores readings that are older than the history.
+An alarm episode is a violation of a limit, from start to end. Each sensor has its own state. The caller passes the
+sensor's readings and, as time passes, the time up to which all readings have arrived. The caller must not pass a
+reading whose time is in the future, which comes from a sensor with a wrong clock.
+
+The judge evaluates readings in the order of their times. It keeps the newest readings of a sensor as a history. It
+inserts a late or corrected reading at its place in this history, and returns the resulting differences as changes. A
+duplicate reading changes nothing. Readings that are older than the history are ignored.
 """
 
 import math
@@ -25,33 +27,39 @@ from ask.readings import Key
 from ask.sensors import Sensor
 
 HISTORY_READINGS = 64
-"""Minimum number of newest readings in a sensor's history. The history has at most twice as many readings.
+"""Number of newest readings that the judge keeps as the history of a sensor. It keeps at most twice this number.
 
 With one reading a minute, the history covers at least an hour.
 """
 MAX_LATE_S = 7 * 86_400
-"""Maximum age of a late reading, compared with the newest reading, in seconds. The judge ignores older readings."""
+"""Maximum time by which a late reading may be older than the sensor's newest reading, in seconds.
+
+The judge ignores readings that are older.
+"""
 
 _PACKED_READING = struct.Struct("<ddq")
-"""A reading as bytes: its time, value and rank. A history in this format takes a tenth of the memory of objects."""
+"""Binary format of a reading: time, value and rank. The rank orders readings with the same time.
+
+A history of readings in this format takes a tenth of the memory of Python objects.
+"""
 _MAX_HISTORY_BYTES = 2 * HISTORY_READINGS * _PACKED_READING.size
 
 Order = tuple[float, int]
-"""Sort key of a reading: its time, then its rank, which orders readings with the same time."""
+"""Sort key of a reading: its time and its rank. The rank orders readings with the same time."""
 NEVER: Order = (-math.inf, 0)
 
 
 class State(msgspec.Struct, frozen=True, array_like=True):
-    """The state of one sensor. Snapshots store it in the encoding of `msgspec.msgpack.encode`.
+    """The judge's state of one sensor. Snapshots store it in the encoding of `msgspec.msgpack.encode`.
 
-    - `fingerprint`: fingerprint of the terms (the limits in force) that were applied last.
-    - `history`: the newest readings, in the format `_PACKED_READING`.
-    - `base`: the evaluation before the first reading of the history.
-    - `start`: the sort key of the last reading before the history.
-    - `evaluation`: the evaluation after all readings, at the time `now`.
+    - `fingerprint`: checksum of the limits that were in force at the last evaluation.
+    - `history`: the sensor's newest readings, in the binary format `_PACKED_READING`.
+    - `base`: the result of evaluating all readings before the history.
+    - `start`: the sort key of the newest reading before the history.
+    - `evaluation`: the result of evaluating all readings, up to the time `now`.
     - `end`: the sort key of the newest reading.
-    - `no_data`: the state of the no-data alarm. It is not part of `evaluation`, because it depends on when readings
-      arrive.
+    - `no_data`: the state of the no-data alarm. It is not part of `evaluation`, because a no-data alarm depends on when
+      readings arrive.
     """
 
     store_house_id: Id
@@ -67,17 +75,20 @@ class State(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def origin(self) -> Origin:
-        """The storehouse id and the sensor key that identify the sensor in its episodes."""
+        """The storehouse id and the sensor key. Together they identify the sensor of an alarm episode."""
         return self.store_house_id, self.key
 
 
 def initial_state(sensor: Sensor) -> State:
-    """Return the state of a sensor without readings."""
+    """Return the judge's state of a sensor without readings."""
     return State(sensor.store_house_id, sensor.key)
 
 
 def judge(terms: Terms, state: State, event: Reading | float) -> tuple[State, list[Change]]:
-    """Evaluate an event: a reading, or a time up to which all readings have arrived."""
+    """Evaluate one event of a sensor. Return the sensor's new state and the changes of its alarm episodes.
+
+    The event is a reading or a time. A time means that all readings up to this time have arrived.
+    """
     if state.fingerprint != terms.fingerprint:
         time = event.time if isinstance(event, Reading) else event
         state, changes = _apply_terms(terms, state, time)
@@ -94,10 +105,10 @@ def judge(terms: Terms, state: State, event: Reading | float) -> tuple[State, li
 
 
 def set_clock_back(state: State, time: float) -> State:
-    """Continue from `time` after the server's clock was set back from a later time. Open episodes stay open.
+    """Return the state of a sensor after the server's clock was set back to `time`. Open episodes stay open.
 
-    New readings are then accepted although they are older than the readings from before the change. A delay that
-    started later than `time` starts at `time` instead.
+    New readings are then accepted, even if they are older than readings from before the clock was set back. If a delay
+    started later than `time`, its start is moved to `time`.
     """
     kind_states = {
         kind: KindState(
@@ -119,9 +130,9 @@ def set_clock_back(state: State, time: float) -> State:
 
 
 def adopt(state: State, episode: Episode) -> State:
-    """Add an open or pending episode that is in the database but not in the state.
+    """Return the state with an alarm episode from the database, which is open or pending and not yet in the state.
 
-    The judge then ignores readings up to the start of the episode, because they have already been evaluated.
+    The judge then ignores readings up to the start of the episode, because these readings have already been evaluated.
     """
     violated_since = tuple(episode.since if level <= episode.level else None for level in range(len(episode.limits)))
     end = max(state.end, (episode.since, sys.maxsize))
@@ -130,11 +141,11 @@ def adopt(state: State, episode: Episode) -> State:
 
 
 def close(terms: Terms, state: State, kind: str, time: float) -> tuple[State, list[Change]]:
-    """Close the episode of this kind because a user closed the alarm at `time`.
+    """Close the alarm episode of this kind, because a user closed the alarm at `time`.
 
-    Nothing is raised until the value is back to normal.
-    Readings later than `time` may already have been evaluated as part of the closed episode. They are evaluated again,
-    because a violation after a return to normal starts a new episode.
+    Return the sensor's new state and the resulting changes. The judge raises no alarm of this kind until the value is
+    back to normal. Readings later than `time` may already have been evaluated as part of the closed episode. They are
+    evaluated again, because a violation after a return to normal starts a new episode.
     """
     now = max(state.now, time)
     if kind == NO_DATA or state.fingerprint != terms.fingerprint:  # new terms do not apply to earlier readings
@@ -154,7 +165,10 @@ def close(terms: Terms, state: State, kind: str, time: float) -> tuple[State, li
 
 
 def _closed(kind_state: KindState | None) -> KindState | None:
-    """Return the state of a kind of alarm after its episode was closed by hand; None if the value is back to normal."""
+    """Return the state of a kind of alarm after a user closed its episode.
+
+    Return None if the value is already back to normal.
+    """
     is_normal = kind_state is None or (kind_state.episode is not None and kind_state.episode.cleared is not None)
     return None if is_normal else KindState(None)
 
@@ -167,7 +181,10 @@ def _with_kind_state(state: State, kind: str, kind_state: KindState | None) -> S
 
 
 def _evaluation_with(evaluation: Evaluation, kind: str, kind_state: KindState | None) -> Evaluation:
-    """Return the evaluation with a new state of one kind of alarm; None for a kind that is normal."""
+    """Return the evaluation with `kind_state` as the new state of one kind of alarm.
+
+    If `kind_state` is None, this kind of alarm is normal.
+    """
     others = {name: other for name, other in evaluation.kind_states.items() if name != kind}
     return msgspec.structs.replace(
         evaluation, kind_states=others if kind_state is None else {**others, kind: kind_state}
@@ -175,14 +192,18 @@ def _evaluation_with(evaluation: Evaluation, kind: str, kind_state: KindState | 
 
 
 def _without_history(state: State) -> State:
-    """Return the state without its history. Episodes stay unchanged, and the next event applies the terms again."""
+    """Return the state without its history of readings.
+
+    The next event applies the limits again; episodes do not change.
+    """
     return msgspec.structs.replace(state, fingerprint=None, base=state.evaluation, start=state.end, history=b"")
 
 
 def _apply_terms(terms: Terms, state: State, time: float) -> tuple[State, list[Change]]:
-    """Apply new terms from `time` on.
+    """Apply new limits (`terms`) from `time` on. Return the sensor's new state and the changes of its episodes.
 
-    An open episode stays open with the new limits of its kind. If its kind no longer has limits, the episode ends.
+    An open episode stays open with the new limits of its kind of alarm. If this kind no longer has a limit, the episode
+    ends.
     """
     changes = []
     kind_states = {}
@@ -244,7 +265,7 @@ def _advance(terms: Terms, state: State, now: float) -> tuple[State, list[Change
 
 
 def _append_newest(terms: Terms, state: State, reading: Reading) -> tuple[State, list[Change]]:
-    """Evaluate a reading that is newer than all earlier readings."""
+    """Evaluate a reading that is newer than all earlier readings. Return the new state and the changes of episodes."""
     time, value, rank = reading
     evaluation, no_data = state.evaluation, state.no_data
     changes: list[Change] = []
@@ -274,9 +295,10 @@ def _append_newest(terms: Terms, state: State, reading: Reading) -> tuple[State,
 
 
 def _update_no_data(terms: Terms, state: State, evaluation: Evaluation) -> tuple[KindState | None, list[Change]]:
-    """Return the state of the no-data alarm after a reading, and its changes.
+    """Return the new state of the no-data alarm after a reading, and the changes of this alarm.
 
-    If the reading follows a gap that was not reported yet, the alarm is raised first.
+    If the gap before the reading is longer than the no-data limit, and no alarm was raised for this gap, the alarm is
+    raised first.
     """
     last, time = state.evaluation.time, evaluation.time
     if time is None or time == last or (last is not None and time < last):
@@ -290,7 +312,7 @@ def _update_no_data(terms: Terms, state: State, evaluation: Evaluation) -> tuple
 
 
 def _with_short_history(terms: Terms, state: State) -> State:
-    """Return the state with the older half of its history evaluated into `base`."""
+    """Return the state with half of its history. The older half is evaluated, and `base` stores the result."""
     older, newer = state.history[: _MAX_HISTORY_BYTES // 2], state.history[_MAX_HISTORY_BYTES // 2 :]
     readings = list(_unpack(older))
     base = state.base
@@ -311,7 +333,10 @@ def _unpack(history: bytes) -> Iterator[Reading]:
 
 
 def _insert_late(terms: Terms, state: State, reading: Reading) -> tuple[State, list[Change]]:
-    """Evaluate a reading that arrived after a reading with the same or a later time."""
+    """Evaluate a late reading: it arrived after a reading with the same or a later time.
+
+    Return the sensor's new state and the changes of its episodes.
+    """
     order = (reading.time, reading.rank)
     if order <= state.start or reading.time < state.end[0] - MAX_LATE_S:
         return state, []

@@ -1,4 +1,4 @@
-"""Late readings: evaluates a sensor's history again with the late reading, and compares the new and the old episodes.
+"""Evaluates a sensor's readings again when a late reading arrives, and finds the changes of the alarm episodes.
 
 A reading is late if it arrives after a reading with the same or a later time.
 """
@@ -25,11 +25,15 @@ from alarms.rules import Terms
 from alarms.state_machine import Evaluation, Origin, advance, apply_reading
 
 KindAndStart = tuple[str, float]
-"""The kind and the start of an episode. Together they identify the episode among those of one sensor."""
+"""The kind of alarm and the start time of an episode. They identify an episode among all episodes of one sensor."""
 
 
 class Outcome(NamedTuple):
-    """The result of evaluating readings: the final evaluation, all episodes in their final state, and all changes."""
+    """The result of evaluating several readings of a sensor.
+
+    It contains the state of the sensor after the last reading (`evaluation`), all alarm episodes in their final state,
+    and all changes of the episodes.
+    """
 
     evaluation: Evaluation
     episodes: dict[KindAndStart, Episode]
@@ -37,7 +41,10 @@ class Outcome(NamedTuple):
 
 
 def evaluate(terms: Terms, origin: Origin, base: Evaluation, readings: Sequence[Reading], until: float) -> Outcome:
-    """Apply readings to the evaluation `base`. For a sensor with a held value, then advance the time to `until`."""
+    """Evaluate readings one after the other, starting from the result `base` of earlier readings.
+
+    If the sensor only reports changes, then also evaluate its last value up to the time `until`.
+    """
     evaluation, changes = base, []
     for reading in readings:
         evaluation, new_changes = apply_reading(terms, origin, evaluation, reading)
@@ -60,10 +67,11 @@ def _kind_and_start(episode: Episode) -> KindAndStart:
 
 
 def differences(before: Mapping[KindAndStart, Episode], after: Outcome, time: float) -> list[Change]:
-    """Return the changes that lead from the episodes before a late reading to the episodes after it.
+    """Return the changes that turn the episodes `before` into the episodes in `after`.
 
-    `time` is the time of the late reading. Changes that remove an episode come first, so that two episodes of a kind
-    are never open at once. The other changes follow in chronological order.
+    The episodes in `before` were evaluated without a late reading, those in `after` with this reading. `time` is the
+    time of the late reading. Changes that remove an episode come first, so that two episodes of one kind are never open
+    at once. All further changes follow in chronological order.
     """
     gone: list[Change] = []
     changes: list[Change] = []
@@ -85,7 +93,7 @@ def differences(before: Mapping[KindAndStart, Episode], after: Outcome, time: fl
 
 
 def _changes_between(old: Episode, new: Episode, time: float) -> Iterator[Change]:
-    """Yield the changes that lead from the reported state of an episode to its new state."""
+    """Yield the changes that turn the state `old` of an episode, which was reported before, into its state `new`."""
     if new.raised is None:
         yield Change(REFRESHED, time, new) if old.raised is None else Change(PENDING, new.since, new)
         return

@@ -1,4 +1,4 @@
-"""Input and output of the judge: readings, episodes and changes.
+"""Data types of the judge, which evaluates alarm rules: readings, alarm episodes and changes of episodes.
 
 Times are seconds since 1970-01-01 00:00 UTC. Time spans are in seconds.
 """
@@ -16,54 +16,66 @@ KINDS = (HIGH, LOW, RATE, SWITCH, NO_DATA)
 
 PENDING, RAISED, WORSENED, CLEARED = "pending", "raised", "worsened", "cleared"
 REOPENED = "reopened"
-"""The change of an episode that is open again, because the violation returned soon after the episode was cleared."""
+"""Type of a change: a cleared episode is open again, because a new violation started soon after the end."""
 REFRESHED = "refreshed"
-"""A change of only an episode's last value, peak or limits. The journal does not record it as a transition."""
+"""Type of a change: only the last value, the peak value or the limits of an episode have changed.
+
+The alarm journal does not record such a change as a transition.
+"""
 DISMISSED = "dismissed"
-"""The change of a pending episode that ends before its delay is over."""
+"""Type of a change: a pending episode ends before its delay is over, so no alarm is raised."""
 WITHDRAWN = "withdrawn"
-"""The change of a raised episode after a late reading shows that there was no alarm."""
+"""Type of a change: a late reading shows that a raised episode was no alarm."""
 ACTIVE = "active"
-"""The state of an episode that has been raised and is not cleared."""
+"""State of an episode that was raised and is not cleared."""
 ACKNOWLEDGED, CLOSED = "acknowledged", "closed"
-"""Changes of an alarm by users. The judge never returns these changes."""
+"""Types of changes by users: a user acknowledged or closed an alarm. The judge never returns these types."""
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """One limit in force, with its delays and hysteresis. Each episode has a copy of its limits."""
+    """A limit in force for a sensor, with its delays and hysteresis.
+
+    Every alarm episode stores a copy of its limits.
+    """
 
     limit: float
     severity: Severity
     delay: float = 0.0
-    """Time for which readings must violate the limit before the alarm is raised, in seconds."""
+    """Time for which readings must violate the limit before an alarm is raised, in seconds."""
     clear_delay: float = 0.0
     """Time for which readings must be back within the limit before the alarm is cleared, in seconds."""
     hysteresis: float = 0.0
-    """Distance inside the limit that a value must reach to count as back within the limit."""
+    """Distance from the limit, on the normal side, that a value must reach to count as back within the limit."""
     reopen: float = 600.0
-    """Time after the end of an episode in which a new violation reopens the episode, in seconds."""
+    """Time after the end of an episode, in seconds.
+
+    If a new violation starts within this time, it reopens the episode instead of starting a new one.
+    """
     within: float = 0.0
-    """Time span in which a change of more than `limit` is a violation, in seconds; only for a rate of change."""
+    """Only for a limit on the rate of change: a time span, in seconds.
+
+    A change of more than `limit` within this time span is a violation.
+    """
 
 
 class Episode(msgspec.Struct, frozen=True):
-    """A violation of the limits of one kind at one sensor, from the first reading outside the limits to the end.
+    """A violation of one sensor's limits for one kind of alarm, from its start to its end.
 
-    `key`, `kind` and `since` identify an episode permanently, because they stay the same if the same readings are
-    evaluated again. `key` is None for an alarm of a whole storehouse.
+    `key` identifies the sensor. It is None if the alarm is not about a single sensor. `key`, `kind` and `since`
+    identify an episode permanently, because they stay the same if the same readings are evaluated again.
     """
 
     store_house_id: Id
     key: Key | None
     kind: str
     since: float
-    """Time of the first reading outside the limits; for a no-data alarm, time of the last reading."""
+    """Time of the first reading outside the limits. For a no-data alarm: time of the last reading."""
     limits: tuple[Limit, ...]
-    """Limits of the episode's kind, the mildest first. If the rules change, an open episode gets the new limits."""
+    """Limits of this kind of alarm, the mildest first. If the rules change, an open episode gets the new limits."""
     level: int
-    """Index in `limits` of the worst limit violated so far."""
+    """Index in `limits` of the worst limit that was violated so far."""
     value: float | None
-    """Last value of the episode."""
+    """Newest value of the episode."""
     peak: float | None
     """Value of the episode that was furthest beyond the limit."""
     raised: float | None = None
@@ -90,7 +102,7 @@ class Episode(msgspec.Struct, frozen=True):
 
 
 class Change(NamedTuple):
-    """A change of an episode: its type, its time, and the episode after the change."""
+    """A change of an alarm episode: the type and the time of the change, and the episode after the change."""
 
     what: str
     time: float
@@ -100,7 +112,7 @@ class Change(NamedTuple):
 class Reading(NamedTuple):
     """A measured value and its time. The value is None if the sensor reported a fault; a fault counts as no data.
 
-    If two readings have the same time, the reading with the higher `rank` is newer, as in `ask.readings`.
+    If two readings have the same time, the reading with the higher `rank` is newer.
     """
 
     time: float

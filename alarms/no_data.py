@@ -1,7 +1,7 @@
 """Raises and clears the no-data alarm of one sensor.
 
-A no-data alarm depends on when readings arrive. If a late reading fills the gap, the alarm is therefore cleared, not
-withdrawn.
+A no-data alarm is about when readings arrive. If a late reading fills the gap in the data, the alarm was still
+justified. It is therefore cleared, not withdrawn.
 """
 
 import msgspec
@@ -14,9 +14,10 @@ Result = tuple[KindState | None, list[Change]]
 
 
 def raise_no_data(origin: Origin, limits: Limits, kind_state: KindState | None, last: float) -> Result:
-    """Raise the no-data alarm, unless it is already open or a user closed it by hand.
+    """Raise the no-data alarm of a sensor, unless the alarm is open or a user has closed it by hand.
 
-    `last` is the time of the last good reading. If the previous alarm was cleared only recently, reopen that alarm.
+    Return the alarm's new state and changes. `last` is the time of the sensor's last good reading. If the sensor's
+    previous no-data alarm was cleared only recently, reopen it instead of raising a new alarm.
     """
     episode = None if kind_state is None else kind_state.episode
     if kind_state is not None and (episode is None or episode.cleared is None):
@@ -30,9 +31,10 @@ def raise_no_data(origin: Origin, limits: Limits, kind_state: KindState | None, 
 
 
 def clear_no_data(limits: Limits, kind_state: KindState | None, time: float, now: float) -> Result:
-    """Clear the no-data alarm after a good reading, unless the reading itself is older than the no-data limit.
+    """Clear the no-data alarm of a sensor after a good reading. Return the alarm's new state and changes.
 
-    `time` is the time of the reading, `now` the current time.
+    Do not clear the alarm if the reading is older than the no-data limit. `time` is the time of the reading, `now` the
+    current time.
     """
     episode = None if kind_state is None else kind_state.episode
     if episode is None or episode.raised is None or not limits:

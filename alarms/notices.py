@@ -1,9 +1,10 @@
-"""Decides which notices are due: which target must be notified of which alarm, and when.
+"""Decides which notices are due. A notice is a notification about one alarm to one target (a recipient).
 
-The functions are pure. Their input is the alarms, the last notices about them and the time. They compare the alarms
-with the notices that are already written, and return the missing notices. The caller calls them after every change of
-an alarm and periodically. Each target then gets one notice when an alarm is raised, one when it worsens and one when it
-is cleared. If nobody acknowledges an alarm, its targets are reminded, and the alarm is escalated to the next tier.
+The functions are pure. Their input is the alarms, the last notice about each alarm to each target, and the current
+time. They compare the alarms with the notices that are already written, and return the missing notices. The caller
+calls them after every change of an alarm and periodically. Each target then gets one notice when an alarm is raised,
+one when the alarm worsens and one when the alarm is cleared. If nobody acknowledges an alarm, its targets are reminded,
+and the alarm is escalated to the next tier of targets.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,19 +20,29 @@ from settings import Notify, Target, duration
 
 REMINDED, ESCALATED = "reminded", "escalated"
 NOTICE_EVENTS = (RAISED, WORSENED, CLEARED, REMINDED, ESCALATED)
-"""The events of an alarm that a message can report."""
+"""The events of an alarm that a notification can report."""
 TIMED = {REMINDED, ESCALATED}
-"""The events of an alarm that become due as time passes, without a change of the alarm."""
+"""The events of an alarm that become due only because time passes, without a change of the alarm."""
 DELIVERY = "delivery"
-"""The kind of an alarm that is raised if notices do not arrive. Its `sensor_name` is the name of the target."""
+"""Kind of the alarm that is raised if notifications to a target do not arrive.
+
+The field `sensor_name` of this alarm contains the name of the target.
+"""
 RECORD_ONLY = ACKNOWLEDGED
-"""The event of a notice that is recorded like other notices but not sent. Such a notice stops the reminders."""
+"""Event of a notice that is stored in the database but not sent: the alarm was acknowledged.
+
+Such a notice stops the reminders.
+"""
 
 Tiers = Sequence[Sequence[Target]]
 
 
 class EscalationPolicy(NamedTuple):
-    """The targets by tier, the time between two reminders, and the time after which an alarm is escalated."""
+    """When the targets of an alarm are notified again.
+
+    It contains the targets by tier, the time between two reminders, and the time after which an unacknowledged alarm is
+    escalated to the next tier.
+    """
 
     tiers: Tiers
     repeat: timedelta
@@ -39,12 +50,12 @@ class EscalationPolicy(NamedTuple):
 
 
 class NoticeContent(NamedTuple):
-    """The content of a notice about an alarm.
+    """The content of a notice (a notification about one alarm to one target).
 
-    - `number`: the consecutive number of the notice among the notices about this alarm to this target, from 1.
-    - `what`: the event, one of `NOTICE_EVENTS` or `RECORD_ONLY`.
+    - `number`: 1 for the first notice about the alarm to the target, 2 for the second, and so on.
+    - `what`: the reported event, one of `NOTICE_EVENTS`, or `RECORD_ONLY`.
     - `since`: the time at which Storewatch began to wait for an acknowledgement.
-    - `time`: the time at which the notice arrived; None if it has not arrived yet.
+    - `time`: the time at which the notice arrived, or None if it has not arrived yet.
     """
 
     number: int
@@ -56,14 +67,17 @@ class NoticeContent(NamedTuple):
 
 
 class Case(NamedTuple):
-    """An alarm in its current state, and the last notice about it to each target, by the target's name."""
+    """An alarm in its current state, and the last notice about this alarm to each target.
+
+    The keys of `last_notices` are the names of the targets.
+    """
 
     alarm: Alarm
     last_notices: Mapping[str, NoticeContent]
 
 
 class Notice(NamedTuple):
-    """A notice about an alarm to a target."""
+    """A notice: a notification about one alarm to one target. `target` is the name of the target."""
 
     target: str
     alarm: Alarm
@@ -71,12 +85,15 @@ class Notice(NamedTuple):
 
 
 def escalation_policy(notify: Notify) -> EscalationPolicy:
-    """Return the escalation policy of the settings."""
+    """Return the escalation policy that the settings define."""
     return EscalationPolicy(notify.tiers, duration(notify.repeat), duration(notify.escalate))
 
 
 def change_notices(cases: Sequence[Case], policy: EscalationPolicy, now: datetime) -> list[Notice]:
-    """Return the notices that are due because these alarms have changed."""
+    """Return the notices that are due because these alarms have changed.
+
+    The result contains no reminders and no escalations.
+    """
     return [notice for case in cases for notice in _due(case, policy, now, ()) if notice.content.what not in TIMED]
 
 
@@ -84,7 +101,7 @@ def due_notices(cases: Sequence[Case], policy: EscalationPolicy, now: datetime) 
     """Return all notices that are due, including reminders and escalations. `cases` must contain every open alarm.
 
     When a reminder or an escalation to a target is due, the target also gets a notice about every other unacknowledged
-    alarm of the same storehouse. From then on, the target is reminded of these alarms at the same times.
+    alarm of the same storehouse. From then on, the target is reminded of all these alarms at the same times.
     """
     together: dict[Id, set[str]] = {}
     for case in cases:
@@ -139,16 +156,19 @@ def _of_unacknowledged(
 
 
 def _recipients(alarm: Alarm, tiers: Tiers) -> Iterable[list[str]]:
-    """Return the names of an alarm's recipients by tier, without empty tiers.
+    """Return the names of the targets that are notified of an alarm, as one list for each tier.
 
-    The first tier in the result is notified at once.
+    Tiers without such a target are left out. The targets in the first list are notified at once.
     """
     recipients = ([target.name for target in tier if is_recipient(target, alarm)] for tier in tiers)
     return (names for names in recipients if names)
 
 
 def is_recipient(target: Target, alarm: Alarm) -> bool:
-    """Return whether the target is notified of this alarm. A target gets no notice about its own delivery alarm."""
+    """Return whether the target is notified of this alarm.
+
+    If notifications to a target do not arrive, an alarm is raised, but the target is not notified of this alarm.
+    """
     if alarm.kind == DELIVERY and alarm.sensor_name == target.name:
         return False
     # As in alarm rules, a text of digits also matches an id that is a number.
@@ -157,7 +177,10 @@ def is_recipient(target: Target, alarm: Alarm) -> bool:
 
 
 def is_muted(alarm: Alarm) -> bool:
-    """Return whether an alarm is muted: under maintenance, raised by late readings, or part of another alarm."""
+    """Return whether an alarm is muted.
+
+    An alarm is muted during maintenance, if late readings raised it, or if another alarm is its cause.
+    """
     return alarm.silenced is True or alarm.late is True or alarm.cause is not msgspec.UNSET
 
 
@@ -168,7 +191,10 @@ def _is_worse(alarm: Alarm, last: NoticeContent) -> bool:
 
 
 def severity_rank(severity: str) -> int:
-    """Return the rank of a severity, 0 for the mildest. An unknown severity has a higher rank than all others."""
+    """Return a number by which severities can be compared: 0 for the mildest severity.
+
+    An unknown severity has a higher number than all others.
+    """
     return rank(severity, unknown=WORST_RANK)
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from alarms.model import NO_DATA, Limit
 
 DELAY_STEP_S = 60.0
-"""Step of the recommended delay, in seconds."""
+"""A recommended delay is a multiple of this time, in seconds."""
 HYSTERESIS_STEP = 0.1
-"""Step of the recommended hysteresis, in the sensor's unit."""
+"""A recommended hysteresis is a multiple of this value, in the sensor's unit."""
 MAX_HYSTERESIS = 2.0
 """Largest recommended hysteresis. With a larger hysteresis, alarms would rarely be cleared."""
 
@@ -22,9 +22,9 @@ class AlarmOccurrence(NamedTuple):
     """An alarm that was raised. Times are seconds since 1970; `cleared` is None while the alarm is open.
 
     - `limit`: the worst limit that the alarm violated.
-    - `interval_s`: the time between the sensor's readings, in seconds; 0 if the sensor only reports changes.
-    - `inside_by`: how far the values between the previous alarm and this alarm were inside the limit at most; None if
-      this is unknown or the previous alarm was long ago.
+    - `interval_s`: the time between two readings of the sensor, in seconds; 0 if the sensor only reports changes.
+    - `inside_by`: the largest distance by which the values between the previous alarm of this kind and this alarm were
+      inside the limit. None if this distance is unknown or the previous alarm was long ago.
     """
 
     sensor: str
@@ -39,18 +39,19 @@ class AlarmOccurrence(NamedTuple):
 
     @property
     def violated_s(self) -> float:
-        """Time from the alarm's first reading outside the limit to the first reading back within it, in seconds."""
+        """Time for which the alarm's readings violated the limit, in seconds; infinite while the alarm is open."""
         return math.inf if self.cleared is None else self.cleared - self.limit.clear_delay - self.since
 
     def is_nuisance(self, shorter_than_s: float) -> bool:
-        """Return whether the alarm was shorter than `shorter_than_s` and nobody acknowledged it."""
+        """Return whether the alarm was shorter than `shorter_than_s` seconds and nobody acknowledged it."""
         return not self.acknowledged and self.cleared is not None and self.cleared - self.raised < shorter_than_s
 
 
 class Recommendation(NamedTuple):
-    """A recommended setting of a limit, and the number of nuisance alarms that it would have prevented.
+    """A recommended setting of an alarm limit, and the number of nuisance alarms that it would have prevented.
 
-    `value` is a delay in seconds, a hysteresis, or the limit of a no-data alarm in seconds.
+    `value` is the recommended delay in seconds, the recommended hysteresis, or the recommended no-data limit in
+    seconds.
     """
 
     value: float
@@ -58,7 +59,10 @@ class Recommendation(NamedTuple):
 
 
 class NuisanceAlarms(NamedTuple):
-    """The numbers of alarms and nuisance alarms of one kind at a sensor, and the recommendations to prevent them."""
+    """The number of alarms and the number of nuisance alarms, for one kind of alarm at one sensor.
+
+    `delay` and `hysteresis` are recommended settings that would have prevented nuisance alarms.
+    """
 
     sensor: str
     kind: str
@@ -69,9 +73,10 @@ class NuisanceAlarms(NamedTuple):
 
 
 def nuisance_alarms(alarms: Iterable[AlarmOccurrence], shorter_than_s: float) -> list[NuisanceAlarms]:
-    """Return one summary for each sensor and kind of alarm. The summary with the most alarms comes first.
+    """Count the alarms and nuisance alarms of each sensor and kind of alarm, and return one summary for each.
 
-    `shorter_than_s` is the duration below which an alarm that nobody acknowledged is a nuisance alarm, in seconds.
+    The summary with the most alarms comes first. An alarm is a nuisance alarm if it was shorter than `shorter_than_s`
+    seconds and nobody acknowledged it.
     """
     groups: dict[tuple[str, str], list[AlarmOccurrence]] = defaultdict(list)
     for alarm in alarms:
@@ -89,9 +94,11 @@ def _summary(sensor: str, kind: str, group: Sequence[AlarmOccurrence], shorter_t
 
 
 def _delay(kind: str, needed: Sequence[AlarmOccurrence], nuisances: Sequence[AlarmOccurrence]) -> Recommendation | None:
-    """Return the delay that prevents the most nuisance alarms; None if it is not longer than the present delay.
+    """Return the delay that would have prevented the most nuisance alarms. For no-data alarms, it is the no-data limit.
 
-    With the returned delay, every needed alarm would still be raised before its last reading outside the limit.
+    Return None if this delay is not longer than the present delay. `needed` contains the alarms that are no nuisance
+    alarms. With the recommended delay, each alarm in `needed` would still have been raised before its last reading
+    outside the limit.
     """
     longest = min((alarm.violated_s - alarm.interval_s for alarm in needed), default=math.inf)
     delays = ((alarm.violated_s // DELAY_STEP_S + 1) * DELAY_STEP_S for alarm in nuisances)
@@ -101,9 +108,10 @@ def _delay(kind: str, needed: Sequence[AlarmOccurrence], nuisances: Sequence[Ala
 
 
 def _hysteresis(nuisances: Sequence[AlarmOccurrence]) -> Recommendation | None:
-    """Return the hysteresis that prevents the most nuisance alarms; None if it is not larger than the present one.
+    """Return the hysteresis that would have prevented the most nuisance alarms.
 
-    With the returned hysteresis, these nuisance alarms would be part of the alarm before them.
+    Return None if this hysteresis is not larger than the present hysteresis. With the recommended hysteresis, each
+    prevented alarm would have been part of the alarm before it.
     """
     insides = [alarm.inside_by for alarm in nuisances if alarm.inside_by is not None]
     steps = (round((math.floor(round(inside / HYSTERESIS_STEP, 6)) + 1) * HYSTERESIS_STEP, 6) for inside in insides)

@@ -1,6 +1,7 @@
-"""Outage alarms: one alarm when most sensors of a storehouse have no data, or when the sensor database does not answer.
+"""Raises and clears outage alarms.
 
-The sensors' no-data alarms then name the outage alarm as their cause.
+An outage alarm is one alarm for many sensors. It is raised when most sensors of a storehouse have no data, or when the
+sensor database does not answer. The no-data alarms of the sensors then name the outage alarm as their cause.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,17 @@ from ask.answers import EVERYWHERE, Id
 from common.severity import Severity
 
 SHARE = 0.5
-"""Share of a storehouse's monitored sensors. An outage means that more sensors than this share have no data."""
+"""Share of the sensors of a storehouse that have a no-data limit.
+
+If more than this share of them have no data, an outage alarm is raised.
+"""
 MIN_SENSORS = 3
-"""Minimum number of sensors without data in a storehouse outage. Two sensors may fail independently."""
+"""Minimum number of sensors without data for an outage alarm of a storehouse.
+
+Two sensors may fail independently.
+"""
 DATABASE_OUTAGE_AFTER_S = 180.0
-"""Time without an answer from the sensor database after which the outage alarm is raised, in seconds."""
+"""If the sensor database does not answer for this time, in seconds, an outage alarm is raised."""
 SEVERITY: Severity = "critical"
 
 
@@ -25,9 +32,9 @@ def storehouse_outage(
 ) -> list[Change]:
     """Return the changes of a storehouse's outage alarm at `time`.
 
-    `monitored` is the number of the storehouse's sensors with a no-data limit. `sensor_alarms` are the open no-data
-    alarms of these sensors. `last_outage` is the storehouse's last outage alarm, open or cleared. The value of the
-    outage alarm is the number of sensors without data.
+    `monitored` is the number of the storehouse's sensors with a no-data limit. `sensor_alarms` contains the open
+    no-data alarms of these sensors. `last_outage` is the storehouse's last outage alarm, open or cleared. The value of
+    an outage alarm is the number of sensors without data.
     """
     limit = Limit(max(monitored * SHARE, MIN_SENSORS - 1.0), SEVERITY)
     count = len(sensor_alarms)
@@ -52,9 +59,10 @@ def storehouse_outage(
 
 
 def database_outage(last_outage: Episode | None, since: float | None, now: float) -> list[Change]:
-    """Return the changes of the sensor database's outage alarm.
+    """Return the changes of the outage alarm of the sensor database.
 
-    `since` is the time at which the database stopped answering; None if it answers.
+    `since` is the time at which the database stopped answering, or None if the database answers. `last_outage` is the
+    last outage alarm, open or cleared.
     """
     if since is None:
         return _clear(last_outage, now)

@@ -1,9 +1,9 @@
-"""Preview: evaluates the proposed rules and the rules in force on past readings, and returns the alarms of both.
+"""Preview: evaluates the proposed rules and the rules in force on past readings, and returns the alarms of each.
 
 It would take many seconds to evaluate the readings of a month one by one. Preview therefore evaluates a whole hour of a
-sensor in one step if the hour cannot change an alarm. This is the case if the lowest and highest values of the hour are
-within the limits and the hour has no gap. The step only updates the time and value of the last reading, as `judge` does
-for a single normal reading.
+sensor in one step if the readings of this hour cannot change an alarm. This is the case if the lowest and highest
+values of the hour are within the limits and the hour has no gap. The step only updates the time and value of the last
+reading, as `judge` does for a single normal reading.
 """
 
 import math
@@ -25,33 +25,37 @@ from ask.sensors import Sensor
 
 HOUR_S = 3600
 WARM_UP_S = 86_400
-"""Time before the span at which the evaluation starts, in seconds.
+"""The evaluation starts this number of seconds before the time span of the preview.
 
-The evaluation then knows the alarms that are pending or open at the start of the span.
+At the start of the time span, the evaluation therefore knows which alarms are pending or open.
 """
 SLOT_LENGTHS_S = tuple(slot_s for slot_s in range(1, HOUR_S + 1) if HOUR_S % slot_s == 0)
-"""Possible lengths of a slot, in seconds: the divisors of an hour. An hour consists of slots of equal length."""
+"""Possible lengths of a slot, in seconds. An hour consists of slots of equal length.
+
+The preview checks whether every slot of an hour has a reading.
+"""
 HOURS_AT_ONCE = 6
-"""Number of hours whose readings are read in one query while an alarm continues."""
+"""While an alarm continues, one query reads the readings of this number of hours."""
 
 
 class History(Protocol):
     """A source of past readings, such as `ask.replay_readings.ReplayReadings`. Times are seconds since 1970."""
 
     def hours(self, sensors: Sequence[Sensor], slot_s: int, start: int, end: float) -> Mapping[Key, Mapping[int, Hour]]:
-        """Return each sensor's hours that have a reading in every slot. The keys are the first seconds of the hours.
+        """Return, for each sensor, the hours in which every slot (time span of `slot_s` seconds) has a reading.
 
-        The preview evaluates the readings of the other hours one by one.
+        The inner keys are the start times of the hours. The other hours are left out, and the preview evaluates their
+        readings one by one.
         """
 
     def readings(self, sensor: Sensor, spans: Sequence[Span]) -> Iterable[Measured]:
-        """Return all readings of a sensor in these spans, in chronological order."""
+        """Return all readings of a sensor in these time spans, in chronological order."""
 
 
 class Trial(NamedTuple):
-    """The input of a preview: the proposed rules, the rules in force, and the time span.
+    """The input of a preview: the proposed rules, the rules in force, and a time span.
 
-    The preview returns the alarms raised in this span. If `defaults` is true, the default rules also apply.
+    The preview returns the alarms raised in this time span. If `defaults` is true, the default rules also apply.
     """
 
     proposed: Sequence[Rule]
@@ -62,10 +66,10 @@ class Trial(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The alarms of one kind at a sensor that the proposed rules and the rules in force raise.
+    """The alarms that the proposed rules raise and that the rules in force raise, for one sensor and kind of alarm.
 
-    `rule_numbers` contains the index of the proposed rule that set the limit of each alarm in `proposed`. The index is
-    None if the limit is a default.
+    `rule_numbers` has one item for each alarm in `proposed`: the index of the proposed rule that sets the violated
+    limit. The index is None if the limit is a default.
     """
 
     sensor: Sensor
@@ -76,7 +80,10 @@ class Comparison(NamedTuple):
 
 
 def preview(trial: Trial, sensors: Iterable[Sensor], history: History) -> Iterator[Comparison]:
-    """Evaluate both sets of rules on past readings. Yield a comparison for each sensor and kind that have limits."""
+    """Evaluate the proposed rules and the rules in force on past readings.
+
+    Yield a comparison for each sensor and kind of alarm for which at least one of the two sets of rules has a limit.
+    """
     groups: dict[int, list[tuple[Sensor, tuple[Terms, Terms]]]] = {}
     for sensor in sensors:
         both_terms = (
@@ -116,16 +123,20 @@ def _compare(trial: Trial, both_terms: tuple[Terms, Terms], sensor_readings: "_S
 
 
 def slot_length_s(both_terms: Iterable[Terms]) -> int:
-    """Return the length of the longest slot that fits twice into the no-data limit, in seconds; 0 if there is none.
+    """Return the longest slot length, in seconds, that is at most half the no-data limit; 0 if there is none.
 
-    If every slot of this length has a reading, no two consecutive readings are further apart than the no-data limit.
+    If every slot (time span) of this length has a reading, the time between two readings never exceeds the no-data
+    limit.
     """
     no_data_after_s = min(each_terms.no_data_after_s for each_terms in both_terms)
     return max((slot_s for slot_s in SLOT_LENGTHS_S if 2 * slot_s <= no_data_after_s), default=0)
 
 
 class _SensorReadings:
-    """The readings of one sensor by hour. An hour's readings are read when they are first needed."""
+    """The past readings of one sensor, by hour.
+
+    Readings of most hours are read only when they are needed. One query then reads up to six hours.
+    """
 
     def __init__(
         self, history: History, sensor: Sensor, hours: Mapping[int, Hour], slot_s: int, span: range, end: float
@@ -133,14 +144,14 @@ class _SensorReadings:
         self.sensor = sensor
         self.slot_s = slot_s
         self.span = span
-        """First second of each hour of the preview."""
+        """Start time of each hour of the preview, in seconds since 1970."""
         self.end = end
         self.hours = hours
         self._history = history
         self._readings: dict[int, list[Measured]] = {}
 
     def read_relevant_hours(self, both_terms: Iterable[Terms]) -> None:
-        """Read the hours that may change an alarm and the first hour of the span, each with the hour that follows."""
+        """Read the first hour, each hour whose readings may change an alarm, and the hour after each of these hours."""
         relevant = {
             second
             for second in self.span
@@ -150,7 +161,7 @@ class _SensorReadings:
         self._read(second for second in self.span if second in relevant or second - HOUR_S in relevant)
 
     def of_hour(self, second: int) -> list[Measured]:
-        """Return the readings of the hour that starts at `second`."""
+        """Return the readings of the hour that starts at the time `second`."""
         if second not in self._readings:
             self._read(range(second, min(second + HOURS_AT_ONCE * HOUR_S, self.span.stop), HOUR_S))
         return self._readings[second]
@@ -171,7 +182,10 @@ def _merged(hours: Iterable[int], end: float) -> list[Span]:
 
 
 def judge_readings(terms: Terms, sensor_readings: _SensorReadings) -> list[Episode]:
-    """Evaluate limits on a sensor's readings. Return the episodes in the order of their first changes."""
+    """Evaluate limits (`terms`) on a sensor's past readings.
+
+    Return the alarm episodes in the order in which the evaluation found them.
+    """
     state = initial_state(sensor_readings.sensor)
     episodes: dict[KindAndStart, Episode] = {}
 
@@ -203,7 +217,10 @@ def judge_readings(terms: Terms, sensor_readings: _SensorReadings) -> list[Episo
 
 
 def _next_to_judge(terms: Terms, state: State, readings: Sequence[Measured], start: int) -> int:
-    """Return the index of the first reading that may change an alarm, from index `start` on."""
+    """Return the index of the first reading that may change an alarm, from index `start` on.
+
+    Return the number of readings if no reading may change an alarm.
+    """
     last = state.evaluation.time
     if last is None or not _is_normal(terms, state, last):
         return start
@@ -218,14 +235,20 @@ def _next_to_judge(terms: Terms, state: State, readings: Sequence[Measured], sta
 
 
 def _is_normal(terms: Terms, state: State, until: float) -> bool:
-    """Return whether the sensor has no alarm and a next reading at the time `until` would leave no gap."""
+    """Return True if the sensor has no alarm now, and a reading at the time `until` would come early enough.
+
+    A reading is early enough if the time since the last reading is within the no-data limit.
+    """
     evaluation = state.evaluation
     no_alarms = state.fingerprint == terms.fingerprint and not evaluation.kind_states and state.no_data is None
     return no_alarms and evaluation.time is not None and until - evaluation.time <= terms.no_data_after_s
 
 
 def _moved_on(state: State, time: float, value: float | None) -> State:
-    """Return the state after readings that change no alarm. `time` and `value` belong to the last of the readings."""
+    """Return the judge's state of a sensor after readings that change no alarm.
+
+    `time` and `value` are the time and the value of the last of these readings.
+    """
     evaluation, end = Evaluation(time, value), (time, sys.maxsize)
     return msgspec.structs.replace(state, base=evaluation, evaluation=evaluation, start=end, end=end, history=b"")
 
@@ -236,7 +259,10 @@ def _is_within_limits(terms: Terms, hour: Hour | None) -> bool:
 
 
 def _rule_numbers(rules: Sequence[Rule], sensor: Sensor, kind: str) -> dict[float, int]:
-    """Return the index of the rule that sets each limit of a kind. The keys are the limits."""
+    """Return which rule sets each limit of one kind of alarm for a sensor.
+
+    The keys are the limits, the values are the indexes of the rules.
+    """
     by_slot: dict[str, tuple[float, int]] = {}
     ranked = [(rule.scope.rank, number, rule) for number, rule in enumerate(rules) if rule.scope.includes(sensor)]
     for _, number, rule in sorted(ranked, key=lambda rank_and_rule: rank_and_rule[0]):
@@ -252,7 +278,10 @@ def _rule_numbers(rules: Sequence[Rule], sensor: Sensor, kind: str) -> dict[floa
 
 
 def _limit(of_rule: Terms, kind: str, bound: object) -> float:
-    """Return the limit of a bound as a number. In a rule, a no-data limit may be in minutes or missing."""
+    """Return the limit that a rule sets, as a number. `bound` is the limit as it is written in the rule.
+
+    A no-data limit may be written as a text with a unit such as 15m, or may be missing.
+    """
     if kind in (HIGH, LOW):
         limit = bound.limit if isinstance(bound, Bound) else bound
         if isinstance(limit, (int, float)):

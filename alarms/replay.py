@@ -1,4 +1,4 @@
-"""Evaluates alarm rules on the whole history of a sensor and returns the episodes."""
+"""Evaluates alarm rules on the whole history of a sensor and returns the alarm episodes."""
 
 from collections.abc import Iterable
 from itertools import chain
@@ -11,9 +11,9 @@ from ask.sensors import Sensor
 
 
 def replay(terms: Terms, sensor: Sensor, readings: Iterable[Reading], until: float | None = None) -> list[Episode]:
-    """Evaluate all readings, then advance the time to `until` if it is given.
+    """Evaluate all readings of a sensor. If `until` is given, then evaluate the passing of time up to `until`.
 
-    Return the episodes in the order of their first changes.
+    Return the alarm episodes in the order in which the evaluation found them.
     """
     state = initial_state(sensor)
     episodes: dict[KindAndStart, Episode] = {}
@@ -25,7 +25,7 @@ def replay(terms: Terms, sensor: Sensor, readings: Iterable[Reading], until: flo
 
 
 def apply_changes(episodes: dict[KindAndStart, Episode], changes: Iterable[Change]) -> None:
-    """Update the episodes of a sensor with the changes of the judge."""
+    """Update `episodes`, the alarm episodes of one sensor, with the changes that the judge returned."""
     for what, _, episode in changes:
         if what in (DISMISSED, WITHDRAWN):
             episodes.pop((episode.kind, episode.since), None)

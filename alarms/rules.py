@@ -1,9 +1,9 @@
 """Alarm rules: which limits apply to which sensor.
 
-Rules have the same format in the settings, in Storewatch's own tables and in events. A bound is a limit as users write
-it, with its delays and hysteresis: `high`, `high_high` and so on. A rule sets bounds for the sensors in its scope. If
-several rules set the same bound for a sensor, only the most specific of these rules applies. From most to least
-specific, the scopes are: sensor, storehouse and metric, storehouse, metric, whole site. The defaults come last.
+Rules have the same format in the settings, in Storewatch's own tables and in events. A rule sets bounds for the sensors
+in its scope. A bound is a limit with its delays and hysteresis, such as `high` or `high_high`. If several rules set the
+same bound for a sensor, only the most specific of these rules applies. From most to least specific, the scopes are:
+sensor, storehouse and metric, storehouse, metric, whole site. The default bounds come after all rules.
 """
 
 import math
@@ -22,9 +22,9 @@ from errors import Reason
 from settings import duration
 
 NO_DATA_INTERVALS = 3
-"""Default no-data limit, as a number of the sensor's reporting intervals."""
+"""The default no-data limit of a sensor is this number of the sensor's reporting intervals."""
 MIN_NO_DATA_S = 180.0
-"""Minimum of the default no-data limit, in seconds."""
+"""The default no-data limit of a sensor is at least this number of seconds."""
 
 Duration = float | str
 """A number of seconds, or a text such as 90s, 15m, 1h or 2d."""
@@ -32,17 +32,21 @@ Profile = Literal["frozen", "chilled", "pharma_2_8", "pharma_15_25", "general"]
 
 
 ScopeId = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
-"""An id in the scope of a rule. A number must fit into 64 bits.
+"""The id of a storehouse or sensor in the scope of a rule. A number must fit into 64 bits.
 
 Rules are stored in the database, and some clients cannot read longer numbers.
 """
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A limit with its delays and hysteresis, in the format in which users write it."""
+    """A limit with its delays and hysteresis, in the format in which users write it in a rule."""
 
     limit: Duration | None = None
-    """Limit in the sensor's unit; for a switch, its alarm state, 0 or 1; for no data, the time without a reading."""
+    """The limit, in the sensor's unit.
+
+    For a switch, it is the state that raises the alarm, 0 or 1. For no data, it is the longest allowed time without a
+    reading.
+    """
     severity: Severity | None = None
     """Severity of the alarm. Default: critical for `high_high`, `low_low` and `switch`, otherwise warning."""
     delay: Duration = 0.0
@@ -53,13 +57,16 @@ class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 RuleBound = Bound | float | str | None | msgspec.UnsetType
-"""A bound in a rule, or only its limit. None turns the bound off. If it is UNSET, a more general rule may set it."""
+"""What a rule can set for a bound such as `high`: a `Bound`, only its limit, None, or UNSET.
+
+None turns the bound off. With UNSET, a more general rule may set the bound.
+"""
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The sensors to which a rule applies. A sensor must match every field that is set.
 
-    An empty scope matches all sensors.
+    A scope without any field matches all sensors.
     """
 
     store_house_id: ScopeId | None = None
@@ -68,7 +75,7 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     metric: str | None = None
 
     def includes(self, sensor: Sensor) -> bool:
-        """Return whether the sensor is in this scope. A text of digits also matches an id that is a number."""
+        """Return whether the sensor is in this scope. In the scope, the text `7` also matches the id 7."""
         return (
             self.store_house_id in (None, sensor.store_house_id, str(sensor.store_house_id))
             and self.sensor_id in (None, sensor.sensor_id, str(sensor.sensor_id))
@@ -78,13 +85,16 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @property
     def rank(self) -> tuple[bool, bool, bool]:
-        """Sort key of a scope: a more specific scope has a higher rank."""
+        """Sort key of a scope. A more specific scope has a larger sort key."""
         names_sensor = self.sensor_id is not None or self.sensor_name is not None
         return names_sensor, self.store_house_id is not None, self.metric is not None
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A rule for the sensors in a scope: a profile, and bounds that override the profile."""
+    """An alarm rule for the sensors in a scope.
+
+    The rule may use a profile of predefined limits. The limits of the rule itself override the limits of the profile.
+    """
 
     scope: Scope = Scope()
     profile: Profile | None = None
@@ -97,7 +107,10 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     no_data: RuleBound = msgspec.UNSET
 
     def bounds(self, metric: str) -> dict[str, RuleBound]:
-        """Return the rule's bounds for sensors of this metric. The keys are the names `high`, `high_high` and so on."""
+        """Return the bounds that the rule and its profile set for sensors of this metric.
+
+        A bound is a limit with its delays and hysteresis. The keys are the names `high`, `high_high` and so on.
+        """
         of_profile = PROFILES[self.profile].get(metric, {}) if self.profile else {}
         of_rule = {slot: getattr(self, slot) for slot in SLOTS}
         return {**of_profile, **{slot: bound for slot, bound in of_rule.items() if bound is not msgspec.UNSET}}
@@ -112,16 +125,16 @@ SLOTS = {
     "switch": SWITCH,
     "no_data": NO_DATA,
 }
-"""The names of the bounds in a rule, each with the kind of alarm that the bound raises."""
+"""The names under which a rule can set limits, each with the kind of alarm that the limit raises."""
 SEVERE = {"high_high", "low_low", "switch"}
-"""Names of the bounds whose default severity is critical."""
+"""The names of limits in a rule whose alarms are critical by default."""
 
 
 class Terms(msgspec.Struct, frozen=True, dict=True):
     """The limits in force for one sensor, by kind of alarm. The limits of each kind are ordered, the mildest first.
 
     The limit of `switch` is the state that raises the alarm. The limit of `no_data` is a time in seconds. `holds` is
-    true if the sensor only reports changes. Its value then holds until the next reading.
+    true if the sensor only reports changes. The value of such a sensor is valid until the next reading.
     """
 
     high: tuple[Limit, ...] = ()
@@ -138,18 +151,21 @@ class Terms(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def no_data_after_s(self) -> float:
-        """Time without a good reading after which a no-data alarm is raised, in seconds; infinite without a limit."""
+        """No-data limit of the sensor, in seconds; infinite if the sensor has no such limit."""
         return self.no_data[0].limit if self.no_data else math.inf
 
     @cached_property
     def judged(self) -> tuple[tuple[str, tuple[Limit, ...]], ...]:
-        """The kinds of alarm that depend on values, with their limits. Kinds without limits are left out."""
+        """Kinds of alarm that depend on values, each with its limits. Kinds without a limit are left out."""
         kinds = (HIGH, LOW, RATE, SWITCH)
         return tuple((kind, self.of(kind)) for kind in kinds if self.of(kind))
 
     @cached_property
     def normal_range(self) -> tuple[float, float]:
-        """Lowest and highest value of the range in which a value certainly violates no limit."""
+        """Lowest and highest value of a range in which no value violates a limit.
+
+        The range is empty if the rate of change has a limit.
+        """
         if self.rate:
             return math.inf, -math.inf
         lowest, highest = -math.inf, math.inf
@@ -160,7 +176,7 @@ class Terms(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def fingerprint(self) -> int:
-        """Checksum of the limits. It is the same in every process, and it differs if the limits differ."""
+        """Checksum of the limits. It is the same in every process, and it changes if the limits change."""
         return crc32(msgspec.msgpack.encode(self))
 
 
@@ -214,16 +230,16 @@ PROFILES: Mapping[str, Mapping[str, Mapping[str, RuleBound]]] = {
 }
 """Predefined limits for the air of a storehouse, by profile and metric. The delays tolerate a defrost or a delivery.
 
-frozen: -18 °C or colder, with short excursions of up to 3 K. Sources: Codex CAC/RCP 8-1976, EU directive 89/108/EEC,
-GB/T 24616-2019.
-chilled: 41 °F (5 °C) from FDA Food Code 3-501.16, and 8 °C as the maximum from the UK's Food Safety (Temperature
-Control) Regulations 1995. Goods freeze below 0 °C. frozen and chilled have no humidity limit, because the goods
-determine the humidity of a cold room.
-pharma_2_8: "refrigerator" in WHO TRS 961 annex 9 and in the EU's GDP guidelines 2013/C 343/01. USP <659> allows
-excursions up to 15 °C. Below 0 °C vaccines are destroyed immediately.
-pharma_15_25: room temperature in WHO TRS 961 annex 9. USP <659> allows excursions up to 30 °C. Both pharma profiles
-limit relative humidity to 35 to 75 %, as China's GSP does (2016, article 83).
-general: not from a standard. Frost bursts pipes and bottles. In damp air, cartons weaken and mould grows.
+- frozen: -18 °C or colder, with short excursions of up to 3 K. Sources: Codex CAC/RCP 8-1976, EU directive 89/108/EEC,
+  GB/T 24616-2019.
+- chilled: 5 °C (41 °F) is from FDA Food Code 3-501.16. The maximum of 8 °C is from the UK's Food Safety (Temperature
+  Control) Regulations 1995. Goods freeze below 0 °C.
+- frozen and chilled have no humidity limit, because the goods determine the humidity of a cold room.
+- pharma_2_8: "refrigerator" in WHO TRS 961 annex 9 and in the EU's GDP guidelines 2013/C 343/01. USP <659> allows
+  excursions up to 15 °C. Below 0 °C vaccines are destroyed immediately.
+- pharma_15_25: room temperature in WHO TRS 961 annex 9. USP <659> allows excursions up to 30 °C.
+- pharma_2_8 and pharma_15_25 limit relative humidity to 35 to 75 %, as China's GSP does (2016, article 83).
+- general: not from a standard. Frost bursts pipes and bottles. In damp air, cartons weaken and mould grows.
 """
 
 DEFAULTS: Mapping[str, Mapping[str, RuleBound]] = {
@@ -241,23 +257,26 @@ DEFAULTS: Mapping[str, Mapping[str, RuleBound]] = {
     "door": {"switch": Bound(1.0, "warning", delay="5m")},
     "power": {"switch": Bound(0.0, delay="10s")},
 }
-"""Default bounds by metric. A default bound applies if no rule sets the bound.
+"""Default limits by metric. A default limit such as `high` applies if no rule sets this limit.
 
 Temperature, light and pressure have no defaults, because their limits depend on the goods.
 
-humidity: above 80 % mould grows on surfaces (WHO guidelines on dampness and mould, 2009).
-co2: 5,000 ppm is the limit for eight hours of work (OSHA 29 CFR 1910.1000 table Z-1). 30,000 ppm is the limit for 15
-minutes (ACGIH, NIOSH).
-pm25: 75 µg/m³ is the daily limit of GB 3095-2012, second class. Above 150 µg/m³ the air is heavily polluted
-(HJ 633-2012).
-smoke, water: the alarm is raised without a delay.
-door: controllers of cold rooms commonly use this delay.
-power: a stand-by supply must take over within 10 s (NFPA 110, type 10).
+- humidity: above 80 % mould grows on surfaces (WHO guidelines on dampness and mould, 2009).
+- co2: 5,000 ppm is the limit for eight hours of work (OSHA 29 CFR 1910.1000 table Z-1). 30,000 ppm is the limit for 15
+  minutes (ACGIH, NIOSH).
+- pm25: 75 µg/m³ is the daily limit of GB 3095-2012, second class. Above 150 µg/m³ the air is heavily polluted (HJ
+  633-2012).
+- smoke, water: the alarm is raised without a delay.
+- door: a delay of 5 minutes is common in controllers of cold rooms.
+- power: the delay is 10 s, because a stand-by supply must take over within 10 s (NFPA 110, type 10).
 """
 
 
 class InvalidRule(ValueError):
-    """The error for an invalid rule. Its message names the rule. `reason` and `values` are as in `StorewatchError`."""
+    """The error for an invalid rule. The message names the rule.
+
+    `reason` is the kind of error. A browser builds a sentence in the user's language from `reason` and `values`.
+    """
 
     def __init__(self, message: str, reason: Reason = "invalid_rule", **values: float | str) -> None:
         super().__init__(message)
@@ -268,7 +287,7 @@ class InvalidRule(ValueError):
 def parse(data: Any) -> list[Rule]:
     """Convert `data`, a list that was decoded from YAML or JSON, to rules.
 
-    Raise `InvalidRule`, a ValueError, if the data is invalid. The message names the rule and the reason.
+    Raise `InvalidRule`, a subclass of ValueError, if the data is invalid. The message names the rule and the reason.
     """
     if not isinstance(data, list):
         raise InvalidRule("rules must be a list")
@@ -283,7 +302,7 @@ def parse(data: Any) -> list[Rule]:
 
 
 def check(rules: Sequence[Rule]) -> None:
-    """Raise `InvalidRule` if a rule is invalid or two rules have the same scope."""
+    """Raise `InvalidRule` if a rule is invalid, or if two rules have the same scope."""
     for number, rule in enumerate(rules, 1):
         for slot in SLOTS:
             try:
@@ -329,7 +348,10 @@ def _check_order(number: int, rule: Rule) -> None:
 
 
 def terms(rules: Sequence[Rule], sensor: Sensor, *, defaults: bool = True) -> Terms:
-    """Return the limits in force for a sensor. If `defaults` is true, `DEFAULTS` apply to bounds that no rule sets."""
+    """Return the limits in force for a sensor.
+
+    If `defaults` is true, the default limits apply where no rule sets the same limit.
+    """
     bounds: dict[str, RuleBound] = {"no_data": Bound(), **DEFAULTS.get(sensor.metric, {})} if defaults else {}
     # If two rules are equally specific (one names the sensor's id, the other its name), the later rule applies.
     for rule in sorted((rule for rule in rules if rule.scope.includes(sensor)), key=lambda rule: rule.scope.rank):

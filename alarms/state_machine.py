@@ -1,6 +1,7 @@
 """The alarm state machine of one sensor: turns readings, in chronological order, into alarm episodes.
 
-`alarms.judge` inserts late readings at their place in the history before it calls this module.
+An alarm episode is a violation of a limit, from start to end. `alarms.judge` inserts late readings at their place in
+the history before it calls this module.
 """
 
 import math
@@ -33,13 +34,16 @@ from ask.readings import Key
 DECIMALS = 9
 """Decimal places to which values are rounded before a comparison, so that 5 - 0.1 equals 4.9."""
 RESOLUTION_S = 0.001
-"""Tolerance with which times are compared, in seconds."""
+"""Two times that differ by at most this number of seconds count as equal."""
 
 Limits = tuple[Limit, ...]
 Origin = tuple[Id, Key]
-"""The storehouse and the sensor of an episode."""
+"""The storehouse id and the sensor key of an alarm episode."""
 ViolatedSince = tuple[float | None, ...]
-"""The time from which the delay of each limit of a kind counts; None for a limit that is not violated."""
+"""For each limit of a kind of alarm, the time from which the limit's delay counts.
+
+The time is None for a limit that is not violated.
+"""
 
 
 class Kind(NamedTuple):
@@ -51,13 +55,15 @@ class Kind(NamedTuple):
 
 
 class KindState(msgspec.Struct, frozen=True, array_like=True):
-    """The state of one kind of alarm at a sensor. A kind that is normal has no `KindState`.
+    """The state of one kind of alarm at a sensor. A kind of alarm that is normal has no `KindState`.
 
-    - `episode`: an episode that is pending, open, or cleared so recently that a new violation reopens it. It is None
-      after a user has closed the episode; then nothing is raised until the value is back to normal.
+    - `episode`: an alarm episode that is pending, open, or cleared so recently that a new violation reopens it. It is
+      None after a user has closed the episode. Then no alarm is raised until the value is back to normal.
+    - `violated_since`: the time from which the delay of each limit counts.
     - `normal_since`: the time from which the clear delay counts.
 
-    After a gap in the data, `violated_since` and `normal_since` are later by the length of the gap.
+    A gap in the data does not count towards a delay. After a gap, `violated_since` and `normal_since` are therefore
+    later by the length of the gap.
     """
 
     episode: Episode | None
@@ -66,11 +72,12 @@ class KindState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True, array_like=True):
-    """The state of a sensor after some readings: the last good reading, and the kinds of alarm that are not normal.
+    """The result of evaluating readings of a sensor: the last good reading, and the kinds of alarm that are not normal.
 
-    `recent` contains the times and values of the readings within the time span of the rate limit. `unknown_since` is
-    the time of the fault after which the sensor's held value is unknown; None if there was no fault since the last good
-    reading.
+    `time` and `value` belong to the last good reading. `recent` contains the times and values of the readings within
+    the time span of the limit on the rate of change. `unknown_since` is the time of the first fault after the last good
+    reading, or None if there was no fault. From this time on, the value of a sensor that only reports changes is
+    unknown.
     """
 
     time: float | None = None
@@ -83,7 +90,11 @@ class Evaluation(msgspec.Struct, frozen=True, array_like=True):
 def apply_reading(
     terms: Terms, origin: Origin, evaluation: Evaluation, reading: Reading
 ) -> tuple[Evaluation, list[Change]]:
-    """Apply a reading that is later than all readings before it. After a fault, a held value is unknown."""
+    """Evaluate a reading that is later than all readings before it.
+
+    Return the new evaluation and the changes of alarm episodes. A reading without a value is a fault. After a fault,
+    the value of a sensor that only reports changes is unknown.
+    """
     time, value, _ = reading
     if value is None:
         evaluation, changes = advance(terms, evaluation, time)
@@ -112,7 +123,10 @@ def apply_reading(
 
 
 def advance(terms: Terms, evaluation: Evaluation, until: float) -> tuple[Evaluation, list[Change]]:
-    """Advance the time of a sensor with a held value to `until`. Each change gets the time at which it was due."""
+    """For a sensor that only reports changes, evaluate the sensor's last value up to the time `until`.
+
+    Return the new evaluation and the changes of alarm episodes. Each change has the time at which it was due.
+    """
     changes = []
     kind_states = dict(evaluation.kind_states)
     last = min(until, _known_until(terms, evaluation))
@@ -130,13 +144,16 @@ def advance(terms: Terms, evaluation: Evaluation, until: float) -> tuple[Evaluat
 
 
 def _known_until(terms: Terms, evaluation: Evaluation) -> float:
-    """Return the time until which the sensor's held value is known."""
+    """For a sensor that only reports changes, return the time until which its last value counts as current."""
     no_data = math.inf if evaluation.time is None else evaluation.time + terms.no_data_after_s
     return no_data if evaluation.unknown_since is None else min(no_data, evaluation.unknown_since)
 
 
 def _gap_s(terms: Terms, evaluation: Evaluation, time: float) -> float:
-    """Return the length of the data gap before this reading, in seconds. A gap does not count towards a delay."""
+    """Return the length of the gap in the data before this reading, in seconds; 0 if there is no gap.
+
+    A gap does not count towards a delay.
+    """
     if evaluation.time is None:
         return 0.0
     if terms.holds:
@@ -161,14 +178,17 @@ def _recent_readings(
 
 
 def _largest_change(recent: tuple[tuple[float, float], ...]) -> float:
-    """Return the change to the newest value from the recent value that differs most, with its sign."""
+    """Return the largest change from a recent value to the newest value. A decrease is negative."""
     newest = recent[-1][1]
     furthest = max(recent, key=lambda reading: abs(newest - reading[1]))
     return round(newest - furthest[1], DECIMALS)
 
 
 def _violates(kind: str, limit: Limit, value: float, hysteresis: float = 0.0) -> bool:
-    """Return whether the value violates the limit or is inside the limit by less than `hysteresis`."""
+    """Return whether the value violates the limit of a kind of alarm.
+
+    With a hysteresis, a value that is inside the limit by less than the hysteresis also counts as a violation.
+    """
     if kind == HIGH:
         return value > (round(limit.limit - hysteresis, DECIMALS) if hysteresis else limit.limit)
     if kind == LOW:
@@ -179,7 +199,7 @@ def _violates(kind: str, limit: Limit, value: float, hysteresis: float = 0.0) ->
 
 
 def _worse_value(kind: str, peak: float | None, value: float) -> float:
-    """Return `peak` or `value`, whichever is further beyond the limit."""
+    """Return `peak` or `value`: the one that is further beyond the limit."""
     if peak is None:
         return value
     if kind == LOW:
@@ -190,7 +210,10 @@ def _worse_value(kind: str, peak: float | None, value: float) -> float:
 def _apply_value(
     kind: Kind, kind_state: KindState | None, time: float, value: float
 ) -> tuple[KindState | None, Change | None]:
-    """Apply a value to a kind of alarm whose limits are violated or were violated recently."""
+    """Evaluate a value for one kind of alarm. Return the kind's new state, and the change of its episode.
+
+    The new state is None if the kind of alarm is normal. The change is None if the episode has not changed.
+    """
     name, limits = kind.name, kind.limits
     if kind_state is None:
         return _start_episode(kind, time, value)
@@ -220,10 +243,10 @@ def _start_episode(kind: Kind, time: float, value: float) -> tuple[KindState, Ch
 def _apply_after_clear(
     kind: Kind, kind_state: KindState, violated_since: ViolatedSince, time: float, value: float
 ) -> tuple[KindState | None, Change | None]:
-    """Apply a value after an episode was cleared.
+    """Evaluate a value for a kind of alarm whose episode was cleared.
 
-    If a violation starts soon after the end of the episode, the episode is reopened when the delay of the violation is
-    over. Until then nothing changes.
+    Return the new state, and the change of the episode. If a violation starts soon after the end of the episode, the
+    episode is reopened when the delay of the violation is over. Until then nothing changes.
     """
     episode = kind_state.episode
     can_reopen = episode is not None and _can_reopen(episode, kind.limits, time)
@@ -237,8 +260,8 @@ def _apply_after_clear(
 def _can_reopen(episode: Episode, limits: Limits, time: float) -> bool:
     """Return whether a violation at `time` reopens a cleared episode.
 
-    A violation before the end does not reopen it. The end can be in the future, because it is never earlier than the
-    time at which the episode was raised, and that time may come from a sensor clock that was ahead.
+    A violation before the end of the episode does not reopen it. The end may be in the future: an episode never ends
+    before it was raised, and it may have been raised by a reading from a sensor whose clock was ahead.
     """
     cleared = episode.cleared
     if cleared is None:
@@ -261,7 +284,10 @@ def _with_value(kind: str, episode: Episode, value: float) -> Episode:
 def _apply_due_or(
     otherwise: str | None, kind_state: KindState, limits: Limits, time: float
 ) -> tuple[KindState, Change | None]:
-    """Apply the change that is due. If no change is due, return a change of the type `otherwise` unless it is None."""
+    """Raise, worsen, reopen or clear an episode if this is due. Return the new state and the change.
+
+    If nothing is due, return a change of the type `otherwise`, or no change if `otherwise` is None.
+    """
     kind_state, change = _apply_due(kind_state, limits, time)
     if change is None and otherwise is not None and kind_state.episode is not None:
         change = Change(otherwise, time, kind_state.episode)
@@ -269,7 +295,10 @@ def _apply_due_or(
 
 
 def _apply_due(kind_state: KindState, limits: Limits, time: float) -> tuple[KindState, Change | None]:
-    """Raise, worsen, reopen or clear the episode if that is due."""
+    """Raise, worsen, reopen or clear an episode if this is due. Return the new state and the change.
+
+    The change is None if nothing is due.
+    """
     episode = kind_state.episode
     if episode is None or _next_due(kind_state, limits) > time + RESOLUTION_S:
         return kind_state, None
@@ -286,7 +315,10 @@ def _apply_due(kind_state: KindState, limits: Limits, time: float) -> tuple[Kind
 
 
 def _next_due(kind_state: KindState, limits: Limits) -> float:
-    """Return the time of the next change if the value stays the same; infinite if there is no next change."""
+    """Return the time of the next change of an episode if the value stays the same.
+
+    Return infinity if the episode then never changes.
+    """
     if kind_state.episode is None:
         return math.inf
     if kind_state.normal_since is not None:
@@ -295,7 +327,10 @@ def _next_due(kind_state: KindState, limits: Limits) -> float:
 
 
 def _levels_to_raise(kind_state: KindState, limits: Limits) -> Iterator[tuple[int, float]]:
-    """Yield the level of each violated limit that is not raised yet, and the time at which its delay is over."""
+    """Yield each violated limit for which the alarm is not raised yet, and the time at which the limit's delay is over.
+
+    A limit is given as its index (level) in `limits`.
+    """
     episode = kind_state.episode
     raised_level = episode.level if episode is not None and episode.state == ACTIVE else -1
     for level, (since, limit) in enumerate(zip(kind_state.violated_since, limits, strict=True)):

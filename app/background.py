@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def background_task(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run `work` as a task during the block, then cancel the task and wait until it has ended."""
+    """Run `work` as a task during the `async with` block. Then cancel the task and wait until it has ended."""
     task = asyncio.create_task(work, name=name)
     try:
         yield

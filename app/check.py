@@ -103,7 +103,10 @@ def _left_out(subject: Subject, connection: sa.Connection) -> str:
 
 
 def age(span: timedelta) -> str:
-    """Format a time span in the largest unit (days, hours, minutes) that fits into it twice, otherwise in seconds."""
+    """Format a time span in days, hours or minutes, using the largest unit of which the span has at least two.
+
+    Format shorter spans in seconds.
+    """
     seconds = max(span.total_seconds(), 0)
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:

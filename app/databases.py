@@ -34,15 +34,18 @@ class Databases:
     questions: Database
     """Pool of the sensor database for the queries of browsers and of the poller."""
     slow_questions: Database
-    """Pool of the sensor database for slow queries at start-up."""
+    """Pool of the sensor database for queries at start-up, which may be slow."""
     heartbeat: Database
     """Pool of the sensor database for the heartbeat only."""
     rollups: Database | None
-    """Pool of the sensor database for rollups of readings. None if the database has the site's own tables."""
+    """Pool of the sensor database for rollups (summaries) of readings.
+
+    None if the readings are in the site's own tables.
+    """
     state: Database
     """Pool of the database with Storewatch's own tables, for reading."""
     state_writer: Database
-    """Pool of the database with Storewatch's own tables, for all writes, including those under a lease."""
+    """Pool of the database with Storewatch's own tables, for all writes, including the writes that require a lease."""
 
     @classmethod
     def open(cls, settings: Settings, stack: AsyncExitStack) -> Self:
@@ -63,7 +66,7 @@ class Databases:
 
 
 def prepare(settings: Settings, origin: Source) -> None:
-    """Create or migrate Storewatch's own tables, and the demo's history. Raise `UsageError` if that is not possible."""
+    """Create or migrate Storewatch's own tables, and write the demo's history. Raise `UsageError` if this fails."""
     if settings.notify is not None:
         sender.prepare(settings.notify.targets, origin)
     if settings.sensor_database.map is None:
@@ -75,7 +78,7 @@ def prepare(settings: Settings, origin: Source) -> None:
 
 
 def find_subjects(database: Database, origin: Source) -> Subjects:
-    """Return the mapping of the sensor database's tables to subjects, such as `storehouse` and `reading`.
+    """Return which table of the sensor database contains each subject, such as `storehouse` or `reading`.
 
     Raise `UsageError` if the database does not answer or does not match the settings.
     """
@@ -85,7 +88,7 @@ def find_subjects(database: Database, origin: Source) -> Subjects:
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call `work` in a thread and return its result. If the server stops meanwhile, it does not wait for the thread."""
+    """Call `work` in a new thread and return the result. The server can stop without waiting for the thread."""
     threads = ThreadPoolExecutor(1, thread_name_prefix="starting")
     try:
         return await asyncio.get_running_loop().run_in_executor(threads, partial(work, *args, **kwargs))

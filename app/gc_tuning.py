@@ -5,8 +5,9 @@ import gc
 THRESHOLDS = 50_000, 50, 1000
 """Arguments of `gc.set_threshold`.
 
-The first is the number of allocations between two collections of the youngest generation. The second and third are the
-number of collections of one generation between two collections of the next older one.
+The first is the number of allocations minus deallocations that starts a collection of the youngest generation. The
+second is the number of youngest-generation collections before a collection of the middle generation. The third is the
+same for the middle and the oldest generation.
 """
 
 

@@ -20,9 +20,12 @@ from web.security_headers import SecurityHeaders
 
 MAX_HEADER_BYTES = 16_384
 EXTRA_BODY_BYTES = 1_048_576
-"""Margin in bytes. Tornado stops reading a body that is larger than the largest allowed body plus this margin."""
+"""Tornado stops reading a request body that exceeds the largest allowed size by more than this number of bytes."""
 DRAIN_S = 1.5
-"""Seconds for closing connections at shutdown. A shutdown may take 5 s; the rest is for a database that hangs."""
+"""Time limit in seconds for closing the connections at shutdown.
+
+The whole shutdown may take 5 s. The rest of this time is for a database that hangs.
+"""
 
 Manager = fanout.Fanout | fanout.LibraryManager
 
@@ -54,7 +57,7 @@ class Listener:
 
 
 def create_manager(settings: Settings) -> Manager:
-    """Return the client manager: for a single process, or for several processes that communicate over Redis."""
+    """Return the client manager for a single process or, if the settings contain Redis, for several processes."""
     limits = settings.max_unsent, settings.max_stuck
     return (
         fanout.create_manager(*limits)
@@ -71,7 +74,7 @@ async def serve_http(
     pages: Sequence[tornado.routing.Rule],
     settings: Settings,
 ) -> AsyncIterator[None]:
-    """Serve Socket.IO and the pages during the block, then close every connection."""
+    """Serve Socket.IO and the pages while the `async with` block runs, then close every connection."""
     handler: type[Any] = manager.handler_class(transport.get_tornado_handler(sio, per_address=settings.max_per_address))
     application = tornado.web.Application([(r"/socket\.io/", handler), *pages], transforms=[SecurityHeaders])
     delegate = transport.ConnectionDelegate(application, "/socket.io/", handler, settings.trusted_proxies)
@@ -113,7 +116,7 @@ def _certificate(settings: Settings, origin: Source) -> transport.Certificate | 
 
 
 def _url_host(host: str) -> str:
-    """Return the host for a URL. Replace a host that stands for every address, because a browser cannot open it."""
+    """Return the host for a URL. If `host` means every address, return 127.0.0.1, which a browser can open."""
     if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host

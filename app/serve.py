@@ -1,6 +1,6 @@
 """Builds all parts of the server, starts them, and stops them in reverse order.
 
-Only this module depends on all parts. Tests and benchmarks also use `serving`.
+Only this module depends on all parts. Tests and benchmarks also start the server with `serving`.
 """
 
 import asyncio
@@ -105,7 +105,7 @@ def _on_signals(callback: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterator[RunningServer]:
-    """Build all parts, run them during the block, and stop them in reverse order.
+    """Build all parts of the server, run them while the `async with` block runs, and stop them in reverse order.
 
     Raise `UsageError` if the server cannot start.
     """
@@ -272,7 +272,10 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
 
 
 def configured_rules(settings: Settings, origin: Source) -> list[Rule]:
-    """Return the alarm rules in the settings, or the demo's rules. Raise `UsageError` if a rule is invalid."""
+    """Return the alarm rules in the settings. If the demo has none, return the built-in rules of the demo.
+
+    Raise `UsageError` if a rule is invalid.
+    """
     if settings.is_demo and not settings.rules:
         return demo.rules.rules(settings.sensor_database)
     try:

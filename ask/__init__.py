@@ -1,6 +1,7 @@
 """Queries of the sensor database and of Storewatch's own tables. No other package queries a site's own tables.
 
-The event loop runs the queries through `Ask`. Each of its methods raises `Unavailable` if the database does not answer.
+The event loop runs the queries through the class `Ask`. Every method of `Ask` raises `Unavailable` if the database does
+not answer.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,15 +25,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SHORT = timedelta(days=1)
-"""Maximum age of a reading when `Ask.newest` repeats its query, after a query of a site's whole table has failed."""
+"""Maximum age of the readings in the second query of `Ask.newest`. This method queries a second time if a query of all
+readings in a site's own tables has failed."""
 
 
 class Ask:
     """Runs queries on the sensor database, and on the alarms that Storewatch judges.
 
     `database` is the sensor database. `patient` is the same database with longer time limits, for slow queries. `state`
-    is the database with the alarms that Storewatch judges. `timed` returns a context manager that measures the query
-    with the given name, such as "readings.newest".
+    is the database with the alarms that Storewatch judges. `timed(name)` returns a context manager that measures the
+    duration of the query `name`, such as "readings.newest".
     """
 
     def __init__(
@@ -56,7 +58,10 @@ class Ask:
         return await self._put(organisations.organisations)
 
     async def organisation(self, org_id: Id) -> Id:
-        """Return an organisation's id in its column's type. Raise `NotFound` if the organisation does not exist."""
+        """Return `org_id` as an integer or a string, like its database column.
+
+        Raise `NotFound` if no organisation has this id.
+        """
         return await self._put(organisations.organisation, org_id)
 
     async def storehouses(self, question: Storehouses) -> list[Storehouse]:
@@ -76,10 +81,10 @@ class Ask:
         return await self._put(storehouses.owners)
 
     async def alarms(self, question: QueryAlarms, storehouse: Storehouse) -> list[Alarm]:
-        """Return a storehouse's alarms that were open at `data_minute` or have been raised since, newest first.
+        """Return a storehouse's alarms that were open at a given time or were raised later, newest first.
 
-        The list contains alarms from the site's own system, and alarms that Storewatch judges. Raise `BadRequest` if
-        there are more than 10,000 alarms.
+        The time is `data_minute` in `question`. The list contains alarms from the site's own system, and alarms that
+        Storewatch judges. Raise `BadRequest` if there are more than 10,000 alarms.
         """
         now = self._clock()
         since = alarms.since_minute(question.data_minute, storehouse, now)
@@ -98,11 +103,15 @@ class Ask:
         return sorted(site_alarms + our_alarms, key=lambda alarm: alarm.raised, reverse=True)
 
     async def site_alarm_subject(self, alarm_id: Id) -> tuple[Id | None, Id | None] | None:
-        """Return the ids of an alarm's storehouse and sensor, or None if the site's own system has no such alarm."""
+        """Return two ids of an alarm: the id of its storehouse and the id of its sensor.
+
+        Return None if the site's own alarm system has no alarm with this `alarm_id`. Each of the two ids is None if the
+        alarm's row does not contain it.
+        """
         return await self._put(alarms.subject, alarm_id)
 
     async def episode_storehouse(self, episode_id: int) -> Id | None:
-        """Return the id of an alarm's storehouse, or None if Storewatch does not judge such an alarm."""
+        """Return the id of an alarm's storehouse, or None if Storewatch judges no alarm with this `episode_id`."""
         return await self._state.run(lambda connection: episodes.storehouse_of(connection, episode_id))
 
     async def sensors(self, storehouse: Storehouse) -> list[Sensor]:
@@ -110,28 +119,31 @@ class Ask:
         return await self._put(sensors.sensors, storehouse.store_house_id)
 
     async def recent_alarms(self, since: datetime) -> list[Alarm]:
-        """Return the site's own alarms, in any storehouse, that were open at `since` or have been raised since."""
+        """Return the alarms of all storehouses that were open at `since` or were raised later.
+
+        The list contains only alarms from the site's own alarm system.
+        """
         return await self._put(alarms.recent, since, self._clock())
 
     async def history(self, question: QueryEnvs, storehouse: Storehouse) -> History:
         """Return the history of a storehouse's sensors.
 
-        Raise `NotFound` if the sensor does not exist, and `BadRequest` if the time span is invalid.
+        Raise `NotFound` if the requested sensor does not exist, and `BadRequest` if the requested time span is invalid.
         """
         return await self._put(history.history, question, storehouse, self._clock())
 
     async def sparks(self, wanted: Sequence[Sensor]) -> dict[Key, list[float | None]]:
-        """Return each sensor's hourly means of the last 24 hours."""
+        """Return a dict from the key of each sensor in `wanted` to the sensor's hourly means of the last 24 hours."""
         return await self._put(history.sparks, wanted, self._clock())
 
     async def directory(self) -> tuple[list[Storehouse], list[Sensor]]:
-        """Return all storehouses and all sensors."""
+        """Return two lists: all storehouses and all sensors."""
         return await self._put(storehouses.all_storehouses), await self._put(sensors.sensors)
 
     async def newest(self) -> list[Reading]:
         """Return the newest reading of each sensor.
 
-        If the query fails on a site's own tables, repeat it for the readings of the last day only (`SHORT`).
+        If the query of a site's own tables fails, query a second time, but only the readings of the last day (`SHORT`).
         """
         now = self._clock()
         try:
@@ -142,11 +154,15 @@ class Ask:
         return await self._newest(now - SHORT, now)
 
     async def rows_after(self, from_id: int, holes: Spans, most: int) -> list[Row]:
-        """Return the reading rows with ids of at least `from_id`, and the rows with ids in the spans `holes`."""
+        """Return rows of the reading table: rows with an id of at least `from_id`, and rows with an id in `holes`.
+
+        `holes` are ranges of ids that earlier queries did not find. The result contains at most `most` rows of each of
+        these two groups.
+        """
         return await self._put(readings.after, from_id, holes, most, self._clock())
 
     async def rows_between(self, spans: Sequence[tuple[datetime, datetime]], most: int) -> list[Row]:
-        """Return the reading rows whose stored times are in `spans`."""
+        """Return at most `most` rows of the reading table with a stored time in one of the time spans `spans`."""
         return await self._put(readings.between, spans, most, self._clock())
 
     async def highest_row(self) -> int:
@@ -154,7 +170,7 @@ class Ask:
         return await self._put(readings.highest)
 
     async def row_ids(self, low: int, high: int) -> list[int]:
-        """Return the existing reading ids from `low` to `high`."""
+        """Return the ids from `low` to `high` that exist in the reading table."""
         return await self._put(readings.ids_between, low, high)
 
     async def _newest(self, since: datetime | None, now: datetime) -> list[Reading]:

@@ -35,7 +35,10 @@ FIELDS = (
 def alarms(
     connection: sa.Connection, subjects: Subjects, storehouse: Storehouse, since: datetime, now: datetime
 ) -> list[Alarm]:
-    """Return at most 10,001 of a storehouse's alarms, newest first. They were open at `since` or raised later."""
+    """Return a storehouse's alarms that were open at `since` or were raised later, newest first.
+
+    Return at most 10,001 alarms.
+    """
     if subjects.alarm is None:
         return []
     alarm = subjects.alarm
@@ -49,9 +52,9 @@ def alarms(
 
 
 def subject(connection: sa.Connection, subjects: Subjects, alarm_id: Id) -> tuple[Id | None, Id | None] | None:
-    """Return the ids of an alarm's storehouse and sensor, or None if the alarm does not exist.
+    """Return two ids of an alarm: the id of its storehouse and the id of its sensor.
 
-    An id is None if the alarm's row does not contain it.
+    Return None if the alarm does not exist. Each of the two ids is None if the alarm's row does not contain it.
     """
     alarm = subjects.alarm
     if alarm is None:
@@ -65,9 +68,9 @@ def subject(connection: sa.Connection, subjects: Subjects, alarm_id: Id) -> tupl
 
 
 def recent(connection: sa.Connection, subjects: Subjects, since: datetime, now: datetime) -> list[Alarm]:
-    """Return the alarms, in any storehouse, that were open at `since` or have been raised since, newest first.
+    """Return the alarms of all storehouses that were open at `since` or were raised later, newest first.
 
-    Leave out alarms without a storehouse. Raise `Unavailable` if there are more than 10,000 alarms.
+    Leave out alarms whose storehouse is unknown. Raise `Unavailable` if there are more than 10,000 alarms.
     """
     alarm = subjects.alarm
     if alarm is None:
@@ -86,7 +89,11 @@ def recent(connection: sa.Connection, subjects: Subjects, since: datetime, now: 
 
 
 def _by_id(sensors: Iterable[Sensor]) -> dict[Id, Sensor]:
-    """Return a dict from ids to sensors. A device that measures several metrics is represented by its first sensor."""
+    """Return a dict from sensor ids to sensors.
+
+    A device that measures several metrics counts as several sensors with the same id. The dict contains only the first
+    of these sensors.
+    """
     by_id: dict[Id, Sensor] = {}
     for sensor in sensors:
         by_id.setdefault(sensor.sensor_id, sensor)
@@ -96,8 +103,9 @@ def _by_id(sensors: Iterable[Sensor]) -> dict[Id, Sensor]:
 def since_minute(data_minute: int | str, storehouse: Storehouse, now: datetime) -> datetime:
     """Convert `data_minute` to an instant. Raise `BadRequest` if it is not a valid time.
 
-    A number counts the minutes before `now`. A string is a local time of the storehouse. If the local time occurs
-    twice, at the end of daylight saving time, return the earlier instant.
+    If `data_minute` is a number, it counts the minutes before `now`. If it is a string, it is a local time of the
+    storehouse. At the end of daylight saving time, some local times occur twice. For these times, return the earlier
+    instant.
     """
     if isinstance(data_minute, int):
         return now - timedelta(minutes=data_minute)

@@ -9,7 +9,7 @@ from common.severity import Severity
 from errors import Params
 
 Id = int | str
-"""An id; it has the JSON type of its database column."""
+"""An id. It is an integer if its database column contains integers, and otherwise a string."""
 EVERYWHERE: Id = "*"
 """The `store_house_id` of an alarm about all storehouses. Every client that watches a storehouse gets this alarm."""
 Data = dict[str, Any]
@@ -26,7 +26,7 @@ class Organisation(msgspec.Struct, frozen=True):
 
 
 class Storehouse(msgspec.Struct, frozen=True):
-    """A place with sensors; `time_zone` is an IANA name."""
+    """A place with sensors. `time_zone` is the IANA name of its time zone, such as Asia/Shanghai."""
 
     store_house_id: Id
     store_house_name: str
@@ -37,9 +37,9 @@ class Storehouse(msgspec.Struct, frozen=True):
 class Env(msgspec.Struct, frozen=True):
     """A sensor's newest reading.
 
-    `value` is null if the reading is a fault. `value` and `time` are null if there is no reading. `quality` is stale if
-    the reading is older than three intervals of the sensor. It is bad if the reading is a fault or not a number, or if
-    there is no reading. Otherwise it is good.
+    `value` is null if the reading is a fault, such as a value that is not a number. `value` and `time` are null if the
+    sensor has no reading. `quality` is bad if the reading is a fault or does not exist. It is stale if the reading is
+    older than three times the sensor's interval between readings. Otherwise it is good.
     """
 
     sensor_id: Id
@@ -54,9 +54,9 @@ class Env(msgspec.Struct, frozen=True):
 class Envs(msgspec.Struct, frozen=True):
     """The newest reading of each sensor of a storehouse, at `time`. `stale` is true while the database does not answer.
 
-    `cursor` is the id of the last alarm transition. `reset` is true if the server cannot send the transitions that the
-    client missed, because it does not know the cursor that the client sent, or because there are more than 10,000.
-    Otherwise `reset` is absent.
+    `cursor` is the id of the last alarm transition (change of an alarm's state). `reset` is true if the server cannot
+    send the transitions that the client missed. There are two possible reasons: the server does not know the cursor
+    that the client sent, or the client missed more than 10,000 transitions. Otherwise `reset` is absent.
     """
 
     store_house_id: Id
@@ -70,8 +70,8 @@ class Envs(msgspec.Struct, frozen=True):
 class Alarm(msgspec.Struct, frozen=True):
     """An alarm. `cleared` is null while the alarm is open.
 
-    Only alarms that Storewatch raises have the fields after `cleared`; alarms of a site's own system do not. While an
-    alarm is pending, `raised` is the time of its first reading out of limits.
+    Alarms that Storewatch raises have all fields. Alarms of a site's own system have only the fields up to `cleared`.
+    While an alarm is pending (waiting until its delay has passed), `raised` has the value of `since`.
     """
 
     alarm_id: Id
@@ -88,13 +88,16 @@ class Alarm(msgspec.Struct, frozen=True):
     raised: datetime
     cleared: datetime | None
     transition: str | msgspec.UnsetType = msgspec.UNSET
-    """The alarm's last transition: pending raised worsened acknowledged cleared reopened closed dismissed withdrawn."""
+    """The alarm's last change of state: pending, raised, worsened, acknowledged, cleared, reopened, closed, dismissed
+    or withdrawn."""
     since: datetime | msgspec.UnsetType = msgspec.UNSET
-    """Time of the alarm's first reading out of limits; for a no-data alarm, time of the sensor's last good reading."""
+    """Time of the alarm's first reading out of limits. For a no-data alarm, it is the time of the sensor's last good
+    reading."""
     peak: float | msgspec.UnsetType | None = msgspec.UNSET
-    """The value of the alarm that was furthest beyond the limit."""
+    """The value that was furthest beyond the limit since the alarm began."""
     limits: list[dict[str, float | str]] | msgspec.UnsetType = msgspec.UNSET
-    """The limits of this alarm kind, mildest first. They change with the rules while the alarm is open.
+    """All limits of this kind of alarm at this sensor, the least severe first. If the rules change while the alarm is
+    open, this list changes too.
 
     Delays and time spans are in seconds.
     """
@@ -102,12 +105,14 @@ class Alarm(msgspec.Struct, frozen=True):
     acknowledged_at: datetime | msgspec.UnsetType = msgspec.UNSET
     comment: str | msgspec.UnsetType = msgspec.UNSET
     closed_by: str | msgspec.UnsetType = msgspec.UNSET
-    """Name of the user who closed the alarm by hand. `reason` is the explanation of this user."""
+    """Name of the user who closed the alarm by hand. The field `reason` contains this user's explanation."""
     reason: str | msgspec.UnsetType = msgspec.UNSET
     cause: str | msgspec.UnsetType = msgspec.UNSET
-    """The `alarm_id` of the outage alarm of which this alarm is a part."""
+    """The `alarm_id` of the outage alarm (no data from a whole storehouse, or from all storehouses) that includes this
+    alarm."""
     late: bool | msgspec.UnsetType = msgspec.UNSET
-    """Whether the alarm was found by readings that arrived late."""
+    """Whether the alarm's last change was already old when Storewatch found it, because the readings arrived late. It
+    becomes false when the sensor's readings are up to date again."""
     silenced: bool | msgspec.UnsetType = msgspec.UNSET
     """Whether maintenance mutes the alarm."""
     drill: bool | msgspec.UnsetType = msgspec.UNSET
@@ -138,8 +143,9 @@ class FormerChartLimits(ChartLimits, frozen=True):
 class SensorAnswer(msgspec.Struct, frozen=True):
     """A sensor with its limits.
 
-    `interval_s` is null if the sensor reports only changes. `position` is x and y on the floor plan, each from 0 to 1.
-    `past_limits` is present only if the request has `since`: the limits before the last change of the rules.
+    `interval_s` is the number of seconds between readings. It is null if the sensor reports only changes. `position` is
+    x and y on the floor plan, each from 0 to 1. `past_limits` is present only if the request contains `since`. It lists
+    the limits that were in force from `since` until the last change of the rules.
     """
 
     sensor_id: Id
@@ -153,7 +159,7 @@ class SensorAnswer(msgspec.Struct, frozen=True):
 
 
 class RuleChange(msgspec.Struct, frozen=True):
-    """A change of the alarm rules: its time, its user, and all rules before and after it."""
+    """A change of the alarm rules: when it was made and by which user, and all rules before and after the change."""
 
     written: datetime
     by: str
@@ -174,10 +180,11 @@ class Maintenance(msgspec.Struct, frozen=True):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """The alarm rules in force, the default limits, the profiles, the newest changes of the rules, and the maintenance.
+    """The alarm rules in force, with default limits, profiles, recent changes of the rules, and maintenance.
 
-    `rules` are as users wrote them. `defaults` contains the limits that apply if no rule sets them, by metric.
-    `revision` increases with each change.
+    `rules` contains the rules as users wrote them. `defaults` contains, for each metric, the limits that apply if no
+    rule sets other limits. `maintenance` contains time spans in which alarms are muted. `revision` increases each time
+    the rules are saved.
     """
 
     rules: list[Data]
@@ -189,7 +196,10 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class PreviewedAlarm(msgspec.Struct, frozen=True):
-    """An alarm that rules would have raised. `cleared` is null if the alarm is still open at the end of the preview."""
+    """An alarm that alarm rules would have raised in the time span of a preview.
+
+    `cleared` is null if the alarm is still open at the end of this time span.
+    """
 
     severity: Severity
     raised: datetime
@@ -199,14 +209,17 @@ class PreviewedAlarm(msgspec.Struct, frozen=True):
 
 
 class AlarmTotals(msgspec.Struct, frozen=True):
-    """Number of alarms in a preview, and their total duration in seconds."""
+    """The number of alarms that a rule would have raised, and their total duration in seconds."""
 
     count: int
     duration_s: float
 
 
 class AlarmSummary(msgspec.Struct, frozen=True):
-    """Number of alarms in a preview, their total and longest duration in seconds, and the first 100 alarms."""
+    """Previewed alarms of one kind at one sensor: their number, durations in seconds, and the first 100 alarms.
+
+    `duration_s` is the total duration of all alarms. `longest_s` is the duration of the longest alarm.
+    """
 
     count: int
     duration_s: float
@@ -215,7 +228,11 @@ class AlarmSummary(msgspec.Struct, frozen=True):
 
 
 class PreviewedKind(msgspec.Struct, frozen=True):
-    """The alarms of one kind that the proposed rules, and the rules in force, would have raised at a sensor."""
+    """The alarms of one kind that alarm rules would have raised at one sensor.
+
+    `proposed` contains the alarms that the proposed rules would have raised. `in_force` contains the alarms that the
+    rules in force would have raised.
+    """
 
     sensor_id: Id
     sensor_name: str
@@ -227,9 +244,10 @@ class PreviewedKind(msgspec.Struct, frozen=True):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """The alarms that the proposed rules, and the rules in force, would have raised from `start` to before `end`.
+    """The alarms that alarm rules would have raised in a storehouse from `start` to before `end`.
 
-    `rules` contains the totals of each proposed rule, in the order of the request.
+    `sensors` compares the alarms of the proposed rules with those of the rules in force. `rules` contains the number
+    and the duration of the alarms of each proposed rule, in the order of the request.
     """
 
     store_house_id: Id
@@ -240,11 +258,11 @@ class Preview(msgspec.Struct, frozen=True):
 
 
 Point = tuple[datetime, float, float, float, int]
-"""The start of a bucket, then the minimum, maximum, mean and count of its good readings."""
+"""A bucket (time span) of a chart: its start, and the minimum, maximum, mean and number of its good readings."""
 
 
 class Curve(msgspec.Struct, frozen=True):
-    """The history of a sensor, without buckets that have no good reading."""
+    """The history of a sensor: a point for each bucket (time span). Buckets without a good reading are left out."""
 
     sensor_id: Id
     sensor_name: str
@@ -254,9 +272,10 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct, frozen=True):
-    """The history of a storehouse's sensors, in buckets of `bucket_s` seconds.
+    """The history of a storehouse's sensors, in buckets (time spans) of `bucket_s` seconds.
 
-    The first and last buckets include all their readings, even those before `start` or after `end`.
+    The first and the last bucket are complete: they also contain readings shortly before `start` and shortly after
+    `end`.
     """
 
     store_house_id: Id
@@ -267,9 +286,10 @@ class History(msgspec.Struct, frozen=True):
 
 
 class OpenAlarms(msgspec.Struct, frozen=True):
-    """Number of open alarms in a storehouse, number of unacknowledged alarms, and the worst severity.
+    """The open alarms of a storehouse that are not pending: their number and their worst severity.
 
-    `worst` is null if no alarm is open.
+    `unacknowledged` is the number of these alarms that no user has acknowledged. `worst` is null if there are no such
+    alarms.
     """
 
     open: int
@@ -280,14 +300,16 @@ class OpenAlarms(msgspec.Struct, frozen=True):
 class OverviewStorehouse(msgspec.Struct, frozen=True):
     """The summary of a storehouse in the overview.
 
-    `state` is the first of these that applies: critical, warning or info (an alarm is open), stale (a sensor has no
-    recent data or is faulty), good, empty (no sensors).
+    `state` is the first of these words that applies: critical, warning or info (an alarm with this severity is open),
+    stale (a sensor has no recent data or is faulty), good (all sensors are good), empty (there are no sensors).
 
-    `envs` contains one env for each metric, at most four. It is chosen among the good readings: first those of sensors
-    with an open alarm, then the one furthest from the median. If none is good, it is the newest.
+    `envs` contains the newest reading of one sensor for each metric, for at most four metrics. If possible, it is a
+    good reading of a sensor with an open alarm, and otherwise a good reading of another sensor. Among several such
+    sensors, the server selects the sensor whose reading is furthest from the median of the metric's good readings. If
+    no sensor has a good reading, the server selects the newest reading.
 
-    `spark` contains 24 hourly means from the first temperature sensor, or from the first sensor if none measures
-    temperature. An hour without readings is null.
+    `spark` contains 24 hourly means from the first temperature sensor, or from the first sensor if no sensor measures
+    temperature. The mean of an hour without readings is null.
     """
 
     store_house_id: Id
@@ -300,7 +322,7 @@ class OverviewStorehouse(msgspec.Struct, frozen=True):
 
 
 class OverviewOrganisation(msgspec.Struct, frozen=True):
-    """An organisation and the summaries of its visible storehouses."""
+    """An organisation and the summaries of those of its storehouses that the user may see."""
 
     org_id: Id
     org_name: str
@@ -308,9 +330,10 @@ class OverviewOrganisation(msgspec.Struct, frozen=True):
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """The state of organisations at `time`, each with all its visible storehouses.
+    """The state of organisations and their storehouses at `time`.
 
-    `stale` is true while the database does not answer.
+    An organisation contains all its storehouses that the user may see. `stale` is true while the database does not
+    answer.
     """
 
     time: datetime
@@ -319,7 +342,10 @@ class Overview(msgspec.Struct, frozen=True):
 
 
 class Alarms(msgspec.Struct, frozen=True):
-    """Transitions of a storehouse's alarms, in order. `cursor` is the id of the last transition."""
+    """A storehouse's alarms after each transition (change of an alarm's state), in order.
+
+    `cursor` is the id of the last transition.
+    """
 
     store_house_id: Id
     cursor: int
@@ -329,7 +355,7 @@ class Alarms(msgspec.Struct, frozen=True):
 class Who(msgspec.Struct, frozen=True):
     """The user of this connection.
 
-    `name` is empty while access is open. `expires` is null if the user's access never expires.
+    `name` is empty while access is open (no login is required). `expires` is null if the user's access never expires.
     """
 
     name: str
@@ -345,7 +371,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The reason why the server refused an event. `field` is the payload key that is wrong."""
+    """The reason why the server refused an event. `field` is the wrong key of the payload, if one key is wrong."""
 
     code: str
     message: str
@@ -354,7 +380,10 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AskError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The payload of the event `ask_error`: a refusal, for clients that request no acknowledgement."""
+    """The payload of the event `ask_error`: why the server refused an event.
+
+    The server sends it to clients that request no acknowledgement.
+    """
 
     event: str
     code: str

@@ -1,7 +1,8 @@
 """Queries of the audit trail, which is in the `state` database.
 
-Each entry has a hash of its own content and of the previous entry's hash. The hash chain therefore reveals changed,
-removed and inserted entries. `audit_head` also stores the last hash, which reveals entries removed from the end.
+Each entry contains a hash of its own content and of the previous entry's hash. This chain of hashes reveals changed,
+removed and inserted entries. The table `audit_head` also stores the hash of the last entry, which reveals that entries
+were removed from the end.
 """
 
 import hashlib
@@ -13,22 +14,22 @@ import sqlalchemy as sa
 from db import tables
 
 ESCAPED = "surrogateescape"
-"""Python's decoding error handler that preserves bytes which are not valid UTF-8."""
+"""Name of Python's decoding error handler that preserves bytes which are not valid UTF-8."""
 
 
 class ChainHead(NamedTuple):
-    """The head of the hash chain: the id and hash of the last entry."""
+    """The head of the audit trail's hash chain: the id and the hash of the last entry."""
 
     entry_id: int
     hash: str
 
 
 BEGINNING = ChainHead(0, "0" * 64)
-"""The head of a hash chain without entries."""
+"""The head of an empty hash chain: the id and the hash that stand for an entry before the first entry."""
 
 
 class Sealed(NamedTuple):
-    """An entry as stored in the table `audit`."""
+    """An entry of the audit trail, with its hash, as stored in the table `audit`."""
 
     entry_id: int
     time: str
@@ -37,19 +38,19 @@ class Sealed(NamedTuple):
     address: str
     subject: str
     before: str | None
-    """The subject's state before the action, as JSON. None if the entry has no such state."""
+    """The subject's state before the action, as JSON. It is None if no such state is recorded."""
     after: str | None
     previous: str
-    """The hash of the previous entry in the chain."""
+    """The hash of the previous entry in the audit trail."""
     hash: str
 
     @property
     def head(self) -> ChainHead:
-        """The head of the chain that ends with this entry."""
+        """The head of the hash chain that ends with this entry: the id and the hash of this entry."""
         return ChainHead(self.entry_id, self.hash)
 
     def digest(self) -> str:
-        """Compute the hash that this entry must have."""
+        """Compute the correct hash of this entry from its content and the previous entry's hash."""
         # JSON separates the columns. If they were only concatenated, text could be moved from one column to the next
         # without changing the hash.
         columns = json.dumps(self[:-1], ensure_ascii=False, separators=(",", ":"))
@@ -57,7 +58,10 @@ class Sealed(NamedTuple):
 
 
 def after(connection: sa.Connection, entry_id: int | None, most: int) -> list[Sealed]:
-    """Return at most `most` entries after the entry `entry_id`, in order. If it is None, start at the first entry."""
+    """Return at most `most` entries whose id is above `entry_id`, ordered by id.
+
+    If `entry_id` is None, start at the first entry.
+    """
     audit = tables.audit.c
     texts = [_bytes(audit[name]) for name in Sealed._fields[1:]]
     statement = sa.select(audit.entry_id, *texts).order_by(audit.entry_id).limit(most)
@@ -74,7 +78,7 @@ def last(connection: sa.Connection, action: str) -> Sealed | None:
 
 
 def head(connection: sa.Connection) -> ChainHead | None:
-    """Return the head stored in the table `audit_head`, or None if the table's row was removed."""
+    """Return the id and the hash that the table `audit_head` stores, or None if somebody removed its only row."""
     columns = tables.audit_head.c
     row = connection.execute(sa.select(sa.cast(columns.entry_id, sa.Integer), _bytes(columns.hash))).first()
     return None if row is None else ChainHead(row[0], _text(row[1]))

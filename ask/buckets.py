@@ -19,16 +19,19 @@ WIDTHS_S = (
     *(HOUR_S * hours for hours in (1, 2, 4, 6, 12)),
     *(DAY_S * days for days in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)),
 )
-"""All possible widths of buckets, in seconds. A chart zooms in these steps."""
+"""All possible widths of buckets (time spans) in charts, in seconds. A chart zooms in these steps."""
 
 ROLLED_UP_S = (300, HOUR_S)
-"""The widths of the stored rollups, in seconds. Each width is a multiple of the previous one. In a year, 20 sensors
-that report once a minute produce 2,100,000 five-minute rollups and 175,000 one-hour rollups. A chart of a year reads
-the one-hour rollups in 0.2 s."""
+"""The bucket widths of the stored rollups (aggregated readings), in seconds. Each width is a multiple of the width
+before it. In a year, 20 sensors that report once a minute produce 2,100,000 five-minute rollups and 175,000 one-hour
+rollups. A query for a chart of a year reads the one-hour rollups in 0.2 s."""
 
 
 class Frame(NamedTuple):
-    """A series of complete buckets of the width `bucket_s`, from `start_s` to `end_s`, in seconds since 1970."""
+    """A series of buckets (time spans), each `bucket_s` seconds wide. No bucket is cut off.
+
+    `start_s` is the start of the first bucket. `end_s` is the end of the last bucket. Both are in seconds since 1970.
+    """
 
     start_s: int
     end_s: int
@@ -36,7 +39,10 @@ class Frame(NamedTuple):
 
 
 def frame(start: datetime, end: datetime, most: int) -> Frame:
-    """Return a frame that covers the span in at most `most` buckets. Its buckets are as narrow as possible."""
+    """Return a series of at most `most` buckets that covers the time from `start` to `end`.
+
+    The buckets are as narrow as possible.
+    """
     span_s = (end - start).total_seconds()
     bucket_s = next((width for width in WIDTHS_S if span_s <= width * (most - 1)), WIDTHS_S[-1])
     start_s, end_s = int(start.timestamp() // bucket_s), int(-(-end.timestamp() // bucket_s))
@@ -44,7 +50,7 @@ def frame(start: datetime, end: datetime, most: int) -> Frame:
 
 
 def rolled_up(bucket_s: int) -> int | None:
-    """Return the width of the widest rollups that add up to buckets of width `bucket_s`, or None if there are none."""
+    """Return the largest width of stored rollups that divides `bucket_s`, or None if no width divides it."""
     return max((width for width in ROLLED_UP_S if bucket_s % width == 0), default=None)
 
 
@@ -52,10 +58,13 @@ def rolled_up(bucket_s: int) -> int | None:
 
 
 def bucket_start(second: sa.ColumnElement[int], bucket_s: int) -> sa.ColumnElement[int]:
-    """Return the SQL expression for the start of the bucket that contains `second`."""
+    """Return the SQL expression for the start of the bucket (time span) that contains `second`."""
     return second - second % bucket_s
 
 
 def finite(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """Return the SQL expression for `value`, with null instead of an infinite value, which SQLite can store."""
+    """Return an SQL expression that has the value of `value`, but is null if `value` is infinite.
+
+    SQLite can store infinite values.
+    """
     return sa.case((value.between(-sys.float_info.max, sys.float_info.max), value))

@@ -12,16 +12,17 @@ from ask.journal import key
 from db import tables
 
 PREFIX = "sw-"
-"""Prefix of the `alarm_id` of alarms that Storewatch judges. It distinguishes them from the site's own alarms."""
+"""Prefix of the `alarm_id` of alarms that Storewatch judges. It distinguishes these alarms from the site's own alarms.
+"""
 
 
 def alarm_id(episode_id: int) -> str:
-    """Return the `alarm_id` that clients use for an episode."""
+    """Return the `alarm_id` that clients use for the alarm with this `episode_id`."""
     return f"{PREFIX}{episode_id}"
 
 
 def episode_id(alarm_id: Id) -> int | None:
-    """Return the `episode_id` of an `alarm_id`, or None if Storewatch does not judge the alarm."""
+    """Return the `episode_id` that `alarm_id` contains, or None if it is not the id of an alarm of Storewatch."""
     if not isinstance(alarm_id, str):
         return None
     digits = alarm_id.removeprefix(PREFIX)
@@ -30,7 +31,10 @@ def episode_id(alarm_id: Id) -> int | None:
 
 
 def since(connection: sa.Connection, store_house_id: Id, time: datetime, most: int) -> list[Alarm]:
-    """Return at most `most` of a storehouse's alarms, newest first. They were open at `time` or raised later."""
+    """Return a storehouse's alarms that were open at `time` or were raised later, newest first.
+
+    Return at most `most` alarms.
+    """
     episode = tables.episode.c
     begun = sa.func.coalesce(episode.raised, episode.since)
     statement = (
@@ -59,7 +63,7 @@ def storehouse_of(connection: sa.Connection, episode_id: int) -> Id | None:
 
 
 def alarm(row: Mapping[str, Any]) -> Alarm:
-    """Convert a row of `tables.episode` to an alarm, as answers contain it."""
+    """Convert a row of the table `episode` to an `Alarm`, the type that the server sends to clients."""
     limits = msgspec.json.decode(row["limits"])
     limit = limits[row["level"]]
     return Alarm(
@@ -93,7 +97,10 @@ def alarm(row: Mapping[str, Any]) -> Alarm:
 
 
 def sensor_id(subject_key: str) -> Id | None:
-    """Return the `sensor_id` in an alarm's `subject_key`, or None for an alarm of a whole storehouse."""
+    """Return the id of an alarm's sensor, or None if the alarm is about a whole storehouse.
+
+    `subject_key` is the alarm's sensor or storehouse as JSON.
+    """
     subject: Sequence[Any] | Id = msgspec.json.decode(subject_key)
     return subject[0] if isinstance(subject, list) else None
 

@@ -1,4 +1,7 @@
-"""Queries of the history of a storehouse's sensors, for charts: the minimum, maximum and mean of each bucket."""
+"""Queries of the history of a storehouse's sensors, for charts.
+
+The history consists of the minimum, maximum and mean of a sensor's readings in each bucket (time span).
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -25,19 +28,20 @@ LONGEST = timedelta(days=366)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 MOST_POINTS = 100_000
-"""Maximum number of points in an answer, for all sensors together. More sensors get fewer and wider buckets each."""
+"""Maximum number of points in an answer, for all sensors together. If there are more sensors, each of them gets fewer
+and wider buckets (time spans)."""
 MOST_ROWS = 3 * MOST_POINTS
-"""Maximum number of rows of a history query. A bucket has several rows if the clocks change in it, or if some of its
-readings are not rolled up yet."""
+"""Maximum number of rows that a history query may return. It can return several rows for a bucket (time span) if the
+clocks change in the bucket, or if some of the bucket's readings are not in the rollups yet."""
 BEHIND = 100_000
-"""Maximum number of readings that are not rolled up yet. If there are more, a query of all readings is faster than a
-query of the rollups plus the remaining readings."""
+"""Maximum number of readings that the rollups do not include yet, for a query that uses the rollups. If there are more
+such readings, a query of all readings is faster than a query of the rollups and of the remaining readings."""
 SPARK_HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The minimum, maximum, sum and count of a sensor's good readings in a bucket."""
+    """The minimum, maximum, sum and count of a sensor's good readings in a bucket (time span)."""
 
     min: float
     max: float
@@ -46,13 +50,13 @@ class Bucket:
 
     @property
     def mean(self) -> float:
-        """The mean of the readings, to six significant digits, because further digits have no meaning."""
+        """The mean of the readings, rounded to six significant digits, because further digits have no meaning."""
         return min(max(float(f"{self.sum / self.count:.6g}"), self.min), self.max)
 
 
 Buckets = dict[Key, dict[int, Bucket]]
-"""For each sensor's key, its buckets by their start in seconds since 1970. Buckets without a good reading are left out.
-"""
+"""A dict from the key of each sensor to its buckets (time spans). The buckets of a sensor are a dict from the start of
+a bucket, in seconds since 1970, to the aggregated readings. Buckets without a good reading are left out."""
 
 
 def history(
@@ -60,8 +64,8 @@ def history(
 ) -> History:
     """Return the curves of a storehouse's sensors.
 
-    Raise `NotFound` if the sensor does not exist, `BadRequest` if the time span is invalid, and `Unavailable` if the
-    query exceeds its time limit.
+    Raise `NotFound` if the requested sensor does not exist, `BadRequest` if the requested time span is invalid, and
+    `Unavailable` if the query exceeds its time limit.
     """
     check_span(question.start, question.end)
     shown = _shown(sensors(connection, subjects, storehouse.store_house_id), question.sensor_id)
@@ -77,7 +81,10 @@ def history(
 
 
 def check_span(start: datetime, end: datetime) -> None:
-    """Raise `BadRequest` if `start` is out of range, or if `end` is not after `start` or is over 366 days after it."""
+    """Raise `BadRequest` if the time span from `start` to `end` is invalid.
+
+    `check_time` must accept `start`. `end` must be after `start`, by at most 366 days.
+    """
     check_time(start, "start")
     if end <= start:
         raise BadRequest("must be later than start", "end", reason="end_before_start")
@@ -88,7 +95,10 @@ def check_span(start: datetime, end: datetime) -> None:
 
 
 def check_time(time: datetime, field: str) -> None:
-    """Raise `BadRequest` for a time that some databases or time zones cannot represent."""
+    """Raise `BadRequest` if `time` is before 1970, or in the year 9000 or later.
+
+    Some databases or time zones cannot represent such times.
+    """
     if not EARLIEST <= time < LATEST:
         raise BadRequest(
             f"must be in {EARLIEST:%Y} or later, and before {LATEST:%Y}", field, reason="time_out_of_range"
@@ -96,7 +106,7 @@ def check_time(time: datetime, field: str) -> None:
 
 
 def points(of_sensor: dict[int, Bucket]) -> list[Point]:
-    """Convert buckets to the points of an answer, in chronological order."""
+    """Convert a sensor's buckets (time spans) to the points of an answer, in chronological order."""
     return [
         (datetime.fromtimestamp(second, UTC), bucket.min, bucket.max, bucket.mean, bucket.count)
         for second, bucket in sorted(of_sensor.items())
@@ -106,9 +116,9 @@ def points(of_sensor: dict[int, Bucket]) -> list[Point]:
 def sparks(
     connection: sa.Connection, subjects: Subjects, wanted: Sequence[Sensor], now: datetime
 ) -> dict[Key, list[float | None]]:
-    """Return each sensor's hourly means of the last 24 hours, including the current hour.
+    """Return a dict from the key of each sensor to its hourly means of the last 24 hours.
 
-    The mean of an hour without readings is None.
+    The current hour is included. The mean of an hour without good readings is None.
     """
     end_s = int(now.timestamp()) // HOUR_S * HOUR_S + HOUR_S
     span = Frame(end_s - SPARK_HOURS * HOUR_S, end_s, HOUR_S)
@@ -133,9 +143,9 @@ def _shown(in_storehouse: list[Sensor], sensor_id: Id | None) -> list[Sensor]:
 def buckets(
     connection: sa.Connection, subjects: Subjects, wanted: Iterable[Sensor], span: Frame, now: datetime
 ) -> Buckets:
-    """Return the buckets of these sensors. Leave out readings with a time more than 60 s after `now`.
+    """Return the readings of the sensors `wanted`, aggregated in the buckets (time spans) of `span`.
 
-    Raise `Unavailable` if the query exceeds its time limit.
+    Leave out readings with a time more than 60 s after `now`. Raise `Unavailable` if the query exceeds its time limit.
     """
     sensor_ids = {sensor.sensor_id for sensor in wanted}
     if not sensor_ids:
@@ -159,10 +169,11 @@ def buckets(
 def _parts(
     connection: sa.Connection, subjects: Subjects, sensor_ids: Collection[Id], span: Frame, now: datetime
 ) -> list[sa.Select[Any]]:
-    """Return SELECT statements that together include every reading once.
+    """Return SELECT statements that together aggregate every reading exactly once.
 
-    The columns of a row are the sensor, the metric, the start of the bucket, and the minimum, maximum, sum and count.
-    For a wide table, a row has the last four columns for each metric.
+    The columns of a result row are the sensor, the metric, the start of the bucket (time span), and the minimum,
+    maximum, sum and count of the readings. If the reading table has a column for each metric, a result row has a
+    minimum, a maximum, a sum and a count for each of these metrics.
     """
     reading = subjects.reading
     width_s = rolled_up(span.bucket_s) if subjects.ours else None
@@ -205,7 +216,10 @@ def _grouped(dialect: Dialect, column: sa.ColumnElement[Any], is_text: bool) -> 
 
 
 def _values(connection: sa.Connection, subjects: Subjects) -> list[Any]:
-    """Return a numeric SQL expression for each value column. It is null for the faults of `ask.rows.number`."""
+    """Return a numeric SQL expression for each value column of the reading table.
+
+    The expression is null for a fault: a value for which `ask.rows.number` returns None.
+    """
     reading = subjects.reading
     columns: list[Any] = [reading.relation.c[label] for label in reading.wide.values()]
     columns = columns or [reading.column("value")]
@@ -215,7 +229,7 @@ def _values(connection: sa.Connection, subjects: Subjects) -> list[Any]:
 
 
 def _behind(connection: sa.Connection) -> int:
-    """Return the approximate number of readings that are not rolled up yet."""
+    """Return the approximate number of readings that the rollups do not include yet."""
     highest = sa.select(sa.func.max(tables.reading.c.reading_id)).scalar_subquery()
     reached, last = connection.execute(sa.select(_position(), highest)).one()
     return int(last or 0) - int(reached)

@@ -10,24 +10,30 @@ from db import tables
 
 
 class Transition(NamedTuple):
-    """An entry of the alarm journal: a transition of an alarm. Clients receive the entry's id as `cursor`."""
+    """An entry of the alarm journal: a change of an alarm's state. `alarm` is the alarm after the change.
+
+    Clients receive the id of the entry as `cursor`.
+    """
 
     transition_id: int
     alarm: Alarm
 
 
 def key(identity: Id) -> str:
-    """Return an id as JSON, as the journal stores it. In JSON, the ids 5 and "5" are different."""
+    """Return an id as JSON text, because the journal stores ids as JSON. In JSON, the ids 5 and "5" are different."""
     return msgspec.json.encode(identity).decode()
 
 
 def last(connection: sa.Connection) -> int:
-    """Return the id of the last transition, or 0 if the journal is empty."""
+    """Return the id of the last entry in the alarm journal, or 0 if the journal is empty."""
     return connection.scalar(sa.select(sa.func.max(tables.alarm_journal.c.transition_id))) or 0
 
 
 def exists(connection: sa.Connection, transition_id: int) -> bool:
-    """Return whether a transition exists. The id 0 counts as existing: it is the cursor before the first transition."""
+    """Return whether the alarm journal has an entry with the id `transition_id`.
+
+    For the id 0, always return True, because clients use 0 as the cursor before the first entry.
+    """
     journal = tables.alarm_journal.c
     statement = sa.select(journal.transition_id).where(journal.transition_id == transition_id)
     return transition_id == 0 or connection.scalar(statement) is not None
@@ -36,9 +42,9 @@ def exists(connection: sa.Connection, transition_id: int) -> bool:
 def after(
     connection: sa.Connection, transition_id: int, most: int, store_house_id: Id | None = None
 ) -> list[Transition]:
-    """Return at most `most` transitions after `transition_id`, in order.
+    """Return at most `most` entries of the alarm journal with ids above `transition_id`, ordered by id.
 
-    If `store_house_id` is given, return only transitions of this storehouse's alarms, and of alarms about all
+    If `store_house_id` is given, return only entries about this storehouse's alarms, and about alarms of all
     storehouses.
     """
     journal = tables.alarm_journal.c

@@ -1,4 +1,4 @@
-"""Queries of maintenance: time spans in which alarms are muted. Its table is in the `state` database."""
+"""Queries of maintenance: time spans in which alarms are muted. The table is in the `state` database."""
 
 from datetime import datetime
 from typing import Any
@@ -13,12 +13,16 @@ from errors import NotFound
 
 
 def version(connection: sa.Connection) -> int:
-    """Return the version of all maintenance: a number that grows each time maintenance is saved."""
+    """Return the version number of the saved maintenance. It grows each time a user saves maintenance."""
     return connection.scalar(sa.select(sa.func.max(tables.maintenance.c.maintenance_id))) or 0
 
 
 def after(connection: sa.Connection, time: datetime, store_house_id: Id | None = None) -> list[Maintenance]:
-    """Return the maintenance that ends after `time`, ordered by start. By default, return that of all storehouses."""
+    """Return the maintenance that ends after `time`, ordered by start.
+
+    Maintenance is a time span in which alarms are muted. If `store_house_id` is None, return the maintenance of all
+    storehouses.
+    """
     columns = tables.maintenance.c
     statement = sa.select(tables.maintenance).where(columns.end > time)
     if store_house_id is not None:

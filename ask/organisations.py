@@ -20,7 +20,10 @@ def organisations(connection: sa.Connection, subjects: Subjects) -> list[Organis
 
 
 def organisation(connection: sa.Connection, subjects: Subjects, org_id: Id) -> Id:
-    """Return an organisation's id in the type of its column. Raise `NotFound` if the organisation does not exist."""
+    """Return `org_id` as an integer or a string, like its database column.
+
+    Raise `NotFound` if no organisation has this id.
+    """
     subject = subjects.organisation
     wanted = subject.select("org_id").where(subject.equals("org_id", org_id)).limit(1)
     known_org_id = connection.execute(wanted).scalar()
@@ -30,5 +33,5 @@ def organisation(connection: sa.Connection, subjects: Subjects, org_id: Id) -> I
 
 
 def no_organisation(org_id: Id) -> NotFound:
-    """Return the error for an organisation that does not exist or that the caller may not see."""
+    """Return the error for an organisation that does not exist or that the user may not see."""
     return NotFound(f"there is no organisation {org_id!r}", "org_id", reason="unknown_organisation")

@@ -1,4 +1,4 @@
-"""The payload of each event that a client may send, with its limits.
+"""The payload of each event that a client may send, and the limits of the payload's fields.
 
 The server ignores unknown keys.
 """
@@ -11,7 +11,7 @@ import msgspec
 from ask.answers import Id
 
 MINUTES = 527_040
-"""Maximum of `data_minute` as a number of minutes before now: 366 days."""
+"""Maximum of `data_minute` if it is a number of minutes before now. It corresponds to 366 days."""
 
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -23,7 +23,7 @@ Comment = Annotated[str, msgspec.Meta(max_length=2_000)]
 
 
 class Nothing(msgspec.Struct, frozen=True):
-    """No payload. If a client sends one, the server ignores it."""
+    """This event needs no payload. If a client sends a payload, the server ignores it."""
 
 
 class Storehouses(msgspec.Struct, frozen=True):
@@ -33,11 +33,11 @@ class Storehouses(msgspec.Struct, frozen=True):
 
 
 class Register(msgspec.Struct, frozen=True):
-    """Watch a storehouse, and stop watching the previous one.
+    """Watch a storehouse: receive its readings and alarms. Stop watching the storehouse watched before.
 
-    After a reconnect, a client sends its last `cursor` to receive the alarm transitions that it missed. The cursor must
-    come from the answer to `register` or from `alarms`: a pushed `envs` may arrive before the alarms that its cursor
-    already counts.
+    After a reconnect, a client sends its last `cursor` to receive the alarm transitions (changes of alarm states) that
+    it missed. The client must take this cursor from the answer to `register` or from an `alarms` event, and not from an
+    `envs` event. An `envs` event may arrive before the alarms that its cursor already counts.
     """
 
     store_house_id: Id
@@ -45,7 +45,11 @@ class Register(msgspec.Struct, frozen=True):
 
 
 class AckAlarm(msgspec.Struct, frozen=True):
-    """Acknowledge an alarm. It stays open. `by` is the name of the person, which is required while access is open."""
+    """Acknowledge an alarm. The alarm stays open.
+
+    `by` is the name of the person who acknowledges it. The name is required while access is open (no login is
+    required).
+    """
 
     alarm_id: Id
     comment: Comment | None = None
@@ -53,7 +57,7 @@ class AckAlarm(msgspec.Struct, frozen=True):
 
 
 class CloseAlarm(msgspec.Struct, frozen=True):
-    """Close an alarm by hand. `reason` says why, for example because the sensor was removed."""
+    """Close an alarm by hand. `reason` explains why, for example because the sensor was removed."""
 
     alarm_id: Id
     reason: Comment
@@ -63,7 +67,7 @@ class CloseAlarm(msgspec.Struct, frozen=True):
 class QuerySensors(msgspec.Struct, frozen=True):
     """Return the sensors of a storehouse with their positions and limits.
 
-    With `since`, also return the earlier limits that were in force at or after that time.
+    With `since`, also return the earlier limits that were in force at or after the time `since`.
     """
 
     store_house_id: Id
@@ -79,7 +83,7 @@ class QueryRules(msgspec.Struct, frozen=True):
 class SaveRules(msgspec.Struct, frozen=True):
     """Replace all alarm rules that the user may edit.
 
-    If `revision` is given and somebody has saved rules since that revision, the server refuses the event.
+    If `revision` is given and the rules have been saved since that revision, the server refuses the event.
     """
 
     rules: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=2_000)]
@@ -88,10 +92,10 @@ class SaveRules(msgspec.Struct, frozen=True):
 
 
 class PreviewAlarms(msgspec.Struct, frozen=True):
-    """Return the alarms that would have been raised in a storehouse from `start` to `end`.
+    """Return the alarms that rules would have raised in a storehouse from `start` to `end`.
 
-    The answer contains the alarms that would have been raised if `rules` had replaced all rules in force, and the
-    alarms that the rules in force would have raised.
+    The answer contains two results. One shows the alarms that would have been raised if `rules` had replaced all rules
+    in force. The other shows the alarms that the rules in force would have raised.
     """
 
     store_house_id: Id
@@ -103,7 +107,7 @@ class PreviewAlarms(msgspec.Struct, frozen=True):
 class SaveMaintenance(msgspec.Struct, frozen=True):
     """Mute the alarms of a storehouse, or of one of its sensors, from `start` to `end`.
 
-    With `maintenance_id`, replace the maintenance that has this id, for example to end it early.
+    If `maintenance_id` is given, replace the maintenance that has this id, for example to end it early.
     """
 
     store_house_id: Id
@@ -116,7 +120,7 @@ class SaveMaintenance(msgspec.Struct, frozen=True):
 
 
 class QueryAlarms(msgspec.Struct, frozen=True):
-    """Return the alarms of a storehouse that were open at `data_minute` or have been raised since.
+    """Return the alarms of a storehouse that were open at `data_minute` or were raised later.
 
     `data_minute` is a number of minutes before now, or "YYYY-MM-DD HH:MM" in the storehouse's time zone.
     """
@@ -126,7 +130,10 @@ class QueryAlarms(msgspec.Struct, frozen=True):
 
 
 class QueryEnvs(msgspec.Struct, frozen=True):
-    """Return the history of all sensors of a storehouse, or of one sensor, in at most `points` buckets per sensor."""
+    """Return the history of one sensor of a storehouse, or of all its sensors by default.
+
+    The history of each sensor consists of at most `points` buckets (time spans).
+    """
 
     store_house_id: Id
     start: Time

@@ -1,4 +1,4 @@
-"""Queries of readings: the newest reading of each sensor, new rows, and the readings of a span."""
+"""Queries of readings: the newest reading of each sensor, new rows, and the readings of a time span."""
 
 import logging
 from bisect import bisect_right
@@ -16,15 +16,16 @@ from common.clock import AHEAD
 log = logging.getLogger(__name__)
 
 Key = tuple[Id, str | None]
-"""Key of a sensor's readings: the `sensor_id`, and the metric if a sensor id can have several metrics, otherwise None.
-"""
+"""The key of a sensor's readings: the `sensor_id` and the metric. The metric is None if each sensor id has only one
+metric."""
 
 
 class Reading(NamedTuple):
-    """A reading of a sensor. `value` is None for a fault. `metric` is None if each sensor has only one metric.
+    """A reading of a sensor. `value` is None for a fault. `metric` is None if each sensor id has only one metric.
 
-    If two readings have the same time, the reading with the higher `rank` is newer. If ids grow, the rank is the row's
-    id. Otherwise the table does not show which row was written first, and all ranks are 0.
+    If two readings have the same time, the reading with the higher `rank` is newer. If new rows of the reading table
+    get higher ids, `rank` is the id of the row. Otherwise the table does not show which row was written first, and
+    `rank` is always 0.
     """
 
     sensor_id: Id
@@ -35,15 +36,16 @@ class Reading(NamedTuple):
 
     @property
     def key(self) -> Key:
-        """The key of the reading's sensor."""
+        """The key of the reading's sensor: the `sensor_id` and the metric."""
         return self.sensor_id, self.metric
 
 
 class Row(NamedTuple):
-    """A row of the reading table: its id (None if ids do not grow), time, content and readings.
+    """A row of the reading table. `content` contains the stored values, and `readings` the readings in the row.
 
-    `wall` is the stored time, and `time` is the instant to which the query converted it. In the hour that is repeated
-    at the end of daylight saving time, a later query may convert the same `wall` to another instant.
+    `reading_id` is None if new rows do not get higher ids. `wall` is the stored time. `time` is the instant to which
+    the query converted the stored time. In the hour that is repeated at the end of daylight saving time, a later query
+    may convert the same stored time to another instant.
     """
 
     reading_id: int | None
@@ -60,10 +62,10 @@ Rows = Sequence[Row]
 def after(
     connection: sa.Connection, subjects: Subjects, from_id: int, holes: Spans, most: int, now: datetime
 ) -> list[Row]:
-    """Return at most `most` rows with ids of at least `from_id`, and at most `most` rows with ids in `holes`.
+    """Return rows of the reading table: rows with an id of at least `from_id`, and rows with an id in `holes`.
 
-    `holes` are spans of ids, with both ends included. The rows are ordered by id. The statement is a UNION, because
-    SQLite would scan the whole table for an OR.
+    `holes` are ranges of ids, with both ends included. The result contains at most `most` rows of each of these two
+    groups, ordered by id. The statement is a UNION, because SQLite would scan the whole table for an OR.
     """
     reading = subjects.reading
     reading_id = reading.column("reading_id")
@@ -92,7 +94,7 @@ def highest(connection: sa.Connection, subjects: Subjects) -> int:
 
 
 def ids_between(connection: sa.Connection, subjects: Subjects, low: int, high: int) -> list[int]:
-    """Return the existing reading ids from `low` to `high`, both included."""
+    """Return the ids from `low` to `high`, both included, that exist in the reading table."""
     reading_id = subjects.reading.column("reading_id")
     return [int(each) for each in connection.scalars(sa.select(reading_id).where(reading_id.between(low, high)))]
 
@@ -104,9 +106,10 @@ def between(
     most: int,
     now: datetime,
 ) -> list[Row]:
-    """Return at most `most` rows whose stored times are in `spans`, ordered by time. The ends of a span are included.
+    """Return at most `most` rows whose stored times are in the time spans `spans`, ordered by time.
 
-    This function is for tables without growing ids. A row in several spans is returned once.
+    Both ends of a time span are included. A row that is in several time spans is returned once. Use this function for
+    tables in which new rows do not get higher ids.
     """
     reading = subjects.reading
     time = reading.column("time")
@@ -118,9 +121,10 @@ def between(
 def of_sensor(
     connection: sa.Connection, subjects: Subjects, key: Key, spans: Sequence[tuple[datetime, datetime]], now: datetime
 ) -> list[Reading]:
-    """Return a sensor's readings in `spans`. Leave out readings with a time more than 60 s after `now`.
+    """Return a sensor's readings in the time spans `spans`.
 
-    `spans` must be in chronological order. The end of a span is not included.
+    Leave out readings with a time more than 60 s after `now`. `spans` must be in chronological order. The end of each
+    time span is not included.
     """
     reading = subjects.reading
     time = reading.column("time")
@@ -141,7 +145,7 @@ def of_sensor(
 def newest(connection: sa.Connection, subjects: Subjects, since: datetime | None, now: datetime) -> list[Reading]:
     """Return the newest reading of each sensor. Leave out readings with a time more than 60 s after `now`.
 
-    In a site's own tables, also leave out readings before `since`.
+    In a site's own tables, also leave out readings before `since`. If `since` is None, include readings of any age.
     """
     if subjects.ours:
         return _newest_of_ours(connection, subjects, now)
@@ -190,9 +194,9 @@ def _newest_of_site(
 
 
 def _select(reading: Subject, value: Any = None) -> sa.Select[Any]:
-    """Return a SELECT statement whose rows `_rows` parses: id, sensor, metric, time and values.
+    """Return a SELECT statement with the columns that `_rows` needs: id, sensor, metric, time and values.
 
-    If `value` is given, all other value columns are null.
+    If `value` is given, it is one of the value columns. All other value columns are then null.
     """
     values: list[Any] = [reading.relation.c[label] for label in reading.wide.values()] or [reading.column("value")]
     if value is not None:

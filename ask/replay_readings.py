@@ -1,4 +1,7 @@
-"""Fetches past readings for the preview of rules: the extremes of each hour, or every reading of a span."""
+"""Fetches past readings for the preview of rules.
+
+It can fetch the lowest and the highest value of each hour, or all readings of a time span.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -20,7 +23,8 @@ SPANS = 500
 """Maximum number of time spans in one statement."""
 
 Measured = tuple[float, float | None, int]
-"""A reading: its time in seconds since 1970, its value (None for a fault), and its rank."""
+"""A reading: its time in seconds since 1970, its value (None for a fault), and its rank. If two readings have the same
+time, the reading with the higher rank is newer."""
 Span = tuple[float, float]
 """A time span: its start and end, in seconds since 1970. The end is not included."""
 
@@ -44,10 +48,10 @@ class ReplayReadings:
         """Number of readings used so far. It may not exceed `MOST`."""
 
     def hours(self, sensors: Sequence[Sensor], slot_s: int, start: int, end: float) -> dict[Key, dict[int, Hour]]:
-        """Return the hours from `start` to `end` that have a good reading in every `slot_s` seconds.
+        """Return the hours from `start` to `end` in which every slot of `slot_s` seconds has a good reading.
 
-        The result maps the key of each sensor to its hours, by their start in seconds since 1970. It has no hours for a
-        site's own tables, because their values may not be SQL numbers.
+        The result maps the key of each sensor to a dict from the start of an hour (in seconds since 1970) to the
+        `Hour`. The result is empty for a site's own tables, because the values in these tables may not be SQL numbers.
         """
         if not self._subjects.ours:
             return {}
@@ -72,7 +76,10 @@ class ReplayReadings:
         return hours
 
     def readings(self, sensor: Sensor, spans: Sequence[Span]) -> Iterator[Measured]:
-        """Return all readings of a sensor in `spans`, in chronological order. `spans` must be in this order too."""
+        """Return all readings of a sensor in the time spans `spans`, in chronological order.
+
+        `spans` must also be in chronological order.
+        """
         fetch = self._packed if self._subjects.ours and dialect_of(self._connection).packs_readings else self._plain
         for first in range(0, len(spans), SPANS):
             yield from fetch(
@@ -87,7 +94,7 @@ class ReplayReadings:
         return sorted(measured, key=lambda each: each[::2])
 
     def _packed(self, key: Key, spans: Sequence[tuple[datetime, datetime]]) -> Iterator[Measured]:
-        """Fetch the readings of each hour as one packed row."""
+        """Fetch one row for each hour, which contains all readings of the hour in one text."""
         reading = self._subjects.reading.relation.c
         dialect = dialect_of(self._connection)
         packed_readings = dialect.packed_readings(self._connection, reading.time, reading.value, reading.reading_id)

@@ -11,7 +11,7 @@ from db import tables
 
 
 class PastRules(NamedTuple):
-    """The rules that were in force from `start` to `end`."""
+    """The alarm rules that were in force from `start` to `end`."""
 
     start: datetime
     end: datetime
@@ -19,12 +19,18 @@ class PastRules(NamedTuple):
 
 
 def version(connection: sa.Connection) -> int:
-    """Return the version of the rules: a number that grows each time rules are saved, or 0 if they were never saved."""
+    """Return the version number of the saved alarm rules, or 0 if rules were never saved.
+
+    The number grows each time rules are saved.
+    """
     return connection.scalar(sa.select(sa.func.max(tables.rule_change.c.change_id))) or 0
 
 
 def saved(connection: sa.Connection) -> list[Data] | None:
-    """Return the saved rules. If rules were never saved, return None: the rules of the settings are then in force."""
+    """Return the saved alarm rules, or None if rules were never saved.
+
+    While no rules are saved, the rules in the settings are in force.
+    """
     if not version(connection):
         return None
     rule = tables.rule.c
@@ -32,7 +38,7 @@ def saved(connection: sa.Connection) -> list[Data] | None:
 
 
 def changes(connection: sa.Connection, most: int) -> list[RuleChange]:
-    """Return the last changes of the rules, at most `most`, newest first."""
+    """Return at most `most` changes of the alarm rules, newest first."""
     change = tables.rule_change.c
     statement = sa.select(change.written, change.by, change.before, change.after)
     rows = connection.execute(statement.order_by(change.change_id.desc()).limit(most))
@@ -43,9 +49,10 @@ def changes(connection: sa.Connection, most: int) -> list[RuleChange]:
 
 
 def past_rules(connection: sa.Connection, since: datetime, most: int) -> list[PastRules]:
-    """Return the rules that were in force from `since` until the last change, in chronological order.
+    """Return the rules that were in force between `since` and the last change of the rules.
 
-    If there were more than `most` changes, return only the last `most` rule sets.
+    Each element of the list is a complete set of rules with its start and end, in chronological order. If there are
+    more than `most` elements, return only the newest `most`.
     """
     change = tables.rule_change.c
     statement = sa.select(change.written, change.before).where(change.written > since)

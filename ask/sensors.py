@@ -13,7 +13,8 @@ from common.metric_registry import unit_of
 
 MOST = 200_000
 LONGEST_S = 366 * 86_400
-"""Longest valid interval between readings of a sensor, in seconds. Longer intervals are ignored."""
+"""Longest valid interval between a sensor's readings, in seconds. If the database contains a longer interval, it is
+ignored."""
 
 
 class Sensor(NamedTuple):

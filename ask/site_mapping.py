@@ -1,7 +1,7 @@
-"""Maps a site's own tables to Storewatch's subjects, and checks the mapping against the database.
+"""Maps a site's own tables to the subjects of Storewatch, and checks the mapping against the database.
 
-A field without a mapping is read from the column with the field's name. Each error message contains the key of the
-setting to correct.
+The subjects are organisation, storehouse, sensor, reading and alarm. If the settings do not map a field of a subject,
+the column with the same name as the field is read. Each error message contains the key of the setting to correct.
 """
 
 import re
@@ -22,10 +22,10 @@ from settings import Database, DatabaseMap, ReadingMap, Source, SubjectMap, dura
 
 TIMES = {"time", "raised", "cleared"}
 TIME_TEXT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d(\.\d+)?)?")
-"""The only valid format of times in text columns, because texts in this format sort in chronological order. The driver
-also returns MySQL's 0000-00-00 in this format."""
+"""The only valid format of times in text columns, because texts in this format sort in chronological order. The
+database driver also returns MySQL's invalid time 0000-00-00 as a text in this format."""
 SAMPLE = 100
-"""Number of rows whose times are checked. The check fails only if none of them has a valid time."""
+"""Number of rows that are read to check a column with times. The check fails only if no row has a valid time."""
 REFERENCES = (
     ("storehouse", "organisation", "org_id"),
     ("sensor", "storehouse", "store_house_id"),
@@ -33,12 +33,13 @@ REFERENCES = (
     ("alarm", "sensor", "sensor_id"),
     ("alarm", "storehouse", "store_house_id"),
 )
-"""References between subjects: a subject, the subject that it refers to, and the column with the id of the latter."""
+"""References between subjects. Each element contains a subject, the subject to which it refers, and the id column that
+both have in common."""
 IDS = {"org_id", "store_house_id", "sensor_id", "reading_id", "alarm_id"}
 
 
 class MappingError(Exception):
-    """A mapping does not match the database. `key` is the mapping's key in the settings."""
+    """The mapping in the settings does not match the site's database. `key` is the key of the wrong setting."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -47,7 +48,10 @@ class MappingError(Exception):
 
 
 def subjects_of(settings: Database, source: Source, connection: sa.Connection) -> Subjects:
-    """Return the subjects of the database. Raise `UsageError` if a mapping does not match the database."""
+    """Return the subjects (organisation, storehouse, sensor, reading, alarm) of the database.
+
+    Raise `UsageError` if the mapping in the settings does not match the database.
+    """
     if settings.map is None:
         return our_subjects(dialect_for(settings))
     try:
@@ -61,7 +65,7 @@ def subjects_of(settings: Database, source: Source, connection: sa.Connection) -
 
 
 def mapped_subject(name: str, maps: DatabaseMap, connection: sa.Connection) -> Subject | None:
-    """Check a subject's mapping against the site's database, and return the subject.
+    """Check the mapping of the subject `name` against the site's database, and return the subject.
 
     Return None for alarms if the settings do not map them. Raise `MappingError` if the mapping is wrong.
     """
@@ -73,9 +77,10 @@ def mapped_subject(name: str, maps: DatabaseMap, connection: sa.Connection) -> S
 
 
 def check_references(subjects: Mapping[str, Subject | None], settings: Database) -> None:
-    """Raise `MappingError` if ids of two subjects have different types, or if only the readings have a metric.
+    """Raise `MappingError` if the mapped subjects (such as sensors and readings) do not fit together.
 
-    Missing subjects are skipped.
+    An id must have the same type in all subjects that contain it. If the readings have a metric, the sensors must have
+    a metric too. Missing subjects are skipped.
     """
     if dialect_for(settings).declares_types:  # otherwise the type of the ids is unknown while a table is empty
         for name, other_name, key in REFERENCES:
@@ -96,7 +101,10 @@ def check_references(subjects: Mapping[str, Subject | None], settings: Database)
 
 
 class _SubjectMapper:
-    """Maps one subject. It checks each part of the mapping separately, so that an error names the wrong part."""
+    """Maps a site's tables to one subject, such as the sensors.
+
+    It checks each setting of the mapping separately, so that an error message can name the wrong setting.
+    """
 
     def __init__(self, name: str, mapping: SubjectMap, connection: sa.Connection) -> None:
         self.name = name
@@ -135,7 +143,10 @@ class _SubjectMapper:
                     raise MappingError(f"{self.key}.{part}.{name}", f"{self.name} has no such field; it has {fields}")
 
     def _origin(self) -> tuple[sa.FromClause, dict[str, str]]:
-        """Return the mapping's table or query, and its column names by their lower-case form, as MySQL ignores case."""
+        """Return the mapping's table or query, and a dict from lower-case column names to the real names.
+
+        The lower-case names are necessary because MySQL ignores the case of column names.
+        """
         if self.mapping.sql:
             # text() treats :name as a parameter, so colons are escaped. The newline ends a possible comment at the end.
             text = self.mapping.sql.strip().rstrip(";").replace(":", r"\:") + "\n"
@@ -195,7 +206,10 @@ class _SubjectMapper:
             yield sa.column(site_column).label(_wide_label(metric))
 
     def _type_codes(self, relation: sa.FromClause) -> dict[str, Any]:
-        """Return the driver's type code of each column. In SQLite it is None, because each value has its own type."""
+        """Return a dict from each column's name to the driver's type code of the column.
+
+        In SQLite, every type code is None, because a column can contain values of different types.
+        """
         result = self._try(sa.select(relation).limit(0), self.key)
         assert result.cursor is not None  # noqa: S101 - a SELECT has a cursor
         return {name: column[1] for name, column in zip(relation.c.keys(), result.cursor.description, strict=True)}

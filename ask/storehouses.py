@@ -14,7 +14,10 @@ MOST = 10_000
 
 
 def storehouses(connection: sa.Connection, subjects: Subjects, org_id: Id) -> list[Storehouse]:
-    """Return the storehouses of an organisation, ordered by id. If it does not exist, return an empty list."""
+    """Return the storehouses of an organisation, ordered by id.
+
+    If the organisation does not exist, return an empty list.
+    """
     return _select(connection, subjects, subjects.storehouse.equals("org_id", org_id))
 
 
@@ -27,7 +30,7 @@ def storehouse(connection: sa.Connection, subjects: Subjects, store_house_id: Id
 
 
 def no_storehouse(store_house_id: Id) -> NotFound:
-    """Return the error for a storehouse that does not exist or that the caller may not see."""
+    """Return the error for a storehouse that does not exist or that the user may not see."""
     return NotFound(f"there is no storehouse {store_house_id!r}", "store_house_id", reason="unknown_storehouse")
 
 
@@ -54,7 +57,10 @@ def _select(connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElem
 
 
 def _zone(name: Any, subjects: Subjects) -> str:
-    """Return the time zone `name`. If it is missing or unknown, return the readings' time zone, or UTC by default."""
+    """Return `name` if it is a known time zone.
+
+    Otherwise return the time zone of the readings' stored times, or UTC if that is not set.
+    """
     try:
         return str(zone(name))
     except ValueError:

@@ -1,7 +1,8 @@
 """The five subjects (organisation, storehouse, sensor, reading, alarm) as SQL relations with standard column names.
 
-The relations are either Storewatch's own tables or queries of a site's tables. The settings map a site's tables to the
-standard names (`ask.site_mapping`). The same queries work on both. Optional fields may be missing.
+A relation is one of Storewatch's own tables, or a query of a site's tables. The settings map a site's tables to the
+standard names (see `ask.site_mapping`). All other queries are therefore the same for both kinds of tables. Optional
+fields may be missing.
 """
 
 import re
@@ -56,22 +57,27 @@ BIGINT = range(-(2**63), 2**63)
 
 @dataclass(frozen=True)
 class Subject:
-    """A subject: its table or query (`relation`), and how to convert the values of its columns."""
+    """A subject (organisation, storehouse, sensor, reading or alarm) and how to convert its column values.
+
+    `relation` is the table or the query with the data of the subject.
+    """
 
     name: str
     relation: sa.FromClause
     dialect: Dialect
     tz: ZoneInfo | None = None
-    """The time zone of the subject's stored times. None means UTC."""
+    """The time zone of the stored times. None means UTC."""
     wide: Mapping[str, str] = field(default_factory=dict)
-    """The column of each metric, if one row of the reading table has several readings."""
+    """A dict from each metric to its column, if a row of the reading table contains readings of several metrics.
+    Otherwise it is empty."""
     late_window: timedelta = timedelta(hours=1)
-    """Maximum delay with which a reading may be committed. The poller misses readings that are committed later."""
+    """Maximum delay with which a reading may be committed. The poller, which queries new readings, misses readings that
+    are committed later."""
     string_ids: frozenset[str] = frozenset()
     """Names of the subject's id columns that contain strings. The other id columns contain integers."""
 
     def has(self, name: str) -> bool:
-        """Return whether the database has the field `name`."""
+        """Return whether the table or query of the subject has the field `name`."""
         return name in self.relation.c
 
     def is_text(self, name: str) -> bool:
@@ -80,11 +86,11 @@ class Subject:
 
     @property
     def grows(self) -> bool:
-        """Whether readings have growing ids, so that a new reading has a higher id than all earlier readings."""
+        """Whether a new reading always has a higher id than all earlier readings."""
         return self.has("reading_id") and "reading_id" not in self.string_ids
 
     def column(self, name: str) -> sa.ColumnElement[Any]:
-        """Return the column of the field `name`, or NULL if the database does not have this field."""
+        """Return the column of the field `name`, or NULL if the subject does not have this field."""
         return self.relation.c[name] if self.has(name) else sa.null().label(name)
 
     def select(self, *names: str) -> sa.Select[Any]:
@@ -132,13 +138,16 @@ class Subject:
             return None  # 9999-12-31, which some sites use for "never", may be in the year 10000 in UTC
 
     def wall_span(self, start: datetime, end: datetime) -> tuple[datetime, datetime]:
-        """Convert `start` to `end` into a span of the table's local times that misses no instant."""
+        """Return a time span, in local times of the table, that covers all instants from `start` to `end`."""
         return wall_span(start, end, self.tz)
 
 
 @dataclass(frozen=True)
 class Subjects:
-    """All five subjects. `ours` is true if their tables are Storewatch's own tables."""
+    """All five subjects (organisation, storehouse, sensor, reading, alarm).
+
+    `alarm` is None if the site has no alarms of its own. `ours` is true if the data is in Storewatch's own tables.
+    """
 
     organisation: Subject
     storehouse: Subject
@@ -149,7 +158,7 @@ class Subjects:
 
 
 def identity(value: Any) -> Id:
-    """Convert an id from the database to the id that answers contain."""
+    """Convert an id from the database to an integer or a string, which are the types of ids in answers."""
     if isinstance(value, Decimal) and value == value.to_integral_value():
         return int(value)
     return value if isinstance(value, int) else str(value)

@@ -9,7 +9,7 @@ from ask.answers import Id, Storehouse
 class Visibility:
     """What a user may see: the ids of whole organisations and of individual storehouses, as strings.
 
-    If both are None, everything is visible. Only `access.guard` calls the `includes_*` methods.
+    If both fields are None, the user may see everything. Only `access.guard` calls the `includes_*` methods.
     """
 
     organisations: frozenset[str] | None = None

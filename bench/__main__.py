@@ -1,4 +1,7 @@
-"""The command `python -m bench`: measures each subject, writes its section in docs/performance.md, prints a summary."""
+"""The command `python -m bench`.
+
+It measures each subject, writes the subject's section of docs/performance.md and prints a summary.
+"""
 
 import argparse
 import sys
@@ -49,7 +52,10 @@ SUBJECTS: dict[str, Callable[[Workspace, Report], None]] = {
 
 
 def main() -> int:
-    """Run the command. Return the exit status: 2 if a subject failed, 1 if a target was missed, else 0."""
+    """Run the command. Return the exit status.
+
+    The status is 2 if a subject failed, 1 if a target was missed, and 0 otherwise.
+    """
     parser = argparse.ArgumentParser(prog="bench", description="Measure Storewatch and comparable servers.")
     parser.add_argument("subject", nargs="*", metavar="SUBJECT", help=f"one of {', '.join(SUBJECTS)}; default: all")
     wanted = parser.parse_args().subject or list(SUBJECTS)
@@ -80,7 +86,7 @@ def main() -> int:
 
 
 def _summarise(rows: Sequence[Row], failed: Sequence[str], minutes: float) -> list[Row]:
-    """Print a summary of all rows that have a target. Return the rows that missed their target."""
+    """Print a summary of all results that have a target. Return the results that missed their target."""
     promised = [row for row in rows if row.promised]
     broken = [row for row in promised if row.holds is False]
     measured = [row for row in promised if row.holds is not None]

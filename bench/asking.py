@@ -1,4 +1,7 @@
-"""Asking: the server's CPU time for a request with acknowledgement. The answer to the request is a constant."""
+"""The benchmark Asking measures the server's CPU time for a request with an acknowledgement.
+
+The server answers each request with the same constant.
+"""
 
 import time
 from statistics import median
@@ -37,7 +40,7 @@ def run(workspace: Workspace, report: Report) -> None:
 
 
 def _ask(target: Target) -> tuple[float, str]:
-    """Return the server's CPU time for a request in microseconds, and the hash of the answer."""
+    """Return two values: the server's CPU time for one request, in microseconds, and the hash of the answer."""
     before = target.server.cpu_ns()
     came = target.load.ask(f"ask {REQUESTS} {AT_ONCE}")
     time.sleep(SETTLE_S)

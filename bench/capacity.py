@@ -1,8 +1,8 @@
-"""Computes the capacity of several server processes from the measured cost of each kind of work. No I/O.
+"""Computes the capacity of several server processes from the measured cost of each kind of work.
 
-docs/scaling.md explains the model. It has four parts: the server processes, nginx, MariaDB and Redis. The CPU time of a
-part is the sum, over all kinds of work, of the cost of the work times its frequency. The costs are measured with one
-process.
+The module contains no I/O. docs/scaling.md explains the model. An installation has four parts: the server processes,
+nginx, MariaDB and Redis. The CPU time that a part needs for one kind of work is the cost of the work times its
+frequency. The CPU time of the part is the sum over all kinds of work. The costs are measured with one server process.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,42 +14,46 @@ PING_INTERVAL_S = 10
 
 
 class Kind(StrEnum):
-    """A kind of work."""
+    """A kind of work that the server processes, nginx, MariaDB or Redis do."""
 
     COMMIT = "committed reading"
     TICK = "poll of a process"
-    """Poll, with the other periodic work of a process: the alarm journal, the alarm watch and the heartbeat."""
+    """One poll of a process. It includes other periodic work: the alarm journal, the alarm watch and the heartbeat."""
     READING = "reading that a process polls"
-    """Reading that a process gets from a poll. Every process polls every reading."""
+    """One reading that one process gets from a poll. Every process polls every reading."""
     CONNECT = "connecting browser"
-    """Browser that connects by websocket and registers for a storehouse."""
+    """One browser that connects by websocket and registers for a storehouse."""
     PING = "ping"
-    """Ping with its pong, and the other periodic work for an idle connection."""
+    """One ping and its pong, with the other periodic work for an idle connection."""
     ASK = "request (`orgs`)"
     PUSH = "push"
     """Push of one message to one browser."""
     PICTURE = "`envs` that a process builds"
-    """`envs` message that a process builds once for all its clients that watch the storehouse."""
+    """One `envs` message. A process builds it once for all its clients that watch the storehouse."""
     CROSSING = "Redis event that a process receives"
-    """Event from Redis. Every process receives every event. Pushes do not go through Redis."""
+    """One event that one process receives from Redis. Every process receives every event.
+
+    Pushes do not go through Redis.
+    """
 
 
 Work = Mapping[Kind, float]
-"""How often all processes together do each kind of work in a period of time."""
+"""For each kind of work, how often all server processes together do it in a period of time."""
 Costs = Mapping[Kind, float]
-"""CPU time in microseconds that one part needs for each kind of work."""
+"""For each kind of work, the CPU time that one part of the installation needs to do it once, in microseconds."""
 
 
 def cpu_us(costs: Costs, work: Work) -> float:
-    """Return the CPU time of the work, in microseconds."""
+    """Return the CPU time that one part of the installation needs for the work, in microseconds."""
     return sum(costs.get(kind, 0.0) * times for kind, times in work.items())
 
 
 def learn(lessons: Iterable[tuple[Kind, Work, float]], known_costs: Costs | None = None) -> Costs:
-    """Compute the costs from measurements. Return them together with `known_costs`, in microseconds of CPU time.
+    """Compute the cost of each kind of work from measurements. Return these costs together with `known_costs`.
 
-    A lesson consists of a kind of work, all work that was done, and the CPU time that was used. It determines the cost
-    of this kind. The costs of all other kinds of work in it must be in `known_costs` or come from earlier lessons.
+    Costs are CPU time in microseconds. A measurement (lesson) consists of the kind of work whose cost it determines,
+    the amounts of all work that was done, and the CPU time that was used. The costs of the other kinds of work in a
+    lesson must be in `known_costs` or come from earlier lessons.
     """
     costs = dict(known_costs or {})
     for kind, work, measured_us in lessons:
@@ -66,15 +70,15 @@ class Load:
     storehouses: float
     """Number of watched storehouses."""
     changes: float
-    """Pushes per second to each client that watches a storehouse: at most one per poll."""
+    """Number of pushes per second to each client that watches a storehouse. There is at most one push per poll."""
     readings: float
-    """Committed readings per second."""
+    """Number of readings that are committed per second."""
     interval_s: float = 1.0
     """Seconds between two polls of a process."""
 
 
 def work(load: Load, processes: int) -> Work:
-    """Return how often each kind of work is done per second."""
+    """Return, for each kind of work, how often all processes together do it per second."""
     return {
         Kind.COMMIT: load.readings,
         Kind.TICK: processes / load.interval_s,
@@ -86,25 +90,26 @@ def work(load: Load, processes: int) -> Work:
 
 
 def arrival_s(interval_s: float, burst_s: float) -> tuple[float, float]:
-    """Return the median and the 99th percentile of the time from a commit to its arrival, in seconds.
+    """Return the median and the 99th percentile of the time from a commit to the push's arrival, in seconds.
 
-    A reading waits for the next poll, then for its turn among the pushes of that poll, which take `burst_s`.
+    A reading waits for the next poll. Then its push waits while other pushes of the same poll are sent. All pushes of
+    one poll together take `burst_s` seconds.
     """
     return interval_s / 2 + burst_s / 2, 0.99 * interval_s + burst_s
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The measured costs from which capacity is computed."""
+    """The measured costs from which the capacity is computed."""
 
     costs: Mapping[str, Costs]
-    """Costs by part: `server`, `nginx`, `mariadb`, `redis`."""
+    """For each part of the installation (`server`, `nginx`, `mariadb`, `redis`), the cost of each kind of work."""
     process_mb: float
     """Memory of a server process without connections, in MB."""
     connection_kb: float
-    """Memory of a server process for each connection, in kB."""
+    """Memory that a server process needs for each connection, in kB."""
     nginx_connection_kb: float
-    """Memory of nginx for each browser, in kB."""
+    """Memory that nginx needs for each browser, in kB."""
     push_bytes: float
 
 
@@ -138,15 +143,18 @@ class Deployment:
 
 
 BUSY = 0.5
-"""Share of a core, a network or a memory that may be used in normal operation. The rest is a reserve."""
+"""Share of a resource (CPU, network or memory) that may be used in normal operation. The rest is a reserve."""
 BACK_S = 20.0
-"""Seconds within which all clients must reconnect after a restart. A client has this connection time-out."""
+"""Time in which all clients must be able to reconnect after a restart, in seconds.
+
+It is a client's connection time-out.
+"""
 MOST = 1e9
-"""Largest number of connections that is considered. It is the result for a part that limits nothing."""
+"""Largest number of connections that `limits` considers. It is the result for a resource that is never the limit."""
 
 
 def shares(measured: Measured, load: Load, deployment: Deployment) -> dict[str, float]:
-    """Return, for each part, the used share of the capacity that it may use. A share above 1 is an overload."""
+    """Return, for each resource, its load divided by the load that it may have. A result above 1 is an overload."""
     server, nginx, mariadb = (measured.costs[part] for part in ("server", "nginx", "mariadb"))
     second = work(load, deployment.processes)
     memory_kb = deployment.processes * measured.process_mb * 1000
@@ -163,7 +171,10 @@ def shares(measured: Measured, load: Load, deployment: Deployment) -> dict[str, 
 
 
 def limits(measured: Measured, usage: Usage, deployment: Deployment) -> dict[str, float]:
-    """Return the number of connections at which each part reaches its limit. The smallest is the capacity."""
+    """Return, for each resource, the number of connections at which its load reaches the permitted load.
+
+    The smallest of these numbers is the capacity of the deployment.
+    """
     parts = shares(measured, usage.load(0), deployment)
     return {part: _limit(part, measured, usage, deployment) for part in parts}
 
@@ -180,9 +191,10 @@ def _limit(part: str, measured: Measured, usage: Usage, deployment: Deployment) 
 
 
 def crossings(measured: Measured, processes: int) -> dict[str, float | None]:
-    """Return how many events from other programs the CPU of the processes and the CPU of Redis permit per second.
+    """Return how many events per second from other programs are possible, given the CPU time that they need.
 
-    A limit is None if the cost of an event was too small to be measured.
+    There are two limits: one for the CPU of the server processes and one for the CPU of Redis. A limit is None if the
+    CPU time for one event was too small to be measured.
     """
     server, redis = (measured.costs[part][Kind.CROSSING] for part in ("server", "redis"))
     return {

@@ -1,4 +1,7 @@
-"""Charting: time from a `queryEnvs` for a year, a month or a day to its acknowledgement."""
+"""The benchmark Charting measures the time from a `queryEnvs` request to its acknowledgement.
+
+The requests ask for a year, a month or a day.
+"""
 
 import asyncio
 import sqlite3
@@ -44,7 +47,7 @@ READINGS = """
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Measure queries for a year of generated readings and for a year of a real cold store."""
+    """Measure queries for a year of generated readings, and for a year of readings of a real cold store."""
     report.start("charting", TITLE)
     with mariadb() as database:
         site = Site(database, "site")
@@ -78,7 +81,7 @@ def _fill(site: Site) -> None:
 
 
 def _rolled_up(position: Callable[[], list[tuple[int]]], readings: int) -> float:
-    """Wait until `readings` readings have been rolled up. Return how long it took, in seconds."""
+    """Wait until `readings` readings have been added to the rollups. Return how long it took, in seconds."""
     began = time.monotonic()
     while position() != [(readings,)]:
         if time.monotonic() - began > PATIENCE_S:
@@ -88,7 +91,7 @@ def _rolled_up(position: Callable[[], list[tuple[int]]], readings: int) -> float
 
 
 async def _ask(url: str, start: datetime, end: datetime) -> list[float]:
-    """Query the span from `start` to `end` several times. Return the duration of each query in milliseconds."""
+    """Query the history from `start` to `end` several times. Return the duration of each query in milliseconds."""
     question = {"store_house_id": 1, "start": start.isoformat(), "end": end.isoformat()}
     times = []
     async with connected("python", url) as client:

@@ -1,4 +1,4 @@
-"""Child processes that receive commands as lines. Functions for the CPU time, memory and files of a process."""
+"""Child processes that receive commands as lines, and functions for the CPU time, memory and files of a process."""
 
 import ctypes
 import json
@@ -71,7 +71,7 @@ def files(pid: int) -> int:
 
 
 class Child:
-    """A process that answers each line on its stdin with one line of JSON. At the end of a `with` block it is killed.
+    """A process that answers each line on its stdin with one line of JSON. It is killed at the end of a `with` block.
 
     The process runs on one core. `core` is an index into the list of available cores. A negative index counts from the
     end.
@@ -95,14 +95,17 @@ class Child:
         return self._process.pid
 
     def tell(self, line: str) -> None:
-        """Send a command. The next call of `hear` returns the answer to it."""
+        """Send a command without waiting for the answer. The next call of `hear` returns the answer."""
         try:
             self._in.write(f"{line}\n".encode())
         except BrokenPipeError:
             raise Failed(self._last_words()) from None
 
     def hear(self, patience_s: float = PATIENCE_S) -> dict[str, Any]:
-        """Return the next answer. Raise `Failed` if the process ended, `DidNotKeepUp` if it does not answer in time."""
+        """Return the next answer of the process.
+
+        Raise `Failed` if the process ended. Raise `DidNotKeepUp` if the process does not answer in time.
+        """
         if not self._answers.select(patience_s):
             raise DidNotKeepUp(f"no answer within {patience_s:g} s: {self._last_words()}")
         line = self._out.readline()
@@ -112,7 +115,7 @@ class Child:
         return answer
 
     def ask(self, line: str) -> dict[str, Any]:
-        """Send a command and return the answer to it. Raise the same errors as `hear`."""
+        """Send a command and return the answer. Raise the same errors as `hear`."""
         self.tell(line)
         return self.hear()
 
@@ -131,7 +134,7 @@ class Child:
         self.kill()
 
     def kill(self) -> None:
-        """Kill the process. If it has already ended, do nothing."""
+        """Kill the process. Do nothing if the process has already ended."""
         # SIGKILL, because a server needs a long time to disconnect thousands of clients properly.
         self._process.kill()
         self._process.wait()
@@ -142,7 +145,7 @@ class Child:
 
 @contextmanager
 def _on_core(core: int) -> Iterator[None]:
-    """Pin all threads of the processes that are started within the block to one core."""
+    """Pin every process that is started within the block to one core, with all its threads."""
     ours = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {sorted(ours)[core]})
     try:
@@ -152,5 +155,5 @@ def _on_core(core: int) -> Iterator[None]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment variables, except those that override Storewatch's settings."""
+    """Return the environment variables of this process, without those that override Storewatch's settings."""
     return {key: value for key, value in os.environ.items() if not key.startswith("STOREWATCH_")}

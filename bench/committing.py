@@ -1,4 +1,4 @@
-"""Committing: time from the commit of a reading in the database to its arrival at every client."""
+"""The benchmark Committing measures the time from the commit of a reading to its arrival at every client."""
 
 import random
 import time
@@ -17,9 +17,15 @@ TITLE = (
 CLIENTS = 1000
 STOREHOUSES, SENSORS, READINGS = 1, 13, 1000
 CASES = {1.0: (40, 1.1), 0.1: (100, 0.2)}
-"""Maps each poll interval in seconds to the number of commits and the target for the 99th percentile in seconds."""
+"""Maps each poll interval, in seconds, to two values.
+
+The first is the number of commits. The second is the target for the 99th percentile of the measured times, in seconds.
+"""
 SPACING = (1.1, 1.7)
-"""Range of the time between two commits, in poll intervals. It is above 1: a poll pushes only the newest commit."""
+"""Shortest and longest time between two commits, in poll intervals.
+
+The time is longer than one poll interval, because a poll pushes only the newest commit.
+"""
 SENSOR = 1
 QUIET_MS = 3000
 

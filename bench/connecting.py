@@ -1,4 +1,7 @@
-"""Connecting: CPU time for a connect and a disconnect, and whether it grows with the number of connected clients."""
+"""The benchmark Connecting measures the CPU time for a connect and a disconnect.
+
+It also measures whether this time grows with the number of connected clients.
+"""
 
 import time
 from contextlib import ExitStack
@@ -13,7 +16,10 @@ from bench.turns import in_turns, ratio, started
 TITLE = "each figure is the server's CPU time for one client that connects by websocket, or that disconnects"
 CLIENTS = 1000
 WARM_UP = 4
-"""Number of warm-up turns for every server. Servers with a just-in-time compiler, such as Node, need them."""
+"""Number of warm-up turns for every server.
+
+A server with a just-in-time compiler, such as Node, needs warm-up turns.
+"""
 TURNS = 7
 OF_NODE = 1.4
 FEW, MANY = 500, 3000
@@ -25,7 +31,7 @@ PATIENCE_S = 30.0
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Compare the costs of connecting to several servers, then the costs with few and with many other clients."""
+    """Measure connects to several servers. Then measure connects to Storewatch with few and with many other clients."""
     report.start("connecting", TITLE)
     peers.allow_files(MANY + MORE)
     _compare(workspace, report)
@@ -66,7 +72,10 @@ def _grow(workspace: Workspace, report: Report) -> None:
 
 
 def _come_and_go(target: Target, clients: int) -> tuple[float, float]:
-    """Connect and disconnect clients. Return the server's CPU time per connect and per disconnect, in microseconds."""
+    """Connect and disconnect clients. Return the server's CPU time per connect and its CPU time per disconnect.
+
+    Both times are in microseconds.
+    """
     connected = files(target.server.pid)
     start = target.server.cpu_ns()
     target.connect(clients, 0)

@@ -1,8 +1,9 @@
-"""The control protocol of measured servers: a server gets commands as lines on stdin, and answers each on stdout.
+"""The control protocol of the measured servers.
 
-An answer is one line of JSON. Every measured server supports this protocol, including those not written in Python. The
-server first writes `{"port": N}`. On `push ROUNDS GAP_MS` it pushes the message ROUNDS times, and sleeps for GAP_MS
-milliseconds after each push. It exits at the end of stdin.
+A server reads commands from stdin, one in each line. It answers each command with one line of JSON on stdout. Every
+measured server supports this protocol, including those not written in Python. The server first writes `{"port": N}`. On
+`push ROUNDS GAP_MS` it pushes the message ROUNDS times, and sleeps for GAP_MS milliseconds after each push. It exits at
+the end of stdin.
 """
 
 import asyncio
@@ -19,12 +20,15 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def clock() -> datetime:
-    """Return the time of the monotonic clock as a date since 1970. The load generator uses the same clock."""
+    """Return the time of the monotonic clock, as if this clock had started in 1970.
+
+    The load generator uses the same clock.
+    """
     return BEGINNING + timedelta(microseconds=time.monotonic_ns() // 1000)
 
 
 def stamp() -> str:
-    """Return `clock()` in the format of times in messages."""
+    """Return `clock()` as text, in the format that messages use for times."""
     return clock().isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -34,7 +38,7 @@ def say(**answer: Any) -> None:
 
 
 async def obey(commands: dict[str, Command]) -> None:
-    """Execute the commands from stdin until it ends. `commands` maps names to functions with integer arguments."""
+    """Execute the commands from stdin until stdin ends. `commands` maps names to functions with integer arguments."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     async for line in reader:
@@ -43,7 +47,7 @@ async def obey(commands: dict[str, Command]) -> None:
 
 
 def pushing(push: Callable[[], Awaitable[None]]) -> dict[str, Command]:
-    """Return the command `push`, which every server supports. The argument `push` is a function that pushes once."""
+    """Return a dictionary with the command `push`, which every server supports. The function `push` pushes once."""
 
     async def rounds(count: int, gap_ms: int) -> dict[str, Any]:
         for _ in range(count):

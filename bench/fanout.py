@@ -1,4 +1,4 @@
-"""Fan-out: the server's CPU time to push an `envs` to all clients that watch the storehouse."""
+"""The benchmark Fan-out measures the server's CPU time to push an `envs` to all clients that watch the storehouse."""
 
 from statistics import median
 
@@ -24,7 +24,7 @@ OF_NODE_IN_ROOMS = 0.5
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Measure all servers with each number of clients in one room, then some servers with many rooms."""
+    """Measure all servers with one room and different numbers of clients. Then measure some servers with many rooms."""
     report.start("fanout", TITLE)
     for clients, rounds in ROUNDS.items():
         measured = _measure(workspace, peers.ALL, clients, 1, rounds)

@@ -1,4 +1,7 @@
-"""Judging: CPU time to evaluate alarm rules, for a year of a real cold store and for individual readings."""
+"""The benchmark Judging measures the CPU time to evaluate alarm rules.
+
+It evaluates a year of readings of a real cold store, and individual readings.
+"""
 
 import sys
 import time
@@ -24,14 +27,14 @@ TITLE = (
 )
 RULES = ROOT / "docs" / "examples" / "coldstore-rules.yaml"
 OTHERS = ("freezer_1", "freezer_3", "freezer_4")
-"""Sensors without rules in the rules file. The benchmark uses the rules of `freezer_2` for them."""
+"""Sensors that have no rules in the rules file. The benchmark uses the rules of the sensor `freezer_2` for them."""
 READINGS = 100_000
 SENSOR = Sensor(1, 1, "", "temperature", "°C", 60.0, (1, None))
 TERMS = Terms(high=(Limit(5.0, "warning", 300.0, hysteresis=0.5),), low=(Limit(0.0, "warning", 300.0),))
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Judge a year of real readings, then generated readings within limits and during an open alarm."""
+    """Evaluate a year of real readings, then generated readings: within limits, and while an alarm is open."""
     report.start("judging", TITLE)
     if FOLDER.is_dir():
         _year(report)
@@ -57,7 +60,7 @@ def _year(report: Report) -> None:
 
 
 def _each(values: Iterable[float]) -> float:
-    """Judge readings with these values, a minute apart. Return the CPU time per reading, in microseconds."""
+    """Evaluate readings with these values, one minute apart. Return the CPU time per reading, in microseconds."""
     state = initial_state(SENSOR)
     events = [Reading(60.0 * minute, value) for minute, value in enumerate(values)]
     start = time.process_time()

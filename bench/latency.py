@@ -1,4 +1,4 @@
-"""Latency: time from the start of a push to its arrival at each client."""
+"""The benchmark Latency measures the time from the start of a push to its arrival at each client."""
 
 from bench import peers
 from bench.peers import FLOOR, NODE, STOREWATCH, Workspace
@@ -13,7 +13,7 @@ GAP_MS = 20
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Push at intervals. Measure the time from each push to its arrival at the clients."""
+    """Push messages at intervals. Measure the time from the start of each push to its arrival at the clients."""
     report.start("latency", TITLE)
     peers.allow_files(CLIENTS)
     several = (STOREWATCH, NODE, FLOOR)

@@ -1,4 +1,7 @@
-"""Measures the costs of one process. Each measurement, a lesson, adds a kind of work to that of earlier lessons."""
+"""Measures the cost of each kind of work of one server process.
+
+Each measurement is a lesson: it contains one kind of work whose cost earlier lessons have not determined.
+"""
 
 import json
 import time
@@ -17,14 +20,21 @@ FIRST = [SENSORS * index + 1 for index in range(STOREHOUSES)]
 """Id of the first sensor of each storehouse."""
 GROUPS = 10
 EVERY = [[first + index for first in FIRST[group::GROUPS] for index in range(SENSORS)] for group in range(GROUPS)]
-"""Ids of all sensors, in groups. Each group contains the sensors of a tenth of the storehouses, for one commit."""
-INTERVAL_S, ROUND_S = 1.0, 1.4
-"""Poll interval in seconds, and duration of a round, in which each storehouse is written once, in seconds.
+"""Ids of all sensors, in groups. Each group contains the sensors of a tenth of the storehouses.
 
-A round takes longer than the poll interval: if a storehouse changed twice between two polls, it would be pushed once.
+The readings of one group are written in one commit.
+"""
+INTERVAL_S, ROUND_S = 1.0, 1.4
+"""Poll interval and duration of a round, both in seconds. A round writes each storehouse's readings once.
+
+A round takes longer than the poll interval, because a storehouse that changes twice between two polls is pushed only
+once.
 """
 FAST_INTERVAL_S, FAST_ROUND_S = 0.1, 0.14
-"""Poll interval and duration of a round for measuring pushes. With slower rounds, pushes cost less than polls do."""
+"""Poll interval and duration of a round, in seconds, for measuring pushes.
+
+If rounds were slower, the pushes would cost less than the polls.
+"""
 CLIENTS = 2000
 ROUNDS, FAST_ROUNDS, FAST_TURNS = 12, 28, 3
 REST_S, FAST_REST_S = 16.0, 3.0
@@ -36,7 +46,7 @@ Lesson = tuple[Kind, Work, Spent]
 
 
 def learn(workspace: Workspace, services: Services) -> Measured:
-    """Measure one server process with nginx, MariaDB and Redis. Return the costs of all parts."""
+    """Measure one server process, nginx, MariaDB and Redis. Return their costs."""
     lessons = [_commits(services)]
     with server_group(workspace, services, 1, INTERVAL_S, CLIENTS) as group:
         lessons += [_ticks(group), _readings(group), _crossings(group)]
@@ -63,7 +73,7 @@ def _costs(part: str, lessons: Sequence[Lesson], fast: Sequence[Lesson]) -> Cost
 
 
 def _beside(spent: Spent, clients: int) -> dict[Kind, float]:
-    """Return the polls and pings in the measured time."""
+    """Return the number of polls and the number of pings during the measurement."""
     return {Kind.TICK: spent.seconds / INTERVAL_S, Kind.PING: spent.seconds * clients / PING_INTERVAL_S}
 
 
@@ -94,7 +104,11 @@ def _readings(group: ServerGroup) -> Lesson:
 
 
 def _crossings(group: ServerGroup) -> Lesson:
-    """Measure events from Redis. They are sent as by another program, to a room without clients in the process."""
+    """Measure events from Redis.
+
+    The benchmark sends the events as another program would send them. They go to a room in which the process has no
+    clients.
+    """
     where = group.services.redis.settings()
     event = {"method": "emit", "event": "note", "data": "x" * 100, "namespace": "/", "room": "nobody"}
     with redis.Redis(where["host"], where["port"], password=where["password"]) as program:
@@ -107,7 +121,10 @@ def _crossings(group: ServerGroup) -> Lesson:
 
 
 def _connects(group: ServerGroup) -> Lesson:
-    """Measure browsers that connect over ten seconds. After one burst, their pings would coincide and cost less."""
+    """Measure browsers that connect over ten seconds.
+
+    If all browsers connected in one burst, their pings would coincide and cost less.
+    """
     meter = group.meter()
     for second in range(PING_INTERVAL_S):
         group.load.ask(f"connect {CLIENTS // PING_INTERVAL_S} {AT_ONCE} {STOREHOUSES}")
@@ -129,7 +146,10 @@ def _asks(group: ServerGroup) -> Lesson:
 
 
 def _pushes(fast: ServerGroup) -> tuple[list[Lesson], float]:
-    """Measure pushes of storehouses with many and with few clients. Also return the size of a push, in bytes."""
+    """Measure pushes to many clients of one storehouse, then to a few clients of each storehouse.
+
+    Return the measurements, and the size of one push in bytes.
+    """
     fast.load.ask(f"connect {CLIENTS // 2} {AT_ONCE} 1")
     fast.load.ask(f"connect {CLIENTS // 2} {AT_ONCE} {STOREHOUSES}")
     turns = [(_rest(fast, FAST_REST_S), _pushed(fast, FIRST[:1]), _pushed(fast, FIRST[1:])) for _ in range(FAST_TURNS)]

@@ -1,4 +1,4 @@
-"""Memory: the server's memory for each connected client that receives nothing."""
+"""The benchmark Memory measures the server's memory for each connected client that receives nothing."""
 
 import time
 
@@ -18,7 +18,7 @@ LIMIT_KB = 40
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Measure how much the memory of each server grows from few to many connections."""
+    """For each server, measure how much its memory grows from few to many connections."""
     report.start("memory", TITLE)
     peers.allow_files(MANY)
     for peer in (STOREWATCH, ROOM, UVICORN, WEBSOCKETS, NODE):

@@ -1,4 +1,7 @@
-"""The message that measured servers push, and their answer to `orgs`. Every server sends the same bytes."""
+"""The message that all measured servers push, and the answer that they give to `orgs`.
+
+Every server sends the same bytes.
+"""
 
 from datetime import UTC, datetime
 
@@ -17,7 +20,7 @@ SENSORS = 13
 """Number of sensors in a storehouse. With this number, the size of an `envs` is about 2 kB."""
 STOREHOUSES = [Storehouse(number, f"Storehouse {number}", 1, "UTC") for number in range(1, 51)]
 ORGANISATIONS = [Organisation(1, "North Cold Chain"), Organisation(2, "Harbour"), Organisation(3, "Mill Lane")]
-"""Constant answer to `orgs`."""
+"""Organisations in the constant answer to `orgs`."""
 MEASURED = datetime(2026, 1, 1, microsecond=123_000, tzinfo=UTC)
 METRIC, UNIT, VALUE = "temperature", "C", 21.5
 
@@ -36,7 +39,7 @@ def fill(connection: sa.Connection) -> None:
 
 
 def text() -> bytes:
-    """Return the `envs` of the first storehouse, as Storewatch builds it from a database filled by `fill`."""
+    """Return the `envs` of the first storehouse, as Storewatch builds it from a database that `fill` has filled."""
     newest = Newest()
     sensors = [
         Sensor(number, 1, _sensor_name(number), METRIC, UNIT, None, (number, None)) for number in range(1, SENSORS + 1)

@@ -1,4 +1,4 @@
-"""Writes docs/performance.md and its plot. Newly measured sections replace the old ones. Other sections stay."""
+"""Writes docs/performance.md and its plot. Sections that were not measured again do not change."""
 
 import os
 import platform
@@ -48,43 +48,53 @@ The machine has {cores} cores ({processor}) and {memory} GB of memory, and runs 
 
 - Compare ratios rather than individual figures, because figures depend on the machine and on its other work.
 - `us` means microseconds. p50 is the median. p95 and p99 are the 95th and the 99th percentile.
-- Numbers below 100 are rounded to three significant digits, and larger numbers to whole numbers. The column *met* says
-  whether the number before rounding meets the target.
+- Numbers from 1 to 100 have three significant digits, smaller numbers mostly three decimals, and larger numbers are
+  whole numbers. The column *met* says whether the number before rounding meets the target.
 - All processes run on one machine, so no result includes network delay.
 
-The sections Fanout, Saturation, Latency, Asking and Connecting compare servers. They are measured in this way:
+These sections compare servers in turns: Fanout, Saturation, Latency, Asking and Connecting. This is how they measure:
 
 - All servers run at the same time. In each turn, all of them are measured one after another. The order is reversed in
-  every other turn (A B, then B A). A result is the median of all turns. Fanout also shows the lowest and the highest
-  result of a turn in brackets. A ratio is computed for each turn, and the median of these ratios is shown.
+  every other turn (A B, then B A). A result is the median of all turns, except in the last three rows of Connecting,
+  which are means. Fanout also shows the lowest and the highest result of a turn in brackets. A ratio is computed for
+  each turn, and the median of these ratios is shown.
 - CPU time is the user and system time of all threads of the server's process. It is measured from just before the first
   message is sent until 50 ms after the last message has arrived. It includes the garbage collection of Python and Node.
 - Every server runs on one core, and the clients run on another core. One C program that uses epoll, `bench/load.c`,
   contains all clients. The clients do not offer compression: some servers would use it, and would then need twice as
   much CPU time.
 - All servers get the same commands, push the same bytes and give the same answers.
-- Pings are an hour apart, so that no ping falls into a measurement. Only the section Stall uses the server's default
-  ping interval.
+- Pings are an hour apart, so that no ping falls into a measurement. Other sections, such as Stall and Scaling, use the
+  default ping interval.
 - Storewatch runs as the complete server on a small SQLite database. It does not poll during a measurement, and its
   answer to `orgs` is a constant, as on the other servers.
 - In Fanout and Latency, a push starts 20 ms after the previous push has been sent.
 - Before the measurement, Node warms up with 100 pushes, and each other server with 5 pushes.
 
+Memory compares servers too, but measures each one once. Stall compares two servers in turns, one with and one without a
+stalled client. Its ratio is the median of the ratios of all turns.
+
 | server | what it is |
 | --- | --- |
 | Storewatch | Storewatch with its own code for pushes |
-| Storewatch, library's push code | Storewatch with python-socketio's own code, which it uses for unsupported versions |
+| Storewatch, library's push code | Storewatch with python-socketio's code for pushes, see below |
 | python-socketio, one emit each | python-socketio on Tornado, one emit per connection |
 | python-socketio, room | python-socketio on Tornado, one emit per room |
 | python-socketio on uvicorn | python-socketio on uvicorn with uvloop, one emit per room |
 | Tornado websockets | Tornado's websockets, without Socket.IO |
 | Node socket.io | the Socket.IO server of Node |
 | C loop | a C program that only calls `send()` once per socket; a server that uses sockets cannot be faster |
+
+Storewatch falls back to python-socketio's code for pushes if its own code does not support the installed versions of
+the libraries.
 """
 
 
 def write(report: Report, subjects: Sequence[str]) -> None:
-    """Write the page and its plot. `subjects` are the names of all sections, in their order on the page."""
+    """Write docs/performance.md and its plot.
+
+    `subjects` contains the names of all sections, in the order of the page.
+    """
     if report.bars:
         PLOT.write_text(plot(report.bars), encoding="utf-8")
     sections = sections_of(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
@@ -95,7 +105,7 @@ def write(report: Report, subjects: Sequence[str]) -> None:
 
 
 def sections_of(page: str) -> dict[str, str]:
-    """Split a page into its sections. Return them by subject."""
+    """Split a page into its sections. Return a dictionary from the subject of each section to the section's text."""
     _, *parts = page.split("\n## ")
     return {part.split("\n", 1)[0].lower(): f"## {part.rstrip()}\n" for part in parts}
 
@@ -143,7 +153,7 @@ def _path(command: str) -> str | None:
 
 
 def _told(command: str) -> str:
-    """Run a program that prints its version. Return this version."""
+    """Run a program that prints its version. Return the version."""
     option = "-dumpfullversion" if command == "gcc" else "--version"
     line = [_path(command) or command, option]
     told = subprocess.run(line, capture_output=True, text=True, check=False).stdout  # noqa: S603 - fixed programs
@@ -159,7 +169,10 @@ OTHERS = "#5b8db8"
 
 
 def plot(groups: dict[str, dict[str, float]]) -> str:
-    """Return a bar chart of CPU times as SVG. `groups` maps a number of clients to the microseconds of each server."""
+    """Return a bar chart of CPU times as SVG.
+
+    For each number of clients, `groups` contains the CPU time of each server in microseconds.
+    """
     most = max((value for group in groups.values() for value in group.values()), default=0) or 1
     parts: list[str] = []
     y = 10

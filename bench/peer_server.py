@@ -1,4 +1,4 @@
-"""The compared servers that are written in Python. Each is used as its documentation recommends.
+"""Servers in Python with which the benchmark compares Storewatch. Each is used as its documentation recommends.
 
 To start one: `python -m bench.peer_server KIND PING_S MESSAGE_FILE ANSWER_FILE`. KIND is one of these:
 
@@ -56,7 +56,7 @@ class Peer:
         return {"ok": True}
 
     async def orgs(self, sid: str) -> dict[str, Any]:
-        """Send the constant answer as an event, and return it as the acknowledgement."""
+        """Send the constant answer to `orgs` as an event, and return it as the acknowledgement."""
         await self.sio.emit("orgs", self._answer, to=sid)
         return {"ok": True, "data": self._answer}
 
@@ -75,7 +75,10 @@ class Peer:
 
 
 def raw(message: dict[str, Any]) -> tuple[type[tornado.web.RequestHandler], Push]:
-    """Return a handler for websockets without Socket.IO, and a function that pushes to all of them."""
+    """Return two things for websockets without Socket.IO.
+
+    The first is a handler of connections. The second is a function that pushes the message to all open connections.
+    """
     handlers: set[tornado.websocket.WebSocketHandler] = set()
 
     class Handler(tornado.websocket.WebSocketHandler):
@@ -123,7 +126,7 @@ async def serve_uvicorn(sio: socketio.AsyncServer, push: Push) -> None:
 
 
 def main(kind: str, ping_s: str, message_file: str, answer_file: str) -> None:
-    """Run the server of this kind."""
+    """Run the server that `kind` names."""
     message = json.loads(Path(message_file).read_bytes())
     if kind == "websockets":
         asyncio.run(serve_tornado(*raw(message)))

@@ -1,4 +1,4 @@
-"""The measured servers, and how to start them and their clients in separate processes."""
+"""The measured servers. Functions start the servers and their clients in separate processes."""
 
 import resource
 import shutil
@@ -16,14 +16,17 @@ from bench.child import ROOT, Child, DidNotKeepUp, Failed
 BENCH = ROOT / "bench"
 SERVER_CORE, LOAD_CORE = 0, -1
 QUIET_S = 3600
-"""Ping interval of all servers in seconds. It is so long that no ping falls into a measurement."""
+"""Ping interval of all servers, in seconds. It is so long that no server sends a ping during a measurement."""
 SPARE_FILES = 100
 SETTLE_S = 0.05
-"""Seconds for which CPU time is still measured after the last message, to include the cleanup after it."""
-QUIET_MS = 2000
-"""Milliseconds without a message after which the wait for messages ends.
+"""Time after the last message during which CPU time is still measured, in seconds.
 
-It is long because a slow server writes nothing until it has queued the whole push.
+The measurement then includes the server's cleanup after the push.
+"""
+QUIET_MS = 2000
+"""The wait for messages ends after this number of milliseconds without a message.
+
+The number is large because a slow server writes nothing until it has queued the whole push.
 """
 AT_ONCE = 50
 """Maximum number of clients that are in their handshake at the same time."""
@@ -31,22 +34,22 @@ AT_ONCE = 50
 
 @dataclass(frozen=True)
 class Peer:
-    """A server to measure. If it is `plain`, it uses websockets without Socket.IO."""
+    """A server to measure. If `plain` is true, the server uses websockets without Socket.IO."""
 
     name: str
     label: str
     arguments: tuple[str, ...]
     plain: bool = False
     warm_up: int = 5
-    """Number of pushes that the server sends before it is measured."""
+    """Number of pushes that the server sends before the measurement."""
     required: bool = False
     """Whether the benchmark fails if this server does not keep up. True only for Storewatch."""
     day_time: bool = False
-    """Whether the server's messages contain the wall-clock time instead of the time of the monotonic clock."""
+    """Whether the server's messages contain wall-clock times. The other servers send times of the monotonic clock."""
 
 
 def python(module: str, *arguments: str) -> tuple[str, ...]:
-    """Return the command that runs a module of the bench."""
+    """Return the command that runs a module of the package `bench`."""
     return (sys.executable, "-m", f"bench.{module}", *arguments)
 
 
@@ -81,7 +84,7 @@ ALL = (STOREWATCH, LIBRARY, EACH, ROOM, UVICORN, WEBSOCKETS, NODE, FLOOR)
 
 @dataclass(frozen=True)
 class Turn:
-    """The results of one measured turn of a server.
+    """The results of one turn, which is one measurement of one server.
 
     `cpu_us` is the CPU time of the server for each message that arrived, in microseconds. `seconds` is the time from
     the push command to the arrival of the last message.
@@ -96,7 +99,7 @@ class Turn:
 
 
 class Target:
-    """A running server with its load generator."""
+    """A running server, and the load generator that connects clients to it."""
 
     def __init__(self, peer: Peer, server: Child, load: Child, port: int) -> None:
         self.peer = peer
@@ -106,7 +109,7 @@ class Target:
         self.clients = 0
 
     def connect(self, clients: int, rooms: int = 1) -> None:
-        """Connect `clients` more clients. Raise `DidNotKeepUp` if the server does not accept them in time.
+        """Connect `clients` more clients. Raise `DidNotKeepUp` if the server does not accept these clients in time.
 
         If `rooms` is not 0, each client registers for one of the first `rooms` storehouses.
         """
@@ -116,9 +119,9 @@ class Target:
             raise DidNotKeepUp(f"{self.peer.label}: {error}") from None
 
     def push(self, rounds: int, gap_ms: int) -> Turn:
-        """Push to all clients `rounds` times and return the results.
+        """Push to all clients `rounds` times. Return the results.
 
-        Raise `DidNotKeepUp` if more than half of the messages are lost or a connection is closed.
+        Raise `DidNotKeepUp` if more than half of the messages are lost, or if a connection is closed.
         """
         self.load.ask("reset")
         start = time.monotonic_ns()
@@ -148,13 +151,16 @@ class Target:
 
 
 class Workspace:
-    """A temporary folder in which the bench builds and starts its programs."""
+    """A temporary folder in which the benchmark builds and starts its programs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def build(self) -> None:
-        """Compile the load generator and the C loop, and install the Node server. Raise `Failed` if one step fails."""
+        """Compile the load generator and the comparison server in C, and install the Node server.
+
+        Raise `Failed` if one of these steps fails.
+        """
         compiler = shutil.which("cc") or shutil.which("gcc")
         npm = shutil.which("npm")
         if compiler is None or npm is None:
@@ -196,7 +202,10 @@ def _run(command: list[str], folder: Path | None = None) -> None:
 
 
 def allow_files(wanted: int) -> None:
-    """Set the limit of open files to its maximum. Raise `Failed` if it is too low for `wanted` connections."""
+    """Raise the limit of open files to its maximum.
+
+    Raise `Failed` if the maximum is too low for `wanted` connections.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if most != resource.RLIM_INFINITY and most < wanted + SPARE_FILES:

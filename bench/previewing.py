@@ -1,4 +1,7 @@
-"""Previewing: duration of `previewAlarms` for a month, and whether these previews delay pushes."""
+"""The benchmark Previewing measures the duration of `previewAlarms` for a month.
+
+It also measures whether these requests delay pushes.
+"""
 
 import asyncio
 import time
@@ -29,12 +32,13 @@ END = START + timedelta(days=DAYS)
 TIMES = 7
 LIMIT_S = 2
 DELAYED_MS = 20
-"""Largest permitted increase of the 95th percentile of push times during previews, in milliseconds."""
+"""Largest permitted increase of the 95th percentile of push times while previews run, in milliseconds."""
 POLL_S = 0.05
 IN_FORCE = [{"scope": {"metric": "temperature"}, "high": {"limit": 5, "delay": "20m", "hysteresis": 0.5}, "low": 0}]
 PROPOSED = [{"scope": {"metric": "temperature"}, "high": {"limit": 5, "delay": "45m", "hysteresis": 0.5}, "low": 0.5}]
+RULE_SETS = {"proposed": "rules in the request", "in_force": "rules in force"}
 WATCHED = SENSORS + 1
-"""Id of a sensor in another storehouse. A client watches that storehouse."""
+"""Id of a sensor whose storehouse a client watches. The previews are for another storehouse."""
 SENSOR = Sensor(1, 1, "", "temperature", "°C", 60.0, (1, None))
 APART_S, PATIENCE_S = 10.0, 120.0
 OF_SENSOR = """
@@ -42,7 +46,7 @@ OF_SENSOR = """
     WHERE sensor_id = {sensor_id} AND time < '2026-02-01' ORDER BY time, reading_id
 """
 Raised = tuple[Any, ...]
-"""Values by which alarms are compared: sensor, kind, times and peak."""
+"""The values of an alarm by which alarms are compared: sensor, kind, times and peak."""
 
 # A defrost raises the temperature by 3 K for 30 min a day, on every eighth day for 50 min. Two hours have no readings.
 READINGS = """
@@ -56,7 +60,10 @@ READINGS = """
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Measure previews of a month, and pushes meanwhile. Compare the previews with the judge's alarms."""
+    """Measure previews of a month, and pushes during these previews.
+
+    Compare the alarms that a preview returns with the alarms that the judge (the evaluation of live readings) raises.
+    """
     report.start("previewing", TITLE)
     with mariadb() as database:
         site = Site(database, "site")
@@ -74,21 +81,23 @@ def run(workspace: Workspace, report: Report) -> None:
             answer, times, apart, beside = asyncio.run(_measure(server.url, site))
         finally:
             server.stop()
-        judged = {
-            which: _judged(site, rule_set) for which, rule_set in (("proposed", PROPOSED), ("in_force", IN_FORCE))
-        }
+        judged = {"proposed": _judged(site, PROPOSED), "in_force": _judged(site, IN_FORCE)}
     report.tell("first preview, which starts the worker process", f"{number(times[0])} s")
     report.below(f"later previews of {SENSORS * DAYS * 1440:,} readings, median", median(times[1:]), LIMIT_S, "s")
     for which, expected in judged.items():
         different = len(_told(answer, which) ^ expected)
-        report.at_most(f"alarms that differ from the judge's {len(expected):,} alarms (`{which}`)", different, 0)
+        what = f"alarms that differ between the preview and the judge, which raises {len(expected):,}"
+        report.at_most(f"{RULE_SETS[which]}: {what}", different, 0)
     report.tell("time from a reading to its push, without previews: p50, p95", spread(apart))
     report.tell("time from a reading to its push, during previews: p50, p95", spread(beside))
     report.below("increase of p95 during previews", late(beside) - late(apart), DELAYED_MS, "ms")
 
 
 async def _measure(url: str, site: Site) -> tuple[Any, list[float], list[float], list[float]]:
-    """Return one preview, the durations of all previews, and the push times without previews and during them."""
+    """Return four results: one preview, the durations of all previews, and two lists of push times.
+
+    The first list was measured without previews, and the second list during previews.
+    """
     async with connected("python", url) as caller, connected("python", url) as watcher:
         await watcher.call("register", {"store_house_id": 2})
         apart = await pushes(watcher, site, WATCHED, asyncio.create_task(asyncio.sleep(APART_S)))
@@ -111,7 +120,7 @@ async def _ask(client: Client) -> tuple[Any, list[float]]:
 
 
 def _judged(site: Site, rule_set: Any) -> set[Raised]:
-    """Return the alarms that the judge raises if it gets all readings one by one."""
+    """Return the alarms that the evaluation of live readings raises if it gets all readings one by one."""
     limits = rules.terms(rules.parse(rule_set), SENSOR)
     raised = set()
     for sensor_id in range(1, SENSORS + 1):

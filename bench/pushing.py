@@ -14,7 +14,10 @@ GAP_S = 0.05
 
 
 async def pushes(watcher: Client, site: Site, sensor_id: int, meanwhile: asyncio.Task[Any]) -> list[float]:
-    """Write readings of a watched sensor until `meanwhile` is done. Return the time from each to its push, in ms."""
+    """Write readings of a watched sensor until the task `meanwhile` is done.
+
+    Return the time from writing each reading to the arrival of its push, in milliseconds.
+    """
     times = []
     while not meanwhile.done():
         began = time.monotonic()
@@ -26,12 +29,12 @@ async def pushes(watcher: Client, site: Site, sensor_id: int, meanwhile: asyncio
 
 
 def spread(times: list[float]) -> str:
-    """Return the median and the 95th percentile of times in milliseconds, as text."""
+    """Return the median and the 95th percentile of the times, in milliseconds, as text."""
     return f"{number(median(times))}, {number(late(times))} ms"
 
 
 def late(times: list[float]) -> float:
-    """Return the 95th percentile of the times. Raise `Failed` if there are fewer than two."""
+    """Return the 95th percentile of the times. Raise `Failed` if there are fewer than two times."""
     if len(times) < 2:
         raise Failed(f"only {len(times)} pushes were measured, but at least 2 are needed")
     return quantiles(times, n=20)[-1]

@@ -1,4 +1,7 @@
-"""The results of the benchmark as rows with targets. Each row is printed at once and later written to the page."""
+"""The results of the benchmark, as rows with targets.
+
+The benchmark prints each row at once, and later writes all rows to docs/performance.md.
+"""
 
 import operator
 from collections.abc import Callable
@@ -10,7 +13,10 @@ DID_NOT_KEEP_UP = "did not keep up"
 
 @dataclass(frozen=True)
 class Row:
-    """A measured result. `promised` is its target as text. `holds` is None if there is no target or no measurement."""
+    """A measured result. `promised` is the target of the result, as text.
+
+    `holds` is whether the result meets the target. It is None if there is no target or no measurement.
+    """
 
     subject: str
     what: str
@@ -20,7 +26,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Word that says whether the target was met."""
+        """A word that says whether the result meets its target."""
         return {True: "yes", False: "NO", None: ""}[self.holds]
 
 
@@ -74,7 +80,11 @@ class Report:
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """Format a number: with three significant digits below 100, otherwise as a whole number; None as `not measured`."""
+    """Format a number. None becomes `not measured`.
+
+    Numbers from 1 to 100 have three significant digits, and smaller numbers have three decimals. Whole numbers and
+    numbers from 100 on have no decimals.
+    """
     if value is None:
         return NOT_MEASURED
     digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3

@@ -1,8 +1,8 @@
-"""Ringing: compares a server that judges very many readings while it pushes with a server without the judge.
+"""The benchmark Ringing measures pushes while the server evaluates alarm rules for very many readings.
 
-MariaDB generates the readings: 1,000 in each statement and commit. A real site has smaller and more frequent commits.
-The benchmark uses large commits, so that the database leaves the CPU to the server. The server's work for each reading
-is the same.
+For comparison, it also measures a server that evaluates no alarm rules. MariaDB generates the readings: 1,000 in each
+statement and commit. A real site has smaller and more frequent commits. The benchmark uses large commits so that the
+database needs little CPU time. The server's work for each reading is the same.
 """
 
 import asyncio
@@ -29,11 +29,17 @@ WATCHED = EVERYWHERE - 1
 """Id of a sensor in a storehouse that only one client watches."""
 CLIENTS = 200
 ROUNDS, PORTIONS = 22, 10
-"""Number of rounds, and number of statements in each round. A round writes one reading of each sensor."""
+"""Number of rounds, and number of SQL statements in each round.
+
+One round writes one reading of each sensor.
+"""
 APART_S = 1 / 11
-"""Seconds between two statements. This makes 11,000 readings a second. The target of 10,000 allows short delays."""
+"""Time between two statements, in seconds. It gives 11,000 readings per second.
+
+The target is 10,000 readings per second, so short delays are allowed.
+"""
 BREACHES = 50
-"""Number of sensors whose reading violates a limit in a round. Each round has other such sensors."""
+"""Number of sensors whose reading violates a limit in a round. In each round, these are different sensors."""
 LAG_S, DELAYED_MS = 2, 20
 PATIENCE_S = 60
 RULES = [{"scope": {"metric": "temperature"}, "high": 50}]
@@ -63,7 +69,7 @@ class Run(NamedTuple):
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Run the server without the judge, then with it. Compare the results."""
+    """Run the server without the judge (the evaluation of alarm rules), then with it. Compare the results."""
     report.start("ringing", TITLE)
     peers.allow_files(CLIENTS)
     without, judge_loop = (_run(workspace, judge) for judge in (False, True))

@@ -1,4 +1,7 @@
-"""Saturation: number of messages per second that a server on one core delivers without pauses between pushes."""
+"""The benchmark Saturation measures how many messages per second a server on one core delivers.
+
+The server pushes without pauses.
+"""
 
 from bench import peers
 from bench.peers import FLOOR, NODE, STOREWATCH, Turn, Workspace

@@ -1,4 +1,7 @@
-"""Scaling: measures one process, predicts the costs of 4 processes with 8,000 connections, and measures those costs."""
+"""The benchmark Scaling predicts the costs of 4 processes with 8,000 connections from measurements of one process.
+
+It then measures the costs of the 4 processes and compares them with the prediction.
+"""
 
 import time
 from collections.abc import Sequence
@@ -37,7 +40,7 @@ DEPLOYMENTS = {
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Measure one process, predict the cost of several, and compare the prediction with a measurement."""
+    """Measure one process, predict the costs of several processes, and compare the prediction with a measurement."""
     report.start("scaling", TITLE)
     peers.allow_files(2 * CLIENTS)
     with mariadb() as database, Redis() as redis:
@@ -100,7 +103,7 @@ def _push(report: Report, several: ServerGroup, measured: Measured) -> None:
 
 
 def _work() -> Work:
-    """Return the work of all rounds together."""
+    """Return, for each kind of work, how often it is done in all rounds together."""
     load = Load(CLIENTS, STOREHOUSES, 1 / ROUND_S, STOREHOUSES * SENSORS / ROUND_S, INTERVAL_S)
     return {kind: times * ROUNDS * ROUND_S for kind, times in capacity.work(load, PROCESSES).items()}
 

@@ -14,7 +14,11 @@ from tests.support.services.redis import Redis
 from tests.support.serving import StorewatchServer
 
 SLOTS = 2.25
-"""nginx connections for each browser: two plus a reserve, because nginx closes new ones if less than 1/16 is free."""
+"""Number of nginx connections for each browser.
+
+A browser uses two. The rest is a reserve, because nginx closes new connections if less than 1/16 of its connections is
+free.
+"""
 PARTS = ("server", "nginx", "mariadb", "redis")
 
 
@@ -29,7 +33,7 @@ class Services:
 
 @dataclass(frozen=True)
 class Spent:
-    """CPU time in microseconds that each part has used within `seconds`."""
+    """The CPU time in microseconds that each part (`server`, `nginx`, `mariadb`, `redis`) used within `seconds`."""
 
     seconds: float
     cpu_us: Mapping[str, float]
@@ -41,7 +45,10 @@ class Spent:
 
 
 class Meter:
-    """Measures the CPU time that each part's processes and their descendants use after the meter was created."""
+    """Measures how much CPU time each part (server, nginx, MariaDB, Redis) uses after the meter was created.
+
+    The processes of a part are measured together with their descendants.
+    """
 
     def __init__(self, pids: Mapping[str, Sequence[int]]) -> None:
         self.start = time.monotonic()
@@ -49,7 +56,7 @@ class Meter:
         self._before = self._used()
 
     def read(self) -> Spent:
-        """Return the CPU time that each part has used so far."""
+        """Return the CPU time that each part (server, nginx, MariaDB, Redis) has used so far."""
         used = self._used()
         return Spent(time.monotonic() - self.start, {part: used[part] - self._before[part] for part in used})
 
@@ -67,7 +74,7 @@ class ServerGroup:
     load: Child
 
     def meter(self) -> Meter:
-        """Start a meter for all parts."""
+        """Start a meter for the servers, nginx, MariaDB and Redis."""
         pids = {
             "server": [server.pid for server in self.servers],
             "nginx": [self.nginx.pid],
@@ -110,7 +117,7 @@ def server_group(
 
 
 def write(site: Site, commits: Sequence[list[int]], rounds: int, round_s: float) -> int:
-    """Write readings for one group of sensors after another, each in one commit, at a steady pace.
+    """Write readings for one group of sensors after another, at a steady pace. Each group is written in one commit.
 
     Return the number of readings.
     """

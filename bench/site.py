@@ -68,7 +68,10 @@ class Site:
         return self._mariadb.execute(statement, database=self._name)
 
     def write(self, sensor_ids: list[int]) -> None:
-        """Commit one reading of each given sensor. Its time is the current time, rounded down to a millisecond."""
+        """Commit one reading of each given sensor.
+
+        The readings have the current time, rounded down to a millisecond.
+        """
         now = datetime.now(UTC).replace(tzinfo=None).isoformat(" ", "milliseconds")
         # Each value is different from the one before: Storewatch does not push a storehouse that has not changed.
         rows = ", ".join(f"({number}, '{now}', {number % 10} + RAND())" for number in sensor_ids)

@@ -1,7 +1,7 @@
 """Runs the complete server, which polls only on command: `python -m bench.site_server SETTINGS_FILE`.
 
-The poll interval in the settings is longer than any measurement. The command `tick` makes the poller poll. The command
-is answered when the poller has handed out the new readings, so there must be at least one new reading.
+The poll interval in the settings is longer than any measurement. The command `tick` makes the poller poll. The program
+answers the command when the poller has handed out new readings, so there must be at least one new reading.
 """
 
 import asyncio

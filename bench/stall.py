@@ -1,4 +1,7 @@
-"""Stall: memory and delays caused by a client that stops reading, and the time until the server closes it."""
+"""The benchmark Stall measures the memory and the delays that a client causes when it stops reading.
+
+It also measures the time until the server closes this client's connection.
+"""
 
 import time
 from contextlib import ExitStack
@@ -17,7 +20,7 @@ TITLE = (
 CLIENTS = 1000
 MESSAGES = 10_000
 PORTION = 50
-"""Number of pushes without a pause. It is small enough for the other clients to keep up."""
+"""Number of pushes without a pause. It is small enough for the clients that do not stall to keep up."""
 TURNS = 40
 ROUNDS = 5
 GAP_MS = 50
@@ -25,12 +28,18 @@ GROWTH_MB = 1
 SLOWER = 1.1
 FEW = 100
 LATE_S = 2.0
-"""Tolerance in seconds for closing a stalled client: the server and this benchmark check only from time to time."""
+"""How much later than promised the server may close a stalled client, in seconds.
+
+The server and this benchmark check the connection only from time to time.
+"""
 NEWEST_MS = 1000
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Stall one client of a server that never closes it, then one client of a server with default settings."""
+    """Measure one stalled client of a server that never closes stalled clients.
+
+    Then measure one stalled client of a server with default settings.
+    """
     report.start("stall", TITLE)
     peers.allow_files(CLIENTS)
     with ExitStack() as running:
@@ -87,7 +96,7 @@ def _resume(target: Target, report: Report) -> None:
         f"{came['resumed_messages']:,}",
     )
     report.below(
-        "time from then until this client has received the newest message",
+        "time from when the stalled client reads again until it has received the newest message",
         newest_ms if newest_ms >= 0 else float("inf"),
         NEWEST_MS,
         "ms",

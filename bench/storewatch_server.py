@@ -72,7 +72,7 @@ async def _organisations(_services: server.Services, _request: Request) -> list[
 
 
 def _filled(folder: Path) -> DatabaseSettings:
-    """Create a database with the storehouses of the benchmark. Return the `database` settings for it."""
+    """Create a database with the storehouses of the benchmark. Return the `database` settings for this database."""
     settings = DatabaseSettings(path=str(folder / f"storewatch-{os.getpid()}.db"))
     migrate(settings)
     with closing(Database(settings, BATCH_LIMITS, 1, writes=True)) as database, database.engine.begin() as connection:

@@ -1,4 +1,7 @@
-"""Ticking: CPU time of a poll for new readings, with few and many stored readings and with few and many clients."""
+"""The benchmark Ticking measures the CPU time of a poll for new readings.
+
+It compares few with many stored readings, and few with many clients.
+"""
 
 import time
 from contextlib import ExitStack
@@ -28,7 +31,7 @@ SENSOR_IDS = [1 + SENSORS * (STOREHOUSES // NEW * number + 1) for number in rang
 """Ids of one sensor in every tenth storehouse. No client watches these storehouses."""
 
 Cost = tuple[float, float]
-"""CPU time that the server and its database use for a poll, in microseconds."""
+"""The server's CPU time and the database's CPU time for one poll, both in microseconds."""
 
 
 def run(workspace: Workspace, report: Report) -> None:
@@ -87,7 +90,7 @@ def _serve(running: ExitStack, workspace: Workspace, site: Site, clients: int) -
 
 
 def _tick(server: Child, database: int) -> Cost:
-    """Return the CPU time of one poll, after subtracting the idle CPU time of the server and its database."""
+    """Return the server's CPU time and the database's CPU time for one poll. The CPU time of idling is subtracted."""
 
     def used() -> tuple[int, int, int]:
         return time.monotonic_ns(), server.cpu_ns(), cpu_ns(database)

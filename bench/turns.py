@@ -1,4 +1,4 @@
-"""Measures servers in turns, in the order A B, B A, so that other work on the machine affects all of them equally."""
+"""Measures servers in turns, in the order A B, B A. Other work on the machine then affects all servers equally."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from bench.peers import Peer, Target, Turn, Workspace
 from bench.report import quotient
 
 Turns = dict[str, list[Turn]]
-"""Results of all turns by the name of the server. The list of a server that did not keep up is empty."""
+"""The results of all turns, by server name. A server that did not keep up has an empty list."""
 WARM_UP_GAP_MS = 5
 
 Figure = TypeVar("Figure")
@@ -20,9 +20,9 @@ Figure = TypeVar("Figure")
 def measure(
     workspace: Workspace, peers: Sequence[Peer], clients: int, rooms: int, turns: int, rounds: int, gap_ms: int
 ) -> Turns:
-    """Start the servers, connect clients to each of them, and measure pushes in turns.
+    """Start the servers, connect clients to each server, and measure pushes in turns.
 
-    If a server does not keep up, report and stop it. Raise `DidNotKeepUp` if this server is required.
+    If a server does not keep up, report it and stop the server. If this server is required, raise `DidNotKeepUp`.
     """
     with started(workspace, peers, clients, rooms) as targets:
         return {peer.name: [] for peer in peers} | pushes(targets, turns, rounds, gap_ms)
@@ -42,7 +42,7 @@ def started(workspace: Workspace, peers: Sequence[Peer], clients: int, rooms: in
 
 
 def pushes(targets: Sequence[Target], turns: int, rounds: int, gap_ms: int) -> Turns:
-    """Warm up all targets, then measure pushes to their clients in turns."""
+    """Warm up all servers. Then measure pushes of each server to its clients, in turns."""
 
     def warm_up(target: Target) -> None:
         target.push(target.peer.warm_up, min(gap_ms, WARM_UP_GAP_MS))
@@ -53,9 +53,9 @@ def pushes(targets: Sequence[Target], turns: int, rounds: int, gap_ms: int) -> T
 def in_turns(
     targets: Sequence[Target], turns: int, measure: Callable[[Target], Figure], warm_up: Callable[[Target], object]
 ) -> dict[str, list[Figure]]:
-    """Call `measure` for each target in each turn. Return the figures by the name of the server.
+    """Call `measure` for each server in each turn. Return the results by server name.
 
-    The list of a server that did not keep up is empty.
+    A server that did not keep up has an empty list.
     """
     figures: dict[str, list[Figure]] = {target.peer.name: [] for target in targets}
     running = [target for target in targets if _attempt(target, warm_up)]
@@ -71,7 +71,10 @@ def in_turns(
 
 
 def _attempt(target: Target, measure: Callable[[Target], Figure]) -> list[Figure]:
-    """Measure the target. Return the figure in a list. If the target does not keep up, stop it and return no figure."""
+    """Measure the server. Return a list with the result.
+
+    If the server does not keep up, stop it and return an empty list.
+    """
     try:
         return [measure(target)]
     except DidNotKeepUp as error:
@@ -88,12 +91,15 @@ def give_up(peer: Peer, error: DidNotKeepUp) -> None:
 
 
 def middle(turns: Sequence[Turn], figure: Callable[[Turn], float]) -> float | None:
-    """Return the median of a figure of the turns, or None if there are no turns."""
+    """Return the median of one figure over all turns, or None if there are no turns."""
     return median(map(figure, turns)) if turns else None
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
-    """Divide the figures of one server by those of another, turn by turn. Return the median, or None without ratios."""
+    """Divide each figure of one server by the figure of the other server in the same turn. Return the median ratio.
+
+    Return None if there are no ratios.
+    """
     # A server that did not keep up has no figures.
     pairs = zip(ours, theirs, strict=bool(theirs))
     ratios = [quotient(our_figure, their_figure) for our_figure, their_figure in pairs]
@@ -102,5 +108,5 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
 
 
 def ratio_of(figure: Callable[[Turn], float], ours: Sequence[Turn], theirs: Sequence[Turn]) -> float | None:
-    """Return the `ratio` of the same figure in the turns of two servers."""
+    """Compute one figure for each turn of two servers. Return the `ratio` of the two servers for this figure."""
     return ratio(list(map(figure, ours)), list(map(figure, theirs)))

@@ -1,4 +1,4 @@
-"""Watching: load time, frame rate and memory of the dashboard in a real browser."""
+"""The benchmark Watching measures the load time, frame rate and memory of the dashboard in a real browser."""
 
 import asyncio
 import os
@@ -163,7 +163,7 @@ async def _year(report: Report, url: str) -> None:
 
 
 async def _first(browser: Browser, url: str, measure: Callable[[Page], Awaitable[float]]) -> float:
-    """Open a page in a browser with empty caches. Return the result of `measure` for it, in milliseconds."""
+    """Open a page in a browser with empty caches. Return the result of `measure` for this page, in milliseconds."""
     async with visit(browser, "about:blank") as page:
         await page.add_init_script(WHEN_PAINTED)
         await page.goto(url)
@@ -175,9 +175,10 @@ async def _readable(page: Page) -> float:
 
 
 async def _painted(page: Page) -> float:
-    """Return the time from the answer with the chart's data to the first paint of the chart, in milliseconds.
+    """Return the time from the arrival of the chart's data to the first paint of the chart, in milliseconds.
 
-    First wait until the page uses the websocket, because `WHEN_PAINTED` does not detect answers by long polling.
+    Before the measurement, wait until the page uses the websocket, because `WHEN_PAINTED` does not detect answers by
+    long polling.
     """
     await page.evaluate("window.opened.then(() => null)")
     await page.locator(".tile").first.wait_for()

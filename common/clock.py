@@ -1,4 +1,4 @@
-"""The current time, and the maximum by which a reading's time may be ahead of it."""
+"""The current time, and the maximum by which the time of a reading may be ahead of the current time."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ Clock = Callable[[], datetime]
 """A function that returns the current time, such as `now`. Tests pass their own clock."""
 
 AHEAD = timedelta(seconds=60)
-"""How far a reading's time may be ahead of the server's clock. A time further ahead counts as wrong."""
+"""Maximum by which the time of a reading may be ahead of the server's clock. A time further ahead counts as wrong."""
 
 
 def now() -> datetime:

@@ -9,8 +9,8 @@ Stamp = tuple[int, int, int]
 class FileWatch:
     """Detects that files have changed since they were read, and that the change is complete.
 
-    A program does not write a file, or replace two files, in one step. During the change, the first half of a YAML file
-    may be valid YAML with fewer keys, and a new certificate may be stored beside the old key.
+    A program needs several steps to write a file or to replace two files. During the change, the first half of a YAML
+    file may be valid YAML with fewer keys, and a new certificate may be stored beside the old key.
     """
 
     def __init__(self, *paths: str) -> None:
@@ -19,11 +19,17 @@ class FileWatch:
         self._checked = self._read
 
     def mark_read(self) -> None:
-        """Let `check` report only later changes. Without this call, the first content counts as a change."""
+        """Record that the files have just been read, so that `check` reports only later changes.
+
+        Without this call, `check` reports the first content of the files as a change.
+        """
         self._read = self._checked = self._stamps()
 
     def check(self) -> bool:
-        """Return whether the files have changed since they were last read, but not since the last check."""
+        """Return True if the files have changed since they were read, but not since the previous call of `check`.
+
+        The caller must then read the files, because `check` counts them as read.
+        """
         previous, self._checked = self._checked, self._stamps()
         if self._checked != previous or self._checked == self._read:
             return False

@@ -14,7 +14,7 @@ Kind = Literal["measurement", "switch"]
 
 
 class Term(NamedTuple):
-    """A word or phrase in both languages."""
+    """A word or phrase in English and Chinese."""
 
     en: str
     zh: str
@@ -34,7 +34,8 @@ class Metric:
     """Whether the metric is a measurement or a switch. The value of a switch is 0 or 1. If a sensor of a switch metric
     has a unit, such as power in kW, its readings count as measurements."""
     trend_step: float | None = None
-    """Minimum change of a value within 15 minutes for which the dashboard shows a trend. None: it shows no trend."""
+    """Minimum change of a value within 15 minutes for which the dashboard shows a trend. None means that the dashboard
+    never shows a trend."""
     switch_words: tuple[Term, Term] | None = None
     """The words that the dashboard shows for the values 0 and 1 of a switch."""
     switch_words_in_messages: tuple[Term, Term] | None = None

@@ -8,7 +8,8 @@ from contextlib import suppress
 from logger import errors_logged
 
 Interval = float | Callable[[], float]
-"""Seconds from the end of one run of a job to the start of the next, or a function that returns them after each run."""
+"""Number of seconds from the end of one run of a job to the start of the next run. It is either a number, or a function
+that is called after each run and returns the number."""
 
 
 async def run_periodically(
@@ -20,11 +21,10 @@ async def run_periodically(
     wake: asyncio.Event | None = None,
     wait_first: bool = False,
 ) -> None:
-    """Run `job` until cancelled, waiting `interval` seconds after each run.
+    """Run `job` again and again until cancelled. Wait `interval` seconds after each run.
 
-    An exception does not end the job. It is logged to `log`. The log line is "cannot " followed by `purpose`, such as
-    "refresh the directory".
-    Setting `wake` starts the next run at once. With `wait_first`, the job also waits before the first run.
+    An exception does not end the job. It is logged to `log` as "cannot " followed by `purpose`, such as "refresh the
+    directory". When `wake` is set, the next run starts at once. With `wait_first`, also wait before the first run.
     """
     if wait_first:
         await wait_for_event(wake, _seconds(interval))

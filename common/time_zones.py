@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from common.clock import AHEAD
 
 AROUND_CHANGE = timedelta(hours=3)
-"""Time before and after a clock change in which both UTC offsets are used. No zone has set its clocks back further.
-"""
+"""Before and after a clock change, both the old and the new UTC offset are used for this length of time. No time zone
+has ever set its clocks back by more than this."""
 FAR = timedelta(days=2)
 """A time span that is longer than the UTC offset of any time zone."""
 
@@ -46,7 +46,7 @@ def wall_span(start: datetime, end: datetime, tz: ZoneInfo | None) -> tuple[date
 
 
 class LocalSpan(NamedTuple):
-    """A span of naive local times from `start` up to `end`. All have the same `offset` from UTC."""
+    """A span of naive local times from `start` up to `end`. All times in the span have the same `offset` from UTC."""
 
     start: datetime
     end: datetime
@@ -54,10 +54,11 @@ class LocalSpan(NamedTuple):
 
 
 def local_spans(start: datetime, end: datetime, tz: ZoneInfo, now: datetime) -> list[LocalSpan]:
-    """Return the local times of `tz` that `from_local` converts to the instants from `start` up to `end`.
+    """Return the spans of local times that `from_local` converts to the instants from `start` up to `end`.
 
-    The spans do not overlap. In the hour that is repeated at the end of daylight saving time, a local time belongs to
-    the second pass. A time that the second pass has not reached yet belongs to the first pass.
+    The local times are those of the time zone `tz`. The spans do not overlap. In the hour that is repeated at the end
+    of daylight saving time, a local time belongs to the second pass. If the second pass has not reached the local time
+    yet, it belongs to the first pass.
     """
     changes = list(_changes(start - AROUND_CHANGE, end + AROUND_CHANGE, tz))
     before = _offset(start - AROUND_CHANGE, tz)
@@ -79,7 +80,10 @@ def _clip(span: LocalSpan, start: datetime, end: datetime) -> LocalSpan:
 
 
 def _changes(start: datetime, end: datetime, tz: ZoneInfo) -> Iterator[tuple[datetime, timedelta]]:
-    """Yield each instant, to the second, at which the UTC offset of `tz` changes, and the new offset."""
+    """Yield two values for each change of the UTC offset of `tz`: the instant of the change, and the new offset.
+
+    The instant is exact to the second.
+    """
     while start < end:
         day = min(start + timedelta(days=1), end)
         if _offset(start, tz) != _offset(day, tz):

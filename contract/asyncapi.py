@@ -52,7 +52,7 @@ def text() -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """A YAML dumper that writes a string of several lines as a block."""
+    """A YAML dumper that writes a string of several lines as a block (after `|`)."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -63,7 +63,7 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def _schemas() -> dict[str, Any]:
-    """Return the JSON schema of every struct, by the name of the struct."""
+    """Return the JSON schema of every struct, keyed by the name of the struct."""
     types = [*(event.question for event in EVENTS.values()), *(event.answer for event in EVENTS.values())]
     types += [*(type_ for type_, _ in PUSHED.values()), Refusal]
     _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)

@@ -41,7 +41,7 @@ def text() -> str:
 
 
 def _properties(metric: Metric) -> dict[str, Any]:
-    """Return the metric's properties that the browser needs. Leave out properties that are not set."""
+    """Return the properties of a metric that the browser needs. Leave out properties that are not set."""
     properties = {
         "name": metric.name,
         "unit": metric.unit or None,

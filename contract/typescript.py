@@ -58,7 +58,7 @@ _PRECISE: dict[tuple[type[Any], str], Any] = {
     (PreviewAlarms, "rules"): list[Rule],
     (Alarm, "limits"): list[Limit],
 }
-"""The types of the fields whose values the server passes on without decoding them."""
+"""More precise types for TypeScript of the fields whose values the server passes on without decoding them."""
 
 _SCALARS = {int: "number", float: "number", str: "string", bool: "boolean", datetime: "string", Any: "unknown"}
 _WIDTH = 120
@@ -72,7 +72,7 @@ def text() -> str:
 
 
 def _structs() -> list[type[Any]]:
-    """Return all structs of the contract. Each struct comes before the structs to which only it refers."""
+    """Return all structs of the contract, in the order in which a depth-first search finds them."""
     roots = [type_ for event in EVENTS.values() for type_ in (event.question, event.answer)]
     roots += [*(type_ for type_, _ in PUSHED.values()), Refusal]
     structs: dict[type[Any], None] = {}
@@ -127,7 +127,7 @@ def _pushes() -> str:
 
 
 def _type(type_: Any) -> str:
-    """Return the TypeScript form of a type of the server. It is the type's name if it has one."""
+    """Return a type of the server in TypeScript. If the type has a name in TypeScript, return the name."""
     if _is_struct(type_):
         return str(type_.__name__)
     return _NAMES.get(type_) or _expanded(type_)
@@ -154,7 +154,7 @@ def _expanded(type_: Any) -> str:
 
 
 def _union(members: Sequence[Any]) -> str:
-    """Return a union in TypeScript, with null last. Leave out `UnsetType`, because messages omit unset values."""
+    """Return a union type in TypeScript, with null last. Leave out `UnsetType`, because messages omit unset values."""
     names = [_type(member) for member in members if member is not msgspec.UnsetType]
     if {int, str} < set(members):  # an id or another type
         names = [ID.name, *(name for name in names if name not in ("number", "string"))]

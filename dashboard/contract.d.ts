@@ -33,7 +33,7 @@ export interface Storehouses {
   org_id: Id;
 }
 
-/** A place with sensors; `time_zone` is an IANA name. */
+/** A place with sensors. `time_zone` is the IANA name of its time zone, such as Asia/Shanghai. */
 export interface Storehouse {
   store_house_id: Id;
   store_house_name: string;
@@ -42,11 +42,11 @@ export interface Storehouse {
 }
 
 /**
- * Watch a storehouse, and stop watching the previous one.
+ * Watch a storehouse: receive its readings and alarms. Stop watching the storehouse watched before.
  *
- * After a reconnect, a client sends its last `cursor` to receive the alarm transitions that it missed. The cursor must
- * come from the answer to `register` or from `alarms`: a pushed `envs` may arrive before the alarms that its cursor
- * already counts.
+ * After a reconnect, a client sends its last `cursor` to receive the alarm transitions (changes of alarm states) that
+ * it missed. The client must take this cursor from the answer to `register` or from an `alarms` event, and not from an
+ * `envs` event. An `envs` event may arrive before the alarms that its cursor already counts.
  */
 export interface Register {
   store_house_id: Id;
@@ -56,9 +56,9 @@ export interface Register {
 /**
  * The newest reading of each sensor of a storehouse, at `time`. `stale` is true while the database does not answer.
  *
- * `cursor` is the id of the last alarm transition. `reset` is true if the server cannot send the transitions that the
- * client missed, because it does not know the cursor that the client sent, or because there are more than 10,000.
- * Otherwise `reset` is absent.
+ * `cursor` is the id of the last alarm transition (change of an alarm's state). `reset` is true if the server cannot
+ * send the transitions that the client missed. There are two possible reasons: the server does not know the cursor
+ * that the client sent, or the client missed more than 10,000 transitions. Otherwise `reset` is absent.
  */
 export interface Envs {
   store_house_id: Id;
@@ -72,9 +72,9 @@ export interface Envs {
 /**
  * A sensor's newest reading.
  *
- * `value` is null if the reading is a fault. `value` and `time` are null if there is no reading. `quality` is stale if
- * the reading is older than three intervals of the sensor. It is bad if the reading is a fault or not a number, or if
- * there is no reading. Otherwise it is good.
+ * `value` is null if the reading is a fault, such as a value that is not a number. `value` and `time` are null if the
+ * sensor has no reading. `quality` is bad if the reading is a fault or does not exist. It is stale if the reading is
+ * older than three times the sensor's interval between readings. Otherwise it is good.
  */
 export interface Env {
   sensor_id: Id;
@@ -87,7 +87,7 @@ export interface Env {
 }
 
 /**
- * Return the alarms of a storehouse that were open at `data_minute` or have been raised since.
+ * Return the alarms of a storehouse that were open at `data_minute` or were raised later.
  *
  * `data_minute` is a number of minutes before now, or "YYYY-MM-DD HH:MM" in the storehouse's time zone.
  */
@@ -99,8 +99,8 @@ export interface QueryAlarms {
 /**
  * An alarm. `cleared` is null while the alarm is open.
  *
- * Only alarms that Storewatch raises have the fields after `cleared`; alarms of a site's own system do not. While an
- * alarm is pending, `raised` is the time of its first reading out of limits.
+ * Alarms that Storewatch raises have all fields. Alarms of a site's own system have only the fields up to `cleared`.
+ * While an alarm is pending (waiting until its delay has passed), `raised` has the value of `since`.
  */
 export interface Alarm {
   alarm_id: Id;
@@ -131,7 +131,11 @@ export interface Alarm {
   drill?: boolean;
 }
 
-/** One limit in force, with its delays and hysteresis. Each episode has a copy of its limits. */
+/**
+ * A limit in force for a sensor, with its delays and hysteresis.
+ *
+ * Every alarm episode stores a copy of its limits.
+ */
 export interface Limit {
   limit: number;
   severity: Severity;
@@ -142,14 +146,19 @@ export interface Limit {
   within?: number;
 }
 
-/** Acknowledge an alarm. It stays open. `by` is the name of the person, which is required while access is open. */
+/**
+ * Acknowledge an alarm. The alarm stays open.
+ *
+ * `by` is the name of the person who acknowledges it. The name is required while access is open (no login is
+ * required).
+ */
 export interface AckAlarm {
   alarm_id: Id;
   comment?: string | null;
   by?: string | null;
 }
 
-/** Close an alarm by hand. `reason` says why, for example because the sensor was removed. */
+/** Close an alarm by hand. `reason` explains why, for example because the sensor was removed. */
 export interface CloseAlarm {
   alarm_id: Id;
   reason: string;
@@ -159,7 +168,7 @@ export interface CloseAlarm {
 /**
  * Return the sensors of a storehouse with their positions and limits.
  *
- * With `since`, also return the earlier limits that were in force at or after that time.
+ * With `since`, also return the earlier limits that were in force at or after the time `since`.
  */
 export interface QuerySensors {
   store_house_id: Id;
@@ -169,8 +178,9 @@ export interface QuerySensors {
 /**
  * A sensor with its limits.
  *
- * `interval_s` is null if the sensor reports only changes. `position` is x and y on the floor plan, each from 0 to 1.
- * `past_limits` is present only if the request has `since`: the limits before the last change of the rules.
+ * `interval_s` is the number of seconds between readings. It is null if the sensor reports only changes. `position` is
+ * x and y on the floor plan, each from 0 to 1. `past_limits` is present only if the request contains `since`. It lists
+ * the limits that were in force from `since` until the last change of the rules.
  */
 export interface SensorAnswer {
   sensor_id: Id;
@@ -207,10 +217,11 @@ export interface QueryRules {
 }
 
 /**
- * The alarm rules in force, the default limits, the profiles, the newest changes of the rules, and the maintenance.
+ * The alarm rules in force, with default limits, profiles, recent changes of the rules, and maintenance.
  *
- * `rules` are as users wrote them. `defaults` contains the limits that apply if no rule sets them, by metric.
- * `revision` increases with each change.
+ * `rules` contains the rules as users wrote them. `defaults` contains, for each metric, the limits that apply if no
+ * rule sets other limits. `maintenance` contains time spans in which alarms are muted. `revision` increases each time
+ * the rules are saved.
  */
 export interface Rules {
   rules: Rule[];
@@ -221,7 +232,11 @@ export interface Rules {
   revision: number;
 }
 
-/** A rule for the sensors in a scope: a profile, and bounds that override the profile. */
+/**
+ * An alarm rule for the sensors in a scope.
+ *
+ * The rule may use a profile of predefined limits. The limits of the rule itself override the limits of the profile.
+ */
 export interface Rule {
   scope?: Scope;
   profile?: Profile | null;
@@ -237,7 +252,7 @@ export interface Rule {
 /**
  * The sensors to which a rule applies. A sensor must match every field that is set.
  *
- * An empty scope matches all sensors.
+ * A scope without any field matches all sensors.
  */
 export interface Scope {
   store_house_id?: number | string | null;
@@ -246,7 +261,7 @@ export interface Scope {
   metric?: string | null;
 }
 
-/** A limit with its delays and hysteresis, in the format in which users write it. */
+/** A limit with its delays and hysteresis, in the format in which users write it in a rule. */
 export interface Bound {
   limit?: number | string | null;
   severity?: Severity | null;
@@ -257,7 +272,7 @@ export interface Bound {
   within?: number | string;
 }
 
-/** A change of the alarm rules: its time, its user, and all rules before and after it. */
+/** A change of the alarm rules: when it was made and by which user, and all rules before and after the change. */
 export interface RuleChange {
   written: string;
   by: string;
@@ -279,7 +294,7 @@ export interface Maintenance {
 /**
  * Replace all alarm rules that the user may edit.
  *
- * If `revision` is given and somebody has saved rules since that revision, the server refuses the event.
+ * If `revision` is given and the rules have been saved since that revision, the server refuses the event.
  */
 export interface SaveRules {
   rules: Rule[];
@@ -290,7 +305,7 @@ export interface SaveRules {
 /**
  * Mute the alarms of a storehouse, or of one of its sensors, from `start` to `end`.
  *
- * With `maintenance_id`, replace the maintenance that has this id, for example to end it early.
+ * If `maintenance_id` is given, replace the maintenance that has this id, for example to end it early.
  */
 export interface SaveMaintenance {
   store_house_id: Id;
@@ -303,10 +318,10 @@ export interface SaveMaintenance {
 }
 
 /**
- * Return the alarms that would have been raised in a storehouse from `start` to `end`.
+ * Return the alarms that rules would have raised in a storehouse from `start` to `end`.
  *
- * The answer contains the alarms that would have been raised if `rules` had replaced all rules in force, and the
- * alarms that the rules in force would have raised.
+ * The answer contains two results. One shows the alarms that would have been raised if `rules` had replaced all rules
+ * in force. The other shows the alarms that the rules in force would have raised.
  */
 export interface PreviewAlarms {
   store_house_id: Id;
@@ -316,9 +331,10 @@ export interface PreviewAlarms {
 }
 
 /**
- * The alarms that the proposed rules, and the rules in force, would have raised from `start` to before `end`.
+ * The alarms that alarm rules would have raised in a storehouse from `start` to before `end`.
  *
- * `rules` contains the totals of each proposed rule, in the order of the request.
+ * `sensors` compares the alarms of the proposed rules with those of the rules in force. `rules` contains the number
+ * and the duration of the alarms of each proposed rule, in the order of the request.
  */
 export interface Preview {
   store_house_id: Id;
@@ -328,13 +344,18 @@ export interface Preview {
   sensors: PreviewedKind[];
 }
 
-/** Number of alarms in a preview, and their total duration in seconds. */
+/** The number of alarms that a rule would have raised, and their total duration in seconds. */
 export interface AlarmTotals {
   count: number;
   duration_s: number;
 }
 
-/** The alarms of one kind that the proposed rules, and the rules in force, would have raised at a sensor. */
+/**
+ * The alarms of one kind that alarm rules would have raised at one sensor.
+ *
+ * `proposed` contains the alarms that the proposed rules would have raised. `in_force` contains the alarms that the
+ * rules in force would have raised.
+ */
 export interface PreviewedKind {
   sensor_id: Id;
   sensor_name: string;
@@ -345,7 +366,11 @@ export interface PreviewedKind {
   in_force: AlarmSummary;
 }
 
-/** Number of alarms in a preview, their total and longest duration in seconds, and the first 100 alarms. */
+/**
+ * Previewed alarms of one kind at one sensor: their number, durations in seconds, and the first 100 alarms.
+ *
+ * `duration_s` is the total duration of all alarms. `longest_s` is the duration of the longest alarm.
+ */
 export interface AlarmSummary {
   count: number;
   duration_s: number;
@@ -353,7 +378,11 @@ export interface AlarmSummary {
   alarms: PreviewedAlarm[];
 }
 
-/** An alarm that rules would have raised. `cleared` is null if the alarm is still open at the end of the preview. */
+/**
+ * An alarm that alarm rules would have raised in the time span of a preview.
+ *
+ * `cleared` is null if the alarm is still open at the end of this time span.
+ */
 export interface PreviewedAlarm {
   severity: Severity;
   raised: string;
@@ -362,7 +391,11 @@ export interface PreviewedAlarm {
   limit: number;
 }
 
-/** Return the history of all sensors of a storehouse, or of one sensor, in at most `points` buckets per sensor. */
+/**
+ * Return the history of one sensor of a storehouse, or of all its sensors by default.
+ *
+ * The history of each sensor consists of at most `points` buckets (time spans).
+ */
 export interface QueryEnvs {
   store_house_id: Id;
   start: string;
@@ -372,9 +405,10 @@ export interface QueryEnvs {
 }
 
 /**
- * The history of a storehouse's sensors, in buckets of `bucket_s` seconds.
+ * The history of a storehouse's sensors, in buckets (time spans) of `bucket_s` seconds.
  *
- * The first and last buckets include all their readings, even those before `start` or after `end`.
+ * The first and the last bucket are complete: they also contain readings shortly before `start` and shortly after
+ * `end`.
  */
 export interface History {
   store_house_id: Id;
@@ -384,7 +418,7 @@ export interface History {
   sensors: Curve[];
 }
 
-/** The history of a sensor, without buckets that have no good reading. */
+/** The history of a sensor: a point for each bucket (time span). Buckets without a good reading are left out. */
 export interface Curve {
   sensor_id: Id;
   sensor_name: string;
@@ -394,9 +428,10 @@ export interface Curve {
 }
 
 /**
- * The state of organisations at `time`, each with all its visible storehouses.
+ * The state of organisations and their storehouses at `time`.
  *
- * `stale` is true while the database does not answer.
+ * An organisation contains all its storehouses that the user may see. `stale` is true while the database does not
+ * answer.
  */
 export interface Overview {
   time: string;
@@ -404,7 +439,7 @@ export interface Overview {
   organisations: OverviewOrganisation[];
 }
 
-/** An organisation and the summaries of its visible storehouses. */
+/** An organisation and the summaries of those of its storehouses that the user may see. */
 export interface OverviewOrganisation {
   org_id: Id;
   org_name: string;
@@ -414,14 +449,16 @@ export interface OverviewOrganisation {
 /**
  * The summary of a storehouse in the overview.
  *
- * `state` is the first of these that applies: critical, warning or info (an alarm is open), stale (a sensor has no
- * recent data or is faulty), good, empty (no sensors).
+ * `state` is the first of these words that applies: critical, warning or info (an alarm with this severity is open),
+ * stale (a sensor has no recent data or is faulty), good (all sensors are good), empty (there are no sensors).
  *
- * `envs` contains one env for each metric, at most four. It is chosen among the good readings: first those of sensors
- * with an open alarm, then the one furthest from the median. If none is good, it is the newest.
+ * `envs` contains the newest reading of one sensor for each metric, for at most four metrics. If possible, it is a
+ * good reading of a sensor with an open alarm, and otherwise a good reading of another sensor. Among several such
+ * sensors, the server selects the sensor whose reading is furthest from the median of the metric's good readings. If
+ * no sensor has a good reading, the server selects the newest reading.
  *
- * `spark` contains 24 hourly means from the first temperature sensor, or from the first sensor if none measures
- * temperature. An hour without readings is null.
+ * `spark` contains 24 hourly means from the first temperature sensor, or from the first sensor if no sensor measures
+ * temperature. The mean of an hour without readings is null.
  */
 export interface OverviewStorehouse {
   store_house_id: Id;
@@ -434,9 +471,10 @@ export interface OverviewStorehouse {
 }
 
 /**
- * Number of open alarms in a storehouse, number of unacknowledged alarms, and the worst severity.
+ * The open alarms of a storehouse that are not pending: their number and their worst severity.
  *
- * `worst` is null if no alarm is open.
+ * `unacknowledged` is the number of these alarms that no user has acknowledged. `worst` is null if there are no such
+ * alarms.
  */
 export interface OpenAlarms {
   open: number;
@@ -447,7 +485,7 @@ export interface OpenAlarms {
 /**
  * The user of this connection.
  *
- * `name` is empty while access is open. `expires` is null if the user's access never expires.
+ * `name` is empty while access is open (no login is required). `expires` is null if the user's access never expires.
  */
 export interface Who {
   name: string;
@@ -455,14 +493,22 @@ export interface Who {
   expires: string | null;
 }
 
-/** Transitions of a storehouse's alarms, in order. `cursor` is the id of the last transition. */
+/**
+ * A storehouse's alarms after each transition (change of an alarm's state), in order.
+ *
+ * `cursor` is the id of the last transition.
+ */
 export interface Alarms {
   store_house_id: Id;
   cursor: number;
   alarms: Alarm[];
 }
 
-/** The payload of the event `ask_error`: a refusal, for clients that request no acknowledgement. */
+/**
+ * The payload of the event `ask_error`: why the server refused an event.
+ *
+ * The server sends it to clients that request no acknowledgement.
+ */
 export interface AskError {
   event: string;
   code: string;
@@ -477,7 +523,7 @@ export interface Ended {
   message: string;
 }
 
-/** The reason why the server refused an event. `field` is the payload key that is wrong. */
+/** The reason why the server refused an event. `field` is the wrong key of the payload, if one key is wrong. */
 export interface Refusal {
   code: string;
   message: string;
@@ -496,18 +542,18 @@ export interface Events {
   storehouses: { question: Storehouses | Id; answer: Storehouse[] };
   /** Return the storehouses of an organisation. */
   storehouse: { question: Storehouses | Id; answer: Storehouse[] };
-  /** Watch a storehouse, and stop watching the previous one. */
+  /** Watch a storehouse: receive its readings and alarms. Stop watching the storehouse watched before. */
   register: { question: Register; answer: Envs };
   unregister: { question: unknown; answer: null };
-  /** Return the alarms of a storehouse that were open at `data_minute` or have been raised since. */
+  /** Return the alarms of a storehouse that were open at `data_minute` or were raised later. */
   queryAlarms: { question: QueryAlarms; answer: Alarm[] };
   /**
-   * Acknowledge an alarm. It stays open. `by` is the name of the person, which is required while access is open.
+   * Acknowledge an alarm. The alarm stays open.
    * Needs the role operate.
    */
   ackAlarm: { question: AckAlarm; answer: Alarm };
   /**
-   * Close an alarm by hand. `reason` says why, for example because the sensor was removed.
+   * Close an alarm by hand. `reason` explains why, for example because the sensor was removed.
    * Needs the role operate.
    */
   closeAlarm: { question: CloseAlarm; answer: Alarm };
@@ -526,11 +572,11 @@ export interface Events {
    */
   saveMaintenance: { question: SaveMaintenance; answer: Maintenance };
   /**
-   * Return the alarms that would have been raised in a storehouse from `start` to `end`.
+   * Return the alarms that rules would have raised in a storehouse from `start` to `end`.
    * Needs the role configure.
    */
   previewAlarms: { question: PreviewAlarms; answer: Preview };
-  /** Return the history of all sensors of a storehouse, or of one sensor, in at most `points` buckets per sensor. */
+  /** Return the history of one sensor of a storehouse, or of all its sensors by default. */
   queryEnvs: { question: QueryEnvs; answer: History };
   overview: { question: unknown; answer: Overview };
   leaveOverview: { question: unknown; answer: null };

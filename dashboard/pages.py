@@ -51,7 +51,7 @@ APPENDED = {"modules/uplot.js": b"\nexport default uPlot;\n"}
 MAIN_MODULE = "static/main.js"
 CHINESE_NAMES = "static/chinese-names.json"
 NAMES_LINK = f'    <meta name="chinese-names" content="/{CHINESE_NAMES}">\n'.encode()
-"""The element of the page that contains the address of the Chinese names. words/translate.js reads it."""
+"""The HTML element with the address of the file of Chinese names. words/translate.js reads this element."""
 
 # Comments (which contain the types) and indentation are removed: they are a fifth of the bytes that a phone would load.
 # No string in the page's modules contains ` // `.
@@ -93,12 +93,12 @@ class AssetHandler(RequestHandler):
         self.set_header("Content-Security-Policy", policy)
 
     def set_default_headers(self) -> None:
-        """Set the policy on every answer, including errors."""
+        """Set the headers Content-Security-Policy and Cache-Control on every answer, including errors."""
         self.set_header("Content-Security-Policy", getattr(self, "_policy", "default-src 'none'"))
         self.set_header("Cache-Control", "no-cache")
 
     def get(self, path: str) -> None:
-        """Send an asset; Tornado adds an ETag and answers 304 if the browser already has the asset."""
+        """Send an asset, or a redirect. Tornado adds an ETag, and answers 304 if the browser already has the asset."""
         asset = self._assets.get(path)
         if asset is None:
             raise HTTPError(404)
@@ -119,11 +119,11 @@ class AssetHandler(RequestHandler):
 
 
 def routes(redirect_page: Redirect = lambda _: None, chinese_names: Mapping[str, str] = {}) -> list[Rule]:
-    """Return the rules for `/`, `/static/...` and `/modules/...`, ready for a Tornado application.
+    """Return the URL rules for `/`, `/static/...` and `/modules/...` for a Tornado application.
 
     `redirect_page` is called for each request for `/`, for example to redirect users who must log in first. All other
     files are the same for every user and contain no data of the site. `chinese_names` maps names in the database to the
-    names that the page shows in Chinese. If it is empty, the page loads no names.
+    names that the page shows in Chinese. If `chinese_names` is empty, the page loads no Chinese names.
     """
     files = assets()
     page = _page(files)
@@ -145,9 +145,10 @@ def assets() -> dict[str, Asset]:
 
 
 def content_security_policy(page: bytes) -> str:
-    """Return a policy that allows only the server's own files and the inline scripts of this page (its import map).
+    """Return a Content-Security-Policy that allows only the server's own files and the inline scripts of `page`.
 
-    `connect-src 'self'` covers the websocket in every browser that supports import maps.
+    The page has an inline script for the import map. `connect-src 'self'` also allows the websocket in every browser
+    that supports import maps.
     """
     inline = "".join(f" 'sha256-{_digest(script)}'" for script in _INLINE_SCRIPT.findall(page))
     return "; ".join(

@@ -1,8 +1,9 @@
 """A database: an engine, a thread pool with one thread per connection, and time limits for every query.
 
-A query runs in a worker thread, so a slow or hanging database never blocks the event loop. Three time limits end a
-query, each longer than the previous one. The first is the database's own statement limit, which stops the statement and
-keeps the connection usable. The second is the driver's limit on the socket. The third is the caller's limit.
+A query runs in a worker thread, so a slow or hanging database never blocks the event loop. A query has three time
+limits, and each limit is longer than the previous one. The first is the database's own statement limit, which stops the
+statement and keeps the connection usable. The second is the driver's limit on the socket. The third is the caller's
+limit.
 """
 
 import asyncio
@@ -24,14 +25,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DATABASE_ERRORS = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
-"""The exceptions that SQLAlchemy raises if the database itself fails, and not only one query."""
+"""The exceptions that SQLAlchemy raises if the database itself fails. An error that affects only one query raises
+another exception."""
 
 
 class Database:
     """A database. Use `run` in the event loop, and `engine` in programs without an event loop.
 
     By default, connections are read-only and in autocommit mode, so there are no stale snapshots and no lasting locks.
-    With `writes`, `engine.begin()` opens a transaction.
+    If `writes` is true, `engine.begin()` opens a transaction that can write.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class Database:
             raise Unavailable("the database does not answer") from error
 
     def close(self) -> None:
-        """Release the threads and connections without waiting for a database that hangs."""
+        """Release the threads and connections. Do not wait for a database that hangs."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.engine.dispose()
 
@@ -97,7 +99,7 @@ class Database:
 
 
 def reach(settings: DatabaseSettings) -> None:
-    """Connect to the database once. Raise `UsageError` within a few seconds if it refuses the connection or hangs."""
+    """Connect to the database once. Raise `UsageError` within a few seconds if this fails or the database hangs."""
     database = Database(settings, QUESTION_LIMITS, 1)
     try:
         with database.engine.connect():
@@ -109,7 +111,7 @@ def reach(settings: DatabaseSettings) -> None:
 
 
 def reason(error: sa.exc.DBAPIError) -> str:
-    """Return the database's own error message, in one line."""
+    """Return the database's own error message as one line."""
     original = error.orig
     words = original.args[-1] if original is not None and original.args else error
     return " ".join(str(words).split())

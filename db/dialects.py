@@ -21,22 +21,23 @@ from settings import Database as DatabaseSettings
 
 Columns = sa.ColumnCollection[str, Any]
 Pick = Callable[[Any, Any], sa.ColumnElement[Any]]
-"""A function that returns the SQL expression for the lesser, or for the greater, of two values."""
+"""A function of two SQL expressions. It returns an SQL expression for the smaller, or for the larger, of the two
+values."""
 Changes = list[tuple[str, sa.ColumnElement[Any]]]
-"""Columns with their new values. MySQL sets the columns in this order, so an expression sees the new values of the
-columns before its own."""
+"""Names of columns and their new values. MySQL sets the columns in this order. If an expression uses a column that
+comes earlier in the list, it therefore sees the new value of that column."""
 Execute = Callable[[sa.Executable], sa.CursorResult[Any]]
 
 
 class Dialect(ABC):
-    """Interface for the differences between kinds of databases. Instances have no state."""
+    """Interface for the differences between kinds of databases, such as SQLite and MySQL. Instances have no state."""
 
     name: ClassVar[str]
     """Name of the kind of database, in SQLAlchemy and in the setting `database.kind`."""
     is_remote: ClassVar[bool]
     """Whether connections to the database go over a network and may hang."""
     declares_types: ClassVar[bool]
-    """Whether each column has a declared type. If not, each value has its own type."""
+    """Whether each column has a declared type. If this is false, a column can contain values of different types."""
     placeholder: ClassVar[str]
     """The driver's placeholder for a parameter of a statement."""
     ping: ClassVar[str]
@@ -56,7 +57,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def limit_work(self, connection: sa.Connection, seconds: float) -> None:
-        """Limit statements to `seconds`, if the set-up of connections (`prepare_connections`) does not limit them."""
+        """Limit statements on this connection to `seconds`, unless `prepare_connections` has already limited them."""
 
     @abstractmethod
     def prepare_storage(self, settings: DatabaseSettings) -> None:
@@ -64,7 +65,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def lock_migrations(self, connection: sa.Connection) -> None:
-        """Wait for the migration lock and take it. The lock ends with the connection."""
+        """Wait for the lock that lets only one process run migrations, and take it until the connection is closed."""
 
     @abstractmethod
     def read_committed(self, connection: sa.Connection) -> None:
@@ -93,25 +94,28 @@ class Dialect(ABC):
 
     @abstractmethod
     def text_bytes(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        """Return the UTF-8 bytes of a text. They compare exactly; many collations treat 'A' as 'a' and 'x ' as 'x'."""
+        """Return a text's UTF-8 bytes, because in comparisons many collations treat 'A' as 'a', and 'x ' as 'x'."""
 
     @abstractmethod
     def grouped_text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        """Return an expression with which GROUP BY never puts different texts of the column in one group."""
+        """Return an SQL expression for GROUP BY that never puts two different texts of the column in one group."""
 
     @abstractmethod
     def numbers(
         self, connection: sa.Connection, columns: Sequence[sa.ColumnElement[Any]], parse: Callable[[Any], float | None]
     ) -> list[sa.ColumnElement[Any]]:
-        """Return a numeric expression for each column, which may have any type. It is null if `parse` returns None."""
+        """Return a numeric SQL expression for each column in `columns`, which may have any type.
+
+        The expression is null for a value for which `parse` returns None.
+        """
 
     def packed_readings(
         self, connection: sa.Connection, time: sa.ColumnElement[Any], value: sa.ColumnElement[Any], rank: Any
     ) -> sa.ColumnElement[str]:
-        """Return the expression for one text with all readings of a group, ordered by time and rank.
+        """Return an SQL expression for one text that contains all readings of a group.
 
-        The format of the text is "microseconds-since-1970 value,...". A null value is empty in the text. Use the
-        expression only on this connection.
+        The readings are ordered by time, and then by `rank`. The format of the text is "microseconds-since-1970
+        value,...". A null value is empty in the text. Use the expression only on this connection.
         """
         raise NotImplementedError
 
@@ -119,27 +123,28 @@ class Dialect(ABC):
 
     @abstractmethod
     def insert_or_lock(self, table: sa.Table, row: dict[str, Any], key: str) -> sa.Insert:
-        """Return a statement that inserts the row, or locks the row with the same `key` if it already exists."""
+        """Return a statement that inserts `row`. If its `key` already exists, the statement locks the existing row."""
 
     @abstractmethod
     def upsert(
         self, table: sa.Table, rows: sa.Select[Any], changes: Callable[[Columns, Pick, Pick], Changes]
     ) -> sa.Insert:
-        """Return a statement that inserts `rows`, which have all columns of the table.
+        """Return a statement that inserts the result of the query `rows`, which has all columns of the table.
 
-        If the primary key already exists, the statement applies `changes(new, least, greatest)` to the existing row.
-        `new` has the columns of the new row.
+        If a row with the same primary key already exists, the statement applies `changes(new, least, greatest)` to that
+        row. `new` contains the columns of the new row. `least` and `greatest` return the expression for the smaller and
+        for the larger of two values.
         """
 
     # Columns of a site's own tables. `type_code` is the column's type code in the driver's cursor.
 
     @abstractmethod
     def is_text_id(self, column: sa.ColumnElement[Any], type_code: Any, execute: Execute) -> bool:
-        """Return whether an id column contains texts and not integers."""
+        """Return whether an id column contains text rather than integers."""
 
     @abstractmethod
     def is_instant(self, type_code: Any) -> bool:
-        """Return whether a time column contains instants, which the driver returns in UTC, and not local times."""
+        """Return whether a time column contains instants (which the driver returns in UTC) rather than local times."""
 
     # Columns of Storewatch's own tables.
 
@@ -223,26 +228,26 @@ class Sqlite(Dialect):
         return clock.now()
 
     def seconds_since_1970(self, time: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
-        """Cut off the fraction of the time before the conversion, because strftime would round it."""
+        """Cut off the fraction of the second before the conversion, because SQLite's strftime would round it."""
         raw = sa.type_coerce(time, sa.types.NULLTYPE)
         return sa.cast(sa.func.strftime("%s", sa.func.substr(raw, 1, 19)), sa.Integer)
 
     def divide(self, dividend: sa.ColumnElement[int], divisor: int) -> sa.ColumnElement[int]:
-        """Return a division with `/`: in SQLite, the quotient of two integers is an integer."""
+        """Return a division with `/`. In SQLite, the quotient of two integers is an integer."""
         return dividend.op("/")(divisor)
 
     def text_bytes(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        """Return the text's bytes, because a column may be declared with COLLATE NOCASE."""
+        """Return the text's bytes. In a column with COLLATE NOCASE, a comparison of texts would ignore case."""
         return sa.cast(sa.cast(column, sa.CHAR), sa.LargeBinary)
 
     def grouped_text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        """Return the column itself: by default, SQLite compares texts exactly."""
+        """Return the column itself. By default, SQLite compares texts exactly."""
         return column
 
     def numbers(
         self, connection: sa.Connection, columns: Sequence[sa.ColumnElement[Any]], parse: Callable[[Any], float | None]
     ) -> list[sa.ColumnElement[Any]]:
-        """Return calls of `parse` as an SQL function, because in SQLite each value has its own type."""
+        """Return a call of `parse` as an SQL function for each column. In SQLite, each value has its own type."""
         driver: Any = connection.connection.driver_connection
         driver.create_function("storewatch_number", 1, parse, deterministic=True)
         return [sa.func.storewatch_number(column) for column in columns]
@@ -260,7 +265,7 @@ class Sqlite(Dialect):
         return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
 
     def is_text_id(self, column: sa.ColumnElement[Any], type_code: Any, execute: Execute) -> bool:
-        """Query the type of one value. If the table is empty, its ids count as integers."""
+        """Return whether the first id in the column is not an integer. If the table is empty, return False."""
         statement = sa.select(sa.func.typeof(column)).where(column.is_not(None)).limit(1)
         return execute(statement).scalar() not in ("integer", None)
 
@@ -269,7 +274,7 @@ class Sqlite(Dialect):
         return False
 
     def datetime_type(self) -> sa.types.TypeEngine[Any]:
-        """Return a string type, because texts in ISO format sort in chronological order."""
+        """Return a string type. Date-times in ISO format, stored as text, sort in chronological order."""
         return sa.String(32)
 
     def datetime_parameter(self, local: datetime) -> Any:
@@ -288,7 +293,7 @@ class MySql(Dialect):
     packs_readings = True
 
     TIME_LIMIT_CODES = frozenset({1969, 3024})
-    """Error codes of a statement time-out in MariaDB and in MySQL."""
+    """Error codes of a statement time-out: 1969 in MariaDB, 3024 in MySQL."""
     # PyMySQL's type codes.
     TEXT_TYPES = frozenset({15, 249, 250, 251, 252, 253, 254})
     INTEGER_TYPES = frozenset({0, 1, 2, 3, 8, 9, 246})
@@ -336,7 +341,7 @@ class MySql(Dialect):
                     cursor.execute(statement)
 
     def limit_work(self, connection: sa.Connection, seconds: float) -> None:
-        """Do nothing: the session has its own limit."""
+        """Do nothing: `prepare_connections` has already set a time limit for the session."""
 
     def prepare_storage(self, settings: DatabaseSettings) -> None:
         """Do nothing: the administrator creates the database."""
@@ -346,7 +351,7 @@ class MySql(Dialect):
         connection.execute(sa.text("SELECT GET_LOCK('storewatch.migrate', 60)"))
 
     def read_committed(self, connection: sa.Connection) -> None:
-        """Set the level for the next transaction only. Another statement would be needed to reset a session's level."""
+        """Set the isolation level for the next transaction only, because a level set for a session must be reset."""
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
 
     def is_time_limit(self, error: sa.exc.DBAPIError) -> bool:
@@ -379,7 +384,10 @@ class MySql(Dialect):
     def numbers(
         self, connection: sa.Connection, columns: Sequence[sa.ColumnElement[Any]], parse: Callable[[Any], float | None]
     ) -> list[sa.ColumnElement[Any]]:
-        """Return doubles. A text becomes null if it does not match `NUMBER`, a pattern equivalent to `parse`."""
+        """Return an expression of the type DOUBLE for each column.
+
+        A text becomes null if it does not match the pattern `NUMBER`, which accepts the same texts as `parse`.
+        """
         cursor: Any = connection.execute(sa.select(*columns).limit(0)).cursor
         return [
             self._number(column, description[1])
@@ -393,7 +401,7 @@ class MySql(Dialect):
     def packed_readings(
         self, connection: sa.Connection, time: sa.ColumnElement[Any], value: sa.ColumnElement[Any], rank: Any
     ) -> sa.ColumnElement[str]:
-        """Return a GROUP_CONCAT of the readings. PyMySQL needs 6 us for a row, but only 0.3 us for a packed reading."""
+        """Return a GROUP_CONCAT of the readings. PyMySQL needs 6 us to fetch a row, but 0.3 us for a packed reading."""
         connection.exec_driver_sql(f"SET SESSION group_concat_max_len = {self.LONGEST_GROUP}")
         microseconds = sa.func.timestampdiff(sa.text("MICROSECOND"), "1970-01-01", time)
         each = sa.func.aggregate_strings(sa.func.concat(microseconds, " ", sa.func.coalesce(value, "")), ",")
@@ -428,7 +436,7 @@ class MySql(Dialect):
 
 
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (Sqlite(), MySql())}
-"""The dialects, by the name of the kind of database."""
+"""All dialects. The keys of the dict are the names of the kinds of databases."""
 
 
 def dialect_for(settings: DatabaseSettings) -> Dialect:

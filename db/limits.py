@@ -1,4 +1,4 @@
-"""Time limits for the use of a database, for each purpose."""
+"""Time limits for the use of a database: one set of limits for each purpose."""
 
 from dataclasses import dataclass
 
@@ -25,6 +25,6 @@ QUESTION_LIMITS = Limits()
 LEASE_LIMITS = Limits(idle_timeout_s=3)
 """Limits for transactions that hold a lease. A process that hangs in a transaction must not block other processes."""
 HEARTBEAT_LIMITS = Limits(connect=1.0, statement=0.8, read=1.0, answer=1.1)
-"""Limits for the heartbeat, which must detect within 1.5 s that the database does not answer."""
+"""Limits for the heartbeat: a query that must detect within 1.5 s that the database does not answer."""
 BATCH_LIMITS = Limits(connect=5.0, statement=600.0, read=630.0, answer=660.0)
 """Limits for imports, for migrations and for the creation of the demo. No client waits for their results."""

@@ -10,11 +10,11 @@ from db.dialects import DIALECTS
 
 
 class Instant(sa.TypeDecorator[datetime]):
-    """A date-time column that contains local times of the time zone `tz`. None means UTC.
+    """A date-time column that contains local times of the time zone `tz`. If `tz` is None, the times are in UTC.
 
-    A UTC column returns aware datetimes. A column with another time zone returns naive local times, because their
-    instants depend on the time of the query (`from_local`). Invalid values, such as MySQL's 0000-00-00, become None, so
-    that one invalid row does not break the whole query.
+    A UTC column returns aware datetimes. A column with another time zone returns naive local times, because the
+    conversion to an instant depends on the time of the query (see `from_local`). Invalid values, such as MySQL's
+    0000-00-00, become None, so that one invalid row does not break the whole query.
     """
 
     impl = sa.DateTime
@@ -47,7 +47,10 @@ class Instant(sa.TypeDecorator[datetime]):
 
 
 def _from_text(text: str) -> datetime | None:
-    """Parse a naive time. Return None for a time with a UTC offset, because such texts do not sort by time."""
+    """Parse a naive time. Return None for a time with a UTC offset.
+
+    Texts with different UTC offsets would not sort in chronological order.
+    """
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Derives alarms from a series of readings."""
+"""Derives past alarms from a series of readings."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from itertools import groupby
 from demo.rooms import Limit
 
 MIN_READINGS = 2
-"""Number of successive readings beyond a limit after which an alarm is raised."""
+"""Minimum number of successive readings beyond a limit that raise an alarm."""
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,16 @@ class Episode:
     """A period in which the values were beyond a limit. Its times are in seconds since 1970."""
 
     value: float
-    """The worst value in the period."""
+    """The value in the period that is furthest beyond the limit."""
     raised: int
     cleared: int
 
 
 def episodes(instants_s: Sequence[int], values: Sequence[float | None], limit: Limit) -> list[Episode]:
-    """Return the episodes that started and ended within these readings."""
+    """Return the periods beyond the limit that started and ended within these readings.
+
+    Leave out periods with fewer than `MIN_READINGS` readings.
+    """
     complete = []
     for start, end in _runs(values, limit):
         if end - start >= MIN_READINGS and start > 0 and end < len(values):
@@ -31,7 +34,7 @@ def episodes(instants_s: Sequence[int], values: Sequence[float | None], limit: L
 
 
 def _runs(values: Sequence[float | None], limit: Limit) -> Iterator[tuple[int, int]]:
-    """Yield the first index of each run of readings beyond the limit, and the index after it."""
+    """For each run of readings beyond the limit, yield its first index and the index after its last reading."""
     for passed, run in groupby(range(len(values)), lambda index: limit.is_passed(values[index])):
         if passed:
             indexes = list(run)

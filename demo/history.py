@@ -1,5 +1,6 @@
 """Writes the demo's site and its history to the database."""
 
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Installed:
-    """A storehouse of the demo, with the ids that it and its sensors have in the database."""
+    """A storehouse of the demo, with the database id of the storehouse and of each sensor in it."""
 
     storehouse: Storehouse
     store_house_id: int
@@ -34,10 +35,10 @@ class Installed:
 
 
 def prepare(database_settings: settings.Database, now: datetime, seed: int = SEED) -> None:
-    """Create the demo with readings up to `now`.
+    """Create the organisations, storehouses and sensors of the demo, and write their readings up to `now`.
 
-    The first start writes a month of readings; each later start writes the readings since the last start. Everything is
-    written in one transaction, so a first start that is killed leaves nothing behind.
+    The first start writes a month of readings. Each later start writes the readings after the newest one in the
+    database. Everything is written in one transaction, so a first start that is killed leaves nothing behind.
     """
     database = Database(database_settings, BATCH_LIMITS, 1, writes=True)
     try:
@@ -58,7 +59,7 @@ def install(connection: sa.Connection) -> list[Installed]:
 
 
 def _rename(connection: sa.Connection) -> None:
-    """Give the organisations, storehouses and sensors of an older demo database their English names.
+    """Give the organisations, storehouses and sensors of an older demo database their English names, also in rules.
 
     In an older database, each name is one text that consists of the Chinese and the English name.
     """
@@ -72,6 +73,13 @@ def _rename(connection: sa.Connection) -> None:
         former = set(connection.scalars(sa.select(column).where(column.in_(former_names)).distinct()))
         for name in former:
             connection.execute(sa.update(column.table).where(column == name).values({column: former_names[name]}))
+    for rule_id, text in connection.execute(sa.select(tables.rule.c.rule_id, tables.rule.c.rule)).all():
+        rule = json.loads(text)
+        scope = rule.get("scope", {})
+        if scope.get("sensor_name") in former_names:
+            scope["sensor_name"] = former_names[scope["sensor_name"]]
+            changed = {"rule": json.dumps(rule, ensure_ascii=False)}
+            connection.execute(sa.update(tables.rule).where(tables.rule.c.rule_id == rule_id).values(changed))
 
 
 def _prepare(connection: sa.Connection, now_s: int, seed: int) -> None:
@@ -129,7 +137,7 @@ def write(connection: sa.Connection, installed: Installed, series: dict[Sensor, 
 
 
 def past_alarms(installed: Installed, series: dict[Sensor, SensorSeries]) -> Iterator[Row]:
-    """Yield the alarms that these readings raise, for the sensors that have limits."""
+    """Yield a table row for each alarm that these readings raise. Only sensors with limits have alarms."""
     storehouse = installed.storehouse
     for limit in storehouse.room.limits:
         sensor = storehouse.watched(limit.metric)

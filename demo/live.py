@@ -42,7 +42,10 @@ class Reporter:
         return second % REPORT_INTERVAL_S == self._storehouse.phase_s
 
     def report(self, connection: sa.Connection, second: int) -> None:
-        """Write a reading of each sensor, and thin one hour of earlier readings, in one transaction."""
+        """Write the readings of one second.
+
+        In the same transaction, delete most readings of one earlier hour (see `thinning`).
+        """
         time = datetime.fromtimestamp(second, UTC)
         values = {sensor: series[0] for sensor, series in self._values(second).items()}
         doors = {sensor: values[sensor] for sensor in self._storehouse.doors}
@@ -72,7 +75,7 @@ async def run(
     sleep: Sleep = asyncio.sleep,
     seed: int = SEED,
 ) -> None:
-    """Let every storehouse report once in each `REPORT_INTERVAL_S`, until cancelled."""
+    """Let every storehouse report its readings once every `REPORT_INTERVAL_S` seconds, until cancelled."""
     # With the time limits of a client's query, a report fails soon if the database is locked, and no thread delays the
     # server's shutdown.
     database = Database(database_settings, QUESTION_LIMITS, 1, writes=True)
@@ -91,7 +94,10 @@ async def run(
 
 
 def next_second(second: int, now_s: int) -> int:
-    """Return the next second in which to report: `second + 1`, unless the clock was set or the process was paused."""
+    """Return the second of the next report. This is `second + 1`, unless the clock was set or the process was paused.
+
+    After that, it is at most one second after `now_s` and at most `REPORT_INTERVAL_S` seconds before `now_s`.
+    """
     return max(min(second, now_s) + 1, now_s - REPORT_INTERVAL_S)
 
 
@@ -103,7 +109,10 @@ def _reporters(connection: sa.Connection, seed: int, second: int) -> list[Report
 
 
 async def _attempt(database: Database, work: Callable[[sa.Connection], T]) -> T | None:
-    """Run `work`. If it fails, log the error and return None. The next turn tries again, so the demo never stops."""
+    """Run `work` and return its result.
+
+    If the database fails, log the error and return None, so that the demo continues.
+    """
     try:
         return await database.run(work)
     except (Unavailable, sa.exc.SQLAlchemyError) as error:

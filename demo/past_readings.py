@@ -51,7 +51,7 @@ def since(storehouse: Storehouse, last_s: int, now_s: int, seed: int) -> dict[Se
 
 
 def _grid(storehouse: Storehouse, since_s: int, until_s: int) -> range:
-    """Return the five-minute steps of the storehouse after `since_s`, up to `until_s`."""
+    """Return the times of a storehouse's readings after `since_s` and up to `until_s`, in steps of five minutes."""
     return range(since_s + STEP_S - (since_s - storehouse.phase_s) % STEP_S, until_s + 1, STEP_S)
 
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Response:
-    """How much each influence changes a metric of a room, in the unit of the metric."""
+    """How much each influence, such as an open door, changes a metric in a room.
+
+    All fields are in the unit of the metric.
+    """
 
     level: float
     noise: float
@@ -34,7 +37,10 @@ class Response:
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit for the room's first sensor of `metric`. The limit of a switch is 0. A switch that is on exceeds it."""
+    """A limit for the first sensor of `metric` in a room.
+
+    The limit of a switch is 0, and the value of a switch that is on is 1.
+    """
 
     metric: str
     kind: str
@@ -54,7 +60,7 @@ class Room:
 
     responses: dict[str, Response]
     locations: dict[str, tuple[str, ...]]
-    """The locations in the room at which each metric is measured. `limits` apply to the first location."""
+    """The locations in the room at which each metric is measured. Limits apply to the first location of a metric."""
     limits: tuple[Limit, ...]
     openings: int
     """How many times the room's door is opened on a working day."""

@@ -1,4 +1,4 @@
-"""The alarm rules of the demo. They contain the limits of the room in each storehouse."""
+"""The alarm rules of the demo, which contain the limits of every storehouse."""
 
 import msgspec
 
@@ -10,12 +10,12 @@ from demo.history import Installed, install
 from demo.rooms import Limit
 
 TERMS = {"delay": "5m", "hysteresis": 0.3}
-"""Delay and hysteresis of each limit in the demo's rules. The delay is longer than a door is usually open."""
+"""Delay and hysteresis of each numeric limit in the demo's rules. The delay is longer than a door is usually open."""
 DOOR_DELAY = "10m"
 
 
 def rules(database_settings: settings.Database) -> list[Rule]:
-    """Return the alarm rules of the demo. Before this, `history.prepare` must have prepared the database."""
+    """Return the alarm rules of the demo. Call `history.prepare` for this database first."""
     database = Database(database_settings, BATCH_LIMITS, 1, writes=True)
     try:
         with database.engine.begin() as connection:

@@ -23,10 +23,11 @@ SUNDAY = 6
 
 @dataclass(frozen=True)
 class Schedule:
-    """The events of a storehouse, computed from its local time and from pseudo-random numbers of the seed.
+    """The events in a storehouse, such as door openings, computed from the local time and from pseudo-random numbers.
 
-    Each method that returns spans returns them in chronological order. They include all spans that overlap the time
-    from `start` to `end`, and the spans of the day before, because the effects of an event last.
+    The numbers depend on `seed`. Most methods return time spans, in chronological order. The result includes all spans
+    that overlap the time from `start` to `end`, and the spans of the day before, because an event still has effects
+    after it has ended.
     """
 
     storehouse: Storehouse
@@ -37,7 +38,10 @@ class Schedule:
         return self._between(self._shift, start, end)
 
     def openings(self, start: float, end: float) -> list[Span]:
-        """Return the times when the door is open: at random times in working hours, or after somebody left it open."""
+        """Return the times when the door is open.
+
+        It is open at random times in working hours, and after somebody has forgotten to close it.
+        """
         return self._between(self._openings, start, end)
 
     def defrosts(self, start: float, end: float) -> list[Span]:
@@ -49,14 +53,14 @@ class Schedule:
         return self._between(lambda day: self._mishap(mishap, day), start, end)
 
     def switch(self, metric: str, start: float, end: float) -> list[Span]:
-        """Return the times when a switch of `metric` is on."""
+        """Return the times when a switch of `metric`, such as a smoke detector, is on."""
         if metric == "door":
             return self.openings(start, end)
         mishaps = [mishap for mishap in self.storehouse.mishaps if mishap.metric == metric]
         return _merged([span for mishap in mishaps for span in self.mishaps(mishap, start, end)])
 
     def number(self, *names: object) -> int:
-        """Return a pseudo-random number for these names. It is the same in every process."""
+        """Return a pseudo-random number for these names. The same names give the same number in every process."""
         text = "/".join(map(str, (self.seed, self.storehouse.name, *names)))
         return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
 
@@ -110,7 +114,7 @@ def offset_s(time_zone: str, instant: float) -> int:
 
 
 def is_within(instant: float, spans: Sequence[Span]) -> bool:
-    """Return whether `instant` is in one of the spans, which must be sorted."""
+    """Return whether `instant` is in one of the time spans, which must be sorted."""
     index = bisect_right(spans, (instant, float("inf")))
     return index > 0 and instant < spans[index - 1][1]
 

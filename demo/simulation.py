@@ -1,4 +1,4 @@
-"""Simulates the readings of a storehouse at any instant, as functions of time and a seed, without state.
+"""Simulates the readings of a storehouse. A reading depends only on its time and on a seed, so no state is stored.
 
 All metrics of a room depend on the same few influences, such as the open door. `rooms.Response` contains the effect of
 each influence on a metric. The influences are computed once for all sensors of the storehouse.
@@ -21,13 +21,16 @@ WARMEST_HOUR = 15
 RUNNING = 0.4
 """Fraction of the compressor's cycle during which the compressor runs."""
 FADED = 6
-"""The effect of a past event is ignored after this number of fall times (`fall_s`)."""
+"""An event has no effect any more when this number of fall times (`fall_s`) has passed since the end of the event."""
 FAULT_S, FAULTLESS = 900, 0.85
-"""Duration of a failing sensor's fault in seconds, and the value of `_noise` above which the sensor has a fault."""
+"""Length in seconds of the periods in which a failing sensor has a fault or none, and the limit for a fault.
+
+A period has a fault if its pseudo-random number, from -1 to 1, is above this limit.
+"""
 DRIFT, DRIFT_S = 4.0, 10 * DAY_S
 """Total drift of a failing sensor before it is calibrated again, and the duration of this drift in seconds."""
 LOCATION_SPREAD = 1.5
-"""Spread between the values of a room's sensors, as a multiple of the noise of their metric."""
+"""Maximum constant offset of a sensor from the room's value, as a multiple of the measurement noise of the metric."""
 
 
 def values(storehouse: Storehouse, instants_s: Sequence[int], seed: int = SEED) -> dict[Sensor, list[Value]]:
@@ -49,14 +52,17 @@ def values(storehouse: Storehouse, instants_s: Sequence[int], seed: int = SEED) 
 
 
 def changes(storehouse: Storehouse, start: int, end: int, seed: int = SEED) -> list[tuple[int, float]]:
-    """Return the times after `start` and up to `end` when the door was opened (1) or closed (0)."""
+    """Return when the door was opened (1) or closed (0) after `start` and up to `end`, as pairs of time and state."""
     openings = Schedule(storehouse, seed).openings(start, end)
     events = [(int(instant), state) for span in openings for instant, state in zip(span, (1.0, 0.0), strict=True)]
     return [(instant, state) for instant, state in events if start < instant <= end]
 
 
 def _influences(schedule: Schedule, instants_s: Sequence[int]) -> dict[str, Series]:
-    """Return each influence over time, by its name in `Response`. Most values are from 0 to 1."""
+    """Return the strength of each influence, such as an open door, at each instant. Most values are from 0 to 1.
+
+    The keys are the names of the fields of `rooms.Response`.
+    """
     start, end = instants_s[0], instants_s[-1]
     openings, defrosts = schedule.openings(start, end), schedule.defrosts(start, end)
     shifts = schedule.shifts(start, end)
@@ -125,7 +131,7 @@ def _switch(schedule: Schedule, metric: str, instants_s: Sequence[int]) -> list[
 
 
 def _nearness(sensor: Sensor) -> float:
-    """Return how far the sensor is from the middle of the room towards the door, from -0.5 to 0.5."""
+    """Return how near a sensor is to the door: 0.5 at the door's wall, 0 in the middle, -0.5 at the rear wall."""
     return sensor.position[1] - 0.5
 
 
@@ -139,7 +145,7 @@ def _phase(instant: int, period_s: int) -> float:
 
 
 def _saw(phase: float) -> float:
-    """Return a value that falls from 0.5 to -0.5 while the compressor runs, and rises to 0.5 until the next run."""
+    """Return a value that falls from 0.5 to -0.5 while the compressor runs, then rises to 0.5 until the next run."""
     return 0.5 - phase / RUNNING if phase < RUNNING else (phase - RUNNING) / (1 - RUNNING) - 0.5
 
 
@@ -148,7 +154,10 @@ def _during(instants_s: Sequence[int], spans: Sequence[Span]) -> Series:
 
 
 def _echo(instants_s: Sequence[int], spans: Sequence[Span], rise_s: float, fall_s: float) -> Series:
-    """Return the effect of the spans over time. It approaches 1 during a span and decays after the span."""
+    """Return the effect of an event at each instant. The event happens during the time spans `spans`.
+
+    The effect approaches 1 during a span and decays after the span.
+    """
     if not spans:
         return [0.0] * len(instants_s)
     return [_echo_at(instant, spans, rise_s, fall_s) for instant in instants_s]
@@ -166,16 +175,20 @@ def _echo_at(instant: int, spans: Sequence[Span], rise_s: float, fall_s: float) 
 
 
 def _wander(key: int, instant: int, period_s: int) -> float:
-    """Return slowly changing noise, which is interpolated between the random numbers of two periods."""
+    """Return noise that changes slowly.
+
+    Interpolate between the random number of the current period and that of the next period.
+    """
     period, rest = divmod(instant, period_s)
     before, after = _noise(key, period), _noise(key, period + 1)
     return before + (after - before) * rest / period_s
 
 
 def _noise(key: int, step: int) -> float:
-    """Return a pseudo-random number from -1 to 1 for the step.
+    """Return a pseudo-random number from -1 to 1 for the number `step` and the key.
 
-    The number is an integer hash, because a random number generator would need the steps in order.
+    The number is an integer hash. A random number generator would have to generate the numbers in the order of the
+    steps.
     """
     mixed = (step * 0x9E3779B1 + key) & 0xFFFFFFFF
     mixed = ((mixed ^ (mixed >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF

@@ -10,8 +10,10 @@ from math import inf
 from demo import rooms
 
 INTERVAL_S = 120.0
-"""Expected interval between readings of a sensor, in seconds. Three intervals are longer than the five-minute steps of
-the history, so no sensor is stale after a restart."""
+"""Expected interval between readings of a sensor, in seconds. A sensor becomes stale after three intervals.
+
+Three intervals are longer than the five-minute steps of the history, so no sensor is stale after a restart.
+"""
 
 SWITCHES = {"smoke", "water", "door"}
 
@@ -39,8 +41,10 @@ class Metric:
     unit: str
     digits: int
     shift: float
-    """Offset of the metric's sensors to the right on the floor plan, so that sensors at one location do not hide each
-    other."""
+    """Offset of the metric's sensors to the right on the floor plan.
+
+    It keeps sensors at one location from hiding each other.
+    """
     low: float = 0.0
     high: float = inf
 
@@ -68,12 +72,12 @@ LOCATIONS = {
     "ceiling": ("Ceiling", "顶棚", (0.50, 0.34)),
     "floor": ("Floor", "地面", (0.88, 0.86)),
 }
-"""For each location in a room, its English name, its Chinese name, and its position on the floor plan."""
+"""For each location in a room: the English name, the Chinese name, and the position on the floor plan."""
 
 
 @dataclass(frozen=True)
 class Sensor:
-    """A sensor; `position` has the format of `tables.sensor`."""
+    """A sensor. `position` is on the floor plan: x from the left and y from the top, each from 0 to 1."""
 
     name: str
     metric: str
@@ -110,13 +114,16 @@ class Storehouse:
     time_zone: str
     room: rooms.Room
     phase_s: int
-    """Second in each `REPORT_INTERVAL_S` in which the storehouse reports. It makes the storehouses report in turn."""
+    """Second within each period of `REPORT_INTERVAL_S` seconds in which the storehouse reports.
+
+    Storehouses with different values report in turn.
+    """
     mishaps: tuple[Mishap, ...]
     sensors: tuple[Sensor, ...]
 
     @property
     def doors(self) -> tuple[Sensor, ...]:
-        """The sensors that report only changes."""
+        """The door sensors, which report only changes."""
         return tuple(sensor for sensor in self.sensors if sensor.interval_s is None)
 
     @property
@@ -130,7 +137,7 @@ class Storehouse:
         return tuple(sensor for sensor in self.sensors if sensor.condition is Condition.STOPPED)
 
     def watched(self, metric: str) -> Sensor:
-        """Return the sensor of `metric` that has the limits."""
+        """Return the first sensor of `metric`. The limits of the metric apply to this sensor."""
         return next(sensor for sensor in self.sensors if sensor.metric == metric)
 
 

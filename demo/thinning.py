@@ -1,6 +1,6 @@
-"""Deletes most live readings after a day, so that the rest have the five-minute steps of the history.
+"""Deletes most of the demo's live readings after a day, and keeps one reading every five minutes, as in the history.
 
-Live readings are thirty times as frequent.
+Live readings are written thirty times as often.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from demo.past_readings import STEP_S
 
 AFTER = timedelta(days=1)
 PORTION = timedelta(hours=1)
-"""Time span that is thinned in one transaction. In it, a storehouse has 4,000 rows, so the lock is short."""
+"""Time span that is thinned in one transaction. A storehouse has 4,000 rows in this span, so the lock is short."""
 
 
 def thin(connection: sa.Connection, sensor_ids: Sequence[int], since: datetime, phase_s: int) -> None:
-    """Delete the readings of the sensors within `PORTION` after `since`.
+    """Delete most readings of the sensors from `since` until `since + PORTION`.
 
     Keep the readings whose time is exactly `phase_s` seconds after a multiple of five minutes.
     """

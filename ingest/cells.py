@@ -1,4 +1,7 @@
-"""Parses the times and numbers in the cells of a table. The message of a ValueError says what is wrong with a cell."""
+"""Parses the times and numbers in the cells of a table.
+
+If a cell is wrong, the functions raise a ValueError with a message that says what is wrong.
+"""
 
 import math
 import re

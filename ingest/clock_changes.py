@@ -8,13 +8,15 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 JITTER = timedelta(minutes=3)
-"""Maximum deviation from the usual step between rows at which a row still counts as the next row."""
+"""Tolerance for the time between two rows. A row counts as the next row if the time since the previous row differs from
+the usual step by at most this tolerance."""
 
 
 class Resolved(NamedTuple):
     """The instant of a local time.
 
-    `pass_number` is 1 in the first pass of a repeated hour, 2 in the second pass, and otherwise 0.
+    At the end of daylight saving time, the local times of one hour occur twice. `pass_number` is 1 in the first pass of
+    this hour, 2 in the second pass, and 0 at all other times.
     """
 
     instant: datetime
@@ -22,17 +24,21 @@ class Resolved(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A change of a zone's clocks by `shift`, which is negative if they were set back. `local` is the time after it."""
+    """A change of a time zone's clocks. `local` is the local time just after the change.
+
+    `shift` is positive if the clocks were set forward, and negative if they were set back.
+    """
 
     local: datetime
     shift: timedelta
 
 
 def resolve(local: datetime, zone: ZoneInfo, last: datetime | None, step: timedelta) -> Resolved:
-    """Return the instant at which the clocks of `zone` showed the naive time `local`, in a series of times.
+    """Return the instant at which the clocks of `zone` showed the naive time `local`.
 
-    `last` is the previous instant of the series. `step` is the usual step; it is negative if the newest rows come
-    first. Raise ValueError if there is no such instant, or if there are two and neither fits the series.
+    `local` is the next time in a series, and `last` is the previous instant of the series. `step` is the usual time
+    between two rows. It is negative if the newest rows come first. Raise ValueError if there is no such instant, or if
+    there are two such instants and neither of them fits the series.
     """
     first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if first == second:
@@ -46,7 +52,12 @@ def resolve(local: datetime, zone: ZoneInfo, last: datetime | None, step: timede
 
 
 def _choose(passes: list[datetime], last: datetime | None, step: timedelta) -> datetime | None:
-    """Return the pass that is one step after `last`. If there is no such pass, return the first pass after `last`."""
+    """Return the instant in `passes` that is one `step` after `last`, with a small tolerance.
+
+    `passes` contains the two instants of a repeated local time. If neither of them is one step after `last`, return the
+    first instant after `last`. Return None if there is no such instant. If `step` is negative, "after" means "before"
+    here.
+    """
     backwards = step < timedelta(0)
     ahead = sorted(passes, reverse=backwards)
     if last is None:
@@ -58,7 +69,7 @@ def _choose(passes: list[datetime], last: datetime | None, step: timedelta) -> d
 
 
 def change_between(zone: ZoneInfo, start: datetime, end: datetime) -> Change | None:
-    """Return the change of the clocks between two instants, or None if both have the same offset."""
+    """Return the clock change between two instants, or None if both instants have the same UTC offset."""
     low, high = sorted((int(start.timestamp()), int(end.timestamp())))
     before, after = _offset(zone, _at(low)), _offset(zone, _at(high))
     if before == after:

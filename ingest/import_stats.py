@@ -1,4 +1,4 @@
-"""Statistics of an import; `ingest.report` formats them."""
+"""Statistics of an import. `ingest.report` formats these statistics."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from ingest.clock_changes import Change, change_between
 from ingest.table import Fault, Row
 
 MAX_REPORTED = 20
-"""Maximum number of faults that are reported, each in a line. Further faults are only counted."""
+"""Maximum number of faults that are reported, one line for each fault. Further faults are only counted."""
 
 
 @dataclass
 class Gap:
-    """The gaps between rows. A gap is longer than 1.5 steps.
+    """The gaps in the times of the rows. A gap is a time without rows that is longer than 1.5 times the usual step.
 
     `count` is the number of gaps, `longest` is the length of the longest gap, and `until` is the end of that gap.
     """
@@ -26,7 +26,10 @@ class Gap:
 
 @dataclass
 class ImportStats:
-    """Counts the rows and readings of an import. `report` prints a line for the operator at once."""
+    """Counts the rows and readings of an import.
+
+    `report` is a function that shows a line of text to the operator immediately.
+    """
 
     zone: ZoneInfo
     step: timedelta | None
@@ -69,7 +72,7 @@ class ImportStats:
         self.bad_rows += 1
 
     def count_moment(self, instant: datetime, pass_number: int, *, naive: bool, values: list[float | None]) -> None:
-        """Count a row that can be imported. `pass_number` has the meaning as in `clock_changes.Resolved`."""
+        """Count a row that can be imported. `clock_changes.Resolved` explains `pass_number`."""
         readings = sum(value is not None for value in values)
         self.readings += readings
         self.naive |= naive

@@ -1,4 +1,7 @@
-"""Writes moments (see `series.Moment`) to the database: either all at once, or each at its time, like live readings."""
+"""Writes moments to the database. A moment contains the readings of all sensors at one time.
+
+`load_all` writes all moments as fast as possible. `replay` writes each moment at its time, like live readings.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +23,10 @@ MAX_SLEEP_S = 60.0
 
 
 class ReplaySpeed(NamedTuple):
-    """The speed of a replay, which is `factor` times faster than real time. `clock` and `sleep` use seconds."""
+    """The speed of a replay, which is `factor` times faster than real time.
+
+    `clock` returns the current time in seconds. `sleep` waits for a number of seconds.
+    """
 
     factor: float
     clock: Callable[[], float] = time.monotonic
@@ -28,7 +34,7 @@ class ReplaySpeed(NamedTuple):
 
 
 def load_all(engine: sa.Engine, site: Site, moments: Iterable[Moment], stats: ImportStats) -> None:
-    """Write all missing readings, thousands of them in each transaction."""
+    """Write all readings that are not stored yet, thousands of them in each transaction."""
     for chunk in _chunks(site, moments):
         _add(engine, site, [row for moment in chunk for row in _rows(site, moment)], stats)
 
@@ -36,10 +42,10 @@ def load_all(engine: sa.Engine, site: Site, moments: Iterable[Moment], stats: Im
 def replay(
     engine: sa.Engine, site: Site, moments: Iterable[Moment], stats: ImportStats, replay_speed: ReplaySpeed
 ) -> None:
-    """Write each moment at its time, in its own transaction.
+    """Write each moment (the readings of all sensors at one time) when its time comes, in its own transaction.
 
-    The replay does not wait for a moment that is already stored. The times of the next moments are counted from it. A
-    second run therefore continues where the first run was interrupted.
+    The replay does not wait for a moment that is already stored. It counts the times of the following moments from that
+    moment. A second run therefore continues where the first run was interrupted.
     """
     start = None
     for moment, rows in _missing(engine, site, moments):
@@ -58,7 +64,10 @@ def _chunks(site: Site, moments: Iterable[Moment]) -> Iterator[list[Moment]]:
 
 
 def _missing(engine: sa.Engine, site: Site, moments: Iterable[Moment]) -> Iterator[tuple[Moment, list[readings.Row]]]:
-    """Yield each moment and its missing readings, which are the readings that are not stored yet."""
+    """Yield pairs of a moment and the list of its readings that are not stored yet.
+
+    A moment contains the readings of all sensors at one time.
+    """
     for chunk in _chunks(site, moments):
         with engine.begin() as connection:
             missing = set(readings.missing(connection, [row for moment in chunk for row in _rows(site, moment)]))

@@ -8,7 +8,7 @@ from ingest.import_stats import ImportStats
 
 
 def report(stats: ImportStats, *, zone_was_named: bool) -> list[str]:
-    """Return lines that tell how many rows were imported or skipped, and how the times were interpreted."""
+    """Return lines that say how many rows were imported or skipped, and how the local times were interpreted."""
     lines = [_count(stats), *_span(stats)]
     if stats.naive:
         why = "" if zone_was_named else ", the zone of the storehouse, because --time-zone was not given"

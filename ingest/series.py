@@ -1,4 +1,7 @@
-"""Converts the rows of a table to moments, in the order of the file. Their local times are converted to instants."""
+"""Converts the rows of a table to moments, in the order of the file.
+
+A moment contains the readings of all sensors at one instant. Local times in the file are converted to instants.
+"""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +21,10 @@ class Moment(NamedTuple):
 
 
 def moments(rows: Iterable[Row], zone: ZoneInfo, step: timedelta | None, stats: ImportStats) -> Iterator[Moment]:
-    """Yield the moment of each row that can be imported. `stats` counts all rows."""
+    """Yield a `Moment`, which contains the time and the values, for each row that can be imported.
+
+    `stats` counts all rows.
+    """
     last = None
     for row in rows:
         stats.count_row(row)

@@ -1,4 +1,7 @@
-"""The storehouse and the sensors whose readings are imported. They are created if they do not exist."""
+"""The storehouse and the sensors to which imported readings belong.
+
+If the storehouse or a sensor does not exist, it is created.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +17,11 @@ from record import sites
 
 @dataclass(frozen=True)
 class Destination:
-    """The storehouse and the metric that the command line names. None means the stored value or the default value."""
+    """The storehouse, the metric and the unit that the command line names.
+
+    If `time_zone` or `unit` is None, use the stored value if the storehouse or the sensor exists. Otherwise use a
+    default.
+    """
 
     org_name: str
     store_house_name: str
@@ -25,7 +32,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class Site:
-    """The storehouse in the database. `sensor_ids` are in the order of the file's columns."""
+    """The storehouse and its sensors in the database. `sensor_ids` are in the order of the file's columns."""
 
     store_house_id: int
     time_zone: ZoneInfo
@@ -35,9 +42,10 @@ class Site:
 def find_or_create_site(
     connection: sa.Connection, destination: Destination, sensor_names: Sequence[str], interval_s: float | None
 ) -> Site:
-    """Find or create the storehouse and its sensors.
+    """Find the storehouse and its sensors, or create them.
 
-    Raise `UsageError` if an existing storehouse or sensor differs from `destination` in time zone or unit.
+    Raise `UsageError` if an existing storehouse has another time zone than `destination`, if an existing sensor has
+    another unit, or if the database treats two sensor names as the same name.
     """
     org_id = sites.ensure_organisation(connection, destination.org_name)
     store_house_id = sites.ensure_storehouse(

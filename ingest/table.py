@@ -16,16 +16,19 @@ from ingest import cells
 TIME_NAMES = {"time", "timestamp", "date", "时间"}
 ENCODINGS = ("utf-8-sig", "gb18030")
 DELIMITERS = "\t;,"
-"""Possible delimiters. The first that fits is used, so characters that are rarer in names and numbers come first."""
+"""Possible delimiters. If several of them fit equally well, the first is used. Characters that are rarer in names and
+numbers therefore come first."""
 BLANK = DELIMITERS + ' "\r\n'
-"""Characters of an empty line. A line of only these characters is not a row. Spreadsheets leave such lines at the end.
-"""
+"""A line that contains only these characters counts as empty. Spreadsheets leave such lines at the end of a file."""
 HEAD_ROWS = 1000
-"""Number of rows that are read ahead to find the order of the rows and the step between them."""
+"""Number of rows that are read ahead to find the order of the rows and the usual time between two rows."""
 
 
 class Fault(NamedTuple):
-    """The reason why a row cannot be imported, or only its cell in `column`."""
+    """The reason why a row of the file, or one cell of the row, cannot be imported.
+
+    `column` is the name of the column with the wrong cell. It is None if the fault concerns the row as a whole.
+    """
 
     line: int
     column: str | None
@@ -38,7 +41,10 @@ class Fault(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of the table. `time` is None if the whole row cannot be imported."""
+    """A row of the table. `time` is None if the whole row cannot be imported.
+
+    `values` contains a value for each sensor. A value is None if its cell is empty or wrong.
+    """
 
     line: int
     time: datetime | None
@@ -47,7 +53,10 @@ class Row(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """The layout of a table. Columns are counted from 0."""
+    """The layout of a table. `time` is the number of the time column. `sensors` maps column numbers to sensor names.
+
+    Column numbers start at 0. `width` is the number of columns.
+    """
 
     delimiter: str
     width: int
@@ -91,9 +100,10 @@ class Table:
 
 @contextmanager
 def open_table(path: Path) -> Iterator[tuple[Table, io.BufferedReader]]:
-    """Open a file. Yield its table, and its raw stream, whose `tell()` is the position read so far.
+    """Open a file. Yield two values: the table in the file, and the file's raw stream.
 
-    Raise `UsageError` if the file cannot be read or contains no table.
+    Call `tell()` of the stream to get the number of bytes read so far. Raise `UsageError` if the file cannot be read or
+    contains no table.
     """
     encoding = _encoding(path)
     with path.open("rb") as raw, io.TextIOWrapper(raw, encoding) as text:
@@ -143,7 +153,10 @@ def _layout(header: str, first: str) -> Layout:
 
 
 def _delimiter(header: str, first: str) -> str:
-    """Return the delimiter that splits the header and the first row into equally many cells. Prefer more cells."""
+    """Return the delimiter that splits the header and the first row into the same number of cells.
+
+    If several delimiters do this, return the delimiter that produces the most cells.
+    """
 
     def fitness(delimiter: str) -> tuple[bool, int]:
         width = _width(header, delimiter)
@@ -203,7 +216,10 @@ def _unnamed_cells(line: int, row: list[str], layout: Layout) -> list[Fault]:
 
 
 def _step(times: list[datetime]) -> timedelta | None:
-    """Return the usual step from row to row, or None if there is none. It is negative if the newest rows come first."""
+    """Return the usual time between two rows, or None if it cannot be determined.
+
+    It is negative if the newest rows come first.
+    """
     walls = [time.replace(tzinfo=None) for time in times]
     steps = [later - earlier for earlier, later in pairwise(walls) if later != earlier]
     return median_low(steps) if steps else None

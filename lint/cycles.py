@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from lint.sources import Problem, Source
 
 Imports = Mapping[str, Mapping[str, int]]
-"""For each module of the project, the project's modules that it imports, with the line of the import."""
+"""For each module of the project, the project's modules that the module imports, each with the line of the import."""
 
 
 def check(files: Sequence[Source]) -> Iterator[Problem]:

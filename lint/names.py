@@ -22,7 +22,10 @@ class Where(StrEnum):
     EXACT = "exact"
     """Any name that equals the word is forbidden. Upper and lower case count as different."""
     DEFINED = "defined"
-    """Any name (also of a module) that equals the word is forbidden if the project defines it. Libraries may use it."""
+    """The project may not define this word as a name or use it as the name of a module.
+
+    Names from libraries may equal it.
+    """
     MODULE = "module"
     """A file or folder may not have the word as its name."""
 
@@ -53,7 +56,7 @@ class Rules(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def check(files: Sequence[Source], rules: Rules | None = None) -> Iterator[Problem]:
-    """Yield each misleading name, once per line of a file, and each exception that is no longer needed."""
+    """Yield a problem for each misleading name, once per line of a file, and for each exception that is not needed."""
     checker = _Checker(rules or load("names.yaml", Rules))
     for file in files:
         yield from checker.check(file)
@@ -65,7 +68,7 @@ class _Checker:
         self._rules = rules
         self._terms = _by_word(rules.terms)
         self._verdicts: dict[tuple[str, Role], Sequence[tuple[str, Term]]] = {}
-        """The result for each word checked so far, kept because most words occur many times."""
+        """The forbidden words found in each name checked so far. They are kept because most names occur many times."""
         self._unused = {(rank, name) for rank, allowed in enumerate(rules.allowed) for name in allowed.names}
 
     def check(self, file: Source) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Extracts the names and the words of the prose from a Python file."""
+"""Extracts from a Python file the names, and the words of the comments and docstrings."""
 
 import ast
 import io
@@ -54,6 +54,6 @@ def _role(context: ast.expr_context) -> Role:
 
 
 def _docstrings(node: ast.AST) -> Iterator[Word]:
-    """Yield the words of a docstring. A bare string also counts as a docstring: it documents the field above it."""
+    """Yield the words of a docstring. A bare string after a field also counts, because it documents the field."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         yield from prose(node.value.value, node.lineno)

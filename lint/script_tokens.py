@@ -17,7 +17,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _ENDS_VALUE = re.compile(r"[\w$)\]}]$")
-"""Characters after which a slash means a division. After any other character, it starts a regular expression."""
+"""Characters after which a slash means a division. After any other character, a slash starts a regular expression."""
 _BEFORE_PATTERN = {"return", "typeof", "case", "in", "of", "await", "yield"}
 
 
@@ -30,12 +30,16 @@ class Token(NamedTuple):
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Yield the tokens of a text. For a template string, yield only the code in each `${}`, between braces."""
+    """Yield the tokens of a text.
+
+    Of a template string, yield only the tokens of the code in each `${}`, with a `{` token before them and a `}` token
+    after them.
+    """
     yield from _Scan(text).tokens()
 
 
 class _Scan:
-    """One pass over a text."""
+    """Splits one text into tokens, from start to end."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -69,7 +73,10 @@ class _Scan:
         return Token(match.lastgroup or "", match[0], self._line)
 
     def _brace(self, mark: str) -> Iterator[Token]:
-        """Count the braces in the code of a template string. The string continues after the closing brace."""
+        """Count an opening or closing brace in the code of a template string.
+
+        After the brace that ends the code, continue with the text of the template string.
+        """
         if mark == "{":
             self._braces[-1] += 1
         elif mark == "}" and self._braces[-1]:
@@ -79,7 +86,10 @@ class _Scan:
             yield from self._template()
 
     def _template(self) -> Iterator[Token]:
-        """Skip the text of a template string up to its end or to the next code within it."""
+        """Skip the text of a template string, up to the end of the string or to the next `${`.
+
+        If the next code starts, yield a `{` token for its `${`.
+        """
         while self._position < len(self._text):
             if self._text.startswith("${", self._position):
                 self._step("${")

@@ -1,4 +1,4 @@
-"""Extracts the names and the words of the comments from a JavaScript, TypeScript or C file."""
+"""Extracts from a JavaScript, TypeScript or C file the names, and the words of the comments."""
 
 from collections.abc import Iterator
 

@@ -41,7 +41,7 @@ class Function(NamedTuple):
 
 
 def check(files: Sequence[Source], rules: Rules | None = None) -> Iterator[Problem]:
-    """Yield a problem for everything that is too large, and for each exception that is no longer needed."""
+    """Yield a problem for each file, function or constructor that is too large, and for each unneeded exception."""
     rules = rules or load("sizes.yaml", Rules)
     allowed = {(exception.file, exception.name) for exception in rules.allowed}
     needed = set()
@@ -57,7 +57,10 @@ def check(files: Sequence[Source], rules: Rules | None = None) -> Iterator[Probl
 
 
 def _too_large(file: Source) -> Iterator[tuple[str, Problem]]:
-    """Yield each problem with the name of its function. The name is empty if the file itself is too large."""
+    """Yield the name and the problem of each function that is too large.
+
+    The name is empty if the whole file is too large.
+    """
     lines = len(file.text.splitlines())
     if lines > FILE_LINES:
         yield "", Problem(file.path, 1, f"{lines} lines in a file: at most {FILE_LINES}")

@@ -16,16 +16,19 @@ from logger import errors_logged
 log = logging.getLogger(__name__)
 
 REFRESH_S = 30.0
-"""Interval between two routine refreshes of the directory, in seconds."""
+"""Time between two routine refreshes of the directory of storehouses and sensors, in seconds."""
 MIN_INTERVAL_S = 2.0
-"""Minimum time between two refreshes of the directory, in seconds. An unknown sensor may send readings continuously."""
+"""Minimum time between two refreshes of the directory of storehouses and sensors, in seconds.
+
+Each reading of an unknown sensor requests a refresh, and such readings may arrive continuously.
+"""
 
 
 class Directory:
-    """Keeps the storehouses and sensors in `newest` up to date.
+    """Keeps the storehouses and sensors in `newest` up to date with the database.
 
-    It awaits `changed` with the changed storehouses. `restricted` returns whether users must authenticate. The
-    directory queries the organisation of each storehouse only if they must.
+    After a change, it awaits `changed` with the changed storehouses. `restricted` returns whether users must
+    authenticate. Only if users must authenticate, the directory queries the organisation of each storehouse.
     """
 
     def __init__(
@@ -66,9 +69,9 @@ class Directory:
     async def refresh_owners(self) -> None:
         """Read the organisation of each storehouse now, if users must authenticate.
 
-        Await this after reading data and before pushing it. If a storehouse has moved to another organisation, users of
-        the previous organisation then do not get data that was committed after the move. Raise `Unavailable` if the
-        database does not answer.
+        Await this method after data is read and before the data is pushed. If a storehouse has moved to another
+        organisation, users of its previous organisation then do not get data that was committed after the move. Raise
+        `Unavailable` if the database does not answer.
         """
         if not self._restricted():
             return

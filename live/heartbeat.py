@@ -1,4 +1,4 @@
-"""The heartbeat detects within 2 s that the database does not answer, independently of the poller's interval."""
+"""The heartbeat: detects within 2 s that the database does not answer, independently of the poller's interval."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,14 +13,17 @@ from errors import Unavailable
 log = logging.getLogger(__name__)
 
 PAUSE_S = 0.4
-"""Pause between two pings of the database, in seconds. A ping times out after 1.1 s, so a loss is noticed in 1.5 s."""
+"""Pause between two pings of the database, in seconds.
+
+A ping times out after 1.1 s, so a database that does not answer is noticed in 1.5 s.
+"""
 
 
 class Heartbeat:
     """Pings the database periodically over a separate connection, `pulse`.
 
-    When the database stops answering or answers again, it sets `answering` of each object in `databases`. Then it
-    awaits `changed` with the new value.
+    When the database stops answering or answers again, the heartbeat sets the attribute `answering` of each object in
+    `databases`. Then it awaits `changed` with the new value.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """Tracks which ids of a table with growing ids have been seen: all ids up to the highest seen id, except the holes.
 
-Rows are not committed in the order of their ids. A reader that only queries ids above the highest one misses rows that
-got their id early and were committed late (4.6 % of the rows with 16 writers). The tracker therefore remembers every
-skipped id as a hole, and queries it again until even the longest transaction must have ended. The tracker uses no clock
-and no database.
+A hole is a range of ids that no query has returned yet. Rows are not committed in the order of their ids. A reader that
+only queries ids above the highest seen id misses rows that got their id early and were committed late (4.6 % of the
+rows with 16 writers). The tracker therefore remembers each hole, and queries it again until even the longest
+transaction must have ended. The tracker uses no clock and no database.
 """
 
 import bisect
@@ -15,16 +15,23 @@ from typing import Any, NamedTuple
 from ask.readings import Row
 
 EAGER_S = 30.0
-"""Age in seconds below which a hole is part of every query. An older hole waits a tenth of its age between queries."""
+"""While a hole (a range of missing ids) is younger than this number of seconds, it is part of every query.
+
+An older hole is queried again each time a tenth of its age has passed.
+"""
 MAX_HOLES_PER_QUERY = 500
-"""Maximum number of holes in one query. If more holes are due, the longest overdue ones are queried first."""
+"""Maximum number of holes (ranges of missing ids) in one query.
+
+If more holes are due, the holes that have been due for the longest time are queried first.
+"""
 
 
 @dataclass(slots=True)
 class Hole:
-    """A range of missing ids, from `low` to `high`.
+    """A hole: a range of missing ids, from `low` to `high`.
 
-    `since` is the time at which it was found, and `due` the time of its next query, in seconds of the caller's clock.
+    `since` is the time at which the hole was found, and `due` the time of its next query, in seconds of the caller's
+    clock.
     """
 
     low: int
@@ -34,18 +41,24 @@ class Hole:
 
 
 class Query(NamedTuple):
-    """The ids to query: every id from `first_id` upwards, and the ranges of ids in `holes`."""
+    """The ids to query: every id from `first_id` upwards, and the ranges of missing ids in `holes`."""
 
     first_id: int
     holes: list[tuple[int, int]]
 
 
 class Restarted(Exception):
-    """The last seen row is missing, or another row has its id: the table may have been emptied or restored."""
+    """The row with the highest seen id is missing, or another row has its id.
+
+    The table may have been emptied or restored.
+    """
 
 
 class IdTracker:
-    """Tracks the ids seen so far. `last_id` is the highest of them. A hole is given up after `patience_s` seconds."""
+    """Tracks the ids seen so far. `last_id` is the highest seen id.
+
+    A hole (a range of missing ids) is no longer queried `patience_s` seconds after it was found.
+    """
 
     def __init__(self, last_id: int, patience_s: float) -> None:
         self.last_id = last_id
@@ -57,7 +70,8 @@ class IdTracker:
     def start_at(cls, highest: int, lowest: int, recent: Iterable[int], patience_s: float, now: float) -> "IdTracker":
         """Return a tracker whose highest seen id is `highest`.
 
-        Ids below `lowest` and ids in `recent` count as seen. The other ids up to `highest` become holes.
+        Ids below `lowest` and ids in `recent` count as seen. All further ids up to `highest` count as missing, and are
+        queried again.
         """
         id_tracker = cls(lowest - 1, patience_s)
         for reading_id in sorted(recent):
@@ -70,28 +84,31 @@ class IdTracker:
 
     @classmethod
     def resume_at(cls, last_id: int, holes: Iterable[tuple[int, int]], patience_s: float, now: float) -> "IdTracker":
-        """Return a tracker with the `last_id` and `holes` of another one. The age of each hole starts again at 0."""
+        """Return a tracker with the `last_id` and the `holes` (ranges of missing ids) of an earlier tracker.
+
+        The age of each hole starts again at 0.
+        """
         id_tracker = cls(last_id, patience_s)
         id_tracker._holes = [Hole(low, high, now, now) for low, high in holes if high < last_id]
         return id_tracker
 
     def hole_spans(self) -> list[tuple[int, int]]:
-        """Return the remaining holes as (first id, last id), sorted by id."""
+        """Return the ranges of ids that are still missing, as (first id, last id), sorted by id."""
         return [(hole.low, hole.high) for hole in self._holes]
 
     def next_query(self, now: float) -> Query:
-        """Return the query to send now."""
+        """Return the ids to query now."""
         due = heapq.nsmallest(
             MAX_HOLES_PER_QUERY, (hole for hole in self._holes if hole.due <= now), key=lambda hole: hole.due
         )
         return Query(self.last_id, sorted((hole.low, hole.high) for hole in due))
 
     def add_rows(self, query: Query, rows: Sequence[Row], limit: int, now: float) -> list[Row]:
-        """Return the rows that are new.
+        """Return those of `rows` that were not seen before, or whose value was corrected.
 
-        `rows` is the result of `query`, with at most `limit` rows from the holes and `limit` rows from `first_id` on.
-        `now` is the time at which the query was sent. Raise `Restarted`, and leave the tracker unchanged, if the last
-        seen row is missing or was replaced.
+        `rows` is the result of `query`: at most `limit` rows with missing ids, and at most `limit` rows with ids from
+        `first_id` on. `now` is the time at which the query was sent. If the row with the highest seen id is missing or
+        was replaced, raise `Restarted` and leave the tracker unchanged.
         """
         late = [row for row in rows if _id(row) < query.first_id]
         ahead = [row for row in rows if _id(row) >= query.first_id]
@@ -117,7 +134,10 @@ class IdTracker:
             raise Restarted
 
     def step_back(self) -> None:
-        """Continue after the last seen row was deleted or replaced. A row that now has its id counts as new."""
+        """Continue after the row with the highest seen id was deleted or replaced.
+
+        If another row has this id now, this row counts as new.
+        """
         self._anchor = None
         self.last_id -= 1
 
@@ -127,7 +147,10 @@ class IdTracker:
         self.last_id = reading_id
 
     def _remove_from_hole(self, reading_id: int, now: float) -> bool:
-        """Remove an id from its hole. Return False if no hole contains it, because it has been seen before."""
+        """Remove an id from the range of missing ids (hole) that contains it.
+
+        Return False if the id is not missing, because it has been seen before.
+        """
         index = bisect.bisect_right(self._holes, reading_id, key=lambda hole: hole.low) - 1
         if index < 0 or self._holes[index].high < reading_id:
             return False
@@ -137,7 +160,10 @@ class IdTracker:
         return True
 
     def _postpone(self, queried: Iterable[tuple[int, int]], now: float) -> None:
-        """Set the next query time of queried holes that stayed empty. Drop those older than `patience_s` seconds."""
+        """Set the next query time of the holes (ranges of missing ids) that were queried and are still missing.
+
+        Drop holes that are older than `patience_s` seconds.
+        """
         spans = list(queried)
         kept = []
         for hole in self._holes:

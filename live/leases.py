@@ -12,11 +12,14 @@ from record import lease
 log = logging.getLogger(__name__)
 
 RELEASE_S = 1.0
-"""Time limit for releasing a lease at shutdown, in seconds. If it takes longer, the lease is left to expire."""
+"""Time limit for releasing a lease when the process stops, in seconds.
+
+If the release takes longer, the process stops without it, and the lease expires by itself.
+"""
 
 
 async def release(database: Database, name: str, holder: str) -> None:
-    """Release the lease `name` of `holder`, so that another process can acquire it at once."""
+    """Release the lease `name` of the process `holder`, so that another process can acquire the lease at once."""
 
     def release_in_transaction(connection: sa.Connection) -> None:
         with connection.begin():

@@ -13,14 +13,17 @@ from ask.sensors import Sensor
 from common.clock import AHEAD
 
 INTERVALS = 3
-"""A reading becomes stale after this number of its sensor's intervals."""
+"""A reading becomes stale when it is older than this number of reporting intervals of its sensor."""
 
 
 GOOD: Quality = "good"
 
 
 class Newest:
-    """The current state of every storehouse. Methods that change it return the ids of the changed storehouses."""
+    """The current state of every storehouse: its sensors and their newest readings.
+
+    Methods that change the state return the ids of the changed storehouses.
+    """
 
     def __init__(self) -> None:
         self._storehouses: dict[Id, Storehouse] = {}
@@ -33,7 +36,10 @@ class Newest:
         self._shown: dict[Id, list[_Shown]] = {}  # by storehouse
 
     def storehouse(self, store_house_id: Id) -> Storehouse | None:
-        """Return the storehouse with this id, or None. An integer id may be given as a string of digits."""
+        """Return the storehouse with this id, or None if no storehouse has it.
+
+        An integer id may be given as a string of digits.
+        """
         storehouse = self._storehouses.get(store_house_id)
         if (
             storehouse is None
@@ -57,11 +63,11 @@ class Newest:
         return self._versions[store_house_id]
 
     def knows(self, key: Key) -> bool:
-        """Return whether readings of this key belong to a known sensor."""
+        """Return whether a known sensor has this key (the key of its readings)."""
         return key in self._of_key
 
     def keys(self) -> set[Key]:
-        """Return the reading keys of all known sensors."""
+        """Return the keys of all known sensors. Each reading contains the key of its sensor."""
         return set(self._of_key)
 
     def set_directory(self, storehouses: Iterable[Storehouse], sensors: Iterable[Sensor], now: datetime) -> set[Id]:
@@ -93,7 +99,10 @@ class Newest:
         return changed
 
     def set_owners(self, owners: Mapping[Id, Id]) -> set[Id]:
-        """Replace the organisation of each storehouse. Return the storehouses that have moved or were deleted."""
+        """Replace the organisation of each storehouse.
+
+        Return the ids of the storehouses that have moved to another organisation or were deleted.
+        """
         moved = {
             store_house_id
             for store_house_id, storehouse in self._storehouses.items()
@@ -108,10 +117,10 @@ class Newest:
         return moved
 
     def add_readings(self, readings: Iterable[Reading], now: datetime) -> set[Id]:
-        """Add readings, keep the newest of each sensor, and return the changed storehouses.
+        """Add readings, keep the newest reading of each sensor, and return the ids of the changed storehouses.
 
-        If two readings have the same time, the one with the higher `rank` is kept. If they also have the same rank,
-        the later one in `readings` is kept.
+        If two readings have the same time, the reading with the higher `rank` is kept. If they also have the same rank,
+        the reading that comes later in `readings` is kept.
         """
         changed: set[Id] = set()
         for reading in readings:
@@ -131,7 +140,7 @@ class Newest:
         return changed
 
     def gone_stale(self, now: datetime) -> set[Id]:
-        """Return the storehouses in which a reading has become stale since the last call."""
+        """Return the ids of the storehouses in which a reading has become stale since the last call."""
         changed: set[Id] = set()
         while self._stale_at and self._stale_at[0][0] < now:
             end, _, key = heapq.heappop(self._stale_at)
@@ -142,12 +151,12 @@ class Newest:
         return changed
 
     def envs(self, store_house_id: Id, now: datetime) -> list[Env]:
-        """Return the storehouse's sensors with their newest readings."""
+        """Return an `Env` (sensor with its newest reading) for each sensor of the storehouse."""
         readings = self._readings
         return [shown.env(readings.get(shown.sensor.key), now) for shown in self._shown.get(store_house_id, ())]
 
     def encoded(self, store_house_id: Id, now: datetime) -> list[msgspec.Raw]:
-        """Return the items of `envs`, each encoded as JSON."""
+        """Return the same items as `envs`, each encoded as JSON."""
         readings = self._readings
         return [shown.encoded(readings.get(shown.sensor.key), now) for shown in self._shown.get(store_house_id, ())]
 
@@ -164,10 +173,10 @@ class Newest:
 
 
 class _Shown:
-    """A sensor with its latest `Env`, cached as an object and as JSON.
+    """A sensor with its latest `Env` (the message item about the sensor), cached as an object and as JSON.
 
-    Usually only one sensor of a storehouse has changed. Encoding the other sensors again took half of a push's CPU
-    time.
+    Usually only one sensor of a storehouse has changed. Without the cache, it took half of a push's CPU time to encode
+    the unchanged sensors again.
     """
 
     __slots__ = ("_encoded", "_env", "_reading", "_until", "sensor")
@@ -180,7 +189,7 @@ class _Shown:
         self._until: datetime | None = None
 
     def env(self, reading: Reading | None, now: datetime) -> Env:
-        """Return the `Env` of the sensor with this reading."""
+        """Return the `Env` (message item) of the sensor for its newest reading `reading`."""
         if self._env is None or reading is not self._reading or (self._until is not None and now > self._until):
             self._env, self._encoded = self._make(reading, now), None
             self._reading = reading
@@ -188,7 +197,7 @@ class _Shown:
         return self._env
 
     def encoded(self, reading: Reading | None, now: datetime) -> msgspec.Raw:
-        """Return the `Env` of the sensor with this reading, as JSON."""
+        """Return the `Env` (message item) of the sensor for its newest reading `reading`, as JSON."""
         env = self.env(reading, now)
         if self._encoded is None:
             self._encoded = msgspec.Raw(msgspec.json.encode(env))

@@ -29,14 +29,17 @@ from transport.recipients import Recipients
 log = logging.getLogger(__name__)
 
 REFRESH_S = 30.0
-"""Seconds between two queries for the organisations' names. They run only while a connection watches the overview."""
+"""Seconds between two queries for the organisations' names.
+
+The queries run only while a connection watches the overview.
+"""
 MAX_SPARK_AGE = timedelta(minutes=5)
 """Age at which the hourly means in the overview are read again from the database."""
 
 
 @dataclass(slots=True)
 class Group:
-    """The connections that watch the overview with the same visibility. All of them get the same messages."""
+    """The connections that watch the overview with the same visibility. They all get the same messages."""
 
     sids: dict[str, None] = field(default_factory=dict)
     recipients: Recipients = field(default_factory=lambda: Recipients(()))
@@ -44,7 +47,7 @@ class Group:
     """Ids of the organisations that have been sent to the group."""
 
     def update_recipients(self) -> None:
-        """Set the recipients to the current members of the group."""
+        """Set `recipients` to the connections that are now in the group."""
         self.recipients = Recipients(map(room, self.sids))
 
 
@@ -59,10 +62,11 @@ class OverviewQuestions(Protocol):
 
 
 class OverviewFeed:
-    """Keeps an encoded summary of each storehouse, and encodes it again only after a change.
+    """Pushes a summary of each storehouse to the connections that watch the overview.
 
-    `is_lost` returns whether the server has lost its connection to the sensor database. The feed awaits
-    `refresh_owners` after it reads data about storehouses and before it pushes that data.
+    It keeps each summary in encoded form, and encodes it again only after a change. `is_lost` returns whether the
+    server has lost its connection to the sensor database. The feed awaits `refresh_owners` after it reads data about
+    storehouses and before it pushes the data.
     """
 
     def __init__(
@@ -93,11 +97,14 @@ class OverviewFeed:
         self._sparks_read_at: datetime | None = None
         self._summaries: dict[Id, msgspec.Raw] = {}  # by storehouse
         self._versions: dict[Id, tuple[int, Storehouse]] = {}
-        """For each storehouse, the version that its summary shows. A summary without a version must be rebuilt."""
+        """For each storehouse, the version of the data that its summary shows.
+
+        If a storehouse has no entry, its summary must be rebuilt.
+        """
         self._store_house_ids: dict[Id, list[Id]] = {}
         """Ids of the storehouses of each organisation."""
         self._changed: set[Id] = set()
-        """Ids of the organisations that have changed since they were last pushed."""
+        """Ids of the organisations that have changed and were not pushed since then."""
 
     @property
     def watchers(self) -> tuple[str, ...]:
@@ -110,19 +117,20 @@ class OverviewFeed:
         return Counter(severity(alarm) for here in self._open.values() for alarm in here.values())
 
     async def load(self, open_alarms: Iterable[Alarm]) -> None:
-        """Add these open alarms and read the organisations.
+        """Add these open alarms, and read the organisations from the database.
 
-        The caller must start to follow the alarm journal before it reads `open_alarms`. Otherwise it misses transitions
-        in between. Raise `Unavailable` if the database does not answer.
+        The caller must start to follow the alarm journal before it reads `open_alarms`. Otherwise the feed would miss
+        changes of alarms that are recorded after this read. Raise `Unavailable` if the database does not answer.
         """
         for alarm in open_alarms:
             self._add_alarm(alarm)
         await self.refresh_organisations()
 
     async def refresh_organisations(self) -> None:
-        """Read the organisations. If the database does not answer, keep the known ones.
+        """Read the organisations from the database.
 
-        Raise `Unavailable` if none are known yet.
+        If the database does not answer, keep the organisations that are known already. Raise `Unavailable` if no
+        organisation is known.
         """
         try:
             organisations = {organisation.org_id: organisation for organisation in await self._ask.organisations()}
@@ -136,7 +144,10 @@ class OverviewFeed:
         self._organisations = organisations
 
     def watch(self, sid: str, visibility: Visibility) -> None:
-        """Push changes to this connection from now on. The caller sends it the current state (`answer`)."""
+        """Push changes to this connection from now on.
+
+        The caller must send the current state, which `answer` returns, to the connection.
+        """
         self.leave(sid)
         self._update()
         if not self._watchers:
@@ -149,7 +160,7 @@ class OverviewFeed:
         group.pushed_organisations.update(self._visible_organisations(visibility))
 
     def leave(self, sid: str) -> None:
-        """Stop pushing to this connection. Do nothing if it does not watch the overview."""
+        """Stop pushing to this connection. Do nothing if the connection does not watch the overview."""
         visibility = self._watchers.pop(sid, None)
         if visibility is not None:
             group = self._groups[visibility]
@@ -161,10 +172,10 @@ class OverviewFeed:
             self._watched.clear()
 
     async def caller_changed(self, sid: str, visibility: Visibility) -> None:
-        """Apply a changed visibility to a watching connection.
+        """Apply a changed visibility to a connection that watches the overview.
 
-        Send it the organisations that are visible now, and those that it was sent before. Those that are now hidden
-        are sent without name and storehouses.
+        Send the connection the organisations that are visible now and the organisations that were sent to it before.
+        Organisations that are hidden now are sent without a name and without storehouses.
         """
         before = self._watchers.get(sid)
         if before is None or before == visibility:
@@ -180,13 +191,13 @@ class OverviewFeed:
         return self._message(self._visible_organisations(visibility), visibility)
 
     async def add_transitions(self, transitions: Sequence[Transition]) -> None:
-        """Apply alarm transitions and push the changed organisations."""
+        """Apply changes of alarms (transitions), and push the organisations that have changed."""
         for transition in transitions:
             self._add_alarm(transition.alarm)
         await self.push()
 
     async def push(self) -> None:
-        """Push each changed organisation to the watchers that may see it or have received it before."""
+        """Push each changed organisation to the connections that may see it or that it was sent to before."""
         if not self._watchers:
             return
         self._update()
@@ -200,7 +211,10 @@ class OverviewFeed:
                     await self._send("overview", message, group.recipients, ("overview", org_id))
 
     async def run(self) -> None:
-        """Refresh the organisations and hourly means while the overview is watched, until cancelled."""
+        """Until cancelled, read the organisations and hourly means again periodically.
+
+        Do this only while a connection watches the overview.
+        """
         await run_periodically(self._refresh_while_watched, REFRESH_S, log=log, purpose="refresh the overview")
 
     async def _refresh_while_watched(self) -> None:
@@ -278,7 +292,10 @@ class OverviewFeed:
         return answers.Overview(self._clock(), self._is_lost(), organisations)
 
     def _organisation(self, org_id: Id, visibility: Visibility) -> OverviewOrganisation:
-        """Return an organisation for a message. A hidden one has no name and no storehouses, like a deleted one."""
+        """Return an organisation for a message.
+
+        If the organisation is hidden or deleted, it has no name and no storehouses in the message.
+        """
         organisation = self._organisations.get(org_id) if self._sees_organisation(visibility, org_id) else None
         visible = self._guard.visible_storehouses(visibility, org_id, self._store_house_ids.get(org_id, ()))
         summaries: Any = [self._summaries[store_house_id] for store_house_id in visible]

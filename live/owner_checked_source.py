@@ -1,4 +1,4 @@
-"""A source that refreshes storehouse ownership before it hands out a batch."""
+"""A source of readings that first updates the organisation of each storehouse, before it returns readings."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,33 +7,36 @@ from live.source import Position, Source
 
 
 class OwnerCheckedSource:
-    """Returns each batch of `source` after a call of `refresh_owners`.
+    """Returns each batch of readings of `source` after it has awaited `refresh_owners`.
 
-    If that call raises, the batch is kept for the next call of `read_new`.
+    If `refresh_owners` raises an exception, the batch is kept for the next call of `read_new`.
     """
 
     def __init__(self, source: Source, refresh_owners: Callable[[], Awaitable[None]]) -> None:
         self._source = source
         self._refresh_owners = refresh_owners
         self._batch: tuple[list[Reading], bool] | None = None
-        """The batch that has been read from the source but not returned yet."""
+        """The batch of readings that has been read from the source but not returned yet."""
         self._position_before = Position()
-        """The position of the source before it read `_batch`."""
+        """The source's position in the table of readings before it read `_batch`."""
 
     async def start_at_end(self) -> None:
-        """Count all existing readings as delivered."""
+        """Treat all existing readings as already delivered."""
         await self._source.start_at_end()
 
     async def resume_at(self, position: Position) -> None:
-        """Continue at the position of another source. Some readings may be delivered a second time."""
+        """Continue at a position in the table of readings that another source returned.
+
+        Some readings may be delivered a second time.
+        """
         await self._source.resume_at(position)
 
     def position(self) -> Position:
-        """Return the position of the source after the last returned batch."""
+        """Return the position in the table of readings after the last returned batch."""
         return self._source.position() if self._batch is None else self._position_before
 
     async def read_new(self) -> tuple[list[Reading], bool]:
-        """Return undelivered readings, and whether another query may return more without waiting."""
+        """Return readings that were not delivered before, and whether another call may return more at once."""
         if self._batch is None:
             position = self._source.position()
             self._batch, self._position_before = await self._source.read_new(), position

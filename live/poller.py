@@ -1,4 +1,4 @@
-"""The poller: queries new readings at a fixed interval and passes each of them once to every subscriber."""
+"""The poller: queries new readings at a fixed interval and passes each reading once to every subscriber."""
 
 import asyncio
 import logging
@@ -17,18 +17,21 @@ log = logging.getLogger(__name__)
 RETRY_S = 1.0
 """Longest interval between two polls while the database does not answer, in seconds."""
 LATE_S = 0.8
-"""Time in seconds after which a poll query counts as late. It may wait for a lock although the heartbeat succeeds."""
+"""Time after which a poll query counts as late, in seconds.
+
+The query may wait for a lock although the heartbeat, which checks the database, succeeds.
+"""
 
 Consumer = Callable[[Sequence[Reading]], Awaitable[None]]
 
 
 class Poller:
-    """Queries the new readings of all storehouses together, once per tick, on the event loop.
+    """Queries the new readings of all storehouses together, once per tick (poll), on the event loop.
 
     A query returns a limited number of rows. If there are more, the next query follows in the same tick. The poller
     awaits `ticked` after each tick, with True if it has passed on all committed readings, or with False if a query
     failed. It awaits `late` when a query takes longer than `LATE_S`. `timed` returns the context manager that encloses
-    each tick, including `ticked`.
+    each tick and the call of `ticked`.
     """
 
     def __init__(
@@ -41,9 +44,9 @@ class Poller:
     ) -> None:
         self.interval_s = interval_s
         self.answered_at = self.new_readings_at = time.monotonic()
-        """When the database last answered the poller, and when new readings last arrived, by `time.monotonic`.
+        """The time when the database last answered the poller, and the time when new readings last arrived.
 
-        Both are the start time of the poller at first.
+        Both times are from `time.monotonic`. At first, both are the time at which the poller was created.
         """
         self._source = source
         self._ticked = ticked
@@ -54,15 +57,15 @@ class Poller:
         self._next_tick_at = 0.0
 
     def subscribe(self, consumer: Consumer) -> None:
-        """Pass all new readings to `consumer` from now on, each once."""
+        """From now on, pass each new reading to `consumer` once."""
         self._consumers.append(consumer)
 
     def wake(self) -> None:
-        """Start the next tick at once instead of at the end of the interval."""
+        """Start the next poll at once instead of at the end of the interval."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Poll until cancelled. The interval runs from the start of one tick to the start of the next."""
+        """Poll until cancelled. The interval is the time from the start of one poll to the start of the next poll."""
         await run_periodically(
             self._timed_tick,
             lambda: self._next_tick_at - time.monotonic(),
@@ -98,7 +101,10 @@ class Poller:
         return True
 
     async def _read_new(self) -> tuple[list[Reading], bool]:
-        """Query and return the result. If the query takes longer than `LATE_S`, await `late` in the meantime."""
+        """Query new readings. Return the readings, and whether another query may return more at once.
+
+        If the query takes longer than `LATE_S`, await `late` while the query continues.
+        """
         query = asyncio.create_task(self._source.read_new())
         try:
             done, _ = await asyncio.wait([query], timeout=LATE_S)

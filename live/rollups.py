@@ -1,4 +1,7 @@
-"""Keeps the rollups of Storewatch's own readings up to date, in one process at a time."""
+"""Keeps the rollups of Storewatch's own readings up to date, in one process at a time.
+
+A rollup combines the readings of one sensor in one bucket (a time span).
+"""
 
 import asyncio
 import logging
@@ -26,37 +29,58 @@ T = TypeVar("T")
 LEASE = "rollups"
 LEASE_DURATION = timedelta(seconds=30)
 INTERVAL_S = 10.0
-"""Seconds between two updates of the rollups. History queries add the readings that are not in the rollups yet."""
-PAUSE_S = 0.1
-"""Minimum pause between two batches of rollups, in seconds.
+"""Seconds between two updates of the rollups (readings combined by time span).
 
-The pause is at least as long as the last batch took, because SQLite allows only one writer at a time.
+History queries also use the readings that are not in the rollups yet.
+"""
+PAUSE_S = 0.1
+"""Minimum pause between two batches of rollup updates, in seconds.
+
+The pause is at least as long as the batch before it took, because SQLite allows only one writer at a time.
 """
 MOST_LATE = 500
-"""Maximum number of buckets to recompute at once. This takes 0.2 s if each bucket needs its own statement."""
+"""Maximum number of buckets to recompute at once. A bucket is a time span of one sensor.
+
+This takes 0.2 s if each bucket needs its own statement.
+"""
 ROLLUP_LIMITS = Limits(statement=30.0, read=31.0, answer=32.0, idle_timeout_s=20)
-"""Time limits of the rollup statements. They are long because no user waits for these statements."""
+"""Time limits of the database statements for rollups. The limits are long because no user waits."""
 
 
 class Rollups:
-    """Adds the poller's readings to the rollups while this process, `holder`, has the lease."""
+    """Adds the poller's readings to the rollups while this process has the lease. `holder` is the name of this process.
+
+    A rollup combines the readings of one sensor in one bucket (a time span).
+    """
 
     def __init__(self, database: Database, holder: str) -> None:
         self._database = database
         self._holder = holder
         self._term = -1
-        """Term of the lease that this process holds: a number that grows with each new holder of the lease."""
+        """The lease's term number when this process got the lease. It grows when another process gets the lease."""
         self._claimed: int | None = None
-        """Readings up to this id are in the rollups or are being added. None if another process may have the lease."""
+        """All readings up to this id are in the rollups or are being added.
+
+        It is None if another process may have the lease.
+        """
         self._late: set[Bucket] = set()
-        """Buckets to recompute, because a reading arrived after its id was claimed (`_claimed`)."""
+        """Buckets (time spans of a sensor) to recompute.
+
+        Each of these buckets has a reading that arrived after the rollups had passed the id of this reading.
+        """
         self._handed_out = -1
-        """The highest id that the poller has handed out."""
+        """The highest id of a reading that the poller has handed out."""
         self._due = -1
-        """Value of `_handed_out` at the previous update. By now, most late rows up to this id have arrived."""
+        """Value of `_handed_out` at the previous update of the rollups.
+
+        By now, most rows up to this id that were committed late have arrived.
+        """
 
     async def consume(self, readings: Sequence[Reading]) -> None:
-        """Record the highest id of new readings. Mark the bucket of each reading whose id is already claimed."""
+        """Remember the highest id of new readings.
+
+        If the rollups have already passed the id of a reading, mark the reading's bucket (time span) for recomputation.
+        """
         for reading in readings:
             if self._claimed is None or reading.rank <= self._claimed:
                 second = int(reading.time.timestamp())
@@ -71,7 +95,7 @@ class Rollups:
             await self._release()
 
     async def update(self) -> None:
-        """Add the readings that arrived before the previous update, if this process has the lease.
+        """Add the readings that arrived before the previous update to the rollups, if this process has the lease.
 
         Raise `Unavailable` if the database does not answer.
         """
@@ -86,7 +110,10 @@ class Rollups:
             raise
 
     async def _take_over(self) -> None:
-        """Claim all existing readings, unless another process has the lease."""
+        """Try to acquire the lease. On success, this process adds all existing readings to the rollups.
+
+        Mark the buckets (time spans) in which the last holder of the lease may have missed readings.
+        """
         self._late.clear()
         acquired = await self._with_lease(rollups.take_over)
         if acquired is not None:
@@ -111,7 +138,10 @@ class Rollups:
                 await asyncio.sleep(max(PAUSE_S, time.monotonic() - started))
 
     async def _with_lease(self, work: Callable[[sa.Connection], T]) -> tuple[int, T] | None:
-        """Run `work` under the lease. Return the term and the result, or None if another process has the lease."""
+        """Run `work` in a transaction that holds the lease. Return the lease's term number and the result of `work`.
+
+        Return None if another process has the lease.
+        """
 
         def acquire(connection: sa.Connection) -> tuple[int, T] | None:
             with connection.begin():

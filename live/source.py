@@ -1,4 +1,4 @@
-"""Sources of new readings: a table with growing ids, or a table that can only be queried by time."""
+"""Sources of new readings. A source reads a table with growing ids, or a table that can only be queried by time."""
 
 import logging
 import time
@@ -17,15 +17,22 @@ from live.time_tracker import Span, TimeTracker
 log = logging.getLogger(__name__)
 
 MAX_ROWS = 5_000
-"""Maximum number of rows in the result of a query. If there are more, the next query follows at once."""
+"""Maximum number of rows in the result of a query. If there are more rows, the next query follows at once."""
 MAX_HOLES = 10_000
-"""Maximum number of holes in a `Position`."""
+"""Maximum number of holes (ranges of missing ids) in a `Position`."""
 RECENT_IDS = 10_000
-"""Number of ids below the highest one that are searched for holes at start-up. A hole may be an open transaction."""
+"""At start-up, this number of ids below the highest id is searched for missing ids.
+
+A missing id may belong to a transaction that is not committed yet.
+"""
 
 
 class Position(msgspec.Struct, frozen=True):
-    """The position up to which a table of readings has been read: `last_id` with the `holes` below it, or `time`."""
+    """The position up to which a table of readings has been read.
+
+    In a table with growing ids, it is the highest read id (`last_id`) and the ranges of missing ids below it (`holes`).
+    In any other table, it is a `time`.
+    """
 
     last_id: int | None = msgspec.field(default=None, name="known")  # the key in stored snapshots
     holes: list[tuple[int, int]] = []
@@ -39,16 +46,19 @@ class Source(Protocol):
     """
 
     async def start_at_end(self) -> None:
-        """Count all existing readings as delivered."""
+        """Treat all existing readings as already delivered."""
 
     async def resume_at(self, position: Position) -> None:
-        """Continue at the position of another source. Some readings may be delivered a second time."""
+        """Continue at a position in the table of readings that another source returned.
+
+        Some readings may be delivered a second time.
+        """
 
     def position(self) -> Position:
-        """Return the position up to which the table has been read."""
+        """Return the position up to which the table of readings has been read."""
 
     async def read_new(self) -> tuple[list[Reading], bool]:
-        """Return undelivered readings, and whether another query may return more without waiting."""
+        """Return readings that were not delivered before, and whether another call may return more at once."""
 
 
 def create_source(ask: Ask, clock: Clock) -> Source:
@@ -57,7 +67,7 @@ def create_source(ask: Ask, clock: Clock) -> Source:
 
 
 class IdSource:
-    """A source for a table with growing ids."""
+    """A source of new readings that reads a table with growing ids."""
 
     def __init__(self, ask: Ask, clock: Clock) -> None:
         self._ask = ask
@@ -71,7 +81,10 @@ class IdSource:
         self._latest_before: dict[Key, datetime] = {}
 
     async def start_at_end(self) -> None:
-        """Count all existing readings as delivered. Query the ids that are missing among the last ones again."""
+        """Treat all existing readings as already delivered.
+
+        Ids that are missing among the `RECENT_IDS` highest ids are queried again later.
+        """
         self._started_at = self._clock()
         highest = await self._ask.highest_row()
         lowest = max(0, highest - RECENT_IDS)
@@ -79,7 +92,11 @@ class IdSource:
         self._id_tracker = IdTracker.start_at(highest, lowest, recent, self._patience_s, time.monotonic())
 
     async def resume_at(self, position: Position) -> None:
-        """Continue at this position, or at the first row if the table's ids have restarted since."""
+        """Continue at a position in the table of readings.
+
+        If the highest id in the table is now lower than this position, the ids have restarted. In this case, start at
+        the first row.
+        """
         self._started_at = self._clock()
         last_id = -1 if position.last_id is None else position.last_id
         if await self._ask.highest_row() < last_id:
@@ -87,11 +104,14 @@ class IdSource:
         self._id_tracker = IdTracker.resume_at(last_id, position.holes, self._patience_s, time.monotonic())
 
     def position(self) -> Position:
-        """Return the position, with at most the `MAX_HOLES` newest holes."""
+        """Return the position up to which the table of readings has been read.
+
+        It contains at most the `MAX_HOLES` newest ranges of missing ids.
+        """
         return Position(self._id_tracker.last_id, self._id_tracker.hole_spans()[-MAX_HOLES:])
 
     async def read_new(self) -> tuple[list[Reading], bool]:
-        """Return undelivered readings, and whether another query may return more without waiting."""
+        """Return readings that were not delivered before, and whether another call may return more at once."""
         queried_at = time.monotonic()
         query = self._id_tracker.next_query(queried_at)
         rows = await self._ask.rows_after(query.first_id, query.holes, MAX_ROWS)
@@ -129,7 +149,7 @@ class IdSource:
 
 
 class TimeSource:
-    """A source for a table without growing ids."""
+    """A source of new readings that reads a table without growing ids."""
 
     def __init__(self, ask: Ask, clock: Clock) -> None:
         self._ask = ask
@@ -142,26 +162,35 @@ class TimeSource:
         return TimeTracker(reading.late_window, time, reading.wall_span)
 
     async def start_at_end(self) -> None:
-        """Count all readings in the late window as delivered."""
+        """Treat all readings of the late window as already delivered.
+
+        The late window is the last time span in which rows may still be committed.
+        """
         await self.read_new()
 
     async def resume_at(self, position: Position) -> None:
-        """Continue from one late window before this position. The readings in that window are delivered again."""
+        """Continue one late window before the time of a position. Readings in this late window are delivered again.
+
+        The late window is the time in which rows may still be committed.
+        """
         self._time_tracker = self._track_from(position.time or self._clock())
 
     def position(self) -> Position:
-        """Return the time of the last query as a position."""
+        """Return the time of the last query as a position in the table of readings."""
         return Position(time=self._queried_at)
 
     async def read_new(self) -> tuple[list[Reading], bool]:
-        """Return all undelivered readings, and False, because no more are available."""
+        """Return all readings that were not delivered before, and False, because no more readings are available."""
         now = self._clock()
         rows = await self._all_rows(self._time_tracker.next_query(now))
         self._queried_at = now
         return [reading for row in self._time_tracker.add_rows(rows, now) for reading in row.readings], False
 
     async def _all_rows(self, spans: Sequence[Span]) -> Sequence[Row]:
-        """Return all rows of the spans, each once. Query them in portions that never split rows with the same time."""
+        """Return all rows in the time spans, each row once.
+
+        The rows are queried in portions. Rows with the same time are always in the same portion.
+        """
         all_rows: list[Row] = []
         limit = MAX_ROWS
         while True:

@@ -18,7 +18,10 @@ from live.newest import Newest
 from transport.recipients import Recipients
 
 CallerOf = Callable[[str], Awaitable[Caller | None]]
-"""Function that returns the caller of a connection (sid), or None once the connection has ended."""
+"""A function that takes the id (sid) of a connection and returns the connection's caller.
+
+It returns None after the connection has ended.
+"""
 
 
 def room(sid: str) -> str:
@@ -27,7 +30,7 @@ def room(sid: str) -> str:
 
 
 def alarms_message(store_house_id: Id, transitions: Sequence[Transition]) -> Alarms:
-    """Return the `alarms` message of these transitions."""
+    """Return the `alarms` message for these changes of alarms (transitions)."""
     alarms = [transition.alarm for transition in transitions]
     return Alarms(store_house_id, transitions[-1].transition_id, alarms)
 
@@ -43,15 +46,21 @@ class Push(Protocol):
 
 
 class StorehouseFeed:
-    """Pushes `envs` and `alarms` to the connections that watch a storehouse. `clients` is `globals.clients`."""
+    """Pushes readings (`envs`) and alarms (`alarms`) to the connections that watch a storehouse.
+
+    `clients` is `globals.clients`: the storehouse that each connection watches.
+    """
 
     def __init__(
         self, newest: Newest, push: Push, clients: Clients, clock: Clock, guard: PushGuard, caller_of: CallerOf
     ) -> None:
         self.stale = False
-        """Whether the server has lost its connection to the database, so that the pushed values may be out of date."""
+        """Whether the server has lost its connection to the database.
+
+        In this case, the pushed values may be out of date.
+        """
         self.cursor = 0
-        """Id of the last alarm transition that was pushed."""
+        """Id of the last change of an alarm (transition) that was pushed."""
         self._newest = newest
         self._send = push
         self._clients = clients
@@ -62,14 +71,18 @@ class StorehouseFeed:
         self._recipients_of: dict[Id, tuple[tuple[str, ...], Recipients]] = {}  # with the watchers
 
     def envs(self, store_house_id: Id, *, reset: bool = False) -> Envs:
-        """Return the `envs` message of the storehouse. `reset` means that the browser's cursor is unknown."""
+        """Return the `envs` message of the storehouse.
+
+        `reset` is true if the server does not know the cursor (the id of the last alarm transition) that the browser
+        sent.
+        """
         now = self._clock()
         # Usually only one sensor has changed: the others are cached in encoded form.
         encoded: Any = self._newest.encoded(store_house_id, now)
         return Envs(store_house_id, self.cursor, now, self.stale, encoded, reset or msgspec.UNSET)
 
     async def push_alarms(self, transitions: Sequence[Transition]) -> None:
-        """Push alarm transitions, in order, to the watchers of their storehouses."""
+        """Push changes of alarms, in order, to the connections that watch the storehouses of these alarms."""
         of_storehouse: dict[Id, list[Transition]] = defaultdict(list)
         for transition in transitions:
             of_storehouse[transition.alarm.store_house_id].append(transition)
@@ -85,11 +98,15 @@ class StorehouseFeed:
         self.cursor = transitions[-1].transition_id
 
     async def add_readings(self, readings: Sequence[Reading]) -> None:
-        """Add new readings. They are pushed at the end of the tick."""
+        """Add new readings. They are pushed when the poller's current poll has ended."""
         self._changed |= self._newest.add_readings(readings, self._clock())
 
     async def storehouses_changed(self, store_house_ids: set[Id]) -> None:
-        """Push these storehouses. Watchers of a deleted or hidden one get an `ask_error` and no more pushes."""
+        """Push the current state of these storehouses to the connections that watch them.
+
+        If a connection may no longer see the storehouse, or the storehouse was deleted, the connection gets an
+        `ask_error` and no more pushes.
+        """
         await self._stop_watching(
             [
                 (sid, store_house_id)
@@ -100,7 +117,7 @@ class StorehouseFeed:
         await self.push(store_house_ids)
 
     async def push(self, store_house_ids: set[Id]) -> None:
-        """Push these storehouses and the other storehouses with unpushed changes."""
+        """Push these storehouses, and all other storehouses with changes that were not pushed yet."""
         self._changed |= store_house_ids
         await self._push_changed()
 
@@ -111,14 +128,14 @@ class StorehouseFeed:
             await self._stop_watching([(sid, store_house_id)])
 
     async def ticked(self, answered: bool) -> None:
-        """Push the changes of the tick. `answered` is whether the database answered the poller."""
+        """Push the changes of the poll that has just ended. `answered` is true if the database answered the poll."""
         self._changed |= self._newest.gone_stale(self._clock())
         if self.stale == answered:
             self._set_stale(not answered)
         await self._push_changed()
 
     async def database_lost(self) -> None:
-        """Tell every watcher that the server has lost its connection to the database."""
+        """Tell every watching connection that the server has lost its connection to the database."""
         if not self.stale:
             self._set_stale(True)
             await self._push_changed()
@@ -156,7 +173,10 @@ class StorehouseFeed:
             await self._send("ask_error", message, Recipients(map(room, sids)))
 
     def _recipients(self, store_house_id: Id) -> Recipients:
-        """Return the connections that watch the storehouse. Return the same object until the watchers change."""
+        """Return the connections that watch the storehouse.
+
+        Until these connections change, each call returns the same object.
+        """
         watchers = self._clients.watchers(store_house_id)
         cached = self._recipients_of.get(store_house_id)
         if cached is None or cached[0] is not watchers:

@@ -18,14 +18,17 @@ def is_raised(alarm: Alarm) -> bool:
 
 
 def severity(alarm: Alarm) -> Severity:
-    """Return the severity of an alarm. An unknown word from the site's own alarm system counts as `warning`."""
+    """Return the severity of an alarm.
+
+    If the site's own alarm system uses an unknown word for the severity, return `warning`.
+    """
     return _or_warning(alarm.severity)
 
 
 def storehouse_summary(
     storehouse: Storehouse, envs: Sequence[Env], alarms: Collection[Alarm], spark: list[float | None]
 ) -> OverviewStorehouse:
-    """Summarise a storehouse from its newest readings, open alarms and hourly means."""
+    """Return the overview's summary of a storehouse: name, state, some readings, open alarms and hourly means."""
     worst = max((alarm.severity for alarm in alarms), key=_rank, default=None)
     unacknowledged = sum(not alarm.acknowledged for alarm in alarms)
     return OverviewStorehouse(
@@ -40,7 +43,10 @@ def storehouse_summary(
 
 
 def selected_envs(envs: Iterable[Env], alarmed: Collection[Id]) -> list[Env]:
-    """Return one reading of each metric, at most four in all. Readings of `alarmed` sensors come first."""
+    """Return one reading for each metric, but at most four readings.
+
+    Readings of the sensors in `alarmed` (sensors with an open alarm) come first.
+    """
     of_metric: dict[str, list[Env]] = {}
     for env in envs:
         of_metric.setdefault(env.metric, []).append(env)
@@ -49,9 +55,10 @@ def selected_envs(envs: Iterable[Env], alarmed: Collection[Id]) -> list[Env]:
 
 
 def _select(envs: list[Env], alarmed: Collection[Id]) -> Env:
-    """Return the good reading furthest from the median, if possible of an alarmed sensor.
+    """Return the good reading whose value is furthest from the median of the good readings.
 
-    If no reading is good, return the newest.
+    If a sensor with an open alarm has a good reading, select only among readings of sensors with an open alarm. If no
+    reading is good, return the newest reading.
     """
     good = [env for env in envs if env.quality == "good"]
     if not good:
@@ -66,7 +73,10 @@ def _select(envs: list[Env], alarmed: Collection[Id]) -> Env:
 
 
 def spark_sensor(sensors: Sequence[Sensor]) -> Sensor | None:
-    """Return the sensor of the sparkline: the first temperature sensor, or the first sensor if there is none."""
+    """Return the sensor whose values the sparkline (small chart) of a storehouse shows.
+
+    This is the first temperature sensor. If there is no temperature sensor, it is the first sensor.
+    """
     return next((sensor for sensor in sensors if sensor.metric == "temperature"), sensors[0] if sensors else None)
 
 
@@ -79,7 +89,7 @@ def _state(worst: str | None, envs: Sequence[Env]) -> StorehouseState:
 
 
 def _or_warning(severity: str) -> Severity:
-    """Return the severity, or "warning" for an unknown word from the site's own alarm system."""
+    """Return the severity. For an unknown word from the site's own alarm system, return `warning`."""
     return SEVERITIES[_rank(severity)]
 
 

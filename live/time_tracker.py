@@ -1,13 +1,13 @@
 """Tracks which rows of a table without growing ids have been seen, by counting the rows of the last `late_window`.
 
-Such a table can only be queried by time. A row that is committed more than `late_window` after its time is missed.
-Every query includes the newest rows. The rest of the late window is swept in slices, one slice per query. The tracker
-uses no clock and no database.
+Such a table can only be queried by time. A row that is committed more than `late_window` after the time in the row is
+missed. Every query includes the newest rows. The older rows of the late window are queried in slices, one slice per
+query. The tracker uses no clock and no database.
 
 The tracker queries, counts and remembers rows by the local times in the table, because these never change. The instant
-that a local time stands for can change: the end of daylight saving time repeats an hour. In the second pass of this
-hour, a query returns the rows of the first pass again. Because rows are counted, each is still delivered once and
-without delay, even if the two passes contain equal rows. Two cases cannot be detected. A row of the first pass that is
+of a local time can change: when daylight saving time ends, an hour is repeated. In the second pass of this hour, a
+query returns the rows of the first pass again. Because rows are counted, each row is still delivered once and without
+delay, even if the two passes contain equal rows. Two cases cannot be detected. A row of the first pass that is
 committed during the second pass counts as a row of the second pass. A row that is overwritten with an equal row does
 not count as new.
 """
@@ -21,17 +21,26 @@ from ask.readings import Row
 
 QUERIES_PER_SWEEP = 60
 OVERLAP = timedelta(seconds=120)
-"""Length of the time span before the newest row that every query includes."""
+"""Every query includes the rows of this time span before the newest seen row."""
 MAX_AHEAD = timedelta(days=366)
-"""Length of the time span after now that every query includes, for sensors whose clocks are wrong."""
+"""Every query includes the rows of this time span after the current time.
+
+The clock of a sensor may be wrong, so that its rows have times in the future.
+"""
 
 Span = tuple[datetime, datetime]
 WallSpan = Callable[[datetime, datetime], Span]
-"""Function that returns the span of the table's local times that covers a span of instants (`time_zones.wall_span`)."""
+"""A function that takes a span of instants and returns a span of the table's local times that covers it.
+
+An example is `time_zones.wall_span`.
+"""
 
 
 class TimeTracker:
-    """Tracks the rows seen so far. A row is delivered if it is committed at most `late_window` after its time."""
+    """Tracks the rows that have been seen so far.
+
+    A row is delivered if it is committed at most `late_window` after the time in the row.
+    """
 
     def __init__(self, late_window: timedelta, now: datetime, wall_span: WallSpan) -> None:
         self.late_window = late_window
@@ -46,9 +55,9 @@ class TimeTracker:
         self._sweep(now)
 
     def next_query(self, now: datetime) -> list[Span]:
-        """Return the spans of the table's local times to query now. Both ends of a span are included.
+        """Return the time spans to query now, in local times of the table. Each span includes its start and its end.
 
-        The spans may overlap near a change of the clocks.
+        When daylight saving time starts or ends, the spans may overlap.
         """
         return [self._wall_span(start, end) for start, end in self._next_spans(now)]
 
@@ -63,7 +72,8 @@ class TimeTracker:
     def add_rows(self, rows: Sequence[Row], now: datetime) -> list[Row]:
         """Return the new rows among `rows`, the result of the query sent at `now`.
 
-        `rows` must contain each row once. If it contains one row of a time, it must contain all rows of that time.
+        `rows` must contain each row once. If `rows` contains a row with some time, it must contain all rows with this
+        time.
         """
         new = []
         counted: Counter[tuple[Any, ...]] = Counter()
@@ -86,7 +96,10 @@ class TimeTracker:
         return new
 
     def _sweep(self, now: datetime) -> None:
-        """Start a sweep up to now, over all rows that may have been committed late since the last sweep started."""
+        """Start a new sweep up to the time `now`. A sweep queries the older rows of the table in slices.
+
+        It covers all rows that may have been committed late since the start of the previous sweep.
+        """
         # If this machine's clock is set back, rows that are no longer in `_seen` must not be delivered again.
         self._swept = max(min(self._sweep_started, now) - self.late_window, self._remembered)
         self._slice = max(now - self._swept, self.late_window) / QUERIES_PER_SWEEP

@@ -1,4 +1,7 @@
-"""The notifier: sends the notices in the database and retries until they arrive. One process at a time sends."""
+"""The notifier: sends the notices (notifications about alarms) in the database, and retries until they arrive.
+
+Only one process at a time sends.
+"""
 
 import asyncio
 import logging
@@ -31,26 +34,30 @@ POLL_S = 1.0
 REMIND_INTERVAL = timedelta(seconds=1)
 """Minimum time between two checks of all open alarms for due reminders and escalations.
 
-While messages are being sent, the notifier polls more often.
+The notifier polls more often than this while it sends messages, but it does not check the open alarms at every poll.
 """
 RETENTION = timedelta(days=366)
-"""Retention time of sent notices."""
+"""Time for which sent notices are kept in the database."""
 DELETE_INTERVAL = timedelta(minutes=1)
-"""Minimum time between two deletions of old notices. Each deletion removes one batch."""
+"""Minimum time between two deletions of old notices. One deletion removes a limited number of notices."""
 RETRIES_S = (1, 2, 4, 8, 16, 32, 60)
-"""Backoff after each failed attempt to send a message, in seconds. The last value repeats."""
+"""Waiting times after the first, second and further failed attempts to send a message, in seconds.
+
+After the last time in the list is used, it is used again for each further attempt.
+"""
 FAILING_TRIES = 3
 """Number of failed attempts to send a message after which Storewatch raises an alarm."""
 STOP_TIMEOUT_S = 1.0
-"""Maximum time that a cancelled `run` waits for messages that are being sent, in seconds."""
+"""After `run` is cancelled, it waits at most this number of seconds for messages that are being sent."""
 WRITE_RETRY_S = 1.0
-"""Time between two attempts to write the result of a message, in seconds."""
+"""Time between two attempts to write to the database whether a message has arrived, in seconds."""
 
 
 class Notifier:
-    """Sends notices of Storewatch's own alarms to the targets of `notify` while this process has the lease.
+    """Sends notices (notifications about alarms) to the targets of the setting `notify`.
 
-    `lease_name` names the lease, `holder` names this process.
+    It sends only notices about Storewatch's own alarms, and only while this process has the lease `lease_name`.
+    `holder` is the name of this process.
     """
 
     def __init__(
@@ -74,13 +81,16 @@ class Notifier:
         self._lease_name = lease_name
         self._holder = holder
         self._sending: dict[str, asyncio.Task[None]] = {}
-        """Running deliveries by the target's name. Each target gets one message at a time."""
+        """Tasks that are sending a message, by the name of the target. Each target gets one message at a time."""
         self._last_reminded: datetime | None = None
         self._last_deleted: datetime | None = None
         self._wake = asyncio.Event()
 
     def write_notices(self, connection: sa.Connection, alarms: Sequence[Alarm]) -> None:
-        """Write the notices about changed alarms. `connection` has the open transaction that changes the alarms."""
+        """Write the notices that are due because these alarms have changed.
+
+        `connection` has the open transaction in which the alarms were changed.
+        """
         notices.add_for_changes(connection, alarms, self._policy, self._wait, self._clock())
 
     async def run(self) -> None:
@@ -94,7 +104,7 @@ class Notifier:
                     await self.wait_until_sent()
 
     async def poll(self) -> None:
-        """Write the notices that are due, and start to send the messages that are due.
+        """Write the notices that are due to the database, and start to send the messages that are due.
 
         Raise `Unavailable` if the database does not answer.
         """
@@ -120,7 +130,10 @@ class Notifier:
     def _start_messages(
         self, connection: sa.Connection, now: datetime, free: Collection[str], *, reminding: bool
     ) -> list[Message]:
-        """Select at most one due message for each of the `free` targets and record the attempt to send it."""
+        """Return at most one due message for each target in `free`, and record the attempt to send it.
+
+        Return an empty list if another process has the lease.
+        """
         with connection.begin():
             if lease.acquire(connection, self._lease_name, self._holder) is None:
                 return []
@@ -169,7 +182,10 @@ class Notifier:
         return arrived
 
     async def _run_until_written(self, work: Callable[[sa.Connection], None]) -> None:
-        """Retry `work` until the database is available. A message without a written result would be sent again."""
+        """Run `work`, and repeat it until the database answers.
+
+        `work` writes whether a message has arrived. Without this record, the message would be sent again.
+        """
         while True:
             try:
                 return await self._state.run(work)
@@ -188,9 +204,9 @@ class Notifier:
             self._update_delivery_alarm(connection, message, now)
 
     def _update_delivery_alarm(self, connection: sa.Connection, message: Message, now: datetime) -> None:
-        """Raise a storehouse's delivery alarm if messages about the storehouse keep failing.
+        """Raise or clear the delivery alarm of a storehouse: messages about the storehouse do not arrive.
 
-        Clear the alarm as soon as none of these messages is failing.
+        Raise it if such messages keep failing. Clear it as soon as none of these messages is failing.
         """
         is_failing = notices.are_failing(connection, message.store_house_id, self._targets, FAILING_TRIES)
         episode = next(
@@ -219,7 +235,7 @@ class Notifier:
 
 
 def backoff(tries: int) -> timedelta:
-    """Return the time to wait before the next attempt to send a message that has failed `tries` times."""
+    """Return the waiting time before the next attempt to send a message that has failed `tries` times."""
     return timedelta(seconds=RETRIES_S[min(tries, len(RETRIES_S)) - 1])
 
 

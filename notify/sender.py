@@ -21,11 +21,11 @@ TIMEOUT_S = 30.0
 MOST_STUCK = 3
 """Maximum number of threads that send to one target at a time.
 
-While this number of threads is still running, further messages to the target are not sent.
+While this number of threads is still running, further messages to the target fail at once.
 """
 
 LEAKING_LOGGERS = ("apprise", "urllib3", "requests")
-"""Loggers of libraries that would write URLs, including their secrets, to the log."""
+"""Loggers of libraries that would write URLs to the log, including the secrets in the URLs."""
 
 
 def prepare(targets: Sequence[Target], origin: Source) -> None:
@@ -44,7 +44,10 @@ def prepare(targets: Sequence[Target], origin: Source) -> None:
 
 
 def deliver(target: Target, subject: str, text: str, severity: str | None) -> bool:
-    """Send a message and return whether it has arrived. `severity` is None if all its alarms are cleared."""
+    """Send a message and return whether it has arrived.
+
+    `severity` is the worst severity of the open alarms in the message, or None if all alarms in it are cleared.
+    """
     import apprise
 
     kinds = {
@@ -66,14 +69,17 @@ def deliver(target: Target, subject: str, text: str, severity: str | None) -> bo
 
 
 class Sender:
-    """Sends messages in threads. A target that hangs blocks at most `MOST_STUCK` threads and delays no other target."""
+    """Sends messages in threads.
+
+    A target that does not respond blocks at most `MOST_STUCK` threads, and it does not delay messages to other targets.
+    """
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._running: Counter[str] = Counter()
 
     async def send(self, target: Target, subject: str, text: str, severity: str | None) -> bool:
-        """Send a message. Return True only if the message has certainly arrived within the time-out."""
+        """Send a message. Return True if the message has certainly arrived within the time-out, otherwise False."""
         if self._running[target.name] >= MOST_STUCK:
             return False
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The subject and the plain text of a message, with one line for each alarm.
+"""Writes the subject and the plain text of a message. The text has one line for each alarm.
 
 Times are in the storehouse's time zone.
 """
@@ -17,15 +17,15 @@ from notify.words import MARK, words
 from record.notices import Item, Message
 
 MOST_LINES = 20
-"""Maximum number of alarms that one message lists. It only counts further alarms."""
+"""Maximum number of alarms that one message lists. The message states how many further alarms there are."""
 MOST_NAME_CHARACTERS = 80
 
 Units = Mapping[tuple[Id | None, str | None], str]
-"""Units by sensor id and metric."""
+"""The unit of the values of each sensor and metric."""
 
 
 def subject(message: Message, storehouse: Storehouse, units: Units, language: str) -> str:
-    """Return the subject line of a message."""
+    """Return the subject line of a message, in this language."""
     phrases = words(language)
     items = newest(message.items)
     worst = min(items, key=_sort_key)
@@ -42,7 +42,7 @@ def subject(message: Message, storehouse: Storehouse, units: Units, language: st
 
 
 def text(message: Message, storehouse: Storehouse, units: Units, language: str) -> str:
-    """Return the text of the message."""
+    """Return the text of a message, in this language."""
     return "\n".join(_lines(message, storehouse, units, words(language)))
 
 
@@ -53,13 +53,19 @@ def worst(message: Message) -> str | None:
 
 
 def newest(items: Sequence[Item]) -> list[Item]:
-    """Return the items without the reminders and escalations that are followed by an item about the same alarm."""
+    """Return the items of a message, without reminders and escalations that are out of date.
+
+    A reminder or an escalation is out of date if an item about the same alarm follows it.
+    """
     last = {item.alarm.alarm_id: index for index, item in enumerate(items)}
     return [item for index, item in enumerate(items) if item.what not in TIMED or last[item.alarm.alarm_id] == index]
 
 
 def clean(name: str) -> str:
-    """Return the name as one safe line. Names come from outside and may contain line breaks or direction marks."""
+    """Return the name on one line, shortened and without unprintable characters.
+
+    Names come from outside and may contain line breaks or direction marks.
+    """
     printable = "".join(character if character.isprintable() else " " for character in name)
     return " ".join(printable.split())[:MOST_NAME_CHARACTERS]
 

@@ -81,11 +81,15 @@ _PHRASES: dict[str, dict[str, str]] = {
 }
 
 MARK = "测试报警 TEST ALARM"
-"""Mark of test alarms in messages. It is in both languages, so that every reader understands it."""
+"""Mark of test alarms in messages. It is in Chinese and English, so that every reader understands it."""
 
 
 def _metric_words(language: str) -> dict[str, str]:
-    """Return the name of each metric by metric, and the words for states of switches under keys such as `door1`."""
+    """Return the words for metrics in this language.
+
+    The result contains the name of each metric under the metric's key, and words for the states of switches under keys
+    such as `door1`.
+    """
     names = {key: getattr(metric.name_in_messages, language) for key, metric in METRICS.items()}
     switches = {
         f"{key}{value}": getattr(term, language)
@@ -101,5 +105,5 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 
 
 def words(language: str) -> Mapping[str, str]:
-    """Return the texts of messages in a language."""
+    """Return the texts of messages in this language, by key."""
     return WORDS[language]

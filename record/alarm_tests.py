@@ -1,4 +1,7 @@
-"""Reads and writes requested test alarms, in the table `drill` of the `state` database."""
+"""Reads and writes the test alarms that users have requested.
+
+They are stored in the table `drill` of the `state` database.
+"""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -17,7 +20,8 @@ class AlarmTest(NamedTuple):
     """A test alarm that a user has requested.
 
     `sensor` is the sensor of the test reading. `asked` is the time of the request. `ends` is the latest time at which
-    the test alarm ends. `alarm` is None until the judge has judged the test reading.
+    the test alarm ends. `alarm` is None until the judge (the component that evaluates alarm rules) has processed the
+    test reading.
     """
 
     test_alarm_id: int
@@ -48,7 +52,8 @@ def request(connection: sa.Connection, sensor: Sensor, now: datetime, ends: date
 def running(connection: sa.Connection, now: datetime) -> list[AlarmTest]:
     """Return the test alarms that have not ended, oldest first.
 
-    Leave out a request that the judge did not judge before its end, because the judge ignores it from then on.
+    Leave out a request if its end has passed before the judge has processed it, because the judge ignores such a
+    request.
     """
     columns = tables.drill.c
     unjudged = sa.and_(columns.episode_id.is_(None), columns.ends > now)
@@ -66,13 +71,13 @@ def get(connection: sa.Connection, test_alarm_id: int) -> AlarmTest:
 
 
 def set_episode(connection: sa.Connection, test_alarm_id: int, episode_id: int) -> None:
-    """Write the `episode_id` of the alarm that the judge created for a test alarm."""
+    """Store the id of the alarm that the judge created for a test alarm."""
     table = tables.drill
     connection.execute(sa.update(table).where(table.c.drill_id == test_alarm_id).values(episode_id=episode_id))
 
 
 def withdraw(connection: sa.Connection, test_alarm_id: int) -> None:
-    """Delete the request for a test alarm if the judge has not judged it yet."""
+    """Delete the request for a test alarm if the judge has not processed the request yet."""
     table = tables.drill
     connection.execute(sa.delete(table).where(table.c.drill_id == test_alarm_id, table.c.episode_id.is_(None)))
 

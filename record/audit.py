@@ -1,12 +1,13 @@
 """Writes the audit trail. An entry has a user, action, time and address, and the state before and after the action.
 
-An entry is written in the transaction of the change that it describes, so either both are committed or neither. Each
-transaction locks the head of the hash chain until the transaction ends. The entries of all processes are therefore
-numbered without gaps, in the order of the commits.
+An entry is written in the same transaction as the change that it describes, so either both are committed or neither.
+Each transaction locks the head of the hash chain (the id and hash of the last entry) until the transaction ends. The
+entries of all processes are therefore numbered without gaps, in the order of the commits.
 
-To prevent deadlocks, every transaction locks the lease first (if it needs one), then the head, then everything else.
-Lock the head before any read without a lock. With snapshot isolation, which is the default since MariaDB 11.6, a
-transaction cannot lock a row that has changed since the transaction's first read without a lock.
+To prevent deadlocks, every transaction takes its locks in this order: a lease (if it needs one), the head of the hash
+chain, and then everything else. Lock the head before the first plain SELECT, which takes no lock. With snapshot
+isolation, which is the default since MariaDB 11.6, a transaction cannot lock a row that has changed since the first
+plain SELECT of this transaction.
 """
 
 from dataclasses import dataclass, replace
@@ -21,14 +22,15 @@ from ask.audit import ChainHead, Sealed
 from db import tables
 
 HEAD_ID = 1
-"""The id of the only row of `audit_head`."""
+"""The id of the only row in the table `audit_head`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An action for the audit trail: its user `who`, the client's `address`, and the `subject` that it changed.
+    """An action to record in the audit trail.
 
-    `before` and `after`, the states before and after the action, are stored as JSON.
+    `who` is the user, `address` is the client's address, and `subject` is the thing that the action changed. `before`
+    and `after` are the states of the subject before and after the action. They are stored as JSON.
     """
 
     action: str
@@ -47,7 +49,10 @@ def lock(connection: sa.Connection) -> ChainHead:
 
 
 def append(connection: sa.Connection, entry: Entry, now: datetime) -> Sealed:
-    """Write an entry. Truncate strings that are longer than their columns."""
+    """Write an entry of the audit trail. Return the stored entry.
+
+    Truncate strings that are longer than their columns.
+    """
     last = lock(connection)
     sealed = _seal(entry, now, last)
     connection.execute(sa.insert(tables.audit).values(sealed._asdict()))
@@ -58,10 +63,10 @@ def append(connection: sa.Connection, entry: Entry, now: datetime) -> Sealed:
 
 
 def append_if_changed(connection: sa.Connection, entry: Entry, now: datetime) -> Sealed | None:
-    """Write an entry about a new state, unless the last entry with the same action has the same `after`.
+    """Write an entry about a new state, unless the last entry with the same action already has this state as `after`.
 
-    The check is necessary because several processes may detect the same change. The new entry's `before` is the last
-    entry's `after`, because a change may happen while no process runs.
+    The check is necessary because several processes may detect the same change. `before` of the new entry is set to
+    `after` of the last entry, because the state may change while no process runs.
     """
     lock(connection)
     last_entry = ask.audit.last(connection, entry.action)

@@ -1,7 +1,7 @@
 """Writes the actions of users (acknowledge and close) on alarms that Storewatch judges.
 
-As in `record.episodes`, each function also writes the alarm's transition to the journal. The caller must hold the
-journal's lease or `lock` it.
+Each function also writes the change of the alarm to the alarm journal. The caller must hold the journal's lease, or
+lock it with `record.lease.lock`.
 """
 
 from datetime import datetime
@@ -21,14 +21,18 @@ from record.journal import Step
 
 
 class ActionResult(NamedTuple):
-    """An alarm before and after an action."""
+    """An alarm before and after an action of a user."""
 
     before: Alarm
     alarm: Alarm
 
     @property
     def is_changed(self) -> bool:
-        """Whether the action changed the alarm. It is false if a user had already done the same."""
+        """Whether the action changed the alarm.
+
+        It is false if the user acknowledged an alarm that was already acknowledged, or closed an alarm that had already
+        ended.
+        """
         return self.alarm != self.before
 
 
@@ -48,7 +52,7 @@ def acknowledge(
 
 
 def close(connection: sa.Connection, episode_id: int, by: str, reason: str, now: datetime) -> ActionResult:
-    """Close an alarm by hand. Raise `NotFound` if it does not exist."""
+    """Close an alarm by hand. Do nothing if it has already ended. Raise `NotFound` if it does not exist."""
     row = _row(connection, episode_id)
     if row["is_open"] is None:
         return ActionResult(alarm(row), alarm(row))

@@ -1,6 +1,6 @@
-"""Converts rows of `tables.episode` to and from `Episode`, and computes an episode's row after a change by the judge.
+"""Converts rows of the table `episode` to `Episode` objects and back. An episode is an alarm of the judge.
 
-The functions have no side effects.
+Also computes an episode's row after the judge has changed the episode. The functions have no side effects.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,17 +27,18 @@ from common.severity import rank
 from db import tables
 
 Row = dict[str, Any]
-"""A row of `tables.episode`. It has no `episode_id` until it is inserted."""
+"""A row of the table `episode`, as a dict from column names to values. It has no `episode_id` until it is inserted."""
 Identity = tuple[str, str, datetime]
-"""The identity of an episode: its `subject_key`, its kind, and the time of its first reading out of limits."""
+"""The values that identify an episode (an alarm of the judge): the `subject_key`, the kind of the alarm, and the time
+of the first reading out of limits."""
 ENDS = (CLEARED, DISMISSED, WITHDRAWN)
-"""The changes that end an episode."""
+"""The kinds of changes that end an episode (an alarm of the judge)."""
 FREQUENT_COLUMNS = ("value", "peak", "late", "silenced")
-"""Columns of an episode that may change without a new step in the journal."""
+"""Columns of the table `episode` that may change without a new entry in the alarm journal."""
 
 
 class JudgedChange(NamedTuple):
-    """A change that the judge made to an episode, with the other values that the database stores for it."""
+    """A change of an episode (an alarm) by the judge, with the other values that the database stores for the change."""
 
     change: Change
     sensor_name: str | None
@@ -46,7 +47,7 @@ class JudgedChange(NamedTuple):
     muted: bool = False
     is_test: bool = False
     cause: int | None = None
-    """The `episode_id` of the larger alarm that includes this alarm, if there is one."""
+    """The `episode_id` of the larger alarm that includes this alarm. It is None if there is no larger alarm."""
 
 
 def to_datetime(seconds: float) -> datetime:
@@ -55,22 +56,25 @@ def to_datetime(seconds: float) -> datetime:
 
 
 def subject_key(store_house_id: Id, key: Key | None) -> str:
-    """Return the subject of an alarm as JSON: the key of its sensor, or the id of its storehouse if `key` is None."""
+    """Return the subject of an alarm as JSON text.
+
+    The subject is the key of the alarm's sensor. If `key` is None, the subject is the id of the storehouse.
+    """
     return msgspec.json.encode(store_house_id if key is None else key).decode()
 
 
 def identity(episode: Episode) -> Identity:
-    """Return the identity of an episode."""
+    """Return the values that identify an episode (an alarm of the judge)."""
     return subject_key(episode.store_house_id, episode.key), episode.kind, to_datetime(episode.since)
 
 
 def row_identity(row: Row) -> Identity:
-    """Return the identity of a row's episode."""
+    """Return the values that identify the episode (an alarm of the judge) in a row."""
     return row["subject_key"], row["kind"], row["since"]
 
 
 def to_episode(row: Row) -> Episode:
-    """Convert a row to an episode."""
+    """Convert a row of the table `episode` to an `Episode`."""
     subject = msgspec.json.decode(row["subject_key"])
     return Episode(
         store_house_id=msgspec.json.decode(row["store_house_key"]),
@@ -87,7 +91,7 @@ def to_episode(row: Row) -> Episode:
 
 
 def values_of(episode: Episode) -> Row:
-    """Return the columns that contain the episode's values, without the columns that identify the episode."""
+    """Return the columns with the values of an episode, but not the columns that identify the episode."""
     return {
         "limits": msgspec.json.encode(episode.limits).decode(),
         "level": episode.level,
@@ -99,15 +103,15 @@ def values_of(episode: Episode) -> Row:
 
 
 def frequent_values(row: Row) -> Row:
-    """Return the columns of a row that may change without a new step in the journal."""
+    """Return the values of the columns that may change without a new entry in the alarm journal."""
     return {name: row[name] for name in FREQUENT_COLUMNS}
 
 
 def new_steps(before: Row | None, group: Sequence[JudgedChange]) -> list[Row]:
-    """Return the row after each change in `group` that the row `before` does not include yet.
+    """Apply the changes in `group` to the row `before`, and return the row after each change.
 
-    All changes belong to one episode. After a restart, the judge repeats changes, because it reads all readings since
-    its last snapshot again.
+    All changes belong to one episode (an alarm of the judge). Skip the changes that the row `before` already includes.
+    After a restart, the judge repeats changes, because it reads all readings since its last snapshot again.
     """
     steps = [judged for judged in group if judged.change.what != REFRESHED]
     rows = list(_rows_after(before, steps))

@@ -1,7 +1,8 @@
-"""Writes the changes that the judge makes to alarms.
+"""Writes the changes that the judge makes to alarms. In this module, an alarm of the judge is called an episode.
 
-`write` also writes the alarms' transitions to the journal as steps, in the caller's transaction. The caller must hold
-the journal's lease or `lock` it, so that the ids of the steps are in the order of the commits.
+`write` also writes each change of an alarm's state to the alarm journal, in the caller's transaction. The caller must
+hold the journal's lease, or lock it with `record.lease.lock`. The ids in the journal are then in the order of the
+commits.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,14 +39,15 @@ from record.journal import Step
 T = TypeVar("T")
 
 BATCH = 500
-"""Maximum number of episodes in one statement."""
+"""Maximum number of episodes (alarms) in one statement."""
 
 
 class ClosedByHand(NamedTuple):
-    """An episode that a user closed by hand. Times are seconds since 1970.
+    """An episode (an alarm) that a user closed by hand. Times are in seconds since 1970.
 
     `judged` is the time of the judge's last change before the user closed the episode. `time` is the end of the
-    episode, which is never before `judged`. If the judge has also ended the episode, `time` is the earlier end.
+    episode. If the judge has also ended the episode, `time` is the earlier of the two ends, but it is never before
+    `judged`.
     """
 
     episode: Episode
@@ -54,19 +56,20 @@ class ClosedByHand(NamedTuple):
 
 
 class WriteResult(NamedTuple):
-    """The result of `write`."""
+    """The changes that `write` has written, and the episodes (alarms) that it could not change or insert."""
 
     alarms: list[Alarm]
-    """The alarm after each new transition, in order."""
+    """The alarm after each change of an alarm's state that was written, in chronological order."""
     current: list[Alarm]
-    """The alarms that were marked as late and are now up to date, without a new transition."""
+    """The alarms that were marked as late and are now up to date, although their state has not changed."""
     closed: list[ClosedByHand]
-    """The episodes that users closed by hand. The judge's changes to these episodes are not written."""
+    """The episodes (alarms) that users closed by hand. The judge's changes to these episodes are not written."""
     already_open: list[Episode]
-    """The open episodes that prevented the insertion of another episode with the same subject and kind."""
+    """The open episodes (alarms) that prevented `write` from inserting another episode with the same subject and kind.
+    """
 
     def after(self, first: "WriteResult") -> "WriteResult":
-        """Combine `first`, the result of an earlier `write`, with this result."""
+        """Return one result that contains `first`, the result of an earlier `write`, and then this result."""
         return WriteResult(
             first.alarms + self.alarms,
             first.current + self.current,
@@ -76,22 +79,23 @@ class WriteResult(NamedTuple):
 
 
 def open_episodes(connection: sa.Connection, *, late: bool = False) -> list[Episode]:
-    """Return all open episodes. If `late` is true, return only the episodes that are marked as late."""
+    """Return all open episodes (alarms). If `late` is true, return only the episodes that are marked as late."""
     conditions = [tables.episode.c.late] if late else []
     return [to_episode(row) for row in select_rows(connection, tables.episode.c.is_open, *conditions)]
 
 
 def closed_by_hand(connection: sa.Connection, episode_ids: Sequence[int]) -> list[ClosedByHand]:
-    """Return the given episodes that users closed by hand."""
+    """Return those of the given episodes (alarms) that users closed by hand."""
     episode = tables.episode.c
     rows = select_rows(connection, episode.episode_id.in_(episode_ids), episode.reason.is_not(None))
     return [_closed_by_hand(row) for row in rows]
 
 
 def assign_causes(connection: sa.Connection) -> dict[Id, int]:
-    """Set the `cause` of each sensor's open no-data alarm to the open no-data alarm of its storehouse, if there is one.
+    """Set the `cause` of the sensors' open no-data alarms.
 
-    Return a dict from `store_house_id` to the `episode_id` of the storehouse's no-data alarm.
+    The cause of a sensor's no-data alarm is the open no-data alarm of its storehouse, or of all storehouses. Return a
+    dict from `store_house_id` to the `episode_id` of the open no-data alarm of this storehouse.
     """
     episode = tables.episode.c
     no_data = sa.and_(episode.is_open, episode.kind == NO_DATA)
@@ -109,7 +113,7 @@ def assign_causes(connection: sa.Connection) -> dict[Id, int]:
 
 
 def update_muted(connection: sa.Connection, is_muted: Callable[[Episode], bool]) -> None:
-    """Store for each open episode whether maintenance mutes it now."""
+    """Store for each open episode (alarm) whether maintenance mutes it now."""
     for row in select_rows(connection, tables.episode.c.is_open):
         muted = is_muted(to_episode(row))
         if muted != row["silenced"]:
@@ -146,7 +150,10 @@ def write(connection: sa.Connection, changes: Sequence[JudgedChange], now: datet
 
 @dataclass(frozen=True)
 class _RowUpdate:
-    """The row of an episode before and after its changes, and the row after each step."""
+    """An update of a row of the table `episode`: the row before and after the update.
+
+    `steps` contains the row after each change that is written to the alarm journal.
+    """
 
     before: Row | None
     after: Row
@@ -154,7 +161,10 @@ class _RowUpdate:
 
     @classmethod
     def of(cls, before: Row | None, group: Sequence[JudgedChange]) -> "_RowUpdate | None":
-        """Return the update for the changes to one episode, or None if they change nothing."""
+        """Return the update by which the changes in `group` change the row `before`.
+
+        All changes belong to one episode (alarm). Return None if they do not change the row.
+        """
         steps = new_steps(before, group)
         last = steps[-1] if steps else before
         if last is None:
@@ -188,9 +198,9 @@ class _RowUpdate:
 def _without_second_open(
     connection: sa.Connection, updates: Sequence[_RowUpdate], result: WriteResult
 ) -> list[_RowUpdate]:
-    """Return the updates that do not open a second episode with the same subject and kind.
+    """Return the updates that do not open a second episode (alarm) with the same subject and kind.
 
-    Add the episodes that are already open to `result`.
+    Add the existing open episodes to `result.already_open`.
     """
     kinds = {(update.after["subject_key"], update.after["kind"]) for update in updates if update.opens}
     closing = {update.before["episode_id"] for update in updates if update.before and update.closes}
@@ -249,7 +259,7 @@ def _refresh_rows(connection: sa.Connection, rows: Sequence[Row]) -> None:
 
 
 def _set_ids(connection: sa.Connection, updates: Sequence[_RowUpdate]) -> None:
-    """Copy the ids of the inserted rows into the updates."""
+    """Set the `episode_id` in the updates whose rows were inserted."""
     new = [update for update in updates if update.before is None]
     inserted = _rows_by_identity(connection, [row_identity(update.after) for update in new])
     for update in new:
@@ -258,7 +268,10 @@ def _set_ids(connection: sa.Connection, updates: Sequence[_RowUpdate]) -> None:
 
 
 def _steps_in_order(updates: Sequence[_RowUpdate]) -> list[Row]:
-    """Return the steps of all episodes in chronological order. The steps of one episode always keep their order."""
+    """Return the rows of all changes for the alarm journal, in chronological order.
+
+    The changes of one episode (alarm) always keep their order.
+    """
     timed = [
         (time, row)
         for update in updates
@@ -280,7 +293,7 @@ def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def select_rows(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[Row]:
-    """Return the rows that match all conditions."""
+    """Return the rows of the table `episode` that match all conditions."""
     return [dict(row) for row in connection.execute(sa.select(tables.episode).where(*conditions)).mappings()]
 
 

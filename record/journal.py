@@ -1,4 +1,4 @@
-"""Writes the alarm journal, which contains each transition of each alarm once, in the order of detection."""
+"""Writes the alarm journal, which contains each change of each alarm's state once, in the order of detection."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -16,19 +16,25 @@ BATCH = 1_000
 
 
 class Step(NamedTuple):
-    """An alarm's transition in the journal: its number, counted from 1 for each alarm, and the alarm after it."""
+    """An entry of the alarm journal: a change of an alarm's state. `alarm` is the alarm after the change.
+
+    `number` counts the changes of this alarm, from 1.
+    """
 
     number: int
     alarm: Alarm
 
 
 def open_steps(connection: sa.Connection) -> dict[Id, Step]:
-    """Return the last step of each open alarm, by `alarm_id`."""
+    """Return a dict from the `alarm_id` of each open alarm to the alarm's last entry in the alarm journal."""
     return _last_steps(connection, tables.alarm_journal.c.is_open)
 
 
 def last_steps(connection: sa.Connection, alarm_ids: Sequence[Id]) -> dict[Id, Step]:
-    """Return the last step of each given alarm that has a step, by `alarm_id`."""
+    """Return a dict from each of the `alarm_ids` to the alarm's last entry in the alarm journal.
+
+    Leave out alarms without an entry.
+    """
     steps: dict[Id, Step] = {}
     for start in range(0, len(alarm_ids), BATCH):
         keys = [key(alarm_id) for alarm_id in alarm_ids[start : start + BATCH]]
@@ -46,7 +52,7 @@ def _last_steps(connection: sa.Connection, condition: sa.ColumnElement[bool]) ->
 
 
 def add(connection: sa.Connection, steps: Sequence[Step], now: datetime) -> None:
-    """Write steps. Raise SQLAlchemy's IntegrityError if one of them was already written."""
+    """Write entries of the alarm journal. Raise SQLAlchemy's IntegrityError if one of them was already written."""
     if steps:
         connection.execute(sa.insert(tables.alarm_journal), list(_rows(steps, now)))
 

@@ -1,7 +1,7 @@
 """Leases: a lease allows one process at a time to do a job.
 
 Leases use the database's clock, so all processes agree on the time. `acquire` locks the lease until the caller's
-transaction ends. The other changes of the transaction are therefore committed only by the lease's holder.
+transaction ends. Other changes in this transaction are therefore committed only while the process holds the lease.
 """
 
 from dataclasses import dataclass
@@ -22,19 +22,19 @@ LONGEST = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class HeldLease:
-    """A lease that this process holds until the transaction ends, and then for its duration.
+    """A lease that this process holds. No other process can acquire it until it expires or is released.
 
-    Times are from the database's clock.
+    The row of the lease is locked until the transaction ends. All times are from the database's clock.
     """
 
     now: datetime
     begun: datetime
-    """The time when a process held the lease for the first time."""
+    """The time when any process acquired the lease for the first time."""
     done: datetime
-    """The time up to which the last holder of the lease has finished its work."""
+    """The time up to which the work is finished. The holder of the lease records it."""
     term: int
-    """Number of times that the lease's holder has changed. After a change, this process's data about the work may be
-    out of date."""
+    """Number of times that another process has taken over the lease. After a takeover, data in this process's memory
+    about the work may be out of date."""
 
 
 def acquire(connection: sa.Connection, name: str, holder: str, duration: timedelta = DURATION) -> HeldLease | None:
@@ -52,14 +52,17 @@ def acquire(connection: sa.Connection, name: str, holder: str, duration: timedel
 
 
 def lock(connection: sa.Connection, name: str) -> datetime:
-    """Lock the lease until the transaction ends, so that its holder cannot write. Return the database's time."""
+    """Lock the lease until the transaction ends. Return the database's time.
+
+    Until then, the process that holds the lease cannot write.
+    """
     now = dialect_of(connection).server_time(connection)
     _lock(connection, name, now)
     return now
 
 
 def set_done(connection: sa.Connection, name: str, until: datetime) -> None:
-    """Record that the lease's holder has finished its work up to the time `until`."""
+    """Record that the holder of the lease has finished its work up to the time `until`."""
     connection.execute(sa.update(tables.lease).where(tables.lease.c.lease_name == name).values(done=until))
 
 

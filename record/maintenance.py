@@ -39,7 +39,8 @@ def add(
 def remove(connection: sa.Connection, maintenance_id: int) -> None:
     """Delete the maintenance with this id.
 
-    The caller must write new maintenance in the same transaction. Otherwise the judge does not detect the change.
+    The caller must write new maintenance in the same transaction. Otherwise the judge, which evaluates the alarm rules,
+    does not detect the change.
     """
     maintenance = tables.maintenance
     connection.execute(sa.delete(maintenance).where(maintenance.c.maintenance_id == maintenance_id))

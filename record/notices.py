@@ -1,7 +1,8 @@
-"""Reads and writes notices. A notice is written before it is sent, and marked as sent when it has arrived.
+"""Reads and writes notices (notifications about alarms).
 
-Each function runs in the caller's transaction, which must hold the lock on the lease "alarm journal". Meanwhile, no
-other process can write notices.
+A notice is written before it is sent, and marked as sent when it has arrived. Each function runs in the caller's
+transaction, which must hold the lock on the lease "alarm journal". While the transaction holds this lock, no other
+process can write notices.
 """
 
 from collections.abc import Collection, Sequence
@@ -31,7 +32,10 @@ BATCH = 1_000
 
 
 class Item(NamedTuple):
-    """A notice in a message: the event that it reports (`what`), and the alarm when the notice was written."""
+    """A notice in a message. `what` is the event that the notice reports.
+
+    `alarm` is the alarm at the time when the notice was written.
+    """
 
     what: str
     alarm: Alarm
@@ -40,8 +44,9 @@ class Item(NamedTuple):
 class Message(NamedTuple):
     """A message: notices about one storehouse that are sent together to one target.
 
-    `tries` is the number of attempts, including this one. If it is above 1, an earlier attempt may have reached the
-    target: the process may have been killed, or the target's answer may have been lost.
+    `tries` is the number of attempts to send the message, including the current attempt. If `tries` is above 1, an
+    earlier attempt may have reached the target: the process may have been killed after it sent the message, or the
+    target's answer may have been lost.
     """
 
     message_id: int
@@ -52,14 +57,17 @@ class Message(NamedTuple):
 
 
 class PendingMessage(NamedTuple):
-    """Notices that are to be sent to one target in one message. They are new, or an earlier attempt failed."""
+    """Notices that are to be sent to one target in one message.
+
+    They have not been sent yet, or an earlier attempt to send them failed.
+    """
 
     due: datetime
     target: str
     store_house_key: str
     notice_ids: tuple[int, ...]
     message_id: int | None
-    """The id of the message. It is None until the first attempt to send the message."""
+    """The id of the message. It is None until the server first tries to send the message."""
 
 
 def add_for_changes(
@@ -78,7 +86,7 @@ def add_for_changes(
 
 
 def add_due(connection: sa.Connection, policy: EscalationPolicy, wait: timedelta, now: datetime) -> list[Notice]:
-    """Write and return all notices of open alarms that are due, such as reminders and escalations."""
+    """Write and return the notices that are due now for open alarms, such as reminders and escalations."""
     alarms = open_alarms(connection)
     last = last_notices(connection, alarms)
     notices = due_notices([Case(alarm, last.get(alarm.alarm_id, {})) for alarm in alarms], policy, now)
@@ -87,7 +95,10 @@ def add_due(connection: sa.Connection, policy: EscalationPolicy, wait: timedelta
 
 
 def last_notices(connection: sa.Connection, alarms: Sequence[Alarm]) -> dict[Id, dict[str, NoticeContent]]:
-    """Return the last notice about each given alarm to each target, by `alarm_id` and then by target."""
+    """Return the last notice about each of the given alarms to each target.
+
+    The result maps each `alarm_id` to a dict from targets to notices.
+    """
     notice = tables.notice.c
     later = tables.notice.alias("later")
     followed = sa.exists().where(
@@ -107,9 +118,10 @@ def last_notices(connection: sa.Connection, alarms: Sequence[Alarm]) -> dict[Id,
 
 
 def add(connection: sa.Connection, notices: Sequence[Notice], wait: timedelta, now: datetime) -> None:
-    """Write notices. A notice about a change becomes due after `wait`, so that one message can contain several notices.
+    """Write notices.
 
-    Raise SQLAlchemy's IntegrityError if one of them was already written.
+    A notice about a change becomes due after the time `wait`, so that one message can contain several notices. Raise
+    SQLAlchemy's IntegrityError if one of the notices was already written.
     """
     rows = [
         {
@@ -139,7 +151,7 @@ def _episode_id(alarm: Alarm) -> int:
 
 
 def pending_messages(connection: sa.Connection, targets: Collection[str]) -> list[PendingMessage]:
-    """Return the messages that have not reached the given targets yet, ordered by due time."""
+    """Return the messages to the given targets that have not arrived yet, ordered by the time when they are due."""
     notice = tables.notice.c
     columns = (notice.target, notice.store_house_key, notice.message_id, notice.due, notice.notice_id)
     unsent = sa.select(*columns).where(notice.sent.is_(None), notice.target.in_(targets)).order_by(notice.notice_id)
@@ -160,7 +172,10 @@ def pending_messages(connection: sa.Connection, targets: Collection[str]) -> lis
 
 
 def last_sent(connection: sa.Connection, pending: PendingMessage) -> datetime | None:
-    """Return the time when a message about the same storehouse last reached the same target, or None if none did."""
+    """Return the time when the last message about the storehouse of `pending` reached the target of `pending`.
+
+    Return None if no message about this storehouse has reached this target.
+    """
     notice = tables.notice.c
     same_target = notice.target == pending.target
     same_storehouse = notice.store_house_key == pending.store_house_key
@@ -188,7 +203,7 @@ def set_arrived(connection: sa.Connection, message: Message, now: datetime) -> N
 
 
 def set_failed(connection: sa.Connection, message: Message, retry: datetime) -> None:
-    """Set the time of the next attempt to send a message, after an attempt that may have failed."""
+    """Set the time of the next attempt to send a message. The previous attempt has failed, or its result is unknown."""
     _update(connection, message, {"due": retry})
 
 
@@ -199,7 +214,7 @@ def _update(connection: sa.Connection, message: Message, values: dict[str, Any])
 
 
 def delete_old(connection: sa.Connection, before: datetime) -> None:
-    """Delete a batch of the notices that were sent before `before`.
+    """Delete a batch of the notices that were sent before the time `before`.
 
     Keep the notices about open alarms. If they were deleted, the server would send them again.
     """
@@ -212,7 +227,10 @@ def delete_old(connection: sa.Connection, before: datetime) -> None:
 
 
 def are_failing(connection: sa.Connection, store_house_id: Id, targets: Collection[str], tries: int) -> bool:
-    """Return whether an unsent message about this storehouse to one of `targets` has had at least `tries` attempts."""
+    """Return whether messages about this storehouse to one of `targets` keep failing.
+
+    This is the case if a message has not arrived after at least `tries` attempts.
+    """
     notice = tables.notice.c
     unsent = notice.store_house_key == key(store_house_id), notice.sent.is_(None), notice.target.in_(targets)
     failing = sa.select(notice.notice_id).where(*unsent, notice.tries >= tries).limit(1)

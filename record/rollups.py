@@ -1,8 +1,9 @@
 """Rollups of the readings in Storewatch's own tables, for charts of weeks and months.
 
-The `position` is a `reading_id`. Each reading up to it is included in the rollups once. `add_next` adds the readings
-after the position. If a reading with an id below the position is committed late, its buckets must be recomputed. If old
-readings were deleted, the rollups still include them. The caller's transaction must hold the lease.
+A rollup contains the minimum, maximum, sum and count of a sensor's readings in a bucket (time span). The `position` is
+a `reading_id`: the rollups include each reading up to this id once. `add_next` adds the readings after the position. If
+a reading with an id below the position is committed late, its buckets must be recomputed. If old readings were deleted,
+the rollups still include them. The caller's transaction must hold the lease.
 """
 
 from collections import defaultdict
@@ -20,29 +21,32 @@ from db.dialects import Changes, Columns, Pick, dialect_of
 MOST = 10_000
 """Maximum number of readings that `add_next` adds at once. This takes 0.1 s, in which SQLite allows no other writer."""
 RECENT_IDS = 10_000
-"""Number of ids below the position that are checked after a takeover. Some of their readings may have been uncommitted
-when the last holder of the lease stopped."""
+"""Number of ids that a process checks after it has taken over the lease. These are the ids just below the position,
+which is the id of the last reading in the rollups. Some of these readings may have been uncommitted when the previous
+holder of the lease stopped."""
 MOST_SENSORS = 1_000
 """Maximum number of sensors in one statement."""
 
 NARROWEST_S = ROLLED_UP_S[0]
 
 Bucket = tuple[int, int]
-"""A bucket of the width `NARROWEST_S`: the `sensor_id`, and the start of the bucket in seconds since 1970."""
+"""A bucket (time span) of a sensor: the `sensor_id`, and the start of the bucket in seconds since 1970. It is
+`NARROWEST_S` seconds wide."""
 
 
 def position(connection: sa.Connection) -> int:
-    """Return the id up to which all readings are included in the rollups, or -1 if there are no rollups yet."""
+    """Return the id of the last reading that the rollups include, or -1 if there are no rollups yet."""
     reading_id = connection.scalar(sa.select(tables.rollup_position.c.reading_id))
     return -1 if reading_id is None else int(reading_id)
 
 
 def take_over(connection: sa.Connection) -> tuple[int, set[Bucket]]:
-    """Return the highest `reading_id`, and the buckets in which the last holder may have missed readings.
+    """Return the highest `reading_id`, and the buckets that must be recomputed after a takeover of the lease.
 
-    The caller must recompute these buckets before it moves the position, because later holders do not check them again.
-    If the highest id is below the position, the reading table was emptied or restored. In that case, delete all rollups
-    and start again.
+    In these buckets (time spans), the previous holder of the lease may have missed readings. The caller must recompute
+    them before it calls `add_next`, because later holders do not check them again. If the highest id is below the
+    position (the id of the last reading in the rollups), the reading table was emptied or restored. In that case,
+    delete all rollups and start again.
     """
     reading = tables.reading.c
     reached = position(connection)
@@ -58,9 +62,9 @@ def take_over(connection: sa.Connection) -> tuple[int, set[Bucket]]:
 
 
 def add_next(connection: sa.Connection, until: int) -> int:
-    """Add the next readings after the position to the rollups: at most `MOST`, with ids up to `until`.
+    """Add the next readings to the rollups: at most `MOST` readings, with ids up to `until`.
 
-    Return the new position.
+    Return the new position, which is the id up to which the rollups include all readings.
     """
     reading = tables.reading.c
     reached = position(connection)
@@ -76,7 +80,10 @@ def add_next(connection: sa.Connection, until: int) -> int:
 
 
 def recompute(connection: sa.Connection, buckets: Iterable[Bucket]) -> None:
-    """Recompute the given buckets and the wider buckets that contain them, from the readings up to the position."""
+    """Recompute the given buckets (time spans) and the wider buckets that contain them.
+
+    Use the readings up to the position, which is the id of the last reading in the rollups.
+    """
     reading, rollup = tables.reading.c, tables.rollup.c
     wanted = list(buckets)
     reached = position(connection)
@@ -100,7 +107,10 @@ def recompute(connection: sa.Connection, buckets: Iterable[Bucket]) -> None:
 
 
 def _by_start(buckets: Iterable[Bucket], bucket_s: int) -> Iterator[tuple[int, int, list[int]]]:
-    """Yield the start, end and sensors of each bucket of width `bucket_s` that contains at least one of `buckets`."""
+    """Yield the start, the end and the sensor ids of the buckets (time spans) of width `bucket_s`.
+
+    Yield only buckets that contain at least one of `buckets`.
+    """
     sensor_ids: dict[int, set[int]] = defaultdict(set)
     for sensor_id, second in buckets:
         sensor_ids[second - second % bucket_s].add(sensor_id)
@@ -130,7 +140,7 @@ def _of_rollups(bucket_s: int) -> sa.Select[Any]:
 
 
 def _upsert(connection: sa.Connection, rows: sa.Select[Any], changes: Callable[[Columns, Pick, Pick], Changes]) -> None:
-    """Insert rollups. If a rollup already exists, apply `changes` to it."""
+    """Insert the rollups that the query `rows` returns. If a rollup already exists, apply `changes` to it instead."""
     connection.execute(dialect_of(connection).upsert(tables.rollup, rows, changes))
 
 

@@ -1,4 +1,4 @@
-"""Writes and reads snapshots of the judge's states, in parts.
+"""Writes and reads snapshots of the judge's states. A snapshot is stored in several parts.
 
 Part 0 is the head of a snapshot. It is written last and makes the snapshot valid. All other snapshots are then deleted.
 """
@@ -11,12 +11,12 @@ HEAD_PART = 0
 
 
 def add(connection: sa.Connection, snapshot_key: str, part: int, content: bytes) -> None:
-    """Write a part of a snapshot. The numbers of parts start at 1."""
+    """Write a part of a snapshot. The first part after the head has the number 1."""
     connection.execute(sa.insert(tables.judge_snapshot).values(snapshot_key=snapshot_key, part=part, content=content))
 
 
 def finish(connection: sa.Connection, snapshot_key: str, head: bytes) -> None:
-    """Write the head of a snapshot, which makes the snapshot valid. Delete all other snapshots."""
+    """Write the head of a snapshot, which makes this snapshot valid. Delete all other snapshots."""
     connection.execute(sa.delete(tables.judge_snapshot).where(tables.judge_snapshot.c.snapshot_key != snapshot_key))
     add(connection, snapshot_key, HEAD_PART, head)
 
@@ -31,7 +31,7 @@ def last(connection: sa.Connection) -> tuple[str, bytes] | None:
 
 
 def part(connection: sa.Connection, snapshot_key: str, number: int) -> bytes | None:
-    """Return a part of a snapshot, or None if the part does not exist."""
+    """Return the part `number` of a snapshot, or None if this part does not exist."""
     snapshot = tables.judge_snapshot.c
     wanted = sa.select(snapshot.content).where(snapshot.snapshot_key == snapshot_key, snapshot.part == number)
     content: bytes | None = connection.scalar(wanted)

@@ -28,7 +28,7 @@ hypothesis.settings.load_profile("no deadline")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """If the tests marked `services` are not selected, forbid other tests to start services."""
+    """If the run leaves out the tests marked `services`, forbid the other tests to start services."""
     marks.forbid_unmarked_services(config)
 
 

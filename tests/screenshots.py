@@ -1,4 +1,7 @@
-"""Takes screenshots of the dashboard of the demo: `make screenshots`. `LOOKS=all` takes every view in every look."""
+"""Takes screenshots of the dashboard of the demo: `make screenshots`.
+
+`LOOKS=all` takes every view in every look. A look is a language and a colour scheme.
+"""
 
 import asyncio
 import io
@@ -44,8 +47,8 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
 class View(NamedTuple):
     """A page of which screenshots are taken.
 
-    `complete` selects an element that is visible when the page is complete. `kept` contains the looks in which
-    `make screenshots` takes the page.
+    `complete` is a CSS selector of an element that is visible when the page is complete. `kept` contains the looks
+    (language and colours) in which `make screenshots` takes the page.
     """
 
     address: str
@@ -69,7 +72,10 @@ VIEWS: Mapping[str, View] = {
 
 
 async def main(everything: bool) -> None:
-    """Run the demo. Save screenshots of the views in FOLDER, in all looks if `everything` is true."""
+    """Run the demo. Save screenshots of the views in FOLDER.
+
+    If `everything` is true, take every view in every look (language and colours).
+    """
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         year = await asyncio.to_thread(with_year, Path(folder))
@@ -84,9 +90,10 @@ async def main(everything: bool) -> None:
 
 
 def with_year(folder: Path) -> dict[str, str]:
-    """Create the demo, with a year of readings instead of a month for the storehouse `WITH_YEAR`.
+    """Create the demo. The storehouse `WITH_YEAR` has readings of a year instead of a month.
 
-    Return the values for the placeholders in `View.address`: the path of this storehouse and three of its sensors.
+    Return the values for the placeholders in `View.address`: the path of this storehouse, and three sensors of this
+    storehouse.
     """
     where = Database(path=str(folder / "var" / "storewatch.db"))
     Path(where.path).parent.mkdir()
@@ -111,7 +118,7 @@ def with_year(folder: Path) -> dict[str, str]:
 
 
 async def photograph(browser: Browser, url: str, name: str, view: View, appearances: Iterable[str]) -> None:
-    """Take screenshots of one view in the given looks."""
+    """Take screenshots of one view in the given looks (language and colours)."""
     for appearance in appearances:
         options = {**LOOKS[appearance], "viewport": view.screen}
         async with visit(browser, url + view.address, **options) as page:

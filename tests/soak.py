@@ -1,4 +1,7 @@
-"""`make soak`: clients connect, watch, send requests and disconnect. The server's resources must not keep growing."""
+"""The test `make soak`: clients connect, watch, send requests and disconnect.
+
+The resources that the server uses must not keep growing.
+"""
 
 import argparse
 import asyncio
@@ -29,14 +32,17 @@ STAYS_S = (0.5, 15.0)
 PAUSE_S = 0.5
 """Seconds between two readings of the same sensor."""
 POOLED = 16
-"""Maximum number of database connections of the server. The server opens each only when it first needs it."""
+"""Maximum number of the server's database connections. The server opens each connection when it first needs it."""
 LEVEL = {"rss": 1.05, "fds": 1.1, "tasks": 1.1}
-"""Highest permitted ratio of the median of the last fifth of the samples to the median of the second fifth."""
+"""Highest permitted growth of each of the server's resources.
+
+Growth is the median of the last fifth of the samples, divided by the median of the second fifth.
+"""
 RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": {"limit": 8, "delay": 0, "reopen": 0}}]
 
 
 class Row(NamedTuple):
-    """A sample, its time in seconds, and the number of browsers that had connected until then."""
+    """A sample of the server's resources, the time of the sample in seconds, and the number of browsers so far."""
 
     seconds: float
     came: int
@@ -51,14 +57,14 @@ class Life:
     url: str
     stays_s: tuple[float, float] = STAYS_S
     cuts: Sequence[str] = tuple(TRANSPORTS)
-    """Transports on which some browsers lose their connection instead of closing it."""
+    """Transports on which some browsers lose the connection instead of closing it."""
     came: int = 0
     cut: int = 0
     readings: int = 0
     alarms: int = 0
-    """Number of transitions that all browsers together have received."""
+    """Number of alarm transitions that all browsers together have received."""
     over: bool = False
-    """Whether the test ends: connected browsers then disconnect, and no more browsers connect."""
+    """Whether the test is ending. Connected browsers then disconnect, and no more browsers connect."""
     _random: random.Random = field(default_factory=lambda: random.Random(3))
 
     async def measure(self) -> None:
@@ -115,7 +121,10 @@ class Life:
 
 @contextmanager
 def surroundings() -> Iterator[tuple[Site, dict[str, Any]]]:
-    """Start a private MariaDB with a site and a private Redis. Yield the site and the server's settings for both."""
+    """Start a private MariaDB with a site, and a private Redis.
+
+    Yield the site, and server settings for both services.
+    """
     with ExitStack() as running:
         mariadb = running.enter_context(MariaDB())
         redis = running.enter_context(Redis())
@@ -137,7 +146,10 @@ async def living(life: Life, browsers: int) -> AsyncIterator[None]:
 
 
 async def warmed_up(server: WatchedServer, built: Site) -> Sample:
-    """Open the server's database connections with 64 short visits. Then return a sample without connected clients."""
+    """Run 64 short visits of browsers, so that the server opens its database connections.
+
+    Then return a sample of the server's resources without connected clients.
+    """
     first = Life(built, server.url, (0.0, 0.1), ["websocket"])
     async with living(first, 16):
         await until(lambda: first.came >= 64)
@@ -145,7 +157,7 @@ async def warmed_up(server: WatchedServer, built: Site) -> Sample:
 
 
 async def watch(server: WatchedServer, life: Life, seconds: float, samples: int) -> list[Row]:
-    """Take `samples` samples, evenly spaced over `seconds` seconds. Return them."""
+    """Take `samples` samples of the server's resources, evenly spaced over `seconds` seconds. Return them."""
     began = time.monotonic()
     rows = []
     for number in range(1, samples + 1):
@@ -155,7 +167,10 @@ async def watch(server: WatchedServer, life: Life, seconds: float, samples: int)
 
 
 def growth(rows: Sequence[Row]) -> dict[str, float]:
-    """Divide the median of the last fifth of the samples by that of the second fifth, for each quantity in `LEVEL`."""
+    """Return the growth of each resource in `LEVEL`.
+
+    Growth is the median of the last fifth of the samples, divided by the median of the second fifth.
+    """
     fifth = len(rows) // 5
     second, last = rows[fifth : 2 * fifth], rows[-fifth:]
     return {name: _median(last, name) / _median(second, name) for name in LEVEL}
@@ -166,7 +181,7 @@ def _median(rows: Sequence[Row], name: str) -> float:
 
 
 async def alone(server: WatchedServer, patience_s: float = 60.0) -> Sample:
-    """Wait until no client is connected, then return a sample."""
+    """Wait until no client is connected, then return a sample of the server's resources."""
     async with asyncio.timeout(patience_s):
         while (sample := await server.sample()).clients:  # noqa: ASYNC110 - no event signals this
             await asyncio.sleep(0.2)
@@ -174,7 +189,7 @@ async def alone(server: WatchedServer, patience_s: float = 60.0) -> Sample:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return a table of ten samples, followed by the growth, as text."""
+    """Return a text: a table of ten samples of the server's resources, and the growth of these resources."""
     lines = [
         "    s | browsers so far | clients | tasks | files |   MB",
         "----: | --------------: | ------: | ----: | ----: | ---:",
@@ -190,7 +205,10 @@ def table(rows: Sequence[Row]) -> str:
 
 
 async def soak(seconds: float, directory: Path) -> bool:
-    """Run the test and print its results. Return True if no resource keeps growing and none is left at the end."""
+    """Run the test and print its results.
+
+    Return True if no resource keeps growing, and if no tasks or files are left after the last client has disconnected.
+    """
     with surroundings() as (built, settings):
         async with serving_watched(directory, settings) as server:
             before = await warmed_up(server, built)

@@ -1,4 +1,4 @@
-"""Login and logout: the form, the cookie, and the pages that need a session."""
+"""Tests of login and logout: the form, the cookie, and the pages that need a session."""
 
 import asyncio
 import math
@@ -171,10 +171,12 @@ async def test_long_unknown_names_use_no_memory(authenticator: Authenticator) ->
 
 async def test_a_form_from_another_site_is_refused(server: StorewatchServer) -> None:
     for origin in ("http://evil.example", "null", "http://["):
-        for path in ("login", "logout"):
+        for path in ("login", "login?lang=%FF", "logout"):
             answer = await post(f"{server.url}{path}", form("li"), {"Origin": origin})
             assert answer.code == HTTPStatus.FORBIDDEN
+            assert answer.body
             assert "Set-Cookie" not in answer.headers
+    assert "Traceback" not in server.log()
     answer = await post(f"{server.url}login", form("li"), {"Origin": server.url.rstrip("/")})
     assert answer.code == HTTPStatus.SEE_OTHER
 

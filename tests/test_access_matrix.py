@@ -30,7 +30,7 @@ Table = dict[str, dict[str, str]]
 
 
 def table(kind: str) -> Table:
-    """Return a table of docs/access.md: the outcome for each row and user."""
+    """Return a table of docs/access.md as a dictionary. It contains the outcome for each row and each user."""
     lines = DOCUMENT[DOCUMENT.index(f"| {kind} | {NOBODY} |") :].splitlines()
     end = lines.index("") if "" in lines else len(lines)
     head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines[:end])
@@ -38,7 +38,7 @@ def table(kind: str) -> Table:
 
 
 def transposed(outcomes: dict[str, dict[str, str]]) -> Table:
-    """Return the outcomes with rows as outer keys and users as inner keys, instead of the reverse."""
+    """Turn a dictionary with users as outer keys and rows as inner keys into one with rows as outer keys."""
     return {row: {who: outcomes[who][row] for who in EVERYBODY} for row in next(iter(outcomes.values()))}
 
 
@@ -99,7 +99,7 @@ async def test_each_event_is_answered_as_the_table_says(north: Site, monkeypatch
 
 
 async def asked(built: Site, operator: Client) -> dict[str, Any]:
-    """Return a payload for each event. All payloads are about `north` and the organisation that owns it."""
+    """Return a payload for each event. All payloads are about the storehouse `north` or its organisation."""
     storehouse = {"store_house_id": built.ids["north"]}
     await operator.call("register", storehouse)
     built.add("temperature", 9.0)
@@ -175,7 +175,10 @@ def is_told(client: Client, push: str, before: int) -> bool:
 
 
 def counts(client: Client) -> dict[str, int]:
-    """Return the number of pushes received so far, of the kinds that clients also receive before the change."""
+    """Return the number of `envs`, `alarms` and `overview` pushes that the client has received so far.
+
+    Clients also receive these kinds of push before the change that the test checks.
+    """
     return {push: len(client.received(push)) for push in ("envs", "alarms", "overview")}
 
 

@@ -1,4 +1,4 @@
-"""While storehouses move between two organisations, no client receives data of the organisation it may not see."""
+"""While storehouses move between two organisations, no client receives data that its user may not see."""
 
 import asyncio
 from collections import Counter

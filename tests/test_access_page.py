@@ -18,7 +18,7 @@ pytestmark = [in_browser, in_one_loop]
 
 WORDS = {
     "en-GB": ("User name", "Password", "Log in", "Wrong user name or password", "Handle alarms", "Log out"),
-    "zh-CN": ("用户名", "密码", "登录", "用户名或密码错误", "可处理报警", "退出登录"),
+    "zh-CN": ("用户名", "密码", "登录", "用户名或密码错误", "操作员", "退出登录"),
 }
 
 

@@ -1,4 +1,4 @@
-"""When sessions end or permissions change, 200 open connections learn of it within five seconds."""
+"""If sessions end or permissions change, 200 open connections are informed within five seconds."""
 
 import asyncio
 import time
@@ -26,17 +26,20 @@ pytestmark = pytest.mark.faults
 
 
 class Watcher:
-    """A client that watches `north`. It records when it receives the event about its changed permission."""
+    """A client that watches `north`. It records when the event about its permissions arrives."""
 
     def __init__(self, client: Client, event: str) -> None:
         self.client = client
         self.at: float | None = None
         self.shown = 0
-        """Number of `envs` events that the client had received when it received the event."""
+        """Number of `envs` events that the client had received when it received the event about its permissions."""
         self._event = event
 
     def check(self) -> bool:
-        """Return whether the client has received the event. Record the time of the first call that returns true."""
+        """Return whether the client has received the event about its permissions.
+
+        Record the time of the first call that returns True.
+        """
         if self.at is None and self.client.received(self._event):
             self.at, self.shown = time.time(), len(self.client.received("envs"))
         return self.at is not None
@@ -56,7 +59,10 @@ async def connect_watcher(
 
 
 async def seconds_until_told(watchers: Sequence[Watcher], since: float) -> float:
-    """Wait until every watcher has received its event. Return the time from `since` to the last event, in seconds."""
+    """Wait until every watching client has received the event about its permissions.
+
+    Return the time from `since` until the last client received it, in seconds.
+    """
 
     def all_are() -> bool:
         checked = [watcher.check() for watcher in watchers]  # no short circuit: each call records a time

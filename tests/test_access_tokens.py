@@ -45,7 +45,7 @@ def denied(shown: Any, now: datetime = NOW, **more: Any) -> AccessDenied:
 
 
 def forged(header: dict[str, Any], claims: dict[str, Any], key: bytes = b"") -> str:
-    """Return a token made by hand, because no JWT library would create such a token."""
+    """Return a token that is built by hand, because no JWT library would create a token like this."""
     parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims)]
     signed = hmac.new(key, b".".join(parts), hashlib.sha256).digest() if key else b""
     return b".".join([*parts, base64.urlsafe_b64encode(signed).rstrip(b"=")]).decode()

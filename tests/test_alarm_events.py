@@ -51,7 +51,7 @@ class Watcher:
         assert (await self.client.call("register", {"store_house_id": self.store_house_id}))["ok"]
 
     async def next(self, transition: str) -> dict[str, Any]:
-        """Wait for the next alarm that is pushed to the client, check its transition and return the alarm."""
+        """Wait for the next alarm that is pushed to the client. Check its transition and return the alarm."""
         if not self._told:
             self._told += (await self.client.next("alarms"))["alarms"]
         alarm = self._told.pop(0)
@@ -98,7 +98,11 @@ async def test_clients_of_another_process_get_the_same_transitions(north: Site, 
 
 
 async def check_alarm_lifecycle(north: Site, watchers: list[Watcher]) -> None:
-    """Check that every watcher receives each transition of an alarm. The last watcher acknowledges the alarm first."""
+    """Check that every watching client receives each transition of an alarm.
+
+    Two of the clients acknowledge the alarm: the last one after the alarm was raised, and the first one after it
+    worsened.
+    """
     north.add("temperature", 6.0, ago(3))
     pending = [await watcher.next("pending") for watcher in watchers]
     assert {(alarm["state"], alarm["value"], alarm["limit"]) for alarm in pending} == {("pending", 6.0, 5.0)}
@@ -160,7 +164,8 @@ async def test_a_closed_alarm_returns_only_after_a_normal_value(north: Site, ser
 async def vary_temperature(built: Site) -> None:
     """Add high and normal readings until cancelled.
 
-    Readings belong to the closed alarm if they arrive before the judge knows that the alarm was closed by hand.
+    A single high reading might not raise a new alarm. It belongs to the closed alarm if it arrives before the judge
+    knows that the alarm was closed by hand.
     """
     while True:
         for value in (9.5, 12.0, 3.0):
@@ -289,7 +294,7 @@ async def test_past_limits_cover_only_the_newest_rule_changes(north: Site, serve
 
 
 async def query_thermometer(watcher: Watcher, since: str) -> dict[str, Any]:
-    """Send `querySensors` and return the part of the answer about the watched storehouse's thermometer."""
+    """Send `querySensors`. Return the part of the answer about the thermometer in the watched storehouse."""
     sensors = await watcher.ask("querySensors", store_house_id=watcher.store_house_id, since=since)
     thermometer: dict[str, Any] = next(sensor for sensor in sensors if sensor["metric"] == "temperature")
     return thermometer

@@ -1,4 +1,7 @@
-"""Test alarms and notifications of a running server, from the reading to the acknowledgement, also after a kill."""
+"""Tests of test alarms and notifications with a running server, which is also killed.
+
+The tests cover everything from the reading to the acknowledgement.
+"""
 
 import asyncio
 import subprocess
@@ -50,7 +53,7 @@ def start_test_alarm(server: StorewatchServer, *arguments: str) -> "subprocess.P
 
 
 async def result_of(process: "subprocess.Popen[str]") -> tuple[int, list[str]]:
-    """Wait for the process to end. Return its exit status and its printed lines without their times."""
+    """Wait for the process to end. Return the exit status and the printed lines, without the times in the lines."""
     output, _ = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
     return process.returncode, [line[20:].strip() for line in output.splitlines()]
 

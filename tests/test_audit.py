@@ -1,4 +1,4 @@
-"""The audit trail is a hash chain, and its verification detects every change."""
+"""The audit trail is a hash chain. Verification detects every change of the chain."""
 
 import csv
 import io
@@ -49,7 +49,7 @@ def where(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def state(where: dict[str, Any]) -> Iterator[Database]:
-    """A database with the audit entries `ENTRIES`. Each test undoes its changes."""
+    """A database with the audit entries `ENTRIES`. Each test undoes the changes that it makes."""
     database_settings = settings.Database(**where)
     migrate(database_settings)
     database = Database(database_settings, BATCH_LIMITS, 2, writes=True)
@@ -256,7 +256,7 @@ def entries_of(state: Database) -> list[Sealed]:
 
 
 def delete_entries_after(state: Database, after: int) -> None:
-    """Delete the entries with higher ids than `after`, and restore the head of the chain."""
+    """Delete the entries with higher ids than `after`. Set the head of the hash chain to the last remaining entry."""
     with state.engine.begin() as connection:
         connection.execute(sa.delete(tables.audit).where(tables.audit.c.entry_id > after))
         connection.execute(sa.update(tables.audit_head).values(entries(connection)[-1].head._asdict()))

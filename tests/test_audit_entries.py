@@ -1,4 +1,4 @@
-"""Which actions the audit trail records, and when it writes their entries."""
+"""Tests which actions the audit trail records, and when it writes the entries."""
 
 import asyncio
 import json
@@ -57,13 +57,13 @@ def written(database: Database) -> list[Sealed]:
 
 
 def content(entry: Sealed) -> tuple[Any, Any]:
-    """Return the states before and after the action, as the audit entry records them."""
+    """Return two values: the states before and after the action that the audit entry records."""
     before, after = (None if text is None else json.loads(text) for text in (entry.before, entry.after))
     return before, after
 
 
 async def raised(client: Client, built: Site) -> str:
-    """Raise an alarm of `north` and return its id."""
+    """Raise an alarm in the storehouse `north`. Return the id of the alarm."""
     assert (await client.call("register", {"store_house_id": built.ids["north"]}))["ok"]
     built.add("temperature", 7.0)
     alarms = (await client.next("alarms"))["alarms"]

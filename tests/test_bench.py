@@ -1,4 +1,7 @@
-"""The benchmark on a slow machine: servers that do not keep up, and figures that cannot be measured."""
+"""Tests of the benchmark on a slow machine.
+
+Some servers do not keep up there, and some figures cannot be measured.
+"""
 
 import subprocess
 import sys
@@ -20,7 +23,7 @@ LOST = ARRIVED.replace('"messages": 100', '"messages": 10')
 
 @contextmanager
 def target(folder: Path, peer: Peer, answer: str) -> Iterator[Target]:
-    """Start a benchmark target with 10 clients. Its load generator always gives this answer."""
+    """Start a measured server with 10 clients. Its load generator answers every command with `answer`."""
     command = [sys.executable, "-c", ANSWERING]
     with Child([*command, "{}"], folder, SERVER_CORE) as server, Child([*command, answer], folder, LOAD_CORE) as load:
         started = Target(peer, server, load, 0)

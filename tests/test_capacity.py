@@ -29,7 +29,7 @@ MEASURED = Measured(
     push_bytes=2000,
 )
 USAGE = Usage(sensors=10, every_s=10, browsers=20)
-"""A usage in which each browser gets one push per second."""
+"""The sensors, readings and browsers of a storehouse. They give each browser one push per second."""
 ONE = Deployment(processes=1, nginx_cores=1, memory_gb=4, network_gbit=1, mariadb_cores=1)
 FOUR = Deployment(processes=4, nginx_cores=4, memory_gb=16, network_gbit=4, mariadb_cores=1)
 

@@ -1,4 +1,7 @@
-"""TLS over raw sockets: which certificate the server presents, also after the certificate files have changed."""
+"""Tests of TLS over raw sockets.
+
+The server presents the right certificate, also after the certificate files have changed.
+"""
 
 import asyncio
 import logging

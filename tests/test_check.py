@@ -1,4 +1,7 @@
-"""`python main.py --check` reports the number of rows in the site's database, or each error with its line."""
+"""The command `python main.py --check` reports the number of rows in the site's database.
+
+If the settings have errors, it reports each error with the line of the settings file.
+"""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,7 +40,10 @@ def site(mariadb: MariaDB) -> SiteTables:
 
 
 def reading(part: str | None = None, /, **changes: Any) -> dict[str, Any]:
-    """Return READING with changes to the part `part`, or to the top level if `part` is None."""
+    """Return a copy of the settings READING with `changes` in the section `part`.
+
+    If `part` is None, the changes apply to the top level.
+    """
     return READING | ({part: READING.get(part, {}) | changes} if part else changes)
 
 

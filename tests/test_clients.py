@@ -1,4 +1,4 @@
-"""`globals.Clients`: the storehouse of each connection, and the connections that watch each storehouse."""
+"""Tests of `globals.Clients`: the storehouse of each connection, and the connections that watch each storehouse."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -39,7 +39,10 @@ async def inside(north: Site, caplog: pytest.LogCaptureFixture) -> AsyncIterator
 
 
 def leftovers(inside: Inside) -> dict[str, Any]:
-    """Return the data of clients that the server still holds, by container."""
+    """Return the data of clients that the server still holds.
+
+    The keys are the names of the tables that hold the data.
+    """
     sio = inside.server.sio
     everything = {
         "clients": globals.clients,
@@ -75,7 +78,7 @@ class HeldCall:
 
 @pytest.fixture
 def slow_query(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> HeldCall:
-    """The database query that `register` needs. Its first call is blocked."""
+    """The database query that `register` needs. The first call of the query is blocked."""
     return HeldCall(monkeypatch, inside.server.services.ask, "storehouse")
 
 

@@ -1,4 +1,7 @@
-"""A site with local times and without increasing ids loses, delays and repeats no reading at a clock change."""
+"""Clock changes of a site with local times and without increasing ids.
+
+Storewatch loses, delays and repeats no reading at a clock change.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,7 +35,7 @@ TABLE = "CREATE TABLE log (sensor_id VARCHAR(9), time DATETIME, value DOUBLE, KE
 
 @dataclass
 class ClockSite:
-    """A table of local times, and a source that reads it with the test's clock."""
+    """A table of readings with local times, and a source that reads this table with the clock of the test."""
 
     site: SiteTables
     database: Database
@@ -50,7 +53,7 @@ class ClockSite:
         )
 
     def commit(self, age: timedelta = timedelta(), rows: int = 1) -> list[Reading]:
-        """Commit rows of this age, each with its own value, and return them."""
+        """Commit rows whose time is `age` before now. Each row has a unique value. Return the readings."""
         time = self.now - age
         new = [Reading("S:1", None, time, float(self.values + each)) for each in range(rows)]
         self.values += rows
@@ -67,7 +70,7 @@ class ClockSite:
 
 @pytest.fixture(params=list(CHANGES.values()), ids=list(CHANGES))
 def watched(request: pytest.FixtureRequest, mariadb: MariaDB) -> Iterator[tuple[ClockSite, datetime]]:
-    """The site two hours before its clocks change, and the time of the change."""
+    """A site two hours before the site's clocks change, and the time of the clock change."""
     tz, change = request.param
     site = SiteTables(mariadb)
     site.execute(*NAMED, TABLE)

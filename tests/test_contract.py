@@ -1,4 +1,7 @@
-"""The protocol between clients and server: every event, with every kind of client, over every transport."""
+"""Tests of the protocol between clients and server.
+
+They cover every event, every kind of client and every transport.
+"""
 
 import asyncio
 import json
@@ -51,7 +54,7 @@ async def client(server: StorewatchServer, kind: Kind, transports: list[str]) ->
 
 
 async def ask(client: Client, event: str, *payload: Any, emitted_as: str | None = None) -> Any:
-    """Send an event and return the data of its acknowledgement. The answer event must have the same data."""
+    """Send an event. Return the data in the acknowledgement. Check that the answer event has the same data."""
     acknowledged = await client.call(event, *payload)
     emitted = await client.next(emitted_as or event)
     assert acknowledged == {"ok": True, "data": emitted}
@@ -59,7 +62,10 @@ async def ask(client: Client, event: str, *payload: Any, emitted_as: str | None 
 
 
 async def error_of(client: Client, event: str, *payload: Any) -> dict[str, Any]:
-    """Send an event that is refused and return the error. `ask_error` and the acknowledgement must agree."""
+    """Send an event that the server refuses. Return the error.
+
+    Check that the event `ask_error` and the acknowledgement contain the same error.
+    """
     acknowledged = await client.call(event, *payload)
     assert acknowledged["ok"] is False
     told = await client.next("ask_error")

@@ -62,7 +62,7 @@ def fill(site: ScriptedSite) -> None:
 
 
 async def check_every_view(page: Page, site: ScriptedSite) -> None:
-    """Run axe-core on the overview and on every view of one storehouse. It must find no serious problem."""
+    """Check that axe-core finds no serious problem in the overview and in every view of one storehouse."""
     await expect(page.locator(".card")).to_have_count(7)
     assert await serious_findings(page) == []
     for view in VIEWS:

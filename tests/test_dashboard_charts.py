@@ -19,7 +19,7 @@ START = datetime(2026, 1, 31, 10, tzinfo=UTC)
 
 
 def minutes(*values: float | None) -> list[list[Any]]:
-    """Return one point for each minute. A value of None is a minute without a reading."""
+    """Return the points of a chart, one for each value and minute. There is no point for a value of None."""
     times = ((START + timedelta(minutes=number)).isoformat().replace("+00:00", "Z") for number in range(len(values)))
     return [
         [time, value - 1, value + 1, value, 4] for time, value in zip(times, values, strict=True) if value is not None
@@ -27,7 +27,7 @@ def minutes(*values: float | None) -> list[list[Any]]:
 
 
 async def module(page: Page, name: str, call: str, *arguments: Any) -> Any:
-    """Call a function of one of the page's modules and return its result."""
+    """Call a function of a JavaScript module of the page. Return the result."""
     script = f"async (given) => (await import('/static/{name}')).{call}(...given)"
     return await page.evaluate(script, list(arguments))
 
@@ -123,7 +123,7 @@ async def test_a_limit_is_drawn_only_while_all_sensors_share_it(browser: Browser
 
 
 def is_near(asked: dict[str, Any], start: str, end: str) -> bool:
-    """Return whether the page asked for these times (UTC, 2026-01-31), to within a minute."""
+    """Return whether a request of the page asked for these times (UTC, 2026-01-31), to within a minute."""
     times = [datetime.fromisoformat(asked[name]) for name in ("start", "end")]
     expected = [datetime.fromisoformat(f"2026-01-31T{time}:00Z") for time in (start, end)]
     return all(abs(time - other) < timedelta(minutes=1) for time, other in zip(times, expected, strict=True))

@@ -25,7 +25,7 @@ pytestmark = [in_browser, in_one_loop]
 CHICAGO = ZoneInfo(ZONE)
 BEGIN, END = datetime(2021, 6, 24, 21, tzinfo=UTC), datetime(2022, 5, 20, 14, tzinfo=UTC)
 STABLE = "2021-09"
-"""First month from which on the limits of the cold store's own alarm system do not change."""
+"""Month from which on the limits in the cold store's own alarm system do not change."""
 EXPOSE = b"""
 export default class Exposed extends uPlot {
   constructor(...given) {
@@ -37,7 +37,7 @@ export default class Exposed extends uPlot {
 
 Reading = tuple[datetime, float]
 Band = tuple[list[float | None], list[float | None]]
-"""A sensor's lowest values and highest values, with one of each for every drawn time."""
+"""Two lists for a sensor: its lowest values and its highest values at the times on the chart."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,10 @@ def instant(wall: str, *, second: bool = False) -> datetime:
 
 @asynccontextmanager
 async def chart(browser: Browser, server: StorewatchServer, start: datetime, end: datetime) -> AsyncIterator[Page]:
-    """Open the chart of all sensors. `window.plot` is the uPlot object, which the page normally does not expose."""
+    """Open the chart of all sensors and expose the uPlot object as `window.plot`.
+
+    The page itself does not expose the uPlot object.
+    """
     options = {
         "from": start.isoformat(),
         "to": end.isoformat(),
@@ -91,7 +94,7 @@ async def expose_plot(route: Route) -> None:
 
 
 async def plotted(page: Page) -> tuple[list[datetime], dict[str, Band]]:
-    """Return the times and each sensor's band, as the page passed them to uPlot."""
+    """Return what the page passed to uPlot: the times, and the lowest and highest values of each sensor."""
     times, *columns = await page.evaluate("plot.data.map((column) => [...column].map((value) => value ?? null))")
     names = await page.locator(".legend bdi").all_inner_texts()
     bands = {name: (columns[3 * at], columns[3 * at + 1]) for at, name in enumerate(names)}
@@ -111,7 +114,10 @@ async def labels(page: Page) -> list[tuple[datetime, str]]:
 
 
 def peaks(coldstore: Path, readings: dict[str, list[Reading]]) -> Iterator[tuple[str, datetime, float]]:
-    """Yield the sensor, time and value of the first value and of the peak of each alarm in the cold store's log."""
+    """Yield two results for each alarm in the cold store's log: one for its first value and one for its peak.
+
+    Each result consists of the sensor, the time and the value.
+    """
     since: dict[str, tuple[datetime, str]] = {}
     with (coldstore / "alarms-2021.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -130,7 +136,7 @@ def peaks(coldstore: Path, readings: dict[str, list[Reading]]) -> Iterator[tuple
 
 
 def between(readings: list[Reading], start: datetime, end: datetime) -> list[Reading]:
-    """Return the readings from `start` on and before `end`."""
+    """Return the readings from `start` (included) to `end` (excluded)."""
     first, after = (bisect_left(readings, time, key=lambda reading: reading[0]) for time in (start, end))
     return readings[first:after]
 

@@ -26,7 +26,7 @@ def test_every_name_of_the_demo_has_a_chinese_one() -> None:
 
 
 def asked_for_names(page: Page) -> list[str]:
-    """Return a list that collects the addresses of the page's requests for names from now on."""
+    """Return a list. From now on, the address of each request of the page for names is added to this list."""
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "names" in request.url else None)
     return asked

@@ -1,4 +1,4 @@
-"""The dashboard's first page: all storehouses, the worst first."""
+"""Tests of the dashboard's first page, which shows all storehouses. Storehouses with the worst state come first."""
 
 import pytest
 from playwright.async_api import Browser, expect

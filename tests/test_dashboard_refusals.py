@@ -28,7 +28,7 @@ LATIN_WORDS = re.compile(r"[A-Za-z]{2,}")
 
 
 def words(language: str) -> dict[str, str]:
-    """Return the texts of the page in a language."""
+    """Return the texts of the page in this language."""
     text = (ROOT / "dashboard" / "words" / f"{language}.js").read_text(encoding="utf-8")
     return dict(re.findall(r'^  (\w+): "(.*)",$', text, re.MULTILINE))
 
@@ -70,6 +70,7 @@ async def test_every_refusal_is_shown_in_the_language_of_the_page(
     async with visit(browser, f"{site.storehouse_url}/alarms", locale=locale) as page:
         await page.locator(".alarm .actions button").first.click()
         dialog = page.get_by_role("dialog")
+        await expect(dialog.get_by_role("alert")).to_be_hidden()
         await dialog.locator("input").fill("李")
         for error in errors:
             site.errors["ackAlarm"] = {"message": MESSAGE, "field": "reason"} | error
@@ -87,6 +88,15 @@ async def test_every_refusal_is_shown_in_the_language_of_the_page(
                 assert not LATIN_WORDS.search(shown), shown
             if reason is None:
                 await expect(alert).to_contain_text(catalogue["field_start"])
+        for field in (None, "data_minute"):  # the page has no word for them
+            site.errors["ackAlarm"] = {
+                "code": "bad_request",
+                "message": MESSAGE,
+                "field": field,
+                "params": {"reason": "invalid_value"},
+            }
+            await dialog.locator("button[type=submit]").click()
+            await expect(alert).to_have_text(catalogue["error_bad_request"])
 
 
 @in_browser

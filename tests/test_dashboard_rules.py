@@ -1,4 +1,4 @@
-"""The rules page: it saves exactly what the user enters and changes nothing else."""
+"""The dashboard's rules page saves exactly what the user enters and changes nothing else."""
 
 import re
 from typing import Any

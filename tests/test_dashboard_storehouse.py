@@ -1,4 +1,4 @@
-"""One storehouse on the dashboard: tiles, floor plan, table, and data that is not current."""
+"""Tests of the dashboard's page of one storehouse: tiles, floor plan, table, and data that is not current."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ pytestmark = [in_browser, in_one_loop]
 
 @contextlib.asynccontextmanager
 async def first_storehouse(page: Page) -> AsyncIterator[None]:
-    """Open the first storehouse and wait for its readings."""
+    """Open the page of the first storehouse and wait for the readings."""
     await page.locator(".card a").first.click()
     await expect(page.locator(".tile").first).to_be_visible()
     yield

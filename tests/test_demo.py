@@ -1,7 +1,8 @@
-"""The simulated site: its contents, its behaviour, and how the demo writes it to the database."""
+"""Tests of the simulated site of the demo: the data, the behaviour, and how the demo writes the database."""
 
 import asyncio
 import itertools
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -173,7 +174,7 @@ def test_the_history_is_a_month_in_five_minute_steps(month: Site) -> None:
 
 
 def stopped_sensor(site: Site) -> list[tuple[Any, ...]]:
-    """Return one row with the `sensor_id` of the stopped sensor."""
+    """Return one row with the `sensor_id` of the demo's sensor that has stopped reporting."""
     ((storehouse, sensor),) = [
         (storehouse.name, sensor.name) for storehouse in STOREHOUSES for sensor in storehouse.stopped
     ]
@@ -185,7 +186,7 @@ def stopped_sensor(site: Site) -> list[tuple[Any, ...]]:
 
 
 def last_report_of_stopped(site: Site) -> datetime:
-    """Return the time of the stopped sensor's last report."""
+    """Return the time of the last report of the demo's sensor that has stopped reporting."""
     ((sensor_id,),) = stopped_sensor(site)
     ((last,),) = site.rows("SELECT max(time) FROM reading WHERE sensor_id = ?", sensor_id)
     return at(last)
@@ -418,12 +419,17 @@ def test_an_older_database_gets_english_names(site: Site) -> None:
             ("organisation", "org_name"),
             ("storehouse", "store_house_name"),
             ("sensor", "sensor_name"),
+            ("episode", "sensor_name"),
         ):
             for english, chinese in CHINESE_NAMES.items():
                 connection.execute(former.format(table=table, column=column), (f"{chinese} {english}", english))
+        rule = json.dumps({"scope": {"sensor_name": "{}"}, "high": 8.0}, ensure_ascii=False)
+        bilingual = f"{CHINESE_NAMES['Door temperature']} Door temperature"
+        connection.execute("INSERT INTO rule (rule_id, rule) VALUES (1, ?)", (rule.replace("{}", bilingual),))
     assert site.everything() != before
     site.prepare()
-    assert site.everything() == before
+    assert site.everything() | {"rule": []} == before
+    assert site.rows("SELECT rule FROM rule") == [(rule.replace("{}", "Door temperature"),)]
 
 
 @pytest.mark.slow

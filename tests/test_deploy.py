@@ -1,4 +1,7 @@
-"""The files in deploy/ match the program. Only nginx.conf is also used by a running nginx: test_several_processes."""
+"""The files in deploy/ match the program.
+
+These tests only read the files. Tests in test_several_processes run nginx with nginx.conf.
+"""
 
 import configparser
 import re

@@ -27,7 +27,7 @@ COMMENTS = {
     "js": r"(?:^|(?<=\s))//.*$",
     "sql": r"(?:^|(?<=\s))--\s.*$",
 }
-"""A pattern that matches the comments in a code block, by the language of the block."""
+"""For each language of code blocks, a pattern that matches the comments in a code block."""
 
 _BLOCK = re.compile(r"^(?P<indent> *)```(\w*)\n(.*?)^(?P=indent)``` *$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^(#+) +(.+?) *$", re.MULTILINE)
@@ -68,7 +68,7 @@ def spans(text: str) -> list[str]:
 
 
 def code_blocks(path: Path) -> list[tuple[str, str]]:
-    """Return the language and the code of each code block, without comments and the space before each comment."""
+    """Return the language and the code of each code block. Comments and the space before them are removed."""
     blocks = []
     for _, language, code in _BLOCK.findall(read(path)):
         comment = COMMENTS.get(language)

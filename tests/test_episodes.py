@@ -1,4 +1,4 @@
-"""Each transition of an episode is written to the database once, even if the judge reports it again."""
+"""Each transition of an alarm is written to the database once, even if the judge reports the transition again."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -83,7 +83,10 @@ def test_changes_repeated_after_a_crash_are_not_written_again(built: Site) -> No
 
 @given(st.lists(st.tuples(st.integers(0, len(LIFE)), st.integers(0, len(LIFE))), max_size=6))
 def test_each_transition_is_new_once_despite_repeated_crashes(crashes: list[tuple[int, int]]) -> None:
-    """After each crash, the judge again reports the changes from its snapshot (`start`) to its last reading (`end`)."""
+    """After each crash, the judge reports some changes again.
+
+    `start` is the number of changes that its snapshot includes. `end` is the number of changes up to its last reading.
+    """
     row: episode_rows.Row | None = None
     told: list[str] = []
     for start, end in [*sorted(crashes, key=lambda crash: crash[1]), (0, len(LIFE))]:

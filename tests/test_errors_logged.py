@@ -1,4 +1,4 @@
-"""A periodic job logs an exception and continues; a cancellation ends it."""
+"""A periodic job logs an exception and continues. A cancellation ends the job."""
 
 import asyncio
 import logging

@@ -31,16 +31,16 @@ HANG = 60.0
 
 
 class NumberedNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
-    """A namespace that puts each client in its own room.
+    """A namespace that puts each client in a room of its own.
 
-    It answers each event with an event `told`, which contains the next number, and with an acknowledgement.
+    It answers each event with an acknowledgement and with an event `told` that contains the next number.
     """
 
     def __init__(self, number: Callable[[], int]) -> None:
         super().__init__("/")
         self.sids: list[str] = []
         self.leaving = asyncio.Event()
-        """An event for which the disconnect handler waits."""
+        """An `asyncio.Event` for which the disconnect handler waits."""
         self.leaving.set()
         self._number = number
 
@@ -60,7 +60,7 @@ class NumberedNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
 
 
 class Site:
-    """A server with only the transport and the fan-out."""
+    """A server that contains only the transport and the fan-out."""
 
     def __init__(self, url: str, manager: Fanout, told: NumberedNamespace, numbers: "itertools.count[int]") -> None:
         self.url = url
@@ -72,14 +72,17 @@ class Site:
 
     @property
     def recipients(self) -> Recipients:
-        """The rooms of all clients. As in the server, the object stays the same while the rooms stay the same."""
+        """The rooms of all clients. As in the server, the object stays the same until the rooms change."""
         rooms = [room(sid) for sid in self.told.sids]
         if self._recipients.rooms != rooms:
             self._recipients = Recipients(rooms)
         return self._recipients
 
     async def push(self, kind: str, size: int = 10) -> int:
-        """Push the next number to every client. A newer message of the kind `picture` may replace an unsent one."""
+        """Push a message with the next number to every client.
+
+        A newer message of the kind `picture` may replace an older message of this kind that is not sent yet.
+        """
         number = self.last[kind] = next(self.numbers)
         message = {"n": number, "kind": kind, "filler": "x" * size}
         key = "picture" if kind == "picture" else None
@@ -87,7 +90,10 @@ class Site:
         return number
 
     async def queue(self) -> int:
-        """Send the next number to every client through the library's queues, through which it also sends pings."""
+        """Send the next number to every client through the library's queues.
+
+        The library sends pings through these queues.
+        """
         number = next(self.numbers)
         for sid in self.told.sids:
             packet = f'2["told",{{"n":{number},"kind":"queued"}}]'
@@ -135,7 +141,7 @@ class RawWebsocket:
         await self._socket.close()
 
     async def read(self, until: int) -> bool:
-        """Read messages up to the number `until`. Return False if the connection closes first."""
+        """Read messages until the number `until` arrives. Return False if the connection closes before that."""
         async with asyncio.timeout(HANG):
             while not self.numbers or self.numbers[-1][0] < until:
                 message = await self._socket.receive()
@@ -162,7 +168,7 @@ async def raw_websocket(site: Site) -> AsyncIterator[RawWebsocket]:
 
 @asynccontextmanager
 async def polling(site: Site) -> AsyncIterator[RawWebsocket]:
-    """Yield a WebSocket whose session still uses polling."""
+    """Open a WebSocket for a session that still uses polling. Yield the WebSocket."""
     address = f"{site.url}/socket.io/?EIO=4&transport="
     async with aiohttp.ClientSession() as session:
         async with session.get(f"{address}polling") as answer:

@@ -1,4 +1,7 @@
-"""The server accepts a WebSocket by its first bytes, however they are split, and leaves other requests unread."""
+"""The server accepts a WebSocket by the first bytes of the request, even if they arrive in pieces.
+
+It leaves other requests unread.
+"""
 
 import json
 import logging
@@ -14,7 +17,7 @@ FIELDS = {"Host": "here.example"} | UPGRADE
 
 
 def head(line: str = f"GET /socket.io/?{QUERY} HTTP/1.1", fields: Mapping[str, str] = FIELDS) -> bytes:
-    """Return the head of a request."""
+    """Return the request line and the headers of an HTTP request, as bytes."""
     return "\r\n".join([line, *(f"{name}: {value}" for name, value in fields.items()), "", ""]).encode()
 
 
@@ -27,7 +30,7 @@ async def opened(raw: Raw) -> str:
 
 
 async def join(raw: Raw) -> None:
-    """Join the namespace. Check that its CONNECT packet and its first event arrive."""
+    """Connect to the namespace `/`. Check that the server's CONNECT packet and first event arrive."""
     await raw.say("40")
     assert (await raw.text()).startswith("40")
     assert "auth" in await raw.text()

@@ -1,4 +1,4 @@
-"""During faults, watching clients lose no reading and no alarm step, and receive none of them twice.
+"""During faults, watching clients lose no reading and no alarm transition, and receive none of them twice.
 
 `-m faults` runs the full form of the tests, which also checks times.
 """
@@ -30,9 +30,10 @@ Server = TypeVar("Server", MariaDB, Redis)
 
 
 class Form(NamedTuple):
-    """A form of the tests: the watching clients, the length of the faults, and whether times are checked.
+    """A form of the tests, short or full.
 
-    The short form checks no times, because everything takes longer on a busy machine.
+    It gives the watching clients, the length of the faults, and whether times are checked. The short form checks no
+    times, because everything takes longer on a busy machine.
     """
 
     followers: dict[tuple[Kind, str], int]
@@ -44,7 +45,7 @@ class Form(NamedTuple):
     """Names of the faults to run. If the set is empty, all faults run."""
 
     def chosen(self, faults: Sequence[Fault]) -> list[Fault]:
-        """Return the faults that this form runs."""
+        """Return those of `faults` that this form (short or full) of the tests runs."""
         return [fault for fault in faults if not self.only or fault.name in self.only]
 
 
@@ -108,7 +109,7 @@ def north(own_mariadb: MariaDB) -> Iterator[Site]:
 
 
 def remember_last(built: Site) -> None:
-    """Store the id of the last reading, so that only newer readings count."""
+    """Store the id of the last reading. Only readings with higher ids count in the following checks."""
     with built.database.engine.connect() as connection:
         built.ids["last"] = connection.scalar(sa.select(sa.func.max(tables.reading.c.reading_id))) or 0
 
@@ -117,9 +118,9 @@ def remember_last(built: Site) -> None:
 async def stage(
     form: Form, folder: Path, built: Site, where: dict[str, Any], mariadb: MariaDB, redis: Redis
 ) -> AsyncIterator[Stage]:
-    """Start two servers behind nginx, one writer and the watching clients.
+    """Start two servers behind nginx, one writer of readings, and the clients that watch a storehouse.
 
-    `where` contains the servers' settings of the database and of Redis.
+    `where` contains the settings `database` and `redis` for the servers.
     """
     with ExitStack() as running:
         told = {**where, "rules": RULES, "poll_interval": form.poll_interval}
@@ -140,8 +141,12 @@ def watching(form: Form, url: str, built: Site) -> Sequence[Follower]:
     return watchers
 
 
+def test_every_fault_of_the_short_form_exists() -> None:
+    assert {fault.name for fault in [*MARIADB, *REDIS, *PROCESSES, *FILE]} >= SHORT.only
+
+
 async def suffer_all(form: Form, on: Stage, faults: Sequence[Fault], say: Callable[[str], None]) -> None:
-    """Run the faults one after another. Print their results as a table, and check the results."""
+    """Run the faults one after another. Print the results as a table and check them."""
     rows: list[Row] = []
     try:
         for fault in faults:
@@ -181,7 +186,7 @@ async def test_failover_of_mariadb_and_redis_loses_or_doubles_nothing(
 
 @contextmanager
 def not_started(server: Server) -> Iterator[Server]:
-    """Yield a server that the caller may start. Clean it up at the end."""
+    """Yield a server that is not running. The caller may start the server. Clean it up at the end."""
     try:
         yield server
     finally:

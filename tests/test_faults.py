@@ -1,7 +1,7 @@
 """Outages of the database while clients watch: the database is stopped, killed, frozen or locked.
 
 The server answers and informs every client, and loses no reading. The time limits are those that the documentation
-promises; the server is faster.
+promises. The server is faster than these limits.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ WATCHERS: tuple[Kind, ...] = ("python", "node4")
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault of MariaDB: a function that takes the server down, and a function that brings it back.
+    """A fault of MariaDB: a function that takes the MariaDB server down, and a function that brings it back.
 
     Both functions return when they have finished.
     """
@@ -87,18 +87,21 @@ class Watcher:
         self.question = {"store_house_id": store_house_id}
 
     async def shows(self, condition: Callable[[dict[str, Any]], object], seconds: float) -> None:
-        """Wait until an `envs` that is new or has not been checked yet satisfies the condition."""
+        """Wait until an `envs` satisfies the condition. Each `envs` that the client has received is checked once."""
         async with asyncio.timeout(seconds):
             while not condition(await self.client.next("envs")):
                 pass
 
     async def code(self, event: str, *payload: Any) -> str | None:
-        """Send an event. Return the error code of the answer; None if the answer is no error."""
+        """Send an event. Return the error code in the answer, or None if the answer is not an error."""
         answer = await self.client.call(event, *payload, timeout=ANSWERED_S)
         return None if answer["ok"] else str(answer["error"]["code"])
 
     async def answers_without_a_database(self) -> None:
-        """Check that the server answers events, and answers those that need the database with `unavailable`."""
+        """Check that the server answers events while the database does not answer.
+
+        Events that need the database must get the error `unavailable`.
+        """
         alarms = self.question | {"data_minute": 60}
         for event, payload in (("orgs", None), ("storehouses", 1), ("queryAlarms", alarms)):
             assert await self.code(event, payload) == "unavailable"
@@ -116,7 +119,7 @@ def is_stale(envs: dict[str, Any]) -> bool:
 
 
 def has(value: float) -> Callable[[dict[str, Any]], bool]:
-    """Return a condition on an `envs`: it is not stale, and its first sensor has this value."""
+    """Return a condition on an `envs`: the `envs` is not stale, and its first sensor has this value."""
     return lambda envs: not envs["stale"] and envs["envs"][0]["value"] == value
 
 

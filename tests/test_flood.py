@@ -1,4 +1,7 @@
-"""The server closes a client that sends too many packets of any kind, but no client that keeps to the rate limit."""
+"""The server closes a client that sends too many packets, of whatever kind.
+
+It closes no client that keeps to the rate limit.
+"""
 
 import asyncio
 import itertools
@@ -82,7 +85,7 @@ async def test_the_server_soon_ignores_input_of_a_closed_connection(monkeypatch:
 
 
 async def is_refused(raw: Raw, data: bytes) -> bool:
-    """Send data. Return whether the connection is closed."""
+    """Send data. Return whether sending fails because the connection is closed."""
     try:
         await raw.send(data)
     except ConnectionError:

@@ -14,7 +14,10 @@ MORE = 0x00
 
 
 async def listening(server: Bare) -> tuple[Raw, list[str | bytes]]:
-    """Open a WebSocket. Return it, and the list in which the server collects its messages."""
+    """Open a WebSocket.
+
+    Return two things: the WebSocket, and the list in which the server collects received messages.
+    """
     messages: list[str | bytes] = []
     server.sio.eio.on("message", lambda _, message: messages.append(message))
     raw = await server.websocket()

@@ -48,7 +48,7 @@ def _nested(depth: int) -> Any:
 
 
 class Conversation:
-    """A client and its event loop, used by all repetitions of a Hypothesis test."""
+    """A client and its event loop. All repetitions of a Hypothesis test use the same conversation."""
 
     def __init__(self, kind: Kind, url: str) -> None:
         self._loop = asyncio.new_event_loop()

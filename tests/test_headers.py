@@ -1,4 +1,4 @@
-"""The security headers, which every answer of the server has."""
+"""Every answer of the server has the security headers."""
 
 from pathlib import Path
 

@@ -34,7 +34,7 @@ def our_site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def mariadb() -> Iterator[MariaDB]:
-    """A MariaDB server that a test may stop. Each test leaves it running."""
+    """A MariaDB server that a test may stop. Each test leaves the server running."""
     with MariaDB() as server:
         yield server
 
@@ -49,7 +49,10 @@ async def readiness(url: str) -> tuple[int, dict[str, Any]]:
 
 
 async def becomes(url: str, code: int, **parts: object) -> dict[str, Any]:
-    """Wait until `/readyz` answers with this status code and these parts. Return the JSON of the answer."""
+    """Wait until `/readyz` answers with this status code and with these states of parts of the server.
+
+    Return the JSON of the answer.
+    """
     try:
         async with asyncio.timeout(HANG):
             while True:
@@ -103,7 +106,7 @@ async def test_readiness_reports_an_outage_of_the_judges_tables(
 
 @pytest.mark.slow
 async def test_readiness_reports_a_poller_without_answers(our_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this test, the database answers other queries, but the poller's query fails."""
+    """In this test, the database answers all queries except the query of the poller."""
     monkeypatch.setattr(health, "POLLER_LATE_S", 1.0)
     async with serving_inside(our_site.settings) as inside:
         our_site.execute("ALTER TABLE reading RENAME TO away")

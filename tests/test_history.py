@@ -1,4 +1,7 @@
-"""History for charts: buckets keep every peak, also at clock changes, in Storewatch's own and in the site's tables."""
+"""History for charts: buckets (time intervals) keep every peak, also at clock changes.
+
+This holds for Storewatch's own tables and for the site's tables.
+"""
 
 import csv
 from collections import defaultdict
@@ -30,7 +33,7 @@ __all__ = ["site"]
 CHICAGO = ZoneInfo(ZONE)
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")
 BACK, FORWARD = datetime(2021, 11, 7, 7, tzinfo=UTC), datetime(2022, 3, 13, 8, tzinfo=UTC)
-"""The instants at which daylight saving time ended and began in Chicago."""
+"""The times at which the clocks in Chicago were set back and set forward (the end and the start of summer time)."""
 CHANGES = {
     "back": (CHICAGO, BACK),
     "forward": (CHICAGO, FORWARD),
@@ -42,9 +45,12 @@ MINUTE = timedelta(minutes=1)
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 Curve = dict[datetime, tuple[float, float, Any, int]]
-"""The lowest value, highest value, mean and number of readings of each bucket, by the start of the bucket."""
+"""The lowest value, highest value, mean and number of readings of each bucket (time interval).
+
+The key is the start of the bucket.
+"""
 Curves = dict[str, Curve]
-"""Curves by the sensor's name and metric."""
+"""The curve of each sensor and metric. The key consists of the sensor's name and the metric."""
 
 
 @asynccontextmanager
@@ -300,7 +306,7 @@ def test_each_local_time_counts_once_in_any_span(
 
 @pytest.fixture(scope="module")
 def year(coldstore: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return the settings of a database with the whole year."""
+    """Return the settings of a database with a whole year of readings."""
     folder = tmp_path_factory.mktemp("year")
     with_year(coldstore, folder)
     return year_in(folder)

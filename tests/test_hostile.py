@@ -1,4 +1,7 @@
-"""The server under attack: it keeps serving honest clients, and leaks no connections and no memory."""
+"""Tests of the server under attack.
+
+The server keeps serving honest clients, and leaks no connections and no memory.
+"""
 
 import asyncio
 import json
@@ -22,10 +25,10 @@ HANG_S = 1800.0  # time-out of an attack, which takes this long only if the serv
 
 
 class Size(NamedTuple):
-    """The size and pace of an attack, and the number of honest clients.
+    """The parameters of an attack: the number and pace of the inputs, and the number of honest clients.
 
-    `calm_s` is the length of the periods without an attack, in seconds. `timed` is whether the test checks answer
-    times.
+    `calm_s` is the length of the periods without an attack, in seconds. If `timed` is true, the test checks the answer
+    times of the honest clients.
     """
 
     inputs: int
@@ -72,7 +75,10 @@ class Honest:
 async def working(
     server: StorewatchServer, built: Site, number: int, pace_s: float = 0.1
 ) -> AsyncIterator[list[Honest]]:
-    """Run `number` honest clients during the block. Raise an error if the server refuses or disconnects one of them."""
+    """Run `number` honest clients during the block.
+
+    Raise an error if the server refuses an event of a client or disconnects a client.
+    """
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(connected("python", server.url)) for _ in range(number)]
         honest = [Honest(client, built.ids["north"], pace_s) for client in clients]
@@ -87,7 +93,10 @@ async def working(
 
 
 async def p99_s(honest: list[Honest]) -> float:
-    """Wait for at least two answer times since the last call. Return their 99th percentile, in seconds."""
+    """Wait until there are at least two new answer times of honest clients.
+
+    Return the 99th percentile of all answer times since the previous call, in seconds.
+    """
     await until(lambda: sum(len(worker.took) for worker in honest) > 1)
     took = [seconds for worker in honest for seconds in worker.took]
     for worker in honest:
@@ -151,10 +160,11 @@ async def test_hostile_inputs_delay_no_client_and_leak_nothing(
 
 
 class Crowd(NamedTuple):
-    """The number of idle attackers of each kind, the number of honest clients, and the checks.
+    """The parameters of an attack with idle connections.
 
-    `within_s` is the time within which the server must close every attacker, in seconds. `calm_s` and `timed` have the
-    same meaning as in `Size`.
+    `of_each` is the number of attackers of each kind, and `honest` is the number of honest clients. The server must
+    close every attacker within `within_s` seconds. `calm_s` is the length of the period without an attack, in seconds.
+    If `timed` is true, the test checks the answer times of the honest clients.
     """
 
     of_each: int

@@ -26,7 +26,7 @@ TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass
 class Table:
-    """A table in memory: its rows by id, and its open transactions with the times at which they got their ids."""
+    """A table in memory. Contains the rows by id, and for each open transaction the time at which it got its id."""
 
     rows: dict[int, Row] = field(default_factory=dict)
     open: dict[int, float] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Table:
 
 @dataclass
 class Reader:
-    """Queries the table with an id tracker and counts the rows delivered."""
+    """Queries the table with an id tracker and counts how often each row is delivered."""
 
     table: Table
     id_tracker: IdTracker
@@ -64,7 +64,10 @@ class Reader:
     delivered: Counter[int] = field(default_factory=Counter)
 
     def pass_time(self, seconds: float) -> None:
-        """Advance the clock. Commit each open transaction before it is older than the patience time."""
+        """Advance the clock.
+
+        Commit each transaction before it is so old that the id tracker no longer waits for its id.
+        """
         self.now += seconds
         for reading_id, since in list(self.table.open.items()):
             if self.now - since > PATIENCE - SLOWEST:
@@ -78,7 +81,7 @@ class Reader:
         self.delivered.update(row.reading_id for row in new if row.reading_id is not None)
 
     def ask_on(self, most: int = 1_000) -> None:
-        """Query the table until all rows have been read and no hole is left."""
+        """Query the table until all rows have been read and the id tracker waits for no missing id."""
         for _ in range(10_000):
             self.pass_time(2.0)
             self.ask(most)
@@ -88,7 +91,7 @@ class Reader:
 
 
 def reader(*reading_ids: int) -> Reader:
-    """Return a reader of a table that has these rows when the reader starts."""
+    """Return a reader that starts when its table already contains these rows."""
     table = Table()
     table.add(*reading_ids)
     highest = max(reading_ids, default=0)

@@ -26,7 +26,7 @@ CHICAGO = ("--time-zone", "America/Chicago")
 
 
 class Target:
-    """A database to import into, and a file with its settings."""
+    """A database to import into, and a settings file for this database."""
 
     def __init__(self, folder: Path, database_settings: dict[str, Any]) -> None:
         self.database_settings = database_settings

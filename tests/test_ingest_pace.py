@@ -1,4 +1,4 @@
-"""The import replays readings as if they were live. The clock is simulated."""
+"""The import can replay recorded readings at the pace of live readings. The clock is simulated."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,10 @@ QUARTER = timedelta(minutes=15)
 
 
 class Player:
-    """Replays moments into a database. `seen` contains pairs of a time and the number of readings at this time."""
+    """Replays recorded readings into a database.
+
+    `seen` contains pairs: a simulated time, and the number of readings that the database contained at this time.
+    """
 
     def __init__(self, path: Path) -> None:
         target_settings = settings.Database(path=str(path))

@@ -1,4 +1,4 @@
-"""Clients get every transition in the alarm journal exactly once, no matter which process writes it."""
+"""Clients get every transition in the alarm journal exactly once, no matter which process writes the journal."""
 
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -43,7 +43,7 @@ async def register(client: Client, built: Site, cursor: int | None = None) -> di
 
 
 def told(client: Client) -> list[tuple[str, str, bool]]:
-    """Return the alarms that the client has received so far, in the order of arrival."""
+    """Return the alarms in all pushes that the client has received so far, in the order of arrival."""
     return [
         (alarm["kind"], alarm["state"], alarm["acknowledged"])
         for message in client.received("alarms")

@@ -1,4 +1,4 @@
-"""The judge turns readings and the passing of time into episodes. These tests count time in minutes."""
+"""The judge evaluates readings and the passing of time, and changes alarms. These tests count time in minutes."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,7 +16,11 @@ from common.severity import Severity
 MINUTE = 60.0
 SENSOR = Sensor(1, 7, "T", "temperature", "°C", MINUTE, (1, None))
 Event = tuple[float, float | None] | float
-"""An input of the judge: a reading as minute and value (None for a fault), or only a minute, without a reading."""
+"""An input of the judge. Times are in minutes.
+
+A pair is a reading: its minute and its value, which is None for a faulty reading. A single number is the current
+minute, without a reading.
+"""
 
 
 def limit(at: float, severity: Severity = "warning", **minutes: Any) -> Limit:
@@ -38,7 +42,7 @@ def each_minute(*values: float | None, start: int = 0) -> list[Event]:
 
 
 class Judged:
-    """The state of a sensor in the judge, and the changes of the sensor's alarms so far."""
+    """The state of a sensor in the judge (the evaluation of alarm rules), and the changes of its alarms so far."""
 
     def __init__(self, terms: Terms, events: Iterable[Event] = (), state: State | None = None) -> None:
         self.terms = terms
@@ -61,7 +65,7 @@ class Judged:
         return self
 
     def said(self, kind: str | None = None) -> list[tuple[str, float]]:
-        """Return the recorded transitions and their minutes, without refreshes."""
+        """Return the name and the minute of each recorded transition. Leave out changes named `refreshed`."""
         return [
             (what, time / MINUTE)
             for what, time, episode in self.changes
@@ -69,13 +73,13 @@ class Judged:
         ]
 
     def forget(self) -> "Judged":
-        """Discard the recorded changes."""
+        """Discard the changes that were recorded so far."""
         self.changes = []
         return self
 
     @property
     def last(self) -> Episode:
-        """The episode of the last change."""
+        """The episode (alarm) in the last recorded change."""
         return self.changes[-1].episode
 
 
@@ -521,7 +525,7 @@ def test_closed_no_data_stays_quiet_until_the_sensor_reports() -> None:
 def test_a_violation_after_closing_by_hand_is_a_new_episode(
     values: tuple[float, ...],
 ) -> None:
-    """The result is the same if the judge learns only after the breach that the alarm was closed."""
+    """The result is the same if the judge does not learn until after the new violation that the alarm was closed."""
     judged = Judged(high(reopen=10), each_minute(*values)).forget().close("high", 1.5)
     judged.apply(each_minute(*(6, 7, 4, 8)[len(values) :], start=len(values)))
     assert judged.said() == [("raised", 3)]
@@ -536,7 +540,7 @@ def test_late_readings_do_not_reopen_an_alarm_closed_by_hand() -> None:
 
 
 def test_no_data_after_closing_by_hand_is_a_new_episode() -> None:
-    """In this test, the judge learns that the alarm was closed only after the gap in the data has ended."""
+    """In this test, the judge learns that the alarm was closed after the gap in the data has already ended."""
     judged = Judged(Terms(no_data=no_data(3, reopen=60)), [(0, 1), 3, (4, 1)]).forget().close("no_data", 3.5)
     assert judged.apply([7]).said() == [("raised", 7)]
     assert judged.last.since == 4 * MINUTE

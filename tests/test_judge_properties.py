@@ -1,4 +1,4 @@
-"""Properties of the judge that hold for all readings, in any order of arrival."""
+"""Properties of the alarm evaluation (the judge) that hold for all readings, in any order of arrival."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -50,7 +50,7 @@ def limits(*at: float, rate: bool = False) -> st.SearchStrategy[tuple[Limit, ...
 
 @st.composite
 def terms(draw: st.DrawFn, *, no_data: bool = True) -> Terms:
-    """Draw the limits of a sensor. The limits are near 0 and 6, and the alarm state of a switch is 1."""
+    """Draw random limits of a sensor. The limits of values are near 0 and 6. A switch is in its alarm state at 1."""
     holds = draw(st.booleans())
     return Terms(
         high=draw(st.one_of(st.just(()), limits(6.0), limits(5.0, 8.0))),
@@ -66,7 +66,7 @@ def terms(draw: st.DrawFn, *, no_data: bool = True) -> Terms:
 def histories(draw: st.DrawFn) -> list[Reading]:
     """Draw readings in chronological order, mostly one minute apart, with gaps.
 
-    Readings with the same time differ in rank.
+    Readings may have the same time. They then differ in `rank`, which gives their order.
     """
     steps = draw(st.lists(st.tuples(st.sampled_from([0, 1, 1, 1, 1, 1, 2, 9]), VALUES), max_size=40))
     time, readings = 1000 * MINUTE, []
@@ -81,7 +81,10 @@ Told = dict[tuple[str, float], Episode]
 
 
 def run(terms: Terms, state: State, events: Sequence[Reading | float], told: Told) -> tuple[State, list[Change]]:
-    """Evaluate the events. Apply each change to `told` as the database does, with one open episode of each kind."""
+    """Evaluate the events. Return two results: the new state of the judge and all changes.
+
+    Apply each change to `told`, as the database does. At most one episode of each kind is open.
+    """
     said = []
     for event in events:
         state, changes = judge(terms, state, event)
@@ -182,7 +185,7 @@ def test_judging_again_from_a_snapshot_repeats_the_same_changes(
 
 
 def plain(terms: Terms) -> Terms:
-    """Return the same limits without delays and hysteresis, and without the reopening of episodes."""
+    """Return the same limits without delays and hysteresis. Cleared episodes are not reopened with these limits."""
 
     def alone(limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
         return tuple(Limit(each.limit, each.severity, reopen=0.0, within=each.within) for each in limits)

@@ -1,4 +1,7 @@
-"""The running judge: one process at a time is the judge, and it continues where the previous judge stopped."""
+"""One process at a time is the judge, which evaluates the alarm rules.
+
+If another process becomes the judge, it continues where the previous judge stopped.
+"""
 
 import asyncio
 import signal
@@ -74,14 +77,14 @@ def transitions(built: Site) -> list[list[str]]:
 
 
 async def become(built: Site, wanted: list[list[str]]) -> None:
-    """Wait until the alarms have exactly these transitions."""
+    """Wait until the alarms have exactly the given transitions."""
     with suppress(TimeoutError):
         await until(lambda: transitions(built) == wanted, LONG_S)
     assert transitions(built) == wanted, kept(built)
 
 
 async def stands(built: Site, *wanted: str) -> Alarm:
-    """Wait until the newest alarm has exactly these transitions. Return the alarm."""
+    """Wait until the newest alarm has exactly the given transitions. Return the alarm."""
     with suppress(TimeoutError):
         await until(lambda: transitions(built)[-1:] == [list(wanted)], LONG_S)
     assert transitions(built)[-1:] == [list(wanted)], kept(built)
@@ -89,7 +92,7 @@ async def stands(built: Site, *wanted: str) -> Alarm:
 
 
 async def judges(built: Site, other_than: str = "") -> str:
-    """Wait until a process other than `other_than` is the judge. Return the name of the process."""
+    """Wait until a process other than `other_than` evaluates alarm rules. Return the name of the process."""
     await until(lambda: holder(built) not in ("", other_than), LONG_S)
     return holder(built)
 
@@ -209,7 +212,10 @@ async def test_readings_during_the_judges_start_are_judged_in_order(
 
 
 def last_told(built: Site) -> set[tuple[Any, ...]]:
-    """Return each alarm's sensor, kind, `raised` and `cleared`, as in its last transition in the journal."""
+    """Return the sensor, kind, `raised` and `cleared` of each alarm.
+
+    The values come from the alarm's last transition in the journal.
+    """
     journal = tables.alarm_journal.c
     with built.database.engine.connect() as connection:
         rows = connection.scalars(sa.select(journal.alarm).order_by(journal.transition_id)).all()
@@ -297,7 +303,7 @@ async def test_a_reading_stored_before_its_sensor_is_judged_after_restart(
 
 
 def read_up_to(built: Site) -> int:
-    """Return the id of the last reading that the last snapshot includes, or -1 if there is no snapshot."""
+    """Return the id of the last reading that the judge's last snapshot includes, or -1 if there is no snapshot."""
     snapshot = tables.judge_snapshot.c
     with built.database.engine.connect() as connection:
         head = connection.scalar(sa.select(snapshot.content).where(snapshot.part == 0))
@@ -356,7 +362,7 @@ async def test_no_data_is_raised_once_and_cleared_by_a_reading(built: Site, serv
 
 
 def of_kinds(built: Site, sensor_name: str) -> dict[tuple[str, Any], list[str]]:
-    """Return the transitions of each alarm of a sensor. The keys are the alarm's kind and start."""
+    """Return the transitions of each alarm of a sensor. The keys are the kind and the start of the alarm."""
     alarms = [alarm for alarm in kept(built) if alarm.sensor_name == sensor_name]
     told = steps(built)
     return {(alarm.kind, alarm.since): told[alarm.alarm_id] for alarm in alarms}
@@ -377,7 +383,10 @@ async def test_a_violation_during_closing_by_hand_is_a_new_alarm(number: int, bu
 
 
 def close_and_add(built: Site, alarm: Alarm, readings: Sequence[tuple[float, datetime]]) -> None:
-    """Close an alarm by hand and add readings, in one transaction, so that the judge learns of both at once."""
+    """Close an alarm by hand and add readings in the same transaction.
+
+    The judge then learns of the closing and of the readings at the same time.
+    """
     number = ask.episodes.episode_id(alarm.alarm_id)
     assert number is not None
     with built.database.engine.begin() as connection:

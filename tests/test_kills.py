@@ -50,7 +50,7 @@ async def test_random_kills_change_no_alarm_and_no_acknowledgement(
 
 
 def told_of(built: Site) -> set[tuple[str, str, Any, tuple[str, ...]]]:
-    """Return the transitions of each alarm of `rack` in the journal. The readings of this sensor are never late."""
+    """Return the transitions of each alarm of the sensor `rack` in the journal. Its readings are never late."""
     told = steps(built)
     return {
         (str(alarm.sensor_name), alarm.kind, alarm.since, tuple(told[alarm.alarm_id]))
@@ -60,7 +60,7 @@ def told_of(built: Site) -> set[tuple[str, str, Any, tuple[str, ...]]]:
 
 
 async def play(course: Course, built: Site, server: StorewatchServer, pace_s: float) -> None:
-    """Commit the course step by step. Acknowledge some of the alarms as soon as they are raised."""
+    """Commit the generated readings minute by minute. Acknowledge some of the alarms as soon as they are raised."""
     seen = {course.step_of(episode.raised): episode for episode in some(course.episodes(), "rack", 3)}
     for step in range(course.length):
         await asyncio.to_thread(built.add_all, course.rows(built, step))

@@ -23,7 +23,7 @@ TERMS = [
 
 
 def misleading(path: str, text: str, *allowed: Allowed) -> list[str]:
-    """Return the problems of one file, each as `line: word`."""
+    """Return the problems that the check reports for one file, each as `line: word`."""
     problems = names.check([Source(path, text)], Rules(terms=TERMS, allowed=list(allowed)))
     return [f"{problem.line}: {problem.text.split('`')[1]}" for problem in problems]
 

@@ -1,4 +1,4 @@
-"""Each log record is one line and names its connection. Input from outside cannot forge a record."""
+"""Each log record is one line and names the connection that caused it. Input from outside cannot forge a record."""
 
 import json
 import re
@@ -82,7 +82,7 @@ def test_each_json_record_is_one_object_on_its_own_line() -> None:
 
 
 async def test_a_record_names_its_connection(serve: Serve, mariadb_database: dict[str, Any]) -> None:
-    """The record has a traceback, because MySQL's error for a missing table counts as a defect of the server."""
+    """The record contains a traceback, because MySQL's error for a missing table counts as a defect of the server."""
     with site(mariadb_database) as built:
         settings = {"database": mariadb_database, "log_level": "DEBUG", "log_format": "json"}
         async with serve(settings, traceback_allowed=True) as server:

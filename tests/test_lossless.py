@@ -1,4 +1,4 @@
-"""The poller delivers every committed reading exactly once, however late its transaction commits.
+"""The poller delivers every committed reading exactly once, even if the reading is committed very late.
 
 Sixteen writers use a real MariaDB. Some keep a transaction open while others continue, and some roll back.
 """
@@ -32,9 +32,10 @@ Row = tuple[int, datetime, float]
 
 
 class NaivePoller:
-    """A wrong poller, which queries only rows with higher ids than the last row that it has read.
+    """A wrong poller: it queries only rows with higher ids than the last row that it has read.
 
-    Some writers keep a transaction open until this poller has read higher ids. The poller then loses their rows.
+    Some writers keep a transaction open until this poller has read higher ids. The poller then loses the rows of these
+    writers.
     """
 
     def __init__(self, where: dict[str, Any]) -> None:
@@ -115,7 +116,10 @@ class Writers:
             return int(cursor.lastrowid or 0)
 
     def _stay_open(self, number: int, last: int, seconds: float) -> None:
-        """Keep the transaction open until the naive poller has read higher ids, and for at least `seconds`."""
+        """Keep the transaction open until the naive poller has read higher ids.
+
+        Keep it open for at least `seconds` seconds.
+        """
         start = time.monotonic()
         self._going_on.discard(number)
         while (self.naive.last <= last and self._going_on) or time.monotonic() < start + seconds:
@@ -150,7 +154,7 @@ def newest(north: Site) -> dict[int, float]:
 
 
 def shown(envs: list[dict[str, Any]]) -> dict[int, float]:
-    """Return each sensor's value in the last `envs`."""
+    """Return each sensor's value in the last `envs` message."""
     return {env["sensor_id"]: env["value"] for env in envs[-1]["envs"] if env["value"] is not None}
 
 

@@ -185,7 +185,10 @@ async def test_openmetrics_is_sent_on_request(our_site: Site, serve: Serve) -> N
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Metric]:
-    """Return all metrics of a server after the events that create the labels of the metrics."""
+    """Return all metrics of a server.
+
+    Events that create the labels of the metrics have happened before.
+    """
     folder = tmp_path_factory.mktemp("everything")
     where = {"path": str(folder / "site.db")}
     with site(where), served(StorewatchServer(folder, {"database": where})) as server:
@@ -283,7 +286,7 @@ def test_alerts_and_dashboard_use_existing_metrics_and_labels(everything: list[M
 
 
 def test_alerts_and_dashboard_use_documented_label_values(everything: list[Metric]) -> None:
-    """Compare with the documented values, because this server has no Redis and not every event has happened."""
+    """The test uses the documented label values, because this server has no Redis and not every event has happened."""
     documented = set(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", DOCUMENTATION))
     for expression in expressions():
         for selector in selectors(expression):

@@ -33,9 +33,9 @@ def reading(value: float | None, time: datetime = NOW, sensor_id: int = 1, rank:
 
 @pytest.fixture
 def newest() -> Newest:
-    """Return a `Newest` of one storehouse with two sensors.
+    """Return a `Newest` of one storehouse with two sensors. One sensor reports each minute.
 
-    One sensor reports each minute. The other sensor reports only changes.
+    The other sensor reports only changes.
     """
     newest = Newest()
     newest.set_directory([storehouse(1)], [sensor(1), sensor(2, None)], NOW)

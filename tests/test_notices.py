@@ -34,7 +34,7 @@ ALARM = Alarm(
 
 
 def but(alarm: Alarm = ALARM, **changes: Any) -> Alarm:
-    """Return a copy of the alarm with these values changed."""
+    """Return a copy of the alarm in which these values are changed."""
     return msgspec.structs.replace(alarm, **changes)
 
 
@@ -42,14 +42,14 @@ CLEARED = but(state="cleared", cleared=START + timedelta(hours=1), transition="c
 
 
 class Story:
-    """A simulation of alarms and their notices, minute by minute. Every notice arrives at once."""
+    """A simulation of alarms and their notices, minute by minute. Every notice arrives without delay."""
 
     def __init__(self, policy: EscalationPolicy = POLICY) -> None:
         self.policy = policy
         self.alarms: dict[Id, Alarm] = {}
         self.told: dict[Id, dict[str, NoticeContent]] = {}
         self.said: list[tuple[float, str, str]] = []
-        """The minute, target and event of each notice so far."""
+        """The minute, the target (recipient) and the event of each notice so far."""
         self.minute = 0.0
 
     @property
@@ -163,7 +163,7 @@ def test_an_alarm_raised_and_cleared_together_gives_two_notices() -> None:
 
 
 def test_pending_muted_or_late_alarms_send_no_notice() -> None:
-    """An alarm whose cause is another alarm sends no notice either."""
+    """An alarm that is a consequence of another alarm sends no notice either."""
     quiet = [
         but(state="pending"),
         but(silenced=True),

@@ -36,7 +36,7 @@ WARNING = (Limit(8.0, "warning"),)
 
 @dataclass
 class Scene:
-    """A site, with the settings, the database and the clock of the notifiers that send its notices."""
+    """A site, and the settings, database and clock of the notifiers that send the site's notices."""
 
     site: Site
     state: Database
@@ -58,7 +58,7 @@ class Scene:
         return Notifier(self.notify, self.state, newest, Sender(self.timeout_s), lambda: self.now, LEASE, holder)
 
     def change(self, notifier: Notifier, *changes: Change, test_alarm: bool = False) -> list[Alarm]:
-        """Write changes and their notices in one transaction, as the judge does."""
+        """Write alarm changes and the notices about them in one transaction, as the judge does."""
         judged = [
             JudgedChange(change, f"温度 {change.episode.key}", "temperature", is_test=test_alarm) for change in changes
         ]
@@ -83,7 +83,7 @@ class Scene:
         return Change(CLEARED, time, msgspec.structs.replace(episode, cleared=time))
 
     async def passes(self, notifier: Notifier, seconds: float, step: float = 5.0) -> None:
-        """Let time pass in steps. In each step, the notifier polls until it sends nothing more."""
+        """Let time pass in steps. In each step, poll with the notifier until the notifier has nothing more to send."""
         end = self.now + timedelta(seconds=seconds)
         while True:
             before = None
@@ -148,7 +148,7 @@ async def test_notices_of_cleared_alarms_are_deleted_after_a_year(scene: Scene, 
 
 
 def alarms_with_notices(scene: Scene) -> list[int]:
-    """Return the ids of the episodes that still have notices in the database."""
+    """Return the ids of the alarms (episodes) that still have notices in the database."""
     with scene.state.engine.connect() as connection:
         return list(connection.scalars(sa.select(tables.notice.c.episode_id)))
 

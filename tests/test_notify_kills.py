@@ -1,4 +1,7 @@
-"""If the server is killed at random moments, no notice is lost, and messages that are sent again are marked."""
+"""If the server is killed at random moments, no notice is lost.
+
+A message that is sent again is marked as repeated.
+"""
 
 import asyncio
 from collections import Counter
@@ -96,7 +99,7 @@ async def play(names: list[str], began: datetime, built: Site, server: Storewatc
 
 
 def notices(built: Site) -> list[sa.Row[Any]]:
-    """Return all notices, each with the sensor and the start of its alarm."""
+    """Return all notices. Each row also contains the sensor and the start of the alarm."""
     notice, episode = tables.notice.c, tables.episode.c
     joined = tables.notice.join(tables.episode, notice.episode_id == episode.episode_id)
     wanted = sa.select(tables.notice, episode.sensor_name, episode.since.label("began")).select_from(joined)
@@ -114,7 +117,7 @@ def unsent(built: Site) -> int:
 
 
 def written(built: Site) -> set[tuple[Any, ...]]:
-    """Return all notices, without the times of writing and sending."""
+    """Return all notices, without the times at which they were written and sent."""
     rows = [
         (row.target, row.sensor_name, row.began, row.number, row.what, row.severity, row.limit)
         for row in notices(built)
@@ -124,12 +127,15 @@ def written(built: Site) -> set[tuple[Any, ...]]:
 
 
 def repeats(built: Site) -> int:
-    """Return the number of attempts to send a message after the first attempt, for all messages together."""
+    """Return the number of repeated attempts to send a message, summed over all messages."""
     return sum(tries - 1 for tries in {row.message_id: row.tries for row in notices(built) if row.message_id}.values())
 
 
 def told(hook: Webhook, *, marked: bool = True) -> Counter[str]:
-    """Return how often each line has arrived. If `marked` is false, skip messages that are marked as repeated."""
+    """Return how often each line of text has arrived.
+
+    If `marked` is false, do not count messages that are marked as repeated.
+    """
     lines_told: Counter[str] = Counter()
     for message in list(hook.messages):
         _, *lines = str(message["message"]).splitlines()

@@ -1,4 +1,4 @@
-"""The number of nuisance alarms, and the delay or hysteresis that would have prevented them."""
+"""The number of nuisance alarms, and the delay or the hysteresis with which they would not have been raised."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,9 +25,9 @@ LIMIT = Limit(5.0, "warning", delay=MINUTE)
 
 
 def alarm(minutes: float | None, *, acknowledged: bool = False, **other: Any) -> AlarmOccurrence:
-    """Return an alarm that was out of limits for `minutes`, including its delay of one minute.
+    """Return an alarm whose value was out of limits for `minutes`, including the alarm's delay of one minute.
 
-    The alarm is still open if `minutes` is None.
+    If `minutes` is None, the alarm is still open.
     """
     cleared = None if minutes is None else minutes * MINUTE
     return AlarmOccurrence("T", "high", 0.0, MINUTE, cleared, acknowledged, LIMIT)._replace(**other)

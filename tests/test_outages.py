@@ -1,4 +1,4 @@
-"""If many sensors have no data at the same time, there is one alarm for their common cause."""
+"""If many sensors have no data at the same time, one alarm is raised for the common cause."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -87,9 +87,10 @@ def test_an_outage_that_returns_soon_is_reopened() -> None:
 
 
 def causes(tmp_path: Path, *changes: Change) -> dict[str, str | None]:
-    """Write the changes. Return the sensor or storehouse of each episode, with that of its cause or None.
+    """Write the changes. Return a dictionary from the subject of each alarm to the subject of the alarm that caused it.
 
-    Both are in the format of `subject_key`.
+    The second subject is None if no alarm is the cause. A subject is a sensor or a storehouse, in the format of
+    `subject_key`.
     """
     with site({"path": str(tmp_path / f"{uuid4()}.db")}) as built, built.database.engine.begin() as connection:
         episodes.write(connection, [JudgedChange(change, None, None) for change in changes], NOW)

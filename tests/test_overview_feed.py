@@ -127,7 +127,7 @@ class Hall:
         self.newest.add_readings([Reading(sensor_id, None, self.now, value)], self.now)
 
     async def tick(self) -> list[tuple[int, bool, list[str]]]:
-        """Push the changes. Return the organisation, the stale flag and the rooms of each push."""
+        """Push the changes of the overview. Return the organisation, the stale flag and the rooms of each push."""
         self.pushed.clear()
         await self.overview.push()
         return [(data["organisations"][0]["org_id"], data["stale"], rooms) for data, _, rooms in self.pushed]
@@ -253,7 +253,7 @@ async def shown(client: Client, condition: Any) -> dict[str, Any]:
 
 
 def sparks(client: Client) -> list[list[float | None]]:
-    """Return the sparklines of the first storehouse in all pushes so far, without sparklines that have no value."""
+    """Return the sparklines of the first storehouse in all pushes so far. Leave out sparklines without a value."""
     told = [
         organisation
         for push in client.received("overview")

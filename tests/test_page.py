@@ -116,7 +116,7 @@ async def test_removing_comments_changes_no_code() -> None:
 
 
 def code(text: str) -> list[str]:
-    """Return the tokens of a script, without the comments."""
+    """Return the tokens of a JavaScript file, without the comments."""
     return [token.text for token in tokens(text) if token.kind != "comment"]
 
 
@@ -160,9 +160,9 @@ async def test_the_scripts_of_all_views_stay_below_the_limit(browser: Browser, s
 
 
 def loaded(page: Page) -> dict[str, asyncio.Task[int]]:
-    """Return a dictionary that collects the scripts that the page loads from now on.
+    """Return a dictionary to which each script that the page loads from now on is added.
 
-    The values are the compressed sizes of the scripts, in bytes.
+    The keys are the names of the scripts. The values are their compressed sizes in bytes.
     """
     sizes: dict[str, asyncio.Task[int]] = {}
 

@@ -1,4 +1,7 @@
-"""Replay of recorded readings with `ingest csv --speed`, which writes each row when it is due."""
+"""Tests of the replay of recorded readings with `ingest csv --speed`.
+
+The replay writes each row at the time at which the row is due.
+"""
 
 import asyncio
 import sys

@@ -35,7 +35,7 @@ def write(path: Path, settings: dict[str, Any] | str | None) -> None:
 
 LONE_SURROGATE = f'access: {{users: [], session: {{secret: "\\ud800{SESSION_SECRET}"}}}}'
 INVALID = ["access: {users: [", "access: {usres: []}", None, "access: &again {users: [*again]}", LONE_SURROGATE]
-"""Contents of the settings file that cannot be used. None means that the file is missing.
+"""Contents of the settings file that the server cannot use. None means that the file is missing.
 
 The last two contents are valid YAML: a list that contains itself, and a secret with a lone surrogate.
 """
@@ -50,7 +50,7 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> list[FileWatch]:
-    """Make the server check the file every 20 ms. Return a list that records the checks."""
+    """Make the server check the settings file every 20 ms. Return a list to which each check is added."""
     checked: list[FileWatch] = []
 
     def check(watch: FileWatch) -> bool:

@@ -1,4 +1,4 @@
-"""The poller while its query hangs."""
+"""Tests of the poller while the query of the poller hangs."""
 
 import asyncio
 
@@ -17,17 +17,17 @@ class BlockedSource:
         self.free = asyncio.Event()
 
     async def start_at_end(self) -> None:
-        """See `Source`."""
+        """Do nothing. The test does not need a start position."""
 
     async def resume_at(self, position: Position) -> None:
-        """See `Source`."""
+        """Do nothing. The test does not need a start position."""
 
     def position(self) -> Position:
-        """See `Source`."""
+        """Return an empty position."""
         return Position()
 
     async def read_new(self) -> tuple[list[Reading], bool]:
-        """See `Source`."""
+        """Wait until `free` is set. Then return no readings, and False because there are no more."""
         await self.free.wait()
         return [], False
 

@@ -1,4 +1,4 @@
-"""A preview returns the same alarms that the judge raises with the same rules."""
+"""A preview returns the same alarms that the evaluation of live readings raises with the same rules."""
 
 import asyncio
 import math
@@ -44,7 +44,7 @@ START = float(2 * WARM_UP_S)
 
 
 class FakeHistory:
-    """A source of past readings that are in lists instead of a database.
+    """A source of past readings that are stored in lists instead of a database.
 
     `read` contains the readings that the preview read one by one.
     """

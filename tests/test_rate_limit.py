@@ -1,4 +1,4 @@
-"""Token buckets: one bucket for a client, and a set of buckets for many keys."""
+"""Tests of token buckets: one bucket for a client, and a set of buckets for many keys."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Redis between the server processes: the messages that it carries, its outages, and the recovery from them."""
+"""Redis between the server processes: messages through Redis, outages of Redis, and the recovery after an outage."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ BACK = "is reachable"
 DELAYS = 200
 """Number of different delays after which the test cancels a listener.
 
-After some of the delays, the listener is still connecting.
+If the delay is short, the listener is still connecting.
 """
 DELAY_STEP_S = 2e-5
 
@@ -193,7 +193,7 @@ def pings_refused(redis: Redis) -> int:
 
 
 async def test_local_clients_get_messages_while_redis_hangs(north: Site, own_redis: Redis, serve: Serve) -> None:
-    """In this situation, clients of another process get each message at most once."""
+    """Clients of the other process get each message at most once."""
     settings = north.settings | {"redis": own_redis.settings()}
     async with serving_inside(settings) as inside, serve(settings) as other:
         await until(lambda: listeners(own_redis) == 2)

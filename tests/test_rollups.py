@@ -1,4 +1,4 @@
-"""Rollups in Storewatch's own tables match the readings, no matter in which order rows are committed or changed."""
+"""Rollups in Storewatch's own tables match the readings, no matter in which order readings are committed or changed."""
 
 import random
 from collections.abc import Iterator
@@ -30,7 +30,10 @@ SENSORS = [Sensor(sensor_id, 1, "", "temperature", "", 60, (sensor_id, None)) fo
 Row = tuple[int, int, datetime, float | None]
 """A row of the table of readings: `reading_id`, `sensor_id`, time, value."""
 Values = dict[tuple[int, int], tuple[float, ...]]
-"""The lowest value, highest value, sum and count of each bucket, by sensor and start of the bucket."""
+"""The lowest value, highest value, sum and count of the readings in each bucket (time interval).
+
+The key is the sensor and the start of the bucket.
+"""
 
 
 @dataclass
@@ -55,18 +58,21 @@ class Table:
             await self.updater.consume([Reading(row[1], None, row[2], row[3], row[0]) for row in rows])
 
     async def update_twice(self) -> None:
-        """Update the rollups twice. The second update adds the rows that were handed out before the first update."""
+        """Update the rollups twice.
+
+        The second update also adds the rows that were handed out before the first update.
+        """
         await self.updater.update()
         await self.updater.update()
 
     def rolled_up(self, bucket_s: int) -> Values:
-        """Return the stored rollups of this width."""
+        """Return the stored rollups for buckets (time intervals) of this width."""
         rollup = tables.rollup.c
         rows = self._rows(sa.select(tables.rollup).where(rollup.bucket_s == bucket_s))
         return {(row.sensor_id, row.start): _values(*row[3:]) for row in rows}
 
     def expected(self, bucket_s: int) -> Values:
-        """Compute the expected rollups of this width from the readings."""
+        """Compute the expected rollups for buckets (time intervals) of this width from the readings."""
         values: dict[tuple[int, int], list[float]] = {}
         for row in self._rows(sa.select(tables.reading).where(tables.reading.c.value.is_not(None))):
             second = int(row.time.timestamp())
@@ -74,7 +80,7 @@ class Table:
         return {key: _values(min(all_), max(all_), sum(all_), len(all_)) for key, all_ in values.items()}
 
     def queried(self, bucket_s: int) -> Values:
-        """Return the result of a query, which combines the rollups with readings that are not rolled up yet."""
+        """Return the result of a query. The query combines rollups with readings that are not in the rollups yet."""
         span = Frame(int(START.timestamp()), int(END.timestamp()), bucket_s)
         with self.site.database.engine.connect() as connection:
             ours: Subjects = subjects_of(self.site.database.settings, Source(None), connection)

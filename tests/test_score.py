@@ -1,4 +1,4 @@
-"""`python -m alarms score`: compares alarm rules with the alarm log of another system."""
+"""The command `python -m alarms score` compares alarm rules with the alarm log of another system."""
 
 import json
 import subprocess
@@ -63,12 +63,15 @@ def scored(folder: Path, *more: str) -> Any:
 
 
 def column(values: Sequence[float | str], day: str = "2021-09-06", name: str = "a") -> list[str]:
-    """Return the lines of a file of readings: one sensor, and a reading every 15 minutes from midnight on."""
+    """Return the lines of a file with readings of one sensor, every 15 minutes from midnight on."""
     return [f"time,{name}", *(f"{day} {n // 4:02}:{n % 4 * 15:02},{value}" for n, value in enumerate(values))]
 
 
 BREACH = [4, 6, 6, 6, 6, 5]
-"""Values of a column. Their alarm is raised at 00:45, after a delay of 30 minutes, and cleared at 01:15."""
+"""Values of one sensor, 15 minutes apart. They raise an alarm at 00:45, after a delay of 30 minutes.
+
+The alarm is cleared at 01:15.
+"""
 
 
 def test_matching_alarms_score_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The sensor states of the judge stay correct while the clock is set forward and back."""
+"""The states of sensors in the alarm evaluation stay correct while the clock is set forward and back."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,7 +16,10 @@ SENSOR = Sensor(1, 7, "T", "temperature", "°C", MINUTE, (1, None))
 
 
 class JudgedSensor:
-    """One sensor with a limit. The clock that gives the times of its readings and its evaluation may be wrong."""
+    """One sensor with a limit.
+
+    The clock that gives the times of readings and the time of their evaluation may be wrong.
+    """
 
     def __init__(self, **kinds: object) -> None:
         self.states = SensorStates(rules.parse([{"scope": {}, "high": 5, "no_data": "3m"} | kinds]), defaults=False)
@@ -32,7 +35,7 @@ class JudgedSensor:
         return now
 
     def advance(self, now: float) -> None:
-        """Advance the sensor to the time `now`."""
+        """Evaluate the delays and the no-data limit of the sensor up to the time `now`."""
         judged = self.states.judge_time(self.states.keys(), now)
         self.changes += [(each.what, each.episode.kind) for each in judged]
 

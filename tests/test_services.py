@@ -1,6 +1,7 @@
 """The private MariaDB and Redis servers of the tests start, restart, freeze and end as expected."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -85,6 +86,12 @@ def test_frozen_redis_answers_nothing_until_it_is_thawed(own_redis: Redis) -> No
         own_redis.execute("PING")
     own_redis.thaw()
     assert own_redis.execute("PING") == "+PONG"
+
+
+def test_ci_permits_only_the_skip_without_cold_store_data() -> None:
+    permitted = re.search(r'^PERMITTED = "(.*)"$', (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert permitted
+    assert permitted[1] in (ROOT / "tests" / "conftest.py").read_text()
 
 
 @pytest.mark.services

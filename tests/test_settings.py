@@ -390,9 +390,10 @@ DOCUMENTATION = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 
 
 def default(field: msgspec.structs.FieldInfo) -> str:
-    """Return the default of a key in the form in which the documentation shows it."""
+    """Return the default of a settings key in the form in which the documentation shows it."""
     value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    return "none" if value is None else '`""`' if value == "" else f"`{value}`"
+    shown = str(value).lower() if isinstance(value, bool) else value
+    return "none" if value is None else '`""`' if value == "" else f"`{shown}`"
 
 
 @pytest.mark.parametrize(

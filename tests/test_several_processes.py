@@ -1,4 +1,4 @@
-"""Two processes behind nginx act as one server, even if a process or Redis fails.
+"""Two server processes behind nginx act as one server, even if one of them or Redis fails.
 
 `-m faults` runs the tests in full size.
 """
@@ -36,7 +36,7 @@ FROZEN_S = 6.0  # longer than the lease plus the time of a takeover
 
 
 class Size(NamedTuple):
-    """The number of browsers of each kind and transport, and the number of rounds of faults."""
+    """The size of a test: the number of browsers of each kind and transport, and the number of rounds of faults."""
 
     followers: dict[tuple[Kind, str], int]
     rounds: int
@@ -65,14 +65,14 @@ def north(mariadb_database: dict[str, Any]) -> Iterator[Site]:
 
 
 class AlarmChanges:
-    """A source of alarm changes: raises, acknowledges and clears alarms continuously."""
+    """Changes alarms in the database: raises, acknowledges and clears them continuously."""
 
     def __init__(self, built: Site) -> None:
         self.raised = 0
         self._site = built
 
     async def run(self) -> None:
-        """Change alarms until cancelled. Each alarm overlaps with the next."""
+        """Change alarms until cancelled. Each alarm is cleared only after the next alarm was raised."""
         while True:
             self.raised += 1  # count before the commit, because the task may be cancelled during the commit
             await asyncio.to_thread(self._site.raise_alarm, "temperature", datetime.now(UTC))
@@ -108,7 +108,7 @@ async def beside(*works: Any) -> AsyncIterator[None]:
 
 
 def journal_transitions(built: Site) -> list[Transition]:
-    """Return all transitions in the alarm journal."""
+    """Return all alarm transitions in the alarm journal."""
     with built.database.engine.connect() as connection:
         return journal.after(connection, 0, 1_000_000)
 
@@ -132,7 +132,10 @@ def has_received(watcher: Follower, count: int) -> bool:
 
 
 async def check_all_delivered(built: Site, raised: int, watchers: Sequence[Follower]) -> None:
-    """Wait until every alarm is cleared in the journal. Check that each watcher has received the whole journal."""
+    """Wait until every alarm is cleared in the journal.
+
+    Check that each watching client has received the whole journal.
+    """
 
     def closed() -> bool:
         states = last_states(journal_transitions(built))
@@ -200,7 +203,7 @@ async def cause_faults(servers: Sequence[StorewatchServer], redis: Redis, watche
 
 
 async def test_an_unanswered_request_does_not_block_other_clients(north: Site, serve: Serve) -> None:
-    """nginx must keep using a server after an unanswered request. Otherwise one client could block all others."""
+    """nginx must keep using a server that did not answer a request. Otherwise one client could block all others."""
     async with serve(north.settings) as first, serve(north.settings) as other, aiohttp.ClientSession() as http:
         with Nginx([first.port, other.port], CONNECTIONS) as nginx:
             async with http.get(nginx.url, headers={f"Too-Large-{n}": "x" * 6_000 for n in range(4)}) as refused:

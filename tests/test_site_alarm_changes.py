@@ -1,4 +1,4 @@
-"""Which differences between two polls of a site's own alarms are transitions."""
+"""Which differences between two polls of a site's own alarms count as alarm transitions."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

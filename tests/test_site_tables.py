@@ -1,4 +1,4 @@
-"""Storewatch answers every event from the site's own tables, whatever their names and shapes are."""
+"""Storewatch answers every event from the site's own tables, whatever names and columns these tables have."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -204,7 +204,10 @@ def test_check_names_a_wrong_column_of_the_chinese_site(tmp_path: Path, chinese:
 
 @dataclass
 class Shape:
-    """A shape of a site's readings: the tables, the statement that inserts a reading, and the map in the settings."""
+    """One way in which a site stores readings.
+
+    It contains the tables, the statement that inserts a reading, and the `map` in the settings.
+    """
 
     tables: tuple[str, ...]
     insert: str

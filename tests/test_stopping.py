@@ -32,7 +32,7 @@ CLOSE, PING, PONG, CONNECT, EVENT, ACK = "1", "2", "3", "40", "42", "43"
 
 
 class Watcher:
-    """A client so small that a test can run hundreds of them."""
+    """A minimal client. It is so small that a test can run hundreds of clients."""
 
     def __init__(self, socket: tornado.websocket.WebSocketClientConnection) -> None:
         self.got_close = False
@@ -67,7 +67,7 @@ class Watcher:
 
 @asynccontextmanager
 async def watching(server: StorewatchServer, count: int, store_house_id: int) -> AsyncIterator[list[Watcher]]:
-    """Connect `count` watching clients. At the end of the block, wait until the server has closed all of them."""
+    """Connect `count` watching clients. At the end of the block, wait until the server has closed all connections."""
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
         watchers = [await Watcher.connect(server) for _ in range(count)]
         for watcher in watchers:

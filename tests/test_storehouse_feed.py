@@ -25,7 +25,7 @@ NORTH, SOUTH = 1, 2
 
 @dataclass
 class FeedHarness:
-    """A feed of two storehouses with a sensor each, their watchers, and the recorded pushes."""
+    """A feed of two storehouses with one sensor each, the clients that watch them, and the recorded pushes."""
 
     clients: Clients = field(default_factory=Clients)
     visibilities: dict[str, Visibility] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class FeedHarness:
         await self.storehouse_feed.add_readings([Reading(sensor_id, None, self.now, value)])
 
     def pushed(self) -> list[tuple[Id, bool, list[str]]]:
-        """Return the storehouse, the stale flag and the rooms of each recorded `envs`, and clear the records."""
+        """Return the storehouse, the stale flag and the rooms of each recorded `envs`. Then clear the records."""
         pushed = [(data.store_house_id, data.stale, to.rooms) for _, data, to in self.emitted if isinstance(data, Envs)]
         self.emitted.clear()
         return pushed

@@ -1,4 +1,7 @@
-"""Rows of a table without increasing ids are delivered once if they are committed within the late window."""
+"""A table without increasing ids: rows are delivered once if they are committed within the late window.
+
+The late window is the permitted delay between the time of a row and its commit.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,14 +30,17 @@ Stored = tuple[datetime, float]
 
 @dataclass
 class Table:
-    """A table with local times of the time zone `tz` (UTC if None), its tracker, and the rows delivered so far."""
+    """A table with local times of the time zone `tz` (UTC if None).
+
+    It contains the rows, the time tracker of the table, and the rows that were delivered so far.
+    """
 
     now: datetime = START
     tz: ZoneInfo | None = None
     rows: list[Stored] = field(default_factory=list)
     delivered: Counter[Stored] = field(default_factory=Counter)
     prompt: Counter[Stored] = field(default_factory=Counter)
-    """Number of the rows that were committed at most `OVERLAP` after their time."""
+    """Counts each row that was committed at most `OVERLAP` after the time of the row."""
 
     def __post_init__(self) -> None:
         self.time_tracker = TimeTracker(LATE, self.now, partial(wall_span, tz=self.tz))
@@ -69,7 +75,7 @@ class Table:
 
 
 def started(*ages: timedelta, now: datetime = START, tz: ZoneInfo | None = None) -> Table:
-    """Return an empty table whose tracker has already delivered rows of these ages."""
+    """Return an empty table whose time tracker has already delivered rows of these ages."""
     table = Table(now, tz)
     for age in ages:
         table.commit(age)
@@ -99,7 +105,7 @@ CHANGES = {
 def test_each_row_within_the_window_is_delivered_once(
     tz: ZoneInfo | None, change: datetime, turns: list[tuple[int, list[tuple[int, int]], bool]], every: int, before: int
 ) -> None:
-    """In addition, the next query delivers each row that is not late."""
+    """The test also checks that the next successful query delivers each row that is not late."""
     table = started(now=change - timedelta(minutes=before), tz=tz)
     for seconds, commits, answered in turns:
         table.now += seconds * SECOND

@@ -1,4 +1,4 @@
-"""The transport at the level of bytes: requests, their answers, and the release of resources."""
+"""Tests of the transport at the level of bytes: requests, answers, and the release of resources."""
 
 import asyncio
 import gc
@@ -1003,9 +1003,9 @@ async def test_the_configured_cookie_is_set() -> None:
 
 
 OTHER_COMBINATIONS = [(False, False), (False, True), (True, False)]
-"""Combinations of `fast_accept` and `failing` that run with fewer connections.
+"""Combinations of `fast_accept` and `failing` for which this test uses fewer connections.
 
-`make faults` runs every combination with the same number of connections.
+In `make faults`, all combinations use the same number of connections.
 """
 
 
@@ -1216,5 +1216,5 @@ async def test_missing_private_names_select_the_librarys_handler(
 
 
 async def wait_for_poll(server: Bare, sid: str) -> None:
-    """Wait until the server holds an unanswered poll of the session."""
+    """Wait until the session has a polling request that the server has not answered yet."""
     await until(lambda: server.sio.eio.sockets[sid].is_polled, HANG)

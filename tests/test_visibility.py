@@ -47,7 +47,7 @@ HIDDEN_SENSOR = "Sensor of others"
 
 @pytest.fixture
 def built(tmp_path: Path) -> Iterator[Site]:
-    """Build a site with two organisations. The second organisation also has a storehouse with a sensor."""
+    """Build a site with two organisations. Both have storehouses with sensors."""
     with site({"path": str(tmp_path / "site.db")}) as built:
         with built.database.engine.begin() as connection:
             built.ids["other"] = record.sites.ensure_storehouse(connection, built.ids["idle"], "Other", "UTC")
@@ -81,7 +81,10 @@ async def raise_alarm_of(client: Client, built: Site, sensor: str, store_house: 
 
 
 def questions(built: Site) -> dict[str, dict[str, Any]]:
-    """Return the payload of each event about a storehouse, an organisation or an alarm, without the id."""
+    """Return a payload for each event that names a storehouse, an organisation or an alarm by its id.
+
+    The payloads do not contain this id.
+    """
     now = datetime.now(UTC)
     span = {"start": (now - timedelta(hours=1)).isoformat(), "end": now.isoformat()}
     later = {"start": now.isoformat(), "end": (now + timedelta(hours=1)).isoformat()}
@@ -135,7 +138,7 @@ async def statements(
 ) -> tuple[list[str], dict[str, Any]]:
     """Send an event that the server refuses. Return the SQL statements that the server executed, and the error.
 
-    The id is removed from the error.
+    The id in the error message is replaced.
     """
     asked: list[str] = []
 
@@ -434,7 +437,10 @@ class Numbered:
 
 
 async def test_alarms_wait_while_storehouse_owners_are_unknown(built: Site) -> None:
-    """Alarms about all storehouses are pushed at once until the first alarm about a single storehouse."""
+    """Alarms wait from the first alarm about a single storehouse on.
+
+    Earlier alarms, which concern all storehouses, are pushed at once.
+    """
     owners_known = False
     pushed: list[Id] = []
 

@@ -27,7 +27,7 @@ class Certificate:
         """The TLS context for new connections."""
 
     async def keep_current(self, server: TCPServer) -> None:
-        """Use the certificate for new connections of `server`. Until cancelled, reload it when the files change."""
+        """Use the certificate for new connections of `server`. Reload it whenever its files change, until cancelled."""
 
         async def reload() -> None:
             self.reload_if_changed()
@@ -39,9 +39,9 @@ class Certificate:
         )
 
     def reload_if_changed(self) -> None:
-        """Reload the files if they have changed since the last load, but not since the last check.
+        """Reload the certificate if its files have changed and have stayed the same since the previous check.
 
-        A file that changed since the last check may still be in the middle of being written.
+        Files that have changed since the previous check may still be in the middle of being written.
         """
         if not self._file_watch.check():
             return

@@ -8,14 +8,14 @@ from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 TIMER_SLACK = 0.01
-"""Shortest delay of the timer of `Deadlines`, as a fraction of the time limit. One timer call can expire many keys."""
+"""Minimum delay of the timer of `Deadlines`, as a fraction of the time limit. One timer call can expire many keys."""
 
 
 class Deadlines(Generic[Key]):
-    """Deadlines for keys that all have the same time limit, `timeout_s` seconds.
+    """Deadlines for keys, such as connections. All keys have the same time limit, `timeout_s` seconds.
 
-    When the deadline of a key passes, the object calls `on_expired` with the key and the deadline. Deadlines are in
-    seconds of `time.monotonic`.
+    When the deadline of a key passes, `on_expired` is called with the key and the deadline. Deadlines are times of
+    `time.monotonic`, in seconds.
     """
 
     def __init__(self, timeout_s: float, on_expired: Callable[[Key, float], object]) -> None:
@@ -40,7 +40,7 @@ class Deadlines(Generic[Key]):
         return iter(self._deadlines)
 
     def is_expired(self, key: Key) -> bool:
-        """Return whether a key's deadline has passed, even if the timer has not fired yet."""
+        """Return whether a key's deadline has passed, even if `on_expired` has not been called for the key yet."""
         return self._deadlines.get(key, math.inf) <= time.monotonic()
 
     def stop(self) -> None:

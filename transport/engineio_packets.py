@@ -7,7 +7,7 @@ from engineio.packet import MESSAGE, Packet
 
 
 def decode_packet(message: str | bytes) -> Packet:
-    """Return the Engine.IO packet in a websocket message. Raise ValueError if a client may not send it."""
+    """Return the Engine.IO packet in a websocket message. Raise ValueError if a client may not send this packet."""
     # The library's own decoder treats any text as JSON.
     if isinstance(message, bytes):
         return Packet(MESSAGE, message)
@@ -17,7 +17,7 @@ def decode_packet(message: str | bytes) -> Packet:
 
 
 def decode_payload(body: bytes | bytearray) -> list[Packet]:
-    """Return the packets in the body of a POST request. Raise ValueError if the body is malformed."""
+    """Return the Engine.IO packets in the body of a POST request. Raise ValueError if the body is malformed."""
     return [
         Packet(MESSAGE, base64.b64decode(part[1:], validate=True)) if part[:1] == "b" else decode_packet(part)
         for part in body.decode().split("\x1e")
@@ -25,7 +25,7 @@ def decode_payload(body: bytes | bytearray) -> list[Packet]:
 
 
 def encode_payload(packets: Sequence[Packet]) -> bytes:
-    """Return the body of a polling response with these packets."""
+    """Return the body of a polling response with these Engine.IO packets."""
     # Encode binary data here, not with `encode`: a packet caches its first encoding, and may also go to a websocket.
     return "\x1e".join(
         f"b{base64.b64encode(packet.data).decode()}" if packet.binary else packet.encode() for packet in packets

@@ -1,4 +1,4 @@
-"""The WSGI environ that connect handlers receive."""
+"""The WSGI environ, a dictionary that describes the HTTP request and is passed to connect handlers."""
 
 from collections import UserDict
 from functools import cached_property
@@ -8,7 +8,7 @@ from engineio.async_drivers.tornado import translate_request
 
 
 class Environ(UserDict[str, Any]):
-    """The WSGI environ of a session's first request, created on first use."""
+    """The WSGI environ of the first HTTP request of a session. The dictionary is created on first use."""
 
     def __init__(self, handler: Any) -> None:
         self.address = handler.request.remote_ip or ""
@@ -23,7 +23,7 @@ class Environ(UserDict[str, Any]):
         return environ | {"REMOTE_ADDR": self.address, "wsgi.url_scheme": self._handler.request.protocol}
 
     def forget(self) -> None:
-        """Release the request, and keep only the client's address."""
+        """Release the HTTP request, and keep only the client's address."""
         self.__dict__.pop("data", None)
         if self._handler is not None:
             self._handler.forget_request()

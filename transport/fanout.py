@@ -50,7 +50,7 @@ class LibraryManager(socketio.AsyncManager):  # type: ignore[misc]
         return base
 
     async def close_stuck_clients(self) -> None:
-        """Wait until cancelled: this manager does not detect stuck clients."""
+        """Do nothing until cancelled, because this manager does not detect stuck clients."""
         await asyncio.Event().wait()
 
 
@@ -71,7 +71,7 @@ def can_write_directly() -> bool:
 
 
 class KeyedPacket(EnginePacket):  # type: ignore[misc]
-    """A packet that replaces an unsent packet with the same `key`."""
+    """A packet that replaces an unsent packet of the same connection with the same `key`."""
 
     def __init__(self, data: str | bytes, key: Hashable) -> None:
         super().__init__(MESSAGE, data)
@@ -81,8 +81,8 @@ class KeyedPacket(EnginePacket):  # type: ignore[misc]
 class Fanout(socketio.AsyncManager):  # type: ignore[misc]
     """Delivers messages to the connections of this process.
 
-    It closes a connection with more than `limit` unsent bytes (`Outbox` says which bytes count). It also closes a
-    connection that has accepted no data for `drain_s` seconds while data was waiting.
+    It closes a connection that has more than `limit` unsent bytes. The docstring of `Outbox` says which bytes count. It
+    also closes a connection that has accepted no data for `drain_s` seconds while data was waiting.
     """
 
     def __init__(self, limit: int, drain_s: float) -> None:
@@ -92,7 +92,7 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         self.coalesced = 0
         """Number of pushed messages that were replaced by a newer message before they were sent."""
         self.closed_slow_clients: Counter[str] = Counter()
-        """Number of connections closed because the client did not read, keyed by reason (`UNSENT` or `STUCK`)."""
+        """Number of connections closed because the client read too slowly, keyed by reason (`UNSENT` or `STUCK`)."""
         self._limit = limit
         self._drain_s = drain_s
         self._outboxes: dict[str, Outbox] = {}
@@ -156,7 +156,7 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
     async def push(self, event: str, data: Any, recipients: Recipients, key: Hashable = None) -> None:
         """Send an event to the recipients, once to each connection.
 
-        With a `key`, the message replaces an unsent message with the same key.
+        With a `key`, the message replaces an unsent message with the same key on the same connection.
         """
         encoded = self._encode(event, data, "/")
         if encoded is None:
@@ -194,7 +194,10 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         self._resolved.add(recipients)
 
     def _forget_recipients(self) -> None:
-        """Clear all caches of recipients, because a connection joined, left, or changed its rooms or transport."""
+        """Clear every cache of the connections in a set of rooms.
+
+        Called when a connection joins or leaves, or when its rooms or its transport change.
+        """
         if not self._resolved:  # cheaper than to iterate over an empty WeakSet
             return
         for recipients in self._resolved:
@@ -241,10 +244,11 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         return type("Handler", (DirectWriteHandler, base), {"fanout": self})
 
     def attach(self, handler: Any, message: str | bytes) -> tuple[str | None, Outbox | None]:
-        """Create an outbox for the websocket of `handler`. Return the Engine.IO session id and the outbox.
+        """Create an outbox, which writes directly to the websocket of `handler`. Return the session id and the outbox.
 
-        Both are None if the websocket is not ready for direct writes. Call this method when the library writes
-        `message`: the library writes only to the websocket in use, even if a client has opened two for one session.
+        The id is the Engine.IO session id. Return None for both if the websocket is not ready for direct writes. Call
+        this method when the library writes `message`, because the library writes only to the websocket in use, even if
+        a client has opened two websockets for one session.
         """
         protocol = handler.ws_connection
         if message == "3probe" or protocol is None or protocol._compressor is not None or protocol.stream.closed():
@@ -259,7 +263,7 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         return eio_sid, outbox
 
     def detach(self, eio_sid: str | None, outbox: Outbox) -> None:
-        """Remove the outbox of a closed websocket."""
+        """Remove the outbox (the object that wrote directly to the websocket) of a closed websocket."""
         outbox.end()
         self._behind.discard(outbox)
         if eio_sid is not None and self._outboxes.get(eio_sid) is outbox:
@@ -331,7 +335,7 @@ class DirectWriteHandler(WebSocketHandler):
     """Whether the library has handled all messages of this websocket and waits for the next one."""
 
     def write_message(self, message: Any, binary: bool = False) -> Any:
-        """Send a message that the library writes, after all messages that were pushed earlier."""
+        """Send a message of the library, after all messages that were pushed before it."""
         if self._outbox is None:
             self._eio_sid, self._outbox = self.fanout.attach(self, message)
         if self._outbox is None:
@@ -347,7 +351,7 @@ class DirectWriteHandler(WebSocketHandler):
         return await super().get_next_message()  # type: ignore[misc]
 
     def on_message(self, message: str | bytes) -> Any:
-        """Handle an event at once, if possible.
+        """Handle a message from the websocket. If it is an event, handle it at once, if possible.
 
         This avoids the library's queue, four tasks and a timer, which were half of the cost of answering an event.
         """
@@ -366,7 +370,7 @@ class DirectWriteHandler(WebSocketHandler):
             self._outbox.yield_to_stream()
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Close the websocket and stop its outbox: nothing may be sent after the close frame."""
+        """Close the websocket. Stop its outbox first, because nothing may be sent after the close frame."""
         if self._outbox is not None:
             self._outbox.end()
         super().close(code, reason)

@@ -1,8 +1,8 @@
 """Accepts a websocket request before Tornado creates an HTTP connection for it.
 
-Tornado prepares each connection for several requests in a row. This was a fifth of the cost of a new websocket.
-Therefore the server peeks at the first request in the socket's buffer. It reads the request only if it is a well-formed
-websocket request that the server accepts. Every other request stays in the buffer, and Tornado handles it.
+Tornado prepares each connection for several requests in a row. This preparation was a fifth of the cost of a new
+websocket. Therefore the server peeks at the first request in the socket's buffer. It reads the request only if it is a
+well-formed websocket request that the server accepts. Every other request stays in the buffer, and Tornado handles it.
 """
 
 import asyncio
@@ -42,15 +42,15 @@ class Admission(Protocol):
         """Return a handler for the request if it is a websocket request that the server accepts, otherwise None."""
 
     async def upgrade(self, handler: Handler, connection: Any) -> Any:
-        """Upgrade a connection to a websocket. Return the protocol object, or None if the client is rejected."""
+        """Upgrade a connection to a websocket. Return the websocket protocol, or None if the client is rejected."""
 
 
 class FastAcceptServer(HTTPServer):
-    """Tornado's HTTP server with fast acceptance of websockets."""
+    """Tornado's HTTP server, which also accepts websocket requests without creating an HTTP connection for them."""
 
     admission: Admission
     unread: "Deadlines[AcceptedConnection]"
-    """Deadlines of the connections that have sent nothing yet."""
+    """Deadlines by which connections that have sent nothing yet must send a request."""
 
     def set_admission(self, admission: Admission) -> None:
         """Set the object that decides which websocket requests are accepted."""
@@ -96,11 +96,11 @@ class AcceptedConnection:
 
     @property
     def context(self) -> "AcceptedConnection":
-        """The object with the client's address and protocol. Tornado has a separate object; here it is `self`."""
+        """The object with the client's address and protocol, for Tornado. It is the connection itself."""
         return self
 
     def check(self) -> None:
-        """Handle the first request, now or as soon as it arrives. If this fails, close the connection."""
+        """Handle the first request, now or as soon as it arrives. If an error occurs, close the connection."""
         try:
             self._check()
         except Exception:

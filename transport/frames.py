@@ -10,13 +10,13 @@ from tornado.util import _websocket_mask as unmask
 
 CONTINUATION, TEXT, BINARY, CLOSE = 0x0, 0x1, 0x2, 0x8
 PIECE = CONTINUATION, b""
-"""The result of `FrameReader.read` for a frame that does not complete its message."""
+"""Value that `FrameReader.read` yields for a frame that does not complete a message."""
 CONTROL = 0x8
 """Opcode bit that marks a control frame (close, ping or pong)."""
 FINAL, RESERVED, KIND = 0x80, 0x70, 0x0F
 MASKED, SIZE = 0x80, 0x7F
 SMALL = 125
-"""Maximum payload size of a control frame, in bytes. A larger payload has an extended length field of 2 or 8 bytes."""
+"""Maximum payload size of a control frame, and of a frame without an extended length field, in bytes."""
 
 
 class ProtocolError(Exception):
@@ -36,11 +36,14 @@ class FrameReader:
         self._limit = limit
         self._unread = bytearray()
         self._fragments: bytearray | None = None
-        """The received part of a fragmented message of kind `_kind`. None if no fragmented message is incomplete."""
+        """The part received so far of a message that is split into several frames.
+
+        None if no such message is incomplete.
+        """
         self._kind = CONTINUATION
 
     def read(self, data: bytes) -> Iterator[tuple[int, str | bytes]]:
-        """Yield the kind and content of each message or control frame that `data` completes.
+        """Yield the opcode and content of each message or control frame that the received bytes `data` complete.
 
         Yield `PIECE` for a frame that does not complete a message, so that the caller can count the work of each frame.
         Raise `ProtocolError` if the client violates the protocol.
@@ -59,7 +62,10 @@ class FrameReader:
             self._unread += whole[end:]
 
     def _next_frame(self, data: bytes | bytearray, start: int) -> tuple[int, bytes, int] | None:
-        """Return the first byte, the unmasked content and the end position of a frame, or None if it is incomplete."""
+        """Return the first byte, the unmasked content and the end position of the frame at `start`.
+
+        None if it is incomplete.
+        """
         if len(data) < start + 2:
             return None
         head, size = data[start], data[start + 1]
@@ -85,7 +91,10 @@ class FrameReader:
         return head, unmask(bytes(data[start:body]), bytes(data[body:end])), end
 
     def _message(self, head: int, content: bytes) -> tuple[int, str | bytes]:
-        """Return the message or control frame that this frame completes, or `PIECE` if it completes none."""
+        """Return the opcode and content of the message that a frame completes, or `PIECE` if it completes none.
+
+        A control frame is complete by itself.
+        """
         kind = head & KIND
         if kind & CONTROL:
             if kind == CLOSE:

@@ -34,17 +34,26 @@ log = logging.getLogger(__name__)
 
 _LENGTH = re.compile(r"[0-9]{1,15}")
 MAX_DRAINED_BYTES = 1_048_576
-"""Maximum number of bytes read of a body that is too large. Some clients send all of it before they read the answer."""
+"""Maximum number of bytes to read of a request body that is too large.
+
+Some clients read the answer only after they have sent the whole body.
+"""
 
 CHUNK_BYTES = 16_384
 """Maximum number of bytes per read from a websocket."""
 FRAME_WORK, MAX_WORK_PER_TURN = 1024, 262_144
-"""Work counted for each frame in addition to its size, and work for one client before others get a turn, in bytes."""
+"""Both are in bytes. The work for a frame is its size plus `FRAME_WORK`.
+
+After more than `MAX_WORK_PER_TURN` for one client, other clients get a turn.
+"""
 
 
 @tornado.web.stream_request_body
 class Handler(RequestChecks, WebSocketHandler):
-    """Serves the requests of an `AsyncServer`. `get_tornado_handler` creates subclasses of it."""
+    """Serves the HTTP requests and websockets of an `AsyncServer`.
+
+    `get_tornado_handler` creates subclasses of this class.
+    """
 
     session: Session | None = None
     _body: bytearray | None = None
@@ -90,7 +99,7 @@ class Handler(RequestChecks, WebSocketHandler):
             self._body = bytearray()
 
     def data_received(self, chunk: bytes) -> None:
-        """Add a chunk of the body. Do not store more than needed to detect that the body is too large."""
+        """Add a chunk to the request body. Do not store more than is needed to detect that the body is too large."""
         body = self._body
         if body is None:
             return
@@ -103,7 +112,10 @@ class Handler(RequestChecks, WebSocketHandler):
             self._reject(TOO_LARGE)
 
     def on_connection_close(self) -> None:
-        """Stop waiting for the rest of the body. Tornado's websocket handler would wait forever."""
+        """Stop waiting for the rest of the request body when the connection is closed.
+
+        Tornado's websocket handler would wait forever.
+        """
         super().on_connection_close()
         tornado.web.RequestHandler.on_connection_close(self)
 
@@ -138,7 +150,7 @@ class Handler(RequestChecks, WebSocketHandler):
         return cors_headers
 
     async def get(self, *_arguments: Any, **_named: Any) -> None:
-        """Upgrade to a websocket, open a session, or wait for packets to send."""
+        """Upgrade to a websocket, open a session, or answer a poll as soon as packets are waiting."""
         if is_upgrade(self.request.headers):
             protocol = await self.accept()
             if protocol is None:
@@ -209,10 +221,10 @@ class Handler(RequestChecks, WebSocketHandler):
     # Websockets
 
     async def accept(self) -> Any:
-        """Upgrade a request to a websocket and return the protocol object for `receive`.
+        """Upgrade a request to a websocket. Return the websocket protocol object, which `receive` needs.
 
-        Return None if the connect handler rejects the session or the session is unknown. Close a second websocket of a
-        session at once; `receive` still waits for the client's close frame or the time-out.
+        Return None if the connect handler rejects the session or the session is unknown. If the session already has a
+        websocket, close the new websocket at once. `receive` still waits for the client's close frame or the time-out.
         """
         session = self._find_session(self.request)
         is_new = session is None and "sid" not in self.request.query_arguments
@@ -233,7 +245,7 @@ class Handler(RequestChecks, WebSocketHandler):
         return protocol
 
     def _switch_protocols(self, more: bool) -> Any:
-        """Send the 101 response and return the websocket protocol. `more` means that a message follows at once."""
+        """Send the 101 response and return the websocket protocol. If `more` is true, a message follows at once."""
         protocol: Any = self.get_websocket_protocol()
         connection: Any = self.request.connection
         accept_value = protocol.compute_accept_value(self.request.headers["Sec-WebSocket-Key"])
@@ -276,7 +288,7 @@ class Handler(RequestChecks, WebSocketHandler):
 
     # This is a separate method because local variables of `receive` would keep a message alive until the next one.
     async def _handle_data(self, protocol: Any, frame_reader: FrameReader, data: bytes) -> int:
-        """Handle the messages that `data` completes. Return the amount of work, in bytes."""
+        """Handle the messages that the received bytes `data` complete. Return the amount of work, in bytes."""
         work = len(data)
         for kind, content in frame_reader.read(data):
             work += FRAME_WORK
@@ -296,7 +308,7 @@ class Handler(RequestChecks, WebSocketHandler):
 
     @property
     def _is_over(self) -> bool:
-        """Whether the websocket does not belong, or no longer belongs, to an open session."""
+        """Whether this websocket does not belong, or no longer belongs, to an open session."""
         session = self.session
         return session is None or session.closing or (session.websocket is not self and session.probing is not self)
 
@@ -329,7 +341,10 @@ class Handler(RequestChecks, WebSocketHandler):
             await self.get_next_message()
 
     async def _close_flooding(self, session: Session, protocol: Any) -> None:
-        """Close the websocket at once: the client's close frame would arrive only after all its other frames."""
+        """Close the session and the websocket of a client that sends too many packets, without a closing handshake.
+
+        The client's close frame would arrive only after all the frames that the client has already sent.
+        """
         self.engine.rejections[FLOODING.reason] += 1
         await session.close(abort=True, reason=self.engine.reason.TRANSPORT_ERROR)
         protocol._abort()
@@ -375,7 +390,10 @@ class Handler(RequestChecks, WebSocketHandler):
 
 
 def _write_head(stream: IOStream, head: bytes, more: bool) -> None:
-    """Send the head of a response. If `more`, let the kernel send it in one TCP segment with the next write."""
+    """Send the head of a response.
+
+    If `more` is true, let the kernel send the head and the next write in one TCP segment.
+    """
     if more and type(stream) is IOStream and not stream.closed() and not stream.writing():
         head = head[stream.socket.send(head, socket.MSG_MORE) :]
     if head:

@@ -50,7 +50,7 @@ class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
         self.request_deadlines: Deadlines[Any] = Deadlines(
             request_timeout_s, lambda connection, _: self._close_slow(connection)
         )
-        """Deadlines of connections with an incomplete request: first for its headers, then for its body."""
+        """Deadlines by which connections must complete a request. Headers and body have separate deadlines."""
         self.websocket_prefix = f"GET {path}?".encode()
         """The first bytes of every websocket request."""
         self._prefix = f"{path}?"
@@ -78,7 +78,7 @@ class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
         return self.handler(self.application, request)
 
     async def upgrade(self, handler: Handler, connection: Any) -> Any:
-        """Upgrade a connection to a websocket and return the protocol object.
+        """Upgrade a connection to a websocket and return the websocket protocol object.
 
         If the handler rejects the client, send status 401, close the connection and return None.
         """
@@ -100,7 +100,10 @@ class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
         connection.close()
 
     def start_request(self, server_conn: object, request_conn: Any) -> httputil.HTTPMessageDelegate:
-        """Start the time limit for the headers of a request, and return its delegate. Tornado calls this method."""
+        """Start the time limit for the headers of a request, and return the delegate that receives the request.
+
+        Tornado calls this method.
+        """
         self.request_deadlines.add(request_conn)
         request_conn._parse_headers = parse_headers
         return _RequestDelegate(self, server_conn, request_conn)
@@ -174,8 +177,8 @@ def identify_client(context: Any, headers: Mapping[str, str], trusted_proxies: N
     """Set the client's address and protocol in `context` from the X-Forwarded headers, if a trusted proxy sent them.
 
     A client can send any X-Forwarded-For header, and each proxy appends one address. Therefore read the addresses from
-    right to left and use the first address that is not a trusted proxy. If an entry is not an address, stop there and
-    use the address to its right: the address of the proxy that added the entry.
+    right to left and use the first address that is not a trusted proxy. If an entry is not an address, stop at this
+    entry and use the address to the right of it, which is the address of the proxy that added the entry.
     """
     peer = _address(context.address[0]) if isinstance(context.address, tuple) else None
     if peer is None or not _is_among(peer, trusted_proxies):

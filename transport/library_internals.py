@@ -1,4 +1,4 @@
-"""Lists the undocumented library names that the transport uses, and checks that the installed versions have them.
+"""Lists the undocumented library names that the transport uses, and checks that the installed versions contain them.
 
 If a name is missing, the transport falls back to the library's own slower code and logs a warning.
 """
@@ -70,7 +70,7 @@ DIRECT_WRITES: PrivateNames = {
 
 
 def missing_names(private: PrivateNames) -> list[str]:
-    """Return the names that the installed libraries lack, each with the function that should use it."""
+    """Return the names that the installed libraries lack, each with the library function that should contain it."""
     return sorted(
         f"{function.__qualname__}: {name}"
         for function, names in private.items()

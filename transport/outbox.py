@@ -15,9 +15,12 @@ from tornado.iostream import IOStream, StreamClosedError
 
 TEXT, BINARY = 0x81, 0x82
 MAX_ANSWER_BYTES = 16_777_216
-"""Number of unsent answer bytes that do not count towards the limit of an outbox. The largest answer fits twice."""
+"""Maximum number of unsent answer bytes that do not count towards the limit of unsent bytes of a connection.
+
+It is at least twice the size of the largest answer.
+"""
 UNSENT, STUCK = "unsent", "stuck"
-"""Reasons for closing a connection: too many bytes are unsent, or it accepted no data for too long."""
+"""Reasons for closing a connection: too many bytes are unsent, or the client accepted no data for too long."""
 
 
 def frame(payload: bytes, kind: int = TEXT) -> bytes:
@@ -66,7 +69,7 @@ class SendQueue(asyncio.Queue[Any]):
         return self._queue.pop(next(iter(self._queue)))
 
     def task_done(self) -> None:
-        """Mark a removed packet as handed to the transport."""
+        """Record that a packet removed from the queue has been handed to the transport."""
         super().task_done()
         self.pending -= 1
         if self.pending == 0:
@@ -88,10 +91,10 @@ class Sender(Protocol):
 
 
 class Outbox:
-    """Sends frames to one browser.
+    """Sends websocket frames to one browser.
 
-    If more than `limit` bytes are unsent, it calls `close_slow` with itself, `UNSENT` and a text for the log. Up to
-    `MAX_ANSWER_BYTES` of answers to the browser's own requests do not count towards the limit.
+    If more than `limit` bytes are unsent, the outbox calls `close_slow` with three arguments: itself, `UNSENT` and a
+    text for the log. Up to `MAX_ANSWER_BYTES` of answers to the browser's own requests do not count towards the limit.
 
     The outbox is in the set `busy` while it has unsent bytes. It is in the set `behind` while other data must be
     written before the next frame.
@@ -125,14 +128,17 @@ class Outbox:
         self.queue = queue
         # Do not bypass a TLS stream: it keeps its own state between the application and the socket.
         self.socket: Sender = stream.socket if type(stream) is IOStream else self
-        """The object that sends the frames. Other code may use it while the outbox is not in `behind`.
+        """The object that sends the frames. Code outside this class may use it while the outbox is not in `behind`.
 
-        It must then call `write_rest` if not all bytes of a frame were accepted.
+        If the object did not accept all bytes of a frame, this code must then call `write_rest`.
         """
         self.unsent = 0
         """Number of bytes of this connection that the kernel has not accepted yet."""
         self.stuck_since = 0.0
-        """Since when no data has been accepted, in seconds of `time.monotonic`. Valid while `unsent` is above 0."""
+        """The time since which no data has been accepted, in seconds of `time.monotonic`.
+
+        Valid while `unsent` is above 0.
+        """
         self._stream = stream
         self._limit = limit
         self._answer_bytes = 0  # bytes of answers since `unsent` was last 0
@@ -146,7 +152,7 @@ class Outbox:
         self.yield_to_stream()
 
     def update_behind(self) -> None:
-        """Add the outbox to `behind`, or remove it if the next frame can be sent at once."""
+        """Remove the outbox from the set `behind` if the next frame can be sent at once. Otherwise add the outbox."""
         if self._closed:
             return
         if self.queue.pending or self._waiting or self._stream_bytes:
@@ -155,7 +161,7 @@ class Outbox:
             self._behind.discard(self)
 
     def put(self, message: bytes, key: Hashable = None) -> None:
-        """Send a frame after all earlier frames. With a `key`, it replaces a waiting frame with the same key."""
+        """Send a frame after all earlier frames. With a `key`, the frame replaces a waiting frame with the same key."""
         if self._closed:
             return
         if self._waiting or self._stream_bytes:
@@ -178,7 +184,7 @@ class Outbox:
             self.abort()
 
     def write_rest(self, message: bytes, sent: int) -> None:
-        """Let the stream write the rest of a frame. The kernel has accepted the first `sent` bytes of it."""
+        """Let Tornado's stream write the rest of a frame, of which the kernel has accepted the first `sent` bytes."""
         self._stream_bytes = len(message) - sent
         self._count(self._stream_bytes)
         try:
@@ -188,7 +194,7 @@ class Outbox:
         self.update_behind()
 
     def yield_to_stream(self) -> None:
-        """Hold later frames back until the stream has written its pending data, which is the handshake or a pong."""
+        """Hold later frames back until Tornado's stream has written its pending data (the handshake or a pong)."""
         if self._stream.writing() and not self._stream_bytes:
             self._stream_bytes = 1
             self._count(self._stream_bytes)
@@ -201,7 +207,10 @@ class Outbox:
         self._stream.close()
 
     def end(self) -> None:
-        """Stop sending because the connection closes or has closed. The owner removes the outbox from `behind`."""
+        """Stop sending, because the connection closes or has closed.
+
+        `Fanout.detach` later removes the outbox from the set `behind`.
+        """
         if self._closed:
             return
         self._closed = True
@@ -213,7 +222,7 @@ class Outbox:
         self._behind.add(self)
 
     def send(self, message: bytes, /) -> int:
-        """Send a frame through the stream. Used for TLS."""
+        """Send a frame through Tornado's stream instead of the socket. Used for TLS."""
         self._stream.write(message)
         self.yield_to_stream()
         return len(message)

@@ -27,7 +27,10 @@ class TokenBucket:
         self._updated = now
 
     def consume(self, now: float) -> float:
-        """Remove a token and return the number of tokens left. If it is negative, the caller has exceeded the limit."""
+        """Remove a token and return the number of tokens left.
+
+        A negative number means that the caller exceeds the limit.
+        """
         self._refill(now)
         self._tokens -= 1
         return self._tokens
@@ -52,14 +55,14 @@ class TokenBucket:
 
 
 class KeyedTokenBuckets:
-    """A token bucket for each key, such as an address. It keeps the `max_keys` most recently used keys."""
+    """A token bucket for each key, such as an address. Only the `max_keys` most recently used keys are kept."""
 
     def __init__(self, rate_limit: RateLimit, clock: Callable[[], float], max_keys: int = 10_000) -> None:
         self._rate_limit = rate_limit
         self._clock = clock
         self._max_keys = max_keys
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
-        """The bucket of each key. The keys are ordered by last use, with the most recently used key at the end."""
+        """The token bucket of each key, in the order of last use. The most recently used key is at the end."""
 
     def try_consume(self, key: str) -> bool:
         """Remove a token of `key` and return True, or return False if the bucket of `key` is empty."""

@@ -1,4 +1,4 @@
-"""Caches the connections of a set of rooms until a connection joins, leaves or changes.
+"""Caches the connections in a set of rooms until a connection joins, leaves, or changes its rooms or transport.
 
 Without the cache, looking up the room, session and outbox of each connection was a third of the cost of a message.
 """
@@ -18,7 +18,7 @@ class Recipients:
         self.is_resolved = False
         """Whether the connections have been looked up."""
         self.ready: dict[Sender, Outbox] = {}
-        """Outboxes that can send at once, keyed by the socket that sends the frame."""
+        """Outboxes (writers of websockets) that can send a frame at once, keyed by the socket that sends the frame."""
         self.rest: list[str] = []
         """Engine.IO session ids of the connections that are not in `ready`."""
         self._outboxes: Mapping[Outbox, str] = {}
@@ -31,9 +31,10 @@ class Recipients:
         self.is_resolved = False
 
     def resolve(self, outboxes: Mapping[Outbox, str], others: Sequence[str]) -> None:
-        """Set the connections in the rooms.
+        """Store the result of the lookup: the connections that are in the rooms.
 
-        `outboxes` maps each outbox to its Engine.IO session id. `others` are the session ids without an outbox.
+        `outboxes` maps each outbox (writer of a websocket) to its Engine.IO session id. `others` contains the session
+        ids of connections without an outbox.
         """
         self._set_members(outboxes, others)
         self.is_resolved = True
@@ -41,7 +42,8 @@ class Recipients:
     def split(self, behind: Set[Outbox]) -> None:
         """Split the connections into `ready` and `rest`.
 
-        `rest` contains the connections without an outbox and those whose outbox is in the set `behind`.
+        `rest` contains the connections without an outbox, and the connections whose outbox is in the set `behind`,
+        because these outboxes must write other data first.
         """
         not_ready = self._outboxes.keys() & behind
         # Usually these are the same few slow clients as before. Then skip the work, so that they do not delay others.

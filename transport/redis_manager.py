@@ -1,8 +1,9 @@
-"""The client manager for several processes. Messages to a process's own clients bypass Redis; other messages use it.
+"""The client manager for several processes, which are connected through Redis.
 
-Other programs use Redis to emit events. A process uses Redis to disconnect a client of another process or to put it
-into a room. While Redis does not answer, messages through Redis are dropped, and the log says so. Critical messages
-must therefore not use Redis.
+A process sends messages to its own clients directly, and all other messages through Redis. It uses Redis to disconnect
+a client of another process, or to put such a client into a room. Other programs use Redis to emit events. While Redis
+does not answer, messages through Redis are dropped, and the log says so. Critical messages must therefore not use
+Redis.
 """
 
 import logging
@@ -137,7 +138,7 @@ async def _connected(settings: RedisSettings) -> AsyncIterator[Redis]:
 
 
 class _LocalFanout(Fanout):
-    """A `Fanout` whose constructor has no arguments: the library's manager passes none to its base class."""
+    """A `Fanout` whose constructor has no arguments, because python-socketio's manager calls it without arguments."""
 
     _limits: tuple[int, float]
 
@@ -154,7 +155,7 @@ class RedisManager(_RedisBroadcast, _LocalFanout):
 
 
 class LibraryRedisManager(_RedisBroadcast, LibraryManager):
-    """A `RedisManager` without direct writes, used if the installed libraries lack the internals for them."""
+    """A `RedisManager` without direct writes, used if the installed libraries do not support direct writes."""
 
 
 def create_manager(settings: RedisSettings, limit: int, drain_s: float) -> RedisManager | LibraryRedisManager:

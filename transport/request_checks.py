@@ -30,7 +30,7 @@ class RequestChecks:
 
     @classmethod
     def rejection(cls, request: AnyRequest) -> Rejection | None:
-        """Return the rejection of a request, or None if the request can be served."""
+        """Return the error answer for a request that must be rejected, or None if the request can be served."""
         query, headers = request.query_arguments, request.headers
         transport = query.get("transport")
         if transport not in ([b"polling"], [b"websocket"]) or transport[0].decode() not in cls.engine.transports:
@@ -50,7 +50,7 @@ class RequestChecks:
 
     @classmethod
     def _rejection_of_new(cls, request: AnyRequest) -> Rejection | None:
-        """Return the rejection of a request that would open a session, or None if the request can be served."""
+        """Return the error answer for a request that must not open a session, or None if the request can be served."""
         if request.query_arguments.get("EIO") != [b"4"]:
             return BAD_VERSION
         if request.method != "GET":
@@ -63,7 +63,7 @@ class RequestChecks:
 
     @classmethod
     def _rejection_of_existing(cls, request: AnyRequest, websocket: bool) -> Rejection | None:
-        """Return the rejection of a request for an existing session, or None if the request can be served."""
+        """Return the error answer for an invalid request of an open session, or None if the request can be served."""
         session = cls._find_session(request)
         if session is None or not session.connected:
             return UNKNOWN_SESSION

@@ -29,9 +29,12 @@ from transport.socketio_packets import EventName, HardenedPacket
 log = logging.getLogger(__name__)
 
 RELEASE_DELAY_S = 0.01
-"""Seconds between the CONNECT packet and the events that were emitted while the client was connecting."""
+"""Delay in seconds after the CONNECT packet.
+
+Events that were emitted while the client was connecting are sent after this delay.
+"""
 CONNECT_TIMEOUT_S = 5.0
-"""Time in seconds for which a client may be in no namespace."""
+"""Time limit in seconds for a client that is in no Socket.IO namespace to join one."""
 RESERVED_EVENTS = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 )
@@ -41,9 +44,9 @@ RESERVED_EVENTS = frozenset(
 class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
     """A Socket.IO server that disconnects every client that violates the protocol.
 
-    It has the parameters of `socketio.AsyncServer` and two more. `connect_timeout` is the time in seconds for which a
-    client may be in no namespace. `rate_limit` limits the packets of each client. The server disconnects a client that
-    exceeds either limit. The server's own origin is always allowed, in addition to `cors_allowed_origins`.
+    It has the parameters of `socketio.AsyncServer` and two more. `connect_timeout` is the maximum time in seconds that
+    a client may be in no namespace. `rate_limit` limits the packets of each client. The server disconnects a client
+    that exceeds one of these limits. The server's own origin is always allowed, in addition to `cors_allowed_origins`.
     """
 
     def __init__(
@@ -113,7 +116,7 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
             await self._handle_ack(eio_sid, packet.namespace, packet.id, packet.data)
 
     def _decode(self, eio_sid: str, data: str | bytes) -> Any:
-        """Decode a packet and return it. Return None while some of its attachments are missing."""
+        """Decode a packet of a client and return it. Return None while binary attachments of the packet are missing."""
         incomplete = self._binary_packet.get(eio_sid)
         if incomplete is None:
             packet = self.packet_class(encoded_packet=data)
@@ -151,12 +154,18 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         return any(self.manager.sid_from_eio_sid(eio_sid, name) for name in list(self.manager.get_namespaces()))
 
     def _has_left(self, eio_sid: str) -> bool:
-        """Return whether a client was in a namespace and is in none now. Its earlier packets may still arrive."""
+        """Return whether a client was in a namespace earlier and is in none now.
+
+        Packets that the client sent before it left may still arrive.
+        """
         session = self.eio.sockets.get(eio_sid)
         return session is not None and session.has_joined and not session.joined
 
     def _handles_all_events(self, namespace: str) -> bool:
-        """Return whether the namespace overrides `trigger_event`, so that it can recognise an `EventName` itself."""
+        """Return whether the namespace overrides `trigger_event`.
+
+        If so, it can distinguish an event of a client (whose name is an `EventName`) from an event of the library.
+        """
         handler = self.namespace_handlers.get(namespace)
         return handler is not None and type(handler).trigger_event is not socketio.AsyncNamespace.trigger_event
 
@@ -274,7 +283,7 @@ def get_tornado_handler(server: socketio.AsyncServer, *, per_address: int | None
 
 
 def remote_address(environ: Mapping[str, Any]) -> str:
-    """Return the IP address of the client."""
+    """Return the IP address of the client from the WSGI environ of its request."""
     return environ.address if isinstance(environ, Environ) else str(environ["REMOTE_ADDR"])
 
 

@@ -22,7 +22,7 @@ from transport.rate_limit import RateLimit, TokenBucket
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 2.0
-"""Time in seconds for which a closed polling session waits for one more poll, which it answers with a close packet."""
+"""Time in seconds for which a closed polling session waits for one more poll. The answer is a close packet."""
 UPGRADE_TIMEOUT_S = 10.0
 """Time limit in seconds for the upgrade from polling to a websocket."""
 
@@ -123,7 +123,10 @@ class Session(BaseSocket):  # type: ignore[misc]
         return packets
 
     def probe(self, message: str | bytes) -> None:
-        """Handle a message on the websocket `probing`. Raise ValueError if the message is not part of an upgrade."""
+        """Handle a message on `probing`, the websocket to which the session is being upgraded.
+
+        Raise ValueError if the message is not part of an upgrade.
+        """
         websocket = self.probing
         assert websocket is not None  # noqa: S101 - called only for messages of `probing`
         if message == "2probe" and not self.upgrading:
@@ -236,7 +239,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         return session
 
     async def open(self, handler: Any) -> Session | None:
-        """Open a session and return it. Return None if the connect handler rejects it or if it closes meanwhile."""
+        """Open a session and return it.
+
+        Return None if the connect handler rejects the session or if the session closes meanwhile.
+        """
         session = Session(self, self.generate_id())
         session.address = handler.request.remote_ip or ""
         if self.rate_limit is not None:
@@ -299,7 +305,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             return False
 
     def release(self, session: Session) -> None:
-        """Stop the ping timers of a session and decrease the session count of its client's address."""
+        """Stop the ping timers of a session, and decrease the number of sessions of the client's address."""
         self._pings.discard(session)
         self._pongs.discard(session)
         self.addresses[session.address] -= 1
@@ -312,7 +318,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self.sockets.pop(session.sid, None)
 
     async def disconnect(self, sid: str | None = None) -> None:
-        """Close the session `sid`, or all sessions if it is None."""
+        """Close the session with the id `sid`, or all sessions if `sid` is None."""
         for session in list(self.sockets.values()) if sid is None else [self.sockets.get(sid)]:
             if session is not None:
                 await session.close(reason=self.reason.SERVER_DISCONNECT)

@@ -21,7 +21,7 @@ class EventName(str):
 class Unreadable(msgspec.Struct, frozen=True):
     """Stands for a payload that is JSON but cannot be decoded.
 
-    It is nested too deeply, or it contains a number that is too large or half of a surrogate pair.
+    Such a payload is nested too deeply, or it contains a number that is too large or half of a surrogate pair.
     """
 
 
@@ -37,7 +37,8 @@ def _reject_constant(text: str) -> NoReturn:
 class Json:
     """The JSON codec of all packets. It is fast and supports dates.
 
-    It encodes NaN as null. Python's `json` module would write `NaN`, which is not JSON: one NaN would break every page.
+    It encodes NaN as null. Python's `json` module would write `NaN`, which is not valid JSON, and one NaN would break
+    every page.
     """
 
     @staticmethod
@@ -55,7 +56,7 @@ class Json:
 
 
 class ForgivingJson(Json):
-    """A JSON codec that tolerates payloads that cannot be decoded. In their place it returns `UNREADABLE`."""
+    """A JSON codec that tolerates payloads that cannot be decoded. For such a payload it returns `UNREADABLE`."""
 
     @staticmethod
     def loads(text: str) -> Any:
@@ -155,6 +156,6 @@ class TextPacket(HardenedPacket):
     def reconstruct_binary(cls, data: Any, attachments: list[bytes]) -> Any:
         """Return `data` with its attachment placeholders unchanged.
 
-        The library replaces them in a recursive search, which could overflow the stack.
+        The library's method replaces placeholders in a recursive search, which could overflow the stack.
         """
         return data

@@ -13,7 +13,7 @@ from transport.redis_manager import LibraryRedisManager, RedisManager
 POLLER_LATE_S = 10.0
 """The poller counts as failed if the database has not answered it for this many seconds plus the poll interval."""
 JUDGE_LATE_S = 10.0
-"""The judge counts as failed if it has not reached the database for this many seconds. It tries every second."""
+"""The part `judge` counts as failed if it has not reached the database for this many seconds. It tries every second."""
 
 REASONS = {
     "database": "the sensor database does not answer; the pages show the last known data",
@@ -24,7 +24,7 @@ REASONS = {
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """The answer of /readyz. A part is null if the settings disable it. `reasons` has one text per failed part."""
+    """The answer of /readyz. A part that the settings disable is null. `reasons` has one text for each failed part."""
 
     ready: bool
     database: bool
@@ -32,14 +32,17 @@ class Readiness(msgspec.Struct, frozen=True):
     """Seconds since the database last answered the poller."""
     redis: bool | None
     judge: bool | None
-    """Whether this process knew within the last 10 s which process holds the judge's lease. Null if judging is off."""
+    """Whether the `state` database has told this process within the last 10 s which process evaluates the alarm rules.
+
+    This is the process that holds the judge's lease. Null if Storewatch evaluates no alarm rules.
+    """
     reasons: list[str]
 
 
 class Health:
     """Reports whether each part works. `redis` and `judge_loop` are None if they are disabled.
 
-    The heartbeat keeps `database.answering` up to date.
+    The heartbeat, a periodic query, keeps `database.answering` up to date.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class Health:
         return time.monotonic() - self._poller.answered_at
 
     def parts(self) -> Mapping[str, bool]:
-        """Return whether each enabled part works, keyed by its name."""
+        """Return whether each enabled part works, keyed by the name of the part."""
         parts = {
             "database": self._database.answering,
             "poller": self.poller_age_s <= self._poller.interval_s + POLLER_LATE_S,

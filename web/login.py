@@ -134,14 +134,18 @@ class LoginHandler(PageHandler):
         self.set_cookie(COOKIE, cookie, max_age=max_age_s, httponly=True, samesite="Lax", secure=secure)
 
     def get_user_locale(self) -> Locale | None:
-        """Return the language chosen on the page, or None. Tornado then uses the browser's Accept-Language header."""
-        chosen = self.get_query_argument(LANGUAGE, "")
+        """Return the language chosen on the page.
+
+        If none was chosen, return None, and Tornado uses the Accept-Language header.
+        """
+        # As bytes: get_query_argument would raise if the argument is no UTF-8, and write_error needs the language too.
+        chosen = self.request.query_arguments.get(LANGUAGE, [b""])[-1].decode("latin-1")
         return tornado.locale.get(chosen) if chosen in TAGS else None
 
     def get_browser_locale(self, default: str = "en_US") -> Locale:
         """Return the language preferred by the browser.
 
-        Tornado ignores language tags with a script, such as zh-Hans-CN, so the script is removed.
+        Tornado ignores language tags with a script subtag, such as zh-Hans-CN, so this method removes the subtag.
         """
         accepted = self.request.headers.get("Accept-Language", "")
         self.request.headers["Accept-Language"] = _SCRIPT.sub("", accepted)

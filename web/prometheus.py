@@ -30,7 +30,7 @@ from web.health import Health
 FLOOD = "flood"
 """Reason for closing a connection: it kept sending too many events."""
 ANSWERED, REFUSED, UNAVAILABLE, FAILED = "answered", "refused", "unavailable", "failed"
-"""Outcomes of a database query. `refused`: the query asked for something that does not exist, or for too much."""
+"""Outcomes of a database query. `refused` means that the data does not exist, or that there is too much of it."""
 ACCESS_REFUSALS = ("connect_refused", "login_refused")
 """Actions in the audit trail that record a denied connection and a denied login."""
 SITE = "site"
@@ -49,14 +49,17 @@ TRANSITIONS = (
 )
 CODES = (StorewatchError.code, *(error.code for error in StorewatchError.__subclasses__()))
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
-"""Histogram bounds in seconds, from the time of a poll without new readings to the longest time limit of a query."""
+"""Upper bounds of the histogram buckets, in seconds.
+
+They range from the time of a poll without new readings to the longest time limit of a query.
+"""
 
 
 class MetricSources(NamedTuple):
-    """The objects that each scrape reads.
+    """The objects from which each scrape by Prometheus reads the current values.
 
-    `rejected_requests` has a count for each reason, and `audit_counts` for each action. `judge_loop` is None if judging
-    is off.
+    `rejected_requests` has a count for each reason, and `audit_counts` has a count for each action in the audit trail.
+    `judge_loop` is None if Storewatch evaluates no alarm rules.
     """
 
     clients: Sized
@@ -115,13 +118,13 @@ class Metrics:
             self._queries.labels(question, outcome).observe(time.perf_counter() - started)
 
     def count_transitions(self, transitions: Sequence[Transition]) -> None:
-        """Count new transitions from the journal."""
+        """Count new transitions (changes of the state of an alarm) from the alarm journal."""
         for transition in transitions:
             name = transition.alarm.transition
             self._transitions.labels(name if name in TRANSITIONS else SITE).inc()
 
     def collect_from(self, sources: MetricSources) -> None:
-        """Read these sources at each scrape."""
+        """Register the objects from which each scrape by Prometheus reads the current values."""
         self._registry.register(_SourcesCollector(sources))
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
@@ -135,7 +138,7 @@ class _SourcesCollector(Collector):
         self._sources = sources
 
     def collect(self) -> Iterable[Metric]:
-        """Yield the current values."""
+        """Yield the current values of all metrics that are read at each scrape."""
         yield from self._connections()
         yield from self._pushes()
         yield from self._data()
@@ -199,5 +202,8 @@ def _labelled(family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[s
 
 
 def _from_zero(names: Iterable[str], values: Mapping[str, float]) -> Mapping[str, float]:
-    """Return the values, with 0 for each missing name. Prometheus sees no increase in a counter that starts at 1."""
+    """Return `values`, with 0 for each of the `names` that is missing.
+
+    A counter that starts at 1 would not be seen as an increase by Prometheus.
+    """
     return dict.fromkeys(names, 0.0) | dict(values)

@@ -22,7 +22,7 @@ from errors import UsageError
 PAGE_SIZE = 1_000
 """Number of audit entries that one query reads."""
 FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-"""Characters that start a formula in a spreadsheet. Some programs also accept the full-width characters."""
+"""Characters that start a formula in a spreadsheet. The full-width characters start a formula only in some programs."""
 
 
 def add(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -69,7 +69,7 @@ def _verify(connection: sa.Connection, expected: str | None) -> int:
 
 
 def verify(connection: sa.Connection, expected: str | None = None) -> ChainHead:
-    """Verify all entries and return the last entry's id and hash. Raise `Tampered` if an entry is wrong.
+    """Verify all audit entries, and return the id and hash of the newest one. Raise `Tampered` if an entry is wrong.
 
     If `expected` is given, also raise `Tampered` if no entry has this hash.
     """
@@ -92,7 +92,7 @@ def verify(connection: sa.Connection, expected: str | None = None) -> ChainHead:
 
 
 def _entries(connection: sa.Connection, entry_id: int | None) -> Iterator[Sealed]:
-    """Yield all entries after the one with the id `entry_id`, or all entries if it is None."""
+    """Yield the audit entries after the entry with the id `entry_id`. If the id is None, yield all audit entries."""
     while page := ask.audit.after(connection, entry_id, PAGE_SIZE):
         yield from page
         entry_id = page[-1].entry_id
@@ -106,7 +106,10 @@ def _csv(entries: Iterable[Sealed]) -> None:
 
 
 def _without_formula(value: object) -> object:
-    """Quote a text that a spreadsheet would run as a formula. Anybody can try to log in as `=HYPERLINK(...)`."""
+    """Put an apostrophe before a text that a spreadsheet would run as a formula. Return any other value unchanged.
+
+    Such a text can come from outside, for example as a user name.
+    """
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 

@@ -24,7 +24,10 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(_options: argparse.Namespace) -> int:
-    """Print the hash of a password. Raise `UsageError` if it is too short or not the same when typed again."""
+    """Print the hash of a password.
+
+    Raise `UsageError` if the password is too short or is typed differently the second time.
+    """
     password = _ask() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     if len(password) < MIN_LENGTH:
         raise UsageError(f"the password is too short: it must have at least {MIN_LENGTH} characters")

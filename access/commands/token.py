@@ -1,4 +1,4 @@
-"""`python -m access token`: issues a token for a program, signed with a secret of the settings."""
+"""`python -m access token`: issues a token for a program, signed with a secret from the settings."""
 
 import argparse
 from datetime import timedelta
@@ -35,7 +35,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the token. Raise `UsageError` if the settings have no secret to sign it with."""
+    """Print the token. Raise `UsageError` if the settings contain no secret that can sign a token."""
     key = _key(options.config)
     now = clock.now()
     claims = {

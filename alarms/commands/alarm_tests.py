@@ -1,4 +1,4 @@
-"""`python -m alarms drill`: raises a test alarm and prints each step until the alarm is acknowledged or ends."""
+"""The command `python -m alarms drill`: raises a test alarm and prints each event of the alarm until its end."""
 
 import argparse
 import getpass
@@ -32,10 +32,10 @@ POLL_S = 0.5
 JUDGED_WITHIN_S = 15.0
 """Maximum time that the command waits for the server to raise the test alarm, in seconds.
 
-The server needs 1 s, or 5 s if another process takes over the judge.
+The server needs 1 s, or 5 s if another process must first take over the evaluation of alarms.
 """
 REPORTED = 10
-"""Maximum number of test alarms in a report."""
+"""Maximum number of test alarms that the option `--report` prints."""
 
 WORDS = {
     "raised": "notified: alarm raised",
@@ -44,7 +44,7 @@ WORDS = {
     "escalated": "notified: escalated because nobody acknowledged it",
     "cleared": "notified: alarm cleared",
 }
-"""The words with which the report describes each event of a notice."""
+"""Words for each event that a notice (a notification about an alarm) can report."""
 
 
 def add(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -66,7 +66,10 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Raise a test alarm and print its steps, or print the report. Raise `UsageError` if the command cannot be run."""
+    """Raise a test alarm and print its events, or print the last test alarms if the option `--report` is given.
+
+    Return the exit status. Raise `UsageError` if the command cannot be run.
+    """
     if not options.report and not options.store_house:
         raise UsageError("drill: give a storehouse with --store-house, or use --report")
     span = _span(options.span)
@@ -119,7 +122,10 @@ def _request(state: database.Database, sensor: Sensor, span: timedelta) -> int:
 
 
 def _person() -> str:
-    """Return the name of the operating system's user, or the user's number, because some containers have no names."""
+    """Return the name of the operating system's user who runs the command.
+
+    Return the user's number if the user has no name, as in some containers.
+    """
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -127,7 +133,11 @@ def _person() -> str:
 
 
 def _watch(state: database.Database, test_alarm_id: int) -> int:
-    """Print the steps of a test alarm until it is cleared and all its notices have arrived."""
+    """Print the events of a test alarm until the alarm is cleared and all its notifications have arrived.
+
+    Return the exit status: 0 if somebody acknowledged the alarm, otherwise 1. Raise `UsageError` if no server raises
+    the alarm.
+    """
     start = time.monotonic()
     printed: set[str] = set()
     while True:
@@ -162,7 +172,10 @@ def _status(connection: sa.Connection, test_alarm_id: int) -> tuple[AlarmTest, l
 
 
 def steps(test_alarm: AlarmTest, notices: Sequence[NoticeStatus]) -> Iterator[str]:
-    """Yield one line for each step of a test alarm so far, in chronological order."""
+    """Yield one line for each event of a test alarm so far, in chronological order.
+
+    Examples of events are the request, the raised alarm, a notification and the acknowledgement.
+    """
     requested = f"drill {test_alarm.test_alarm_id}: requested for sensor {test_alarm.sensor.sensor_name}"
     yield f"{_time(test_alarm.asked)} {requested}"
     alarm = test_alarm.alarm

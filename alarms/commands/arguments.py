@@ -14,7 +14,7 @@ from errors import UsageError
 
 
 def zone(text: str) -> ZoneInfo:
-    """Return the time zone with this name. Raise `ArgumentTypeError` if there is none."""
+    """Return the time zone with this name. Raise `ArgumentTypeError` if no time zone has this name."""
     try:
         return time_zones.zone(text)
     except ValueError as error:
@@ -22,14 +22,14 @@ def zone(text: str) -> ZoneInfo:
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:
-    """Add the argument for the file of rules."""
+    """Add the command-line argument for the file that contains the rules."""
     parser.add_argument(
         "--rules", metavar="RULES.yaml", type=Path, required=True, help="file with `rules`, as in the settings"
     )
 
 
 def add_days(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments for the first and the last day, stored as `first` and `last`."""
+    """Add the command-line arguments for the first and the last day. They are stored as `first` and `last`."""
     parser.add_argument(
         "--from", metavar="DAY", dest="first", type=_day, required=True, help="first day, such as 2021-09-06"
     )
@@ -37,9 +37,9 @@ def add_days(parser: argparse.ArgumentParser) -> None:
 
 
 def span(first: date, last: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Return the start of the first day and the end of the last day, in this time zone.
+    """Return the start of the day `first` and the end of the day `last`, in this time zone.
 
-    Raise `UsageError` if the last day is before the first day.
+    Raise `UsageError` if the day `last` is before the day `first`.
     """
     if last < first:
         raise UsageError("--to is earlier than --from; give a later day")

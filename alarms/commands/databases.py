@@ -13,7 +13,7 @@ from settings import Settings, Source
 
 
 class Databases(NamedTuple):
-    """Connections to Storewatch's own tables and to the sensor database.
+    """Connections to Storewatch's own tables (`state`) and to the sensor database (`readings`).
 
     `subjects` describes where the sensor database holds organisations, storehouses, sensors, readings and alarms.
     """
@@ -25,7 +25,7 @@ class Databases(NamedTuple):
 
 @contextmanager
 def open_databases(settings: Settings, origin: Source) -> Iterator[Databases]:
-    """Connect to Storewatch's own tables and to the sensor database. Raise `UsageError` if that is not possible."""
+    """Connect to Storewatch's own tables and to the sensor database. Raise `UsageError` if a connection fails."""
     with (
         closing(open_for_reading(settings.state_database)) as state_database,
         closing(open_for_reading(settings.sensor_database)) as sensor_database,

@@ -17,7 +17,7 @@ COLUMNS = {"time", "sensor", "event"}
 
 
 class _Alarm:
-    """An alarm in the log. `cleared` is None until the end of the alarm is found in the log."""
+    """An alarm in the log of another system. `cleared` is None until the end of the alarm is found in the log."""
 
     def __init__(self, kind: str, raised: float, limit: float | None) -> None:
         self.kind = kind
@@ -27,10 +27,11 @@ class _Alarm:
 
 
 def alarms(lines: Iterable[str], zone: ZoneInfo) -> dict[str, list[AlarmSpan]]:
-    """Return the alarms in a log, by sensor. Raise `UsageError` if the log is invalid.
+    """Return the alarms in the log of another system, by sensor. Raise `UsageError` if the log is invalid.
 
-    An end belongs to the sensor's last open alarm with the same limit. If there is none, it belongs to the sensor's
-    last open alarm. If no alarm is open, the end is ignored.
+    A line about an end closes the newest open alarm of the sensor that has the limit in the line. If no open alarm has
+    this limit, the line closes the newest open alarm of the sensor. If no alarm of the sensor is open, the line is
+    ignored.
     """
     by_sensor: dict[str, list[_Alarm]] = {}
     for time, row in _timed(lines, zone):

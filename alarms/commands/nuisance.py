@@ -1,4 +1,7 @@
-"""`python -m alarms noise`: counts nuisance alarms, and recommends a delay or hysteresis that prevents them."""
+"""The command `python -m alarms noise`: counts nuisance alarms and recommends settings that prevent them.
+
+A nuisance alarm is a short alarm that nobody acknowledged. A recommended setting is a delay or a hysteresis.
+"""
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,9 +25,9 @@ from cli import add_config
 from common import clock
 
 MAX_ALARMS = 100_000
-"""Maximum number of alarms read for a storehouse."""
+"""Maximum number of alarms that the command reads for each storehouse."""
 SOON_S = 3600.0
-"""Maximum time between two alarms that count as one alarm with a larger hysteresis, in seconds."""
+"""Maximum time between two alarms, in seconds, that a larger hysteresis could combine into one alarm."""
 
 
 def add(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -79,7 +82,7 @@ def _occurrences(databases: Databases, since: datetime) -> Iterator[AlarmOccurre
 
 
 def was_shown(alarm: Alarm) -> bool:
-    """Return whether users were shown the alarm as a real alarm: it was raised, is not muted and is no test alarm."""
+    """Return True if the alarm was raised and is neither dismissed, withdrawn, muted nor a test alarm."""
     was_raised = alarm.state != PENDING and alarm.transition not in (DISMISSED, WITHDRAWN)
     return was_raised and not is_muted(alarm) and alarm.drill is not True
 
@@ -108,9 +111,9 @@ def _limit(alarm: Alarm) -> Limit:
 
 
 def _inside_by(databases: Databases, sensor: Sensor | None, before: Alarm, alarm: Alarm) -> float | None:
-    """Return how far the values between two alarms of a kind were inside the limit at most.
+    """Return the largest distance by which the values between two alarms of one kind were inside the limit.
 
-    Return None if this is unknown, or if the alarms are more than `SOON_S` apart.
+    Return None if the distance is unknown, or if more than `SOON_S` seconds are between the two alarms.
     """
     if sensor is None or before.cleared is None or alarm.kind not in (HIGH, LOW):
         return None

@@ -77,9 +77,10 @@ def _in_force(state: sa.Connection, settings: Settings, origin: Source) -> Seque
 
 
 def report(comparisons: Sequence[Comparison], trial: Trial, zone: ZoneInfo, *, alarms: bool) -> Iterator[str]:
-    """Yield the lines of the report: first the rules, then the sensors, those with the most alarms first.
+    """Yield the lines of the report.
 
-    If `alarms` is true, also yield a line for each alarm.
+    The lines about the proposed rules come first. The lines about the sensors follow. Sensors with more alarms come
+    before sensors with fewer alarms. If `alarms` is true, also yield a line for each alarm.
     """
     for number, _ in enumerate(trial.proposed):
         of_rule = [

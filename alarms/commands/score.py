@@ -41,7 +41,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the score. Raise `UsageError` if a file is invalid or no rule sets a high or low limit."""
+    """Print how well the alarms agree. Raise `UsageError` if a file is invalid or no rule sets a high or low limit."""
     tried_rules = read_rules(options.rules)
     table = readings_csv.readings(options.readings, options.time_zone, options.metric, _print_error)
     ours = judge_table(tried_rules, table)
@@ -57,9 +57,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def judge_table(tried_rules: list[Rule], table: dict[Sensor, list[Reading]]) -> dict[str, list[AlarmSpan]]:
-    """Return the alarms that these rules raise, by sensor. The default rules do not apply.
+    """Return the high and low alarms that these rules raise on the readings in `table`, by sensor.
 
-    The result does not contain sensors without a high or low limit.
+    The default rules do not apply. Sensors without a high or low limit are left out.
     """
     limits = {sensor: rules.terms(tried_rules, sensor, defaults=False) for sensor in table}
     return {

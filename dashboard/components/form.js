@@ -22,15 +22,16 @@ export function useAttempt() {
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       setRefused(error);
+    } finally {
+      setBusy(false);
     }
-    setBusy(false);
   }
   return { attempt, busy, refused };
 }
 
 /** Shows why the server refused an action. @param {{refused: Refused | null, children?: unknown}} props */
 export function ErrorText({ refused, children }) {
-  return html`<p class="error" role="alert">${refused && describeError(refused)} ${refused && children}</p>`;
+  return html`<p class="error" role="alert">${refused && html`${describeError(refused)} ${children}`}</p>`;
 }
 
 /** Shows a field for the user's name if the user is not logged in. */

@@ -20,6 +20,14 @@ const SLEEP = 5_000; // milliseconds; a tick this late means that the computer w
 const IDLE = 900; // milliseconds
 const ALIVE_WITHIN = 1_000; // milliseconds
 
+/**
+ * Return whether asking again may help. Another reason than the code tells a lasting cause, such as too many rows.
+ * @param {Refusal} error
+ */
+function isTransient({ code, params }) {
+  return TRANSIENT_CODES.includes(code) && [code, "permissions_changed"].includes(String(params?.reason ?? code));
+}
+
 /** The error that the server has refused an event or has not answered it. */
 export class Refused extends Error {
   /** @param {Refusal} error */
@@ -172,7 +180,7 @@ export async function ask(event, question, wanted = () => true) {
     const answer = await attempt(event, question);
     if (!wanted()) return undefined;
     if (answer?.ok) return answer.data;
-    if (answer && !TRANSIENT_CODES.includes(answer.error.code)) throw new Refused(answer.error);
+    if (answer && !isTransient(answer.error)) throw new Refused(answer.error);
     await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_AFTER));
   }
   return undefined;

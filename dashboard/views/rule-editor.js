@@ -52,8 +52,10 @@ export function RuleEditor({ book, subject, note, saved, reload }) {
     setMessage("");
     attempt(async () => saved(await saveRules(draft(), book.revision)));
   };
-  const tryRule = () =>
+  const tryRule = () => {
+    setMessage("");
     attempt(async () => setMessage(translate("previewResult", await preview(scope.store_house_id ?? "", draft()))));
+  };
 
   // After a change in the form, the message no longer applies.
   return html`<form class="panel" onSubmit=${save} onInput=${() => setMessage("")}>

@@ -3,6 +3,8 @@
 import { isWord, translate, translateCode } from "./translate.js";
 import { formatNumber } from "./values.js";
 
+const NEED_FIELD = ["error_invalid_value", "error_missing_field"];
+
 /** @import { Refusal } from "../contract.js" */
 
 /**
@@ -15,9 +17,12 @@ export function describeError({ code, field, params = {} }) {
   const values = Object.entries({ ...params, field: field ?? "" });
   const parts = Object.fromEntries(values.map(([name, value]) => [name, describeParam(name, value)]));
   const [byReason, byCode] = [`error_${params.reason}`, `error_${code}`];
-  if (byReason !== byCode && isWord(byReason)) return translate(byReason, parts);
   const text = translate(isWord(byCode) ? byCode : "error");
-  return isWord(`field_${field}`) ? translate("labelled", { label: parts.field ?? "", value: text }) : text;
+  const namesField = isWord(`field_${field}`);
+  if (byReason !== byCode && isWord(byReason) && (namesField || !NEED_FIELD.includes(byReason))) {
+    return translate(byReason, parts);
+  }
+  return namesField ? translate("labelled", { label: parts.field ?? "", value: text }) : text;
 }
 
 /**

@@ -41,11 +41,12 @@ def write(engine: sa.Engine, written: Sequence[Entry] = ENTRIES) -> None:
 
 
 def many_at_once(where: dict[str, Any], *, snapshots: bool = False) -> int:
-    """Write entries from several threads in each of several processes at once. Return the number of written entries.
+    """Write entries to the audit trail from several processes at once, with several threads in each process.
 
-    Raise the first exception of any process. Every second transaction first acquires the lease of the alarm journal and
-    reads the audit trail, as the acknowledgement of an alarm does. `snapshots` activates MariaDB's snapshot isolation,
-    which refuses to lock a row that has changed since the transaction's first read.
+    Return the number of written entries. Raise the first exception of any process. Every second transaction first
+    acquires the lease of the alarm journal and reads the audit trail, as the acknowledgement of an alarm does.
+    `snapshots` activates MariaDB's snapshot isolation. With snapshot isolation, MariaDB refuses to lock a row that has
+    changed since the first read of the transaction.
     """
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as processes:
         futures = [processes.submit(_process, where, snapshots, number) for number in range(PROCESSES)]

@@ -1,8 +1,9 @@
-"""A Socket.IO server with only the transport, which runs in the test's event loop, and a client that sends raw bytes.
+"""A Socket.IO server that contains only the transport, and a client that sends raw bytes.
 
-The server has two namespaces, `/` and `/custom`, as in the test suites of the protocols. Each namespace sends the
-payload of the client's CONNECT back in the event `auth`. It answers the event `message` with the event `message-back`
-and the same arguments. It acknowledges the event `message-with-ack` with the arguments of the event.
+The server runs in the event loop of the test. It has two namespaces, `/` and `/custom`, as in the test suites of the
+protocols. Each namespace sends the payload of the client's CONNECT back in the event `auth`. It answers the event
+`message` with the event `message-back` and the same arguments. It acknowledges the event `message-with-ack` with the
+arguments of the event.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ Connected = Callable[[str, Mapping[str, Any], Any], Awaitable[None]]
 
 @dataclass
 class Bare:
-    """A running server with only the transport."""
+    """A running server that contains only the transport."""
 
     sio: transport.AsyncServer
     port: int
@@ -68,14 +69,17 @@ class Bare:
         return Polling(self, json.loads(answer.body[1:])["sid"])
 
     async def websocket(self, query: str = "EIO=4&transport=websocket", **headers: str) -> "Raw":
-        """Open a websocket without reading any message from it."""
+        """Open a websocket. Do not read any message from it."""
         raw = await self.connect()
         await raw.send_request("GET", query, b"", UPGRADE | headers)
         assert (await raw.head())[0] == 101
         return raw
 
     async def joined(self, packet: str = "40") -> "Raw":
-        """Open a websocket and send the packet, by default a CONNECT to the namespace `/`. Wait for acceptance."""
+        """Open a websocket, send the packet and wait until the server accepts it.
+
+        The default packet is a CONNECT to the namespace `/`.
+        """
         raw = await self.websocket()
         assert (await raw.text())[0] == "0"
         await raw.say(packet)
@@ -97,7 +101,7 @@ class Bare:
         }
 
     async def settled(self, before: dict[str, int]) -> None:
-        """Wait until the numbers of `resources` are the same as in `before`."""
+        """Wait until `resources` returns the same numbers as in `before`."""
         await until(lambda: self.resources() == before, HANG)
 
 
@@ -123,11 +127,11 @@ class Polling:
         return f"EIO=4&transport=polling&sid={self.sid}"
 
     async def get(self) -> Answer:
-        """Send a polling request (GET). Return its response."""
+        """Send a polling request (GET). Return the response."""
         return await self.server.ask("GET", self.query)
 
     async def post(self, body: bytes | str, **headers: str) -> Answer:
-        """Send packets with a POST request. Return its response."""
+        """Send packets with a POST request. Return the response."""
         return await self.server.ask("POST", self.query, body, **headers)
 
     async def probe(self) -> "Raw":
@@ -176,7 +180,7 @@ class Raw:
         return await self.answer()
 
     async def head(self) -> tuple[int, dict[str, str]]:
-        """Read an HTTP response up to the end of its headers. Return its status and headers."""
+        """Read an HTTP response up to the end of the headers. Return the status and the headers."""
         async with asyncio.timeout(HANG):
             first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
         pairs = (line.split(": ", 1) for line in lines)
@@ -190,7 +194,7 @@ class Raw:
         return Answer(status, headers, body.decode())
 
     async def say(self, message: str | bytes) -> None:
-        """Send a websocket message: text for a str, binary for bytes."""
+        """Send a websocket message. A str is sent as a text message, and bytes are sent as a binary message."""
         await self.frame(TEXT if isinstance(message, str) else BINARY, message)
 
     async def frame(self, kind: int, message: str | bytes, flags: int = 0x80) -> None:
@@ -206,7 +210,7 @@ class Raw:
             return kind & 0x0F, await self._reader.readexactly(size)
 
     async def text(self) -> str:
-        """Return the next message that is not an Engine.IO ping. Answer every ping before it."""
+        """Return the next message that is not an Engine.IO ping. Answer the pings that arrive before this message."""
         while True:
             kind, content = await self.hear()
             assert kind == TEXT
@@ -232,7 +236,10 @@ class Raw:
         return name_of(self._writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
 
     async def is_closed(self) -> bool:
-        """Wait until the server closes the connection, then return True. Raise `TimeoutError` if it does not."""
+        """Wait until the server closes the connection, then return True.
+
+        Raise `TimeoutError` if the server does not close the connection in time.
+        """
         async with asyncio.timeout(HANG):
             try:
                 while await self._reader.read(65536):
@@ -254,7 +261,10 @@ async def bare(
     certificate: transport.Certificate | None = None,
     **options: Any,
 ) -> AsyncIterator[Bare]:
-    """Run the server during the block. With `fast_accept` or a certificate, it has a `transport.ConnectionDelegate`."""
+    """Run the server during the block.
+
+    If `fast_accept` is true or a certificate is given, the server uses a `transport.ConnectionDelegate`.
+    """
     limits = {name: options.pop(name) for name in ("per_address",) if name in options}
     send_timeout_s = options.pop("send_timeout_s", None)
     delegate_options = {name: options.pop(name) for name in ("trusted_proxies", "request_timeout_s") if name in options}

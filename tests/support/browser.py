@@ -1,4 +1,7 @@
-"""A real browser for tests of the dashboard. A script error or a violation of the page's policy fails the test."""
+"""A real browser for tests of the dashboard.
+
+A test fails if the page has a script error or violates its content security policy.
+"""
 
 import asyncio
 import contextlib
@@ -19,7 +22,7 @@ PHONE = {"width": 390, "height": 844}
 
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 in_one_loop = pytest.mark.asyncio(loop_scope="session")
-"""Mark for tests that use `browser` or `site`, because the whole run uses one browser in one event loop."""
+"""Mark for tests that use the fixture `browser` or `site`. All of them run in one event loop with one browser."""
 expect.set_options(timeout=HANG_MS)
 
 
@@ -39,7 +42,7 @@ async def chromium() -> AsyncIterator[Browser]:
 async def visit(browser: Browser, url: str, *, errors_allowed: bool = False, **options: Any) -> AsyncIterator[Page]:
     """Open the page in a new browser context during the block.
 
-    A script error, or a violation of the page's content security policy, fails the test.
+    The test fails if the page has a script error or violates its content security policy.
     """
     context = await browser.new_context(**({"locale": "en-US", "viewport": DESK} | options))
     context.set_default_timeout(HANG_MS)
@@ -55,7 +58,7 @@ async def visit(browser: Browser, url: str, *, errors_allowed: bool = False, **o
 
 
 async def fits(page: Page) -> bool:
-    """Wait up to 5 s until the page fits without horizontal scrolling. Return whether it does."""
+    """Return whether the page fits without horizontal scrolling. Wait up to 5 s until it does."""
     for _ in range(50):
         if await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"):
             return True

@@ -1,4 +1,8 @@
-"""A network relay between a client and a server. Tests can interrupt it without the client or server noticing."""
+"""A network relay between a client and a server.
+
+Tests can interrupt the relay. Neither the client nor the server notices an interruption, because the connections stay
+open.
+"""
 
 import asyncio
 import contextlib
@@ -6,7 +10,10 @@ from collections.abc import AsyncIterator
 
 
 class Cable:
-    """A relay to a port of this machine. Connections that were open during `cut` transfer nothing even after `mend`."""
+    """A network relay to a port of this machine.
+
+    Connections that were open when `cut` was called transfer nothing any more, even after `mend`.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -38,7 +45,7 @@ class Cable:
         self._port = port
 
     def mend(self) -> None:
-        """Relay new connections again."""
+        """Relay new connections again after `cut`."""
         self._whole.set()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

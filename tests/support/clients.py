@@ -1,4 +1,4 @@
-"""Socket.IO clients of several kinds behind one interface, so that the same test runs on each of them.
+"""Socket.IO clients of several kinds with the same interface, so that one test can run with each kind.
 
 "python" is python-socketio's client. "node3" and "node4" are socket.io-client 3 and 4 in a Node process.
 """
@@ -37,7 +37,10 @@ LINE_LIMIT = 64 * 1024 * 1024  # bytes; the Node process writes each answer as o
 
 
 class ConnectRefused(ConnectionError):
-    """The server refused the connection or could not be reached. `data` is the `data` of the CONNECT_ERROR packet."""
+    """The server refused the connection, or the client could not reach the server.
+
+    `data` is the `data` of the CONNECT_ERROR packet.
+    """
 
     def __init__(self, message: str, data: Any = None) -> None:
         super().__init__(message)
@@ -55,7 +58,10 @@ class Client(ABC):
     def __init__(self) -> None:
         self.disconnected = asyncio.Event()
         self.reason: str | None = None
-        """Reason why the connection ended, such as "server disconnect" or "transport close". None before the end."""
+        """Reason why the connection ended, such as "server disconnect" or "transport close".
+
+        The reason is None while the connection is open.
+        """
         self._received: defaultdict[str, list[Any]] = defaultdict(list)
         self._waiting: defaultdict[str, asyncio.Queue[Any]] = defaultdict(asyncio.Queue)
 
@@ -70,7 +76,7 @@ class Client(ABC):
         """Connect to the server. Return when the server has accepted the connection.
 
         Raises:
-            ConnectRefused: The server refused the connection or could not be reached.
+            ConnectRefused: The server refused the connection, or the client could not reach the server.
         """
 
     @abstractmethod
@@ -83,7 +89,7 @@ class Client(ABC):
 
     @abstractmethod
     async def call(self, event: str, *args: Any, timeout: float = HANG) -> Any:  # noqa: ASYNC109
-        """Send an event. Return the server's acknowledgement of it.
+        """Send an event. Return the server's acknowledgement.
 
         Raises:
             TimeoutError: No acknowledgement arrived in time.
@@ -98,7 +104,9 @@ class Client(ABC):
         """Disconnect and release all resources. A second call does nothing."""
 
     async def next(self, event: str, timeout: float = HANG) -> Any:  # noqa: ASYNC109
-        """Return the payload of the first event of this name that `next` has not returned. Wait for it if necessary.
+        """Return the payload of the next event of this name, in the order of arrival. Wait for the event if necessary.
+
+        Each call returns another event.
 
         Raises:
             TimeoutError: No such event arrived in time.
@@ -152,7 +160,10 @@ class PythonClient(Client):
         auth: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> None:
-        """See Client."""
+        """Connect to the server. Return when the server has accepted the connection.
+
+        Raise `ConnectRefused` under the conditions described in `Client.connect`.
+        """
         if "polling" in transports:
             # By default, this client refuses a response with more than 16 packets. Browsers have no such limit.
             Payload.max_decode_packets = PACKETS
@@ -163,16 +174,16 @@ class PythonClient(Client):
             raise self._connect_refused or ConnectRefused(str(error)) from None
 
     async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109
-        """See Client. This client has upgraded before it connects to the namespace, so there is nothing to wait for."""
+        """Return at once, because this client upgrades to the websocket before it connects to the namespace."""
         if self._socket.transport() != "websocket":
             raise TimeoutError("the websocket was refused")
 
     async def emit(self, event: str, *args: Any) -> None:
-        """See Client."""
+        """Send an event without requesting an acknowledgement."""
         await self._socket.emit(event, args)
 
     async def call(self, event: str, *args: Any, timeout: float = HANG) -> Any:  # noqa: ASYNC109
-        """See Client."""
+        """Send an event. Return the server's acknowledgement. Raise `TimeoutError` if none arrives in time."""
         try:
             answer = await self._socket.call(event, args, timeout=timeout)
         except socketio.exceptions.TimeoutError:
@@ -181,7 +192,7 @@ class PythonClient(Client):
         return list(answer) if isinstance(answer, tuple) else answer
 
     async def raw(self, text: str) -> None:
-        """See Client."""
+        """Send a text as an Engine.IO message."""
         await self._socket.eio.send(text)
 
     async def cut(self) -> None:
@@ -189,7 +200,7 @@ class PythonClient(Client):
         await self._http.close()
 
     async def close(self) -> None:
-        """See Client."""
+        """Disconnect and release all resources."""
         try:
             async with asyncio.timeout(GOODBYE):
                 await self._socket.disconnect()
@@ -227,7 +238,10 @@ class NodeClient(Client):
         auth: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> None:
-        """See Client."""
+        """Connect to the server. Return when the server has accepted the connection.
+
+        Raise `ConnectRefused` under the conditions described in `Client.connect`.
+        """
         self._process = await asyncio.create_subprocess_exec(
             "node",
             str(BRIDGE),
@@ -249,15 +263,15 @@ class NodeClient(Client):
             raise ConnectRefused(f"not connected within {HANG} s") from None
 
     async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109
-        """See Client."""
+        """Wait until the client uses the websocket."""
         await asyncio.wait_for(self._upgraded.wait(), timeout)
 
     async def emit(self, event: str, *args: Any) -> None:
-        """See Client."""
+        """Send an event without requesting an acknowledgement."""
         await self._command("emit", event=event, args=args)
 
     async def call(self, event: str, *args: Any, timeout: float = HANG) -> Any:  # noqa: ASYNC109
-        """See Client."""
+        """Send an event. Return the server's acknowledgement. Raise `TimeoutError` if none arrives in time."""
         number = next(self._ids)
         self._calls[number] = asyncio.get_running_loop().create_future()
         await self._command("call", event=event, args=args, id=number)
@@ -271,11 +285,11 @@ class NodeClient(Client):
             del self._calls[number]
 
     async def raw(self, text: str) -> None:
-        """See Client."""
+        """Send a text as an Engine.IO message."""
         await self._command("raw", text=text)
 
     async def close(self) -> None:
-        """See Client."""
+        """Disconnect and release all resources."""
         process, self._process = self._process, None
         if process is None or self._reader is None:
             return
@@ -328,7 +342,7 @@ class NodeClient(Client):
             call.set_result(_payload(args))
 
     def _over(self, reason: str) -> None:
-        """Fail all operations that still wait for the Node process, because it has ended."""
+        """Fail all operations that still wait for an answer of the Node process, because the process has ended."""
         for waiting in (self._admitted, *self._calls.values()):
             if not waiting.done():
                 waiting.set_exception(ConnectRefused(reason))
@@ -356,7 +370,7 @@ async def connected(
     auth: Mapping[str, Any] | None = None,
     query: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Client]:
-    """Connect a client of the given kind, and disconnect it at the end of the block."""
+    """Connect a client of the given kind. Disconnect the client at the end of the block."""
     client = new(kind)
     try:
         await client.connect(url, transports, auth, query)

@@ -15,12 +15,15 @@ SENSORS, READINGS = 10, 316_480
 
 
 def year_in(folder: Path) -> dict[str, Any]:
-    """Return the `database` settings for the imported year in this folder."""
+    """Return the `database` settings for the database in this folder, which contains the imported year."""
     return {"path": str(folder / "year.db")}
 
 
 def with_year(data: Path, folder: Path) -> StorewatchServer:
-    """Import the readings from `data` into a database in `folder`. Return a server for it that is not started yet."""
+    """Import the readings in the folder `data` into a new database in `folder`.
+
+    Return a server that uses this database. The caller must start the server.
+    """
     server = StorewatchServer(folder, {"database": year_in(folder)})
     command = [sys.executable, "-m", "ingest", "csv", str(data / "readings.csv"), "--config", str(server.config)]
     options = ["--store-house", "Cold store", "--time-zone", ZONE]

@@ -1,4 +1,4 @@
-"""Runs `main.py` as a command and waits until it ends."""
+"""Functions that run `main.py` as a command and wait until the command ends."""
 
 import subprocess
 import sys
@@ -21,7 +21,10 @@ def run(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> "subpr
 
 
 def run_forked(cwd: Path, *arguments: str) -> tuple[int, str, str]:
-    """Run the same in a fork of a process that has imported the server. Return the exit code, stdout and stderr."""
+    """Run `python main.py ARGUMENTS` in a fork of a process that has imported the server.
+
+    Return the exit code, stdout and stderr.
+    """
     status, out, err = preforked.run(list(arguments), cwd, clean_environment(), timeout_s=60)
     planted.record_leaks(out + err, "what main.py prints")
     return status, out, err

@@ -1,4 +1,7 @@
-"""Access settings for tests: users, whose password hashes are fast to compute, and keys, tokens and logins."""
+"""Access settings for tests, and functions for keys, tokens and logins.
+
+The password hashes of the users are fast to compute.
+"""
 
 import time
 from dataclasses import dataclass, field
@@ -36,7 +39,7 @@ def access(*users: dict[str, Any], **more: Any) -> dict[str, Any]:
 def token(
     sub: str = "gateway", *, key: Any = SECRET, algorithm: str = "HS256", lasts: float = 600, **claims: Any
 ) -> str:
-    """Return a token that expires in `lasts` seconds. The token has no claims whose value is None."""
+    """Return a token that expires in `lasts` seconds. Claims (fields of the token) whose value is None are left out."""
     all_claims = {"sub": sub, "exp": int(time.time() + lasts)} | claims
     return jwt.encode({name: value for name, value in all_claims.items() if value is not None}, key, algorithm)
 
@@ -57,7 +60,10 @@ class Pair:
 
 
 def pair(algorithm: str) -> Pair:
-    """Return a new key pair for this algorithm. For `short`, return an RSA key that is too short for RS256."""
+    """Return a new key pair for this algorithm.
+
+    If `short` is true, return an RSA key pair that is too short for RS256.
+    """
     if algorithm == "ES256":
         return Pair(ec.generate_private_key(ec.SECP256R1()))
     return Pair(rsa.generate_private_key(65537, 1024 if algorithm == "short" else 2048))

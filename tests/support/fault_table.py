@@ -1,4 +1,7 @@
-"""Runs faults of servers and services while clients watch, and compares the received data with the database."""
+"""Runs faults of servers and services while clients watch a storehouse.
+
+After each fault, the clients' data are compared with the database.
+"""
 
 import asyncio
 import time
@@ -38,12 +41,12 @@ RULES: list[dict[str, Any]] = [
     {"scope": {"sensor_name": "温度 1"}, "high": {"limit": 0, "delay": 0, "hysteresis": 0, "reopen": 0}},
     {"no_data": None},
 ]
-"""Alarm rules with which a value above zero raises an alarm, and a value below zero clears it."""
+"""Alarm rules: a value above zero raises an alarm, and a value below zero clears the alarm."""
 PATIENT_S = 60.0
 """Time-out of every wait, in seconds."""
 WRITING = Limits(connect=2.0, statement=3.0, read=4.0)
 EVERY = 8
-"""One in this many readings belongs to the sensor with alarm rules."""
+"""Of this number of readings, one belongs to the sensor with alarm rules."""
 PAUSE_S = 0.03
 
 
@@ -54,7 +57,7 @@ class Writer:
         self.last = 0
         """Number of the last reading that the writer tried to commit.
 
-        The value of a reading is its number. The value is negative if the reading clears an alarm.
+        The value of a reading is the number of the reading. The value is negative if the reading clears an alarm.
         """
         self.clock_off = timedelta()
         self._site = built
@@ -108,7 +111,7 @@ Told = Literal["stale", "cut", "nobody"]
 
 @dataclass
 class Stage:
-    """The servers under test, their services, and the watching clients."""
+    """The servers under test, the services that they use, and the clients that watch a storehouse."""
 
     servers: Sequence[WatchedServer]
     built: Site
@@ -122,18 +125,19 @@ class Stage:
     redis: Redis | None = None
     nginx: Nginx | None = None
     held: list[Any] = field(default_factory=list)
-    """Database connections that the current fault holds and must close at its end."""
+    """Database connections that the current fault has opened and must close at the end of the fault."""
     read: int = 0
-    """Largest reading id that earlier faults have counted."""
+    """Largest id of the readings that were counted after earlier faults."""
     steps: int = 0
-    """Number of transitions that earlier faults have counted."""
+    """Number of alarm transitions that were counted after earlier faults."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault. The functions `start` and `end` block until they have taken effect.
+    """A fault of a server or a service. The functions `start` and `end` block until they have taken effect.
 
-    `told` says how the watching clients notice the fault: by `stale` data, by a `cut` connection, or not (`nobody`).
+    `told` says how the watching clients notice the fault: by `stale` data, by a `cut` connection, or not at all
+    (`nobody`).
     """
 
     name: str
@@ -144,12 +148,13 @@ class Fault:
     is_leap: bool = False
     """Whether the fault is a jump of the clock.
 
-    The writer pauses during the jump. The alarms must match the readings in the order of their ids, not of their times.
+    The writer of readings pauses during the jump. The alarms must match the readings in the order of the readings' ids,
+    not of their times.
     """
 
 
 class Row(NamedTuple):
-    """The result of one fault."""
+    """The result of one fault, as a row of the table of results."""
 
     fault: str
     readings: int
@@ -157,17 +162,17 @@ class Row(NamedTuple):
     lost: int
     """Number of committed readings that the poller did not hand out."""
     doubled: int
-    """Number of times that the poller handed out a reading again."""
+    """Number of times that the poller handed out a reading that it had already handed out."""
     transitions: int
-    """Number of transitions from the end of the previous fault to the end of this one."""
+    """Number of alarm transitions from the end of the previous fault to the end of this one."""
     told_lost: int
-    """Number of transitions that a client did not receive, summed over all clients."""
+    """Number of alarm transitions that a client did not receive, summed over all clients."""
     told_doubled: int
-    """Number of transitions that a client received twice, summed over all clients."""
+    """Number of alarm transitions that a client received twice, summed over all clients."""
     told_s: float | None
     current_s: float
     needless: int
-    """Number of clients that saw stale data or lost their connection although the fault should affect no client."""
+    """Number of clients that saw stale data or lost the connection during a fault that should affect no client."""
 
     def cells(self) -> list[str]:
         """Return the cells of the row in the table of results."""
@@ -184,7 +189,7 @@ class Row(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether no reading and no transition was lost or doubled."""
+        """Whether no reading and no alarm transition was lost or doubled."""
         return self.lost == self.doubled == self.told_lost == self.told_doubled == 0
 
 
@@ -209,7 +214,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 async def suffer(stage: Stage, fault: Fault) -> Row:
-    """Run a fault. Return a comparison of the data that clients received with the database."""
+    """Run a fault. Compare the data that clients received with the database. Return the result."""
     mark = stage.writer.last
     stage.writer.write()
     await until(lambda: shows_later_than(stage, mark), PATIENT_S)
@@ -232,7 +237,10 @@ async def suffer(stage: Stage, fault: Fault) -> Row:
 
 
 async def happen(stage: Stage, fault: Fault, what: Callable[[Stage], object]) -> None:
-    """Call `what`, which starts or ends the fault. Before a clock jump, pause the writer and check the alarms."""
+    """Call `what`, which starts or ends the fault.
+
+    Before a jump of the clock, pause the writer and check the alarms.
+    """
     if fault.is_leap:
         await stage.writer.pause()
         await compare_alarms(stage, fault, readings(stage.built))
@@ -241,7 +249,10 @@ async def happen(stage: Stage, fault: Fault, what: Callable[[Stage], object]) ->
 
 
 def shows_later_than(stage: Stage, mark: int) -> bool:
-    """Return whether every client shows data that are not stale, and a reading and a transition after number `mark`."""
+    """Return whether the data of every client are current.
+
+    The data must not be stale. They must contain a reading and an alarm transition with a number above `mark`.
+    """
     return all(_shows_later(watcher, mark) and _told_later(watcher, mark) for watcher in stage.watchers)
 
 
@@ -268,7 +279,7 @@ class Seen:
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
-        """Check the data that the clients show periodically during the block."""
+        """During the block, check periodically whether the clients show stale data."""
         task = asyncio.create_task(self._poll())
         try:
             yield
@@ -283,17 +294,23 @@ class Seen:
             await asyncio.sleep(0.02)
 
     def all_told(self, told: Told) -> bool:
-        """Return whether all affected clients have noticed the fault. For `cut`, one ended connection is enough."""
+        """Return whether all affected clients have noticed the fault.
+
+        If `told` is `cut`, one ended connection is enough.
+        """
         if told == "cut":
             return any(watcher.ended > self._began for watcher in self._watchers)
         return len(self.stale) == len(self._watchers)
 
     def told_needlessly(self) -> set[str]:
-        """Return the names of the clients that saw stale data or lost their connection."""
+        """Return the names of the clients that saw stale data or lost the connection."""
         return self.stale.keys() | {watcher.name for watcher in self._watchers if watcher.ended > self._began}
 
     def told_after(self, told: Told, begun: float) -> float | None:
-        """Return the seconds from `begun` until the last client noticed the fault; None if no client should notice."""
+        """Return the time from `begun` until the last client noticed the fault, in seconds.
+
+        Return None if no client should notice the fault.
+        """
         if told == "nobody":
             return None
         times = (
@@ -305,7 +322,10 @@ class Seen:
 
 
 async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: float, needless: int) -> Row:
-    """Wait until all committed readings and transitions have arrived. Count them, and those lost or doubled."""
+    """Wait until all committed readings and alarm transitions have arrived.
+
+    Return a row with the number of readings and transitions, and how many of them were lost or doubled.
+    """
     server = stage.servers[-1]  # no fault affects this server
 
     rows = readings(stage.built)
@@ -343,7 +363,7 @@ async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: f
 
 
 async def compare_alarms(stage: Stage, fault: Fault, rows: Sequence[sa.Row[Any]]) -> None:
-    """Wait until the alarms match the readings. Fail if they do not match in time."""
+    """Wait until the alarms match the readings. Fail if this takes too long."""
     outcome: Callable[[Site], set[Any]] = turns if fault.is_leap else judged
     right: set[Any] = (expected_turns if fault.is_leap else expected)(stage.built, rows)
     with suppress(TimeoutError):
@@ -369,7 +389,7 @@ def judged(built: Site) -> set[tuple[Any, ...]]:
 
 
 def expected(built: Site, rows: Sequence[sa.Row[Any]]) -> set[tuple[Any, ...]]:
-    """Return the times at which alarms should be raised and cleared, if readings are ordered by time."""
+    """Return the times at which alarms should be raised and cleared, if readings are evaluated in the order of time."""
     sensor = Sensor(1, 1, "温度 1", "temperature", "", 60.0, (1, None))
     ours = (row for row in rows if row.sensor_id == built.ids["temperature"])
     written = sorted((row.time.timestamp(), row.value) for row in ours)
@@ -386,7 +406,7 @@ def turns(built: Site) -> set[float | None]:
 
 
 def expected_turns(built: Site, rows: Sequence[sa.Row[Any]]) -> set[float | None]:
-    """Return the values that should raise or clear alarms, if readings are ordered by id."""
+    """Return the values that should raise or clear alarms, if readings are evaluated in the order of their ids."""
     ours = sorted((row.reading_id, row.value) for row in rows if row.sensor_id == built.ids["temperature"])
     values = [-1.0, *(value for _, value in ours)]
     return {value for before, value in pairwise(values) if (before > 0) != (value > 0)}

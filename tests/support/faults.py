@@ -43,7 +43,7 @@ def _let_go(stage: Stage) -> None:
 
 
 def _take_connections(stage: Stage) -> None:
-    """Open connections to MariaDB until no more are possible. Kill those of the servers."""
+    """Open connections to MariaDB until no more are possible. Kill the connections of the servers."""
     mariadb = _mariadb(stage)
     where = mariadb.settings(str(stage.built.database.settings.name))
     login = {key: where[key] for key in ("host", "port", "user", "password")}
@@ -70,7 +70,7 @@ def _give_connections_back(stage: Stage) -> None:
 
 
 def _fill(stage: Stage) -> None:
-    """Set a size limit so that the file of the table `reading` cannot grow. Fill the free space in the file."""
+    """Set a size limit so that the file of the table `reading` cannot grow. Then fill the free space in this file."""
     mariadb = _mariadb(stage)
     name = str(stage.built.database.settings.name)
     mariadb.limit_files(os.path.getsize(mariadb.data / name / "reading.ibd"))
@@ -86,7 +86,10 @@ def _fill(stage: Stage) -> None:
 
 
 def make_room(mariadb: MariaDB, name: str, sensor_id: int) -> None:
-    """Make the file of the table `reading` the largest file, so that a size limit affects no other file."""
+    """Add readings until the file of the table `reading` is the largest file.
+
+    A limit on the size of files then affects no other file.
+    """
     for day in range(15):
         rows = f"SELECT {sensor_id}, '2019-01-01' + INTERVAL {day} DAY + INTERVAL seq SECOND, -seq FROM seq_1_to_10000"
         mariadb.execute(f"INSERT INTO reading (sensor_id, time, value) {rows}", database=name)
@@ -112,7 +115,10 @@ MARIADB = [
 
 
 def mariadb_failed_over(cable: Cable, other: MariaDB) -> Fault:
-    """Return a fault in which another MariaDB server replaces the first one, with its files and at the same address."""
+    """Return a fault in which a second MariaDB server replaces the first one at the same address.
+
+    The second server uses the files of the first server.
+    """
 
     def start(stage: Stage) -> None:
         loop.call_soon_threadsafe(cable.cut)
@@ -130,7 +136,10 @@ def mariadb_failed_over(cable: Cable, other: MariaDB) -> Fault:
 
 
 def redis_failed_over(cable: Cable, other: Redis) -> Fault:
-    """Return a fault in which another, empty Redis server replaces the first one at the same address."""
+    """Return a fault in which a second Redis server replaces the first one at the same address.
+
+    The second server is empty at the start.
+    """
 
     def start(stage: Stage) -> None:
         loop.call_soon_threadsafe(cable.cut)
@@ -205,7 +214,7 @@ def _lock_file(stage: Stage) -> None:
 
 
 def _fill_disk(stage: Stage) -> None:
-    """Make the write-ahead log the largest of the server's files. Then set a size limit so that it cannot grow."""
+    """Make the write-ahead log the largest of the server's files. Then set a size limit so that the log cannot grow."""
     filling = _open_file(stage)
     # An open read transaction keeps SQLite from restarting the write-ahead log.
     reading = _open_file(stage)

@@ -1,4 +1,7 @@
-"""Clients that reconnect whenever they lose the connection, and then register again with their last cursor."""
+"""Clients that reconnect whenever they lose the connection.
+
+After each reconnect, a client registers again with the last cursor that it has received.
+"""
 
 import asyncio
 import time
@@ -14,7 +17,10 @@ PAUSE_S = 0.2  # seconds between two attempts to connect or register
 
 
 class Follower:
-    """A client that keeps watching a storehouse. After each reconnect, it registers with its last cursor."""
+    """A client that keeps watching a storehouse.
+
+    After each reconnect, it registers with the last cursor that it has received.
+    """
 
     def __init__(self, kind: Kind, transport: str, url: str, store_house_id: Any) -> None:
         self.name = f"{kind} by {transport}"
@@ -36,22 +42,22 @@ class Follower:
 
     @property
     def told(self) -> list[dict[str, Any]]:
-        """All transitions that the client has received, in the order of arrival."""
+        """All alarm transitions that the client has received, in the order of arrival."""
         return [alarm for message in self._messages() for alarm in message["alarms"]]
 
     @property
     def shown(self) -> dict[str, Any] | None:
-        """Last `envs` that the client has received. None while the client is not watching."""
+        """The last `envs` that the client has received. None while the client is not watching a storehouse."""
         return self._client.last("envs") if self._client and self.watching else None
 
     @property
     def last_told(self) -> dict[str, Any] | None:
-        """Last transition that the client has received on its current connection."""
+        """The last alarm transition that the client has received on its current connection."""
         told = self._client.last("alarms") if self._client else None
         return told["alarms"][-1] if told else None
 
     async def run(self) -> None:
-        """Connect and watch again and again until cancelled."""
+        """Connect and watch the storehouse again and again until cancelled."""
         while True:
             # The browser's client reconnects by itself. python-socketio's client does not if the server disconnects it.
             client = self._client = new(self._kind, reconnection=self._kind != "python")
@@ -100,7 +106,10 @@ class Follower:
 
 
 def followers(counts: dict[tuple[Kind, str], int], url: str, store_house_id: Any) -> Sequence[Follower]:
-    """Return followers. `counts` contains their number for each kind of client and transport."""
+    """Return clients that keep watching a storehouse.
+
+    `counts` contains the number of clients for each kind of client and transport.
+    """
     return [
         Follower(kind, transport, url, store_house_id)
         for (kind, transport), count in counts.items()

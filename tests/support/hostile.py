@@ -45,7 +45,10 @@ REQUESTS = (
 
 
 class Attacker:
-    """Makes one attack after another, each on a new socket. `sent` contains the number of inputs of each kind."""
+    """Makes one attack after another, each on a new socket.
+
+    `sent` contains the number of sent inputs of each kind.
+    """
 
     def __init__(self, port: int, seed: int) -> None:
         self.sent: Counter[str] = Counter()

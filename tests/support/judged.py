@@ -1,4 +1,4 @@
-"""Generated readings, the alarms expected for them, and queries for the alarms that a server has raised."""
+"""Generated readings, the alarms that they should raise, and queries for the alarms that a server has raised."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -34,9 +34,9 @@ RULES: list[dict[str, Any]] = [
 STEADY = ("rack", "rear", "vent")
 LATE = "vent"
 LATE_STEPS = 7
-"""Number of steps by which each reading of the sensor `LATE` arrives late."""
+"""Delay of every reading of the sensor `LATE`, in steps of one minute."""
 MARK = "mark"
-"""Name of the sensor of the last reading. An alarm of this sensor shows that all earlier readings were judged."""
+"""Name of the sensor of the last reading. An alarm of this sensor shows that the server has evaluated all readings."""
 
 
 class Episode(NamedTuple):
@@ -52,7 +52,7 @@ class Episode(NamedTuple):
 
 
 class Course:
-    """Readings of several sensors, in steps of one minute. The readings of a step are committed together."""
+    """Generated readings of several sensors, in steps of one minute. The readings of a step are committed together."""
 
     def __init__(self, steps: int, seed: int) -> None:
         self.start = datetime.now(UTC).replace(second=0, microsecond=0) - (steps + 30) * STEP
@@ -71,7 +71,7 @@ class Course:
             built.ids["gate"] = record.sites.ensure_sensor(connection, built.ids["north"], "gate", "door")
 
     def rows(self, built: Site, step: int) -> list[Row]:
-        """Return the rows of readings to commit at this step."""
+        """Return the readings to commit at this step (minute), as rows of the table of readings."""
         time = self.start + step * STEP
         rows: list[Row] = []
         for name, values in self._values.items():
@@ -85,14 +85,14 @@ class Course:
         return rows
 
     def episodes(self) -> set[Episode]:
-        """Return the alarms that the rules raise if all readings are judged in the order of their times."""
+        """Return the alarms that the rules raise if all readings are evaluated in the order of their times."""
         episodes = set()
         for name, values in self._values.items():
             episodes |= self._replay(name, "temperature", enumerate(values))
         return episodes | self._replay("gate", "door", self._switch.items())
 
     def step_of(self, time: datetime) -> int:
-        """Return the number of the step at this time."""
+        """Return the number of the step (minute) at this time."""
         return round((time - self.start) / STEP)
 
     def _replay(self, name: str, metric: str, values: Iterable[tuple[int, float]]) -> set[Episode]:
@@ -134,14 +134,17 @@ def _time(seconds: float | None) -> Any:
 
 
 def kept(built: Site) -> list[Alarm]:
-    """Return the alarms in the database that Storewatch has raised, except withdrawn ones."""
+    """Return the alarms in the database that Storewatch has raised, except withdrawn alarms."""
     with built.database.engine.connect() as connection:
         rows = connection.execute(sa.select(tables.episode)).mappings().all()
     return [kept_alarm for row in rows if (kept_alarm := alarm(dict(row))).transition != "withdrawn"]
 
 
 def outcome(built: Site) -> set[Episode]:
-    """Return the alarms in the database that were raised for the readings of a course."""
+    """Return the alarms in the database that generated readings have raised.
+
+    The alarm that marks the end of the readings is left out.
+    """
     return {
         Episode(
             str(alarm.sensor_name),
@@ -158,12 +161,12 @@ def outcome(built: Site) -> set[Episode]:
 
 
 def is_done(built: Site) -> bool:
-    """Return whether the last reading of the course has been judged."""
+    """Return whether the server has evaluated the last generated reading."""
     return any(kept_alarm.sensor_name == MARK for kept_alarm in kept(built))
 
 
 def steps(built: Site) -> dict[Id, list[str]]:
-    """Return the transitions of each alarm according to the alarm journal."""
+    """Return, for each alarm id, the names of the alarm's transitions in the alarm journal."""
     journal = tables.alarm_journal.c
     with built.database.engine.connect() as connection:
         rows = connection.scalars(sa.select(journal.alarm).order_by(journal.transition_id)).all()
@@ -175,17 +178,20 @@ def steps(built: Site) -> dict[Id, list[str]]:
 
 
 def without(episodes: Iterable[Episode], *, acknowledged_by: None = None) -> set[Episode]:
-    """Return a copy of the episodes without acknowledgements."""
+    """Return a copy of the alarms in which no alarm is acknowledged."""
     return {episode._replace(acknowledged_by=acknowledged_by) for episode in episodes}
 
 
 def some(episodes: Iterable[Episode], sensor_name: str, every: int) -> Sequence[Episode]:
-    """Order the episodes of a sensor by `since`. Return every `every`-th of them."""
+    """Sort the alarms of a sensor by `since`. Return the first alarm and every `every`-th alarm after it."""
     of_sensor = [episode for episode in episodes if episode.sensor_name == sensor_name]
     return sorted(of_sensor, key=lambda episode: episode.since)[::every]
 
 
 def holder(built: Site) -> str:
-    """Return the holder of the judge's lease. The text is empty if no process has held the lease yet."""
+    """Return the holder of the lease to evaluate alarm rules.
+
+    The text is empty if no process has held the lease yet.
+    """
     with built.database.engine.connect() as connection:
         return str(connection.scalar(sa.select(tables.lease.c.holder)) or "")

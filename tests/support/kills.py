@@ -22,11 +22,11 @@ LONG_S = 120.0  # time-out of every wait, in seconds
 PERSON = "李 Li"
 
 Which = tuple[str, str, datetime]
-"""Key of an alarm: its sensor's name, its kind and its time `since`."""
+"""The values that identify an alarm: the name of the sensor, the kind of the alarm, and the time `since`."""
 
 
 class Size(NamedTuple):
-    """Number of kills, and number of steps of readings that are written during the kills."""
+    """The size of a test: the number of kills, and the number of minutes of readings that are written meanwhile."""
 
     kills: int
     steps: int
@@ -39,7 +39,7 @@ in_both_sizes = pytest.mark.parametrize(
 
 
 async def acknowledge(built: Site, server: StorewatchServer, which: Which) -> None:
-    """Wait until this alarm is raised, then acknowledge it. Retry while the server is down."""
+    """Wait until this alarm is raised, then acknowledge the alarm. Retry while the server is down."""
 
     def raised() -> list[Any]:
         return [
@@ -63,7 +63,7 @@ async def acknowledge(built: Site, server: StorewatchServer, which: Which) -> No
 
 @asynccontextmanager
 async def killing(built: Site, server: StorewatchServer, kills: int) -> AsyncIterator["asyncio.Task[None]"]:
-    """During the block, kill the server `kills` times at random moments. Restart it after each kill."""
+    """During the block, kill the server `kills` times at random moments. Restart the server after each kill."""
 
     async def kill() -> None:
         moments, before = random.Random(11), ""

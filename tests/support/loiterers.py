@@ -17,7 +17,7 @@ from tests.support.bare_server import UPGRADE, Raw
 from tests.support.hostile import WEBSOCKET
 
 PACE_S = 0.005
-"""Seconds between two new connections: 200 connections a second."""
+"""Time between two new connections, in seconds. It gives 200 connections per second."""
 
 
 async def _come(loiter: Callable[[int], Awaitable[float]], port: int, number: int) -> float:

@@ -24,5 +24,8 @@ def _needs_service(item: pytest.Function) -> bool:
 
 
 def forbid_unmarked_services(config: pytest.Config) -> None:
-    """If the run leaves out tests marked `services`, make every unmarked test fail that starts a service."""
+    """Allow tests to start services only if the run includes the tests marked `services`.
+
+    In other runs, a test that starts a service without the mark fails.
+    """
     private.may_start = "not services" not in str(config.option.markexpr)

@@ -1,8 +1,8 @@
 """Storehouses that move between two organisations, and clients of both that check every message they receive.
 
 A stay is the time between two moves of a storehouse. The first organisation owns the storehouse in even stays, the
-second in odd stays. All data contain the number of the stay in which they were written: names are `<id>/<stay>`, and
-values are the number plus a fraction. Values out of limits are larger by OUT.
+second in odd stays. All data contain the number of the stay in which they were written. Names have the form
+`<id>/<stay>`. A value is the number of the stay plus a fraction. A value that violates a limit is larger by OUT.
 
 A client may receive data of a stay if its organisation owned the storehouse in that stay or in a later one. A client
 must not receive data of another organisation's stay before the storehouse starts its next stay.
@@ -32,7 +32,8 @@ FIELDS = ("value", "peak")
 class Town:
     """The storehouses of both organisations.
 
-    `stays` maps the id of a storehouse to the number of its current stay, or of the stay that it is about to start.
+    A stay is the time between two moves of a storehouse. `stays` maps the id of a storehouse to the number of the
+    current stay, or of the stay that is about to start.
     """
 
     def __init__(self, built: Site, count: int) -> None:
@@ -56,7 +57,7 @@ class Town:
         self._write(connection, made)
 
     def move(self) -> None:
-        """Move a random storehouse to its next stay, and add readings in the same transaction."""
+        """Move a random storehouse to the other organisation, and add readings in the same transaction."""
         store_house_id = self._random.choice(list(self.stays))
         self.stays[store_house_id] += 1  # before the commit, so that no client can receive data of this stay earlier
         with self._built.database.engine.begin() as connection:
@@ -152,7 +153,10 @@ class Resident(PythonClient):
 
 
 def stays(data: Any, store_house_id: int | None = None) -> Iterator[tuple[int, int]]:
-    """Yield the id of the storehouse and the number of the stay of each data item in a message."""
+    """For each data item in a message, yield the id of the storehouse and the number of the stay.
+
+    A stay is the time between two moves of a storehouse.
+    """
     if isinstance(data, dict):
         here = data.get("store_house_id", store_house_id)
         for key, value in data.items():

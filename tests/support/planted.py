@@ -13,11 +13,14 @@ MARKS = (MARK, "$argon2id$", "eyJhbGciOi")
 """Strings that no log, error, answer or page may contain. They occur in secrets, password hashes and tokens."""
 
 told: list[str] = []
-"""Places where a secret was found during the run, each with the line that contains it."""
+"""Places where a secret was found during the run. Each text contains the place and the line with the secret."""
 
 
 def secret(of: str) -> str:
-    """Return a secret for the thing `of`. The secret contains characters that have a special meaning in URLs."""
+    """Return a secret whose text names its purpose `of`.
+
+    The secret contains characters with a special meaning in URLs.
+    """
     return f"p@ss:w/rd#1-{MARK}-of-{of}"
 
 

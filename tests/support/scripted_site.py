@@ -1,4 +1,7 @@
-"""A server with scripted answers that conform to the contract, for states that are rare on a real site."""
+"""A server whose answers the test chooses, for states that are rare on a real site.
+
+All answers conform to the protocol.
+"""
 
 import asyncio
 import contextlib
@@ -20,10 +23,10 @@ NOW = "2026-01-31T16:30:05Z"
 
 
 class ScriptedSite:
-    """A server with one storehouse. The test sets its readings, sensors, curves and alarms.
+    """A server with one storehouse. The test sets the readings, sensors, curves and alarms of the storehouse.
 
-    The server refuses the `unknown_events` as unknown. `errors` maps other events to the errors with which the server
-    refuses them.
+    The server answers the events in `unknown_events` as unknown events. `errors` maps other events to the errors with
+    which the server refuses these events.
     """
 
     def __init__(self, *unknown_events: str) -> None:
@@ -170,7 +173,7 @@ class AccessDenied:
 
 
 def env(**changes: Any) -> dict[str, Any]:
-    """Return an item of the `envs` payload. `changes` replaces its default values."""
+    """Return an item of the `envs` payload. `changes` replaces default values of the item."""
     return {
         "sensor_id": 5,
         "sensor_name": MARKUP,
@@ -188,7 +191,7 @@ def envs(*those: dict[str, Any], stale: bool = False) -> dict[str, Any]:
 
 
 def sensor(**changes: Any) -> dict[str, Any]:
-    """Return an item of the answer to `querySensors`. `changes` replaces its default values."""
+    """Return an item of the answer to `querySensors`. `changes` replaces default values of the item."""
     return {
         "sensor_id": 5,
         "sensor_name": MARKUP,
@@ -201,7 +204,7 @@ def sensor(**changes: Any) -> dict[str, Any]:
 
 
 def alarm(**changes: Any) -> dict[str, Any]:
-    """Return an alarm as from the site's own tables. `changes` replaces its default values."""
+    """Return an alarm in the form of alarms from the site's own tables. `changes` replaces default values."""
     return {
         "alarm_id": 1,
         "store_house_id": STOREHOUSE,
@@ -220,14 +223,14 @@ def alarm(**changes: Any) -> dict[str, Any]:
 
 
 def own_alarm(**changes: Any) -> dict[str, Any]:
-    """Return an alarm as raised by Storewatch. `changes` replaces its default values."""
+    """Return an alarm in the form of alarms that Storewatch raises. `changes` replaces default values."""
     fields = {"alarm_id": "sw-3", "transition": "raised", "since": "2026-01-31T16:20:00Z", "peak": 10.1}
     limits = [{"limit": 8.0, "severity": "critical", "delay": 540.0}]
     return alarm(**fields, limits=limits) | changes
 
 
 def alarms(*those: dict[str, Any], cursor: int = 9) -> dict[str, Any]:
-    """Return an `alarms` payload with these transitions."""
+    """Return an `alarms` payload with these alarm transitions."""
     return {"store_house_id": STOREHOUSE, "cursor": cursor, "alarms": those}
 
 
@@ -248,7 +251,7 @@ def organisation(*storehouses: dict[str, Any], name: str = "Owner", org_id: int 
 
 
 def storehouse(name: str, **changes: Any) -> dict[str, Any]:
-    """Return a storehouse of the overview. `changes` replaces its default values."""
+    """Return a storehouse of the overview. `changes` replaces default values of the storehouse."""
     return {
         "store_house_id": STOREHOUSE,
         "store_house_name": name,

@@ -58,13 +58,19 @@ class StorewatchServer(ChildProcess):
         return await asyncio.to_thread(self.stop, number)
 
     def ended(self, exit_code: int, *, traceback_allowed: bool = False) -> None:
-        """Assert that the exit code is 0 and, unless `traceback_allowed`, that the log contains no traceback."""
+        """Assert that the exit code is 0.
+
+        Unless `traceback_allowed` is true, also assert that the log contains no traceback.
+        """
         assert exit_code == 0
         assert traceback_allowed or "Traceback" not in self.log()
 
 
 class ForkedServer(StorewatchServer):
-    """A server that is forked from a process with all imports done. Its start takes a tenth of the CPU time."""
+    """A server that is forked from a process that has done all imports.
+
+    Its start needs a tenth of the CPU time of a normal start.
+    """
 
     def _spawn(self, out: IO[bytes], err: IO[bytes]) -> Child:
         assert self.environment is not None
@@ -76,7 +82,7 @@ Server = TypeVar("Server", bound=StorewatchServer)
 
 @contextmanager
 def served(server: Server) -> Iterator[Server]:
-    """Run the server during the block, like `serving`, but in fixtures for tests with different event loops."""
+    """Run the server during the block. Fixtures for tests with different event loops use this instead of `serving`."""
     server.start()
     try:
         yield server
@@ -132,10 +138,11 @@ def server_in(parent: Path) -> Serve:
 
 
 def with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with defaults for tests. The host is always the loopback address.
+    """Return a copy of the settings with defaults for tests. The host is always the loopback address.
 
-    If the settings have a database, three more defaults apply: `access: open`, because `access` is then required; a
-    database password with a marker; and no default alarm rules. A test that needs alarms sets its own rules.
+    If the settings have a database, three more defaults apply. `access` is `open`, because `access` is then required.
+    The database password contains a marker. There are no default alarm rules, so a test that needs alarms sets its own
+    rules.
     """
     if "database" not in settings:
         return {"host": "127.0.0.1"} | settings
@@ -145,5 +152,5 @@ def with_defaults(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment variables, except those that override Storewatch's settings."""
+    """Return the environment variables of this process, without those that override Storewatch's settings."""
     return {key: value for key, value in os.environ.items() if not key.startswith("STOREWATCH_")}

@@ -20,7 +20,11 @@ CHECK_S = 0.02  # seconds between two checks of a condition
 
 @dataclass
 class Inside:
-    """A running server, with the number of batches and of each value that its poller has handed out."""
+    """A running server, and counts of the readings that its poller has handed out.
+
+    The poller hands out readings in batches. The counts are the number of batches, and how often each value was handed
+    out.
+    """
 
     server: RunningServer
     seen: Counter[float | None] = field(default_factory=Counter)
@@ -37,7 +41,7 @@ class Inside:
 
 @asynccontextmanager
 async def serving_inside(settings: dict[str, Any]) -> AsyncIterator[Inside]:
-    """Run the server on a free port during the block. Count the values of readings committed meanwhile."""
+    """Run the server on a free port during the block. Count how often its poller hands out each value."""
     converted = msgspec.convert(with_defaults(settings), Settings)
     async with serving(converted, Source(None), 0) as server:
         inside = Inside(server)

@@ -1,4 +1,4 @@
-"""Runs the complete server as a child process that records its internal state with `watched_server.py`."""
+"""Runs the complete server as a child process. `watched_server.py` records the internal state of the server."""
 
 import asyncio
 import signal
@@ -17,14 +17,14 @@ SAMPLED_S = 60.0  # seconds; a process that takes longer hangs
 
 
 class WatchedServer(StorewatchServer):
-    """The complete server in a process that records its readings and resources, with a clock that tests can set."""
+    """The complete server in a child process that records its readings and resources. Tests can set its clock."""
 
     def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
         directory.mkdir(parents=True)
         super().__init__(directory, settings, {"PYTHONPATH": str(ROOT)})
 
     def command(self) -> list[str]:
-        """See `StorewatchServer`."""
+        """Return the command that starts the server with `watched_server.py` instead of `main.py`."""
         python, _, *arguments = super().command()
         return [python, str(ROOT / "tests" / "support" / "watched_server.py"), *arguments]
 
@@ -33,12 +33,12 @@ class WatchedServer(StorewatchServer):
         return Counter(map(float, (self.directory / f"seen.{self.pid}").read_text().split()))
 
     def set_clock(self, seconds: float) -> None:
-        """Make the server's clock wrong by `seconds`."""
+        """Make the server's clock fast by `seconds`, or slow if `seconds` is negative."""
         with (self.directory / CLOCK).open("r+b") as file:
             file.write(OFFSET.pack(seconds))
 
     async def sample(self) -> Sample:
-        """Take a sample of the resources that the process uses. Return it."""
+        """Return a new sample of the resources that the process uses."""
         path = self.directory / "samples"
         before = path.stat().st_size if path.exists() else 0
         self._running().send_signal(signal.SIGUSR1)

@@ -1,4 +1,4 @@
-"""Runs a server that has users. Tests create the session cookies of its clients themselves."""
+"""Runs a server that has users. Clients do not log in: tests create the session cookies themselves."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -30,7 +30,7 @@ def settings_of(built: Site) -> dict[str, Any]:
 
 @dataclass
 class Restricted:
-    """A running server, its authenticator and the authenticator's clock."""
+    """A running server that has users. Contains the server's authenticator and the clock of the authenticator."""
 
     inside: Inside
     authenticator: Authenticator
@@ -50,7 +50,10 @@ class Restricted:
         return f"{COOKIE}={self.authenticator.policy.create_session_cookie(name, self.now[0] - begun)}"
 
     async def connect(self, name: str | None, begun: timedelta = timedelta()) -> Client:
-        """Connect as the named user, or without a cookie if `name` is None. Raise `ConnectRefused` if refused."""
+        """Connect as the named user, or without a cookie if `name` is None.
+
+        Raise `ConnectRefused` if the server refuses the connection.
+        """
         client = SignedIn(None if name is None else self.cookie(name, begun))
         self.clients.append(client)
         await client.connect(self.url, TRANSPORTS["websocket"])
@@ -89,5 +92,5 @@ async def restricted(
 
 
 def read(*users: dict[str, Any], **more: Any) -> Policy:
-    """Return the policy for access settings with these users."""
+    """Return the access policy that settings with these users give."""
     return build_policy(msgspec.convert(access(*users, **more), Access), Source(None))

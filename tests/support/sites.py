@@ -41,7 +41,7 @@ class Site:
             record.readings.add(connection, rows)
 
     def raise_alarm(self, sensor: str, raised: datetime, cleared: datetime | None = None, **other: Any) -> None:
-        """Commit an alarm for a sensor of `north`."""
+        """Commit an alarm for a sensor of the storehouse `north`."""
         row = {
             "store_house_id": self.ids["north"],
             "sensor_id": self.ids[sensor],

@@ -43,7 +43,7 @@ class Sample(msgspec.Struct):
 
 
 class WatchedPoller(Poller):
-    """A poller that records the readings it hands out."""
+    """A poller that records the readings that it hands out."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -68,7 +68,7 @@ def _sample() -> None:
 
 
 def _set_clock() -> None:
-    """Replace the server's clock. The new clock reads the file `clock` at each call, and adds the offset in it."""
+    """Replace the server's clock. At each call, the new clock adds the number of seconds in the file `clock`."""
     if not CLOCK.exists():
         CLOCK.write_bytes(OFFSET.pack(0.0))
     with CLOCK.open("rb") as file:

@@ -1,6 +1,6 @@
 """Creates the tables of the five subjects: organisation, storehouse, sensor, reading and alarm.
 
-A migration must not change later, so it lists its columns itself and does not use `tables.py`.
+A migration must never change after its release. It therefore lists its columns itself and does not use `tables.py`.
 """
 
 from typing import Any

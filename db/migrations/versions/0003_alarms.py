@@ -1,4 +1,4 @@
-"""Creates the tables of Storewatch's alarms: episodes, rules, maintenance, and snapshots of the judge."""
+"""Creates the tables of Storewatch's alarms (episodes), alarm rules, maintenance, and snapshots of the judge."""
 
 from typing import Any
 

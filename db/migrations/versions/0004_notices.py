@@ -1,4 +1,4 @@
-"""Creates the tables of notices and of test alarms."""
+"""Creates the tables of notices (notifications about alarms) and of test alarms."""
 
 from typing import Any
 

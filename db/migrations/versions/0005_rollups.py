@@ -1,4 +1,4 @@
-"""Creates the tables of rollups and of their position."""
+"""Creates two tables: the rollups (aggregated readings), and the id of the last reading in the rollups."""
 
 from typing import Any
 

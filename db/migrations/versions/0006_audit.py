@@ -1,4 +1,4 @@
-"""Creates the tables of the audit trail and of its head."""
+"""Creates two tables: the entries of the audit trail, and the id and hash of the last entry."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 
 
 def upgrade() -> None:
-    """Create the tables, and the head of an empty audit trail."""
+    """Create the tables. In the second table, insert the id and the hash that mean that there are no entries yet."""
     op.create_table(
         "audit",
         sa.Column("entry_id", ID, primary_key=True, autoincrement=False),

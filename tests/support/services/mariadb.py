@@ -27,7 +27,7 @@ class MariaDB(PrivateServer):
         self.data = self.directory / "data"
 
     def start(self) -> Self:
-        """Start the server. At the first start, also create its system tables and the user."""
+        """Start the server. The first start also creates the system tables and the user of the server."""
         if self.data.exists():
             return super().start()
         self._install()

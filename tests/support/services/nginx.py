@@ -62,7 +62,10 @@ class Nginx(PrivateServer):
 
 
 def shipped(port: int, servers: Sequence[int]) -> str:
-    """Return the shipped configuration. It listens on `port` and has one `server` line for each port in `servers`."""
+    """Return the shipped nginx configuration, changed to listen on `port`.
+
+    The configuration has one `server` line for each port in `servers`.
+    """
     site, count = re.subn(r"(?<=listen )80;", f"{HOST}:{port};", SHIPPED.read_text())
     assert count == 1, "there must be exactly one listen directive"
     line = r"( +server 127\.0\.0\.1:)\d+( .*\n)"

@@ -21,7 +21,7 @@ may_start = True
 class PrivateServer(ChildProcess):
     """A server that keeps its port and its data across restarts.
 
-    A `with` block starts the server, and stops it and removes its folder at the end.
+    A `with` block starts the server. At the end of the block, the server is stopped and its folder is removed.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class PrivateServer(ChildProcess):
         self.port = free_port()
 
     def cleanup(self) -> None:
-        """Stop the server if it is running. Remove its folder."""
+        """Stop the server if it is running. Remove the folder of the server."""
         try:
             if self.started:
                 self.stop()

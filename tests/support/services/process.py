@@ -62,7 +62,7 @@ class ChildProcess(ABC):
 
     @abstractmethod
     def command(self) -> list[str]:
-        """Return the program and its arguments. `start` calls this method each time."""
+        """Return the program and its arguments. `start` calls this method at each start."""
 
     @abstractmethod
     def is_ready(self) -> bool:
@@ -70,7 +70,10 @@ class ChildProcess(ABC):
 
     @property
     def started(self) -> bool:
-        """Whether the process was started and not stopped since. The process may have ended by itself."""
+        """Whether the process was started and has not been stopped since.
+
+        It is true even if the process ended by itself.
+        """
         return self._child is not None
 
     @property
@@ -78,7 +81,7 @@ class ChildProcess(ABC):
         return self._running().pid
 
     def start(self) -> Self:
-        """Start the process and wait until it is ready. Raise `DidNotStart` if it does not become ready in time."""
+        """Start the process and wait until it is ready. Raise `DidNotStart` if the process is not ready in time."""
         assert self._child is None, "already started"
         # The output goes to files, because a full pipe would block the process.
         with self._file("stdout").open("wb") as out, self._file("stderr").open("ab") as err:
@@ -88,7 +91,10 @@ class ChildProcess(ABC):
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and wait until the process ends. Return its exit code, negative if a signal ended it."""
+        """Send a signal and wait until the process ends. Return the exit code.
+
+        The exit code is negative if a signal ended the process.
+        """
         self.thaw()
         return self._end(number)
 
@@ -160,10 +166,11 @@ class ChildProcess(ABC):
 
 
 def leash(pid: int, folders: list[Path]) -> subprocess.Popen[bytes]:
-    """Start a watcher. If the test process dies, it kills the process `pid` with its children and removes the folders.
+    """Start a watcher process, which ends the process `pid` if the test process dies.
 
-    The watcher waits for the end of a pipe, which the system closes when the test process ends. PR_SET_PDEATHSIG is not
-    suitable, because it would kill the process as soon as the *thread* that started it ends.
+    The watcher then also kills the children of the process and removes the folders. The watcher waits for the end of a
+    pipe, which the system closes when the test process ends. PR_SET_PDEATHSIG is not suitable: it would kill the
+    process as soon as the *thread* that started the process ends.
     """
     script = 'cat; kill -9 "-$0"; rm -rf "$@"'
     return subprocess.Popen(

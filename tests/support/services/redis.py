@@ -12,21 +12,27 @@ PASSWORD = planted.secret("redis")
 
 
 class Redis(PrivateServer):
-    """A Redis server whose data survive a kill, because it writes to the append-only file before it answers."""
+    """A Redis server whose data survive a kill.
+
+    It writes each command to the append-only file before it answers the command.
+    """
 
     def __init__(self) -> None:
         self.program = require("redis-server", "redis-server")
         super().__init__()
 
     def execute(self, command: str) -> str:
-        """Send one command, such as `GET name`. Return the reply as in Redis's protocol, such as `$5` and `value`."""
+        """Send one command, such as `GET name`.
+
+        Return the reply as Redis's protocol writes it, such as `$5` and `value`.
+        """
         with socket.create_connection((HOST, self.port), timeout=2) as connection:
             connection.sendall(f"AUTH {PASSWORD}\r\n{command}\r\nQUIT\r\n".encode())
             reply = b"".join(iter(lambda: connection.recv(4096), b""))
         return reply.decode().removeprefix("+OK\r\n").removesuffix("+OK\r\n").strip()
 
     def take_connections(self) -> socket.socket:
-        """Disconnect all clients and refuse new ones until `give_connections_back`."""
+        """Disconnect all clients and refuse new clients until `give_connections_back` is called."""
         held = socket.create_connection((HOST, self.port), timeout=2)
         kill = ("CLIENT KILL TYPE pubsub", "CLIENT KILL TYPE normal SKIPME yes")
         _say(held, f"AUTH {PASSWORD}", "CONFIG SET maxclients 1", *kill)
