@@ -9,6 +9,7 @@ import { readStored, writeStored } from "../browser-storage.js";
 const ANSWER_WITHIN = 10_000; // milliseconds
 const ASK_AGAIN_AFTER = 2_000; // milliseconds
 const TRANSIENT_CODES = ["unavailable", "rate_limited"];
+const LASTING_REASONS = ["too_many_rows", "too_many_readings_per_hour"];
 // Questions that the server always answers while its database works. Other questions may be refused because the answer
 // is too large.
 const DATABASE_QUESTIONS = ["overview", "register"];
@@ -21,11 +22,11 @@ const IDLE = 900; // milliseconds
 const ALIVE_WITHIN = 1_000; // milliseconds
 
 /**
- * Return whether asking again may help. Another reason than the code tells a lasting cause, such as too many rows.
+ * Return whether asking again may help.
  * @param {Refusal} error
  */
 function isTransient({ code, params }) {
-  return TRANSIENT_CODES.includes(code) && [code, "permissions_changed"].includes(String(params?.reason ?? code));
+  return TRANSIENT_CODES.includes(code) && !LASTING_REASONS.includes(String(params?.reason));
 }
 
 /** The error that the server has refused an event or has not answered it. */
