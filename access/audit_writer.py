@@ -87,7 +87,7 @@ class AuditWriter:
         self._elapsed = elapsed
         self._pending: deque[PendingEntry] = deque()
         self._batch: Batch | None = None
-        """The entries at the start of `_pending`, from the first attempt to write them until an attempt succeeds."""
+        """The first entries of `_pending`, while the writer tries to write them. Empty otherwise."""
         self._lost = 0
         self._repeated: dict[tuple[str, str, str], RepeatedEntry] = {}
         self.counts: Counter[str] = Counter()

@@ -54,7 +54,7 @@ class PushGuard:
         return storehouse is not None and visibility.includes_storehouse(storehouse)
 
     def sees_organisation(self, visibility: Visibility, org_id: Id, store_house_ids: Iterable[Id]) -> bool:
-        """Return whether a user sees an organisation, or at least one storehouse in `store_house_ids`."""
+        """Return whether a user may see a whole organisation, or one of its storehouses, `store_house_ids`."""
         return visibility.includes_organisation(org_id) or any(
             self.sees_storehouse(visibility, store_house_id) for store_house_id in store_house_ids
         )

@@ -2,7 +2,7 @@
 
 An alarm episode is a violation of a limit, from start to end. Each sensor has its own state. The caller passes the
 sensor's readings and, as time passes, the time up to which all readings have arrived. The caller must not pass a
-reading whose time is in the future, which comes from a sensor with a wrong clock.
+reading whose time is in the future. Such a reading comes from a sensor with a wrong clock.
 
 The judge evaluates readings in the order of their times. It keeps the newest readings of a sensor as a history. It
 inserts a late or corrected reading at its place in this history, and returns the resulting differences as changes. A
@@ -40,7 +40,7 @@ The judge ignores readings that are older.
 _PACKED_READING = struct.Struct("<ddq")
 """Binary format of a reading: time, value and rank. The rank orders readings with the same time.
 
-A history of readings in this format takes a tenth of the memory of Python objects.
+A history of readings in this format takes a tenth of the memory that Python objects would take.
 """
 _MAX_HISTORY_BYTES = 2 * HISTORY_READINGS * _PACKED_READING.size
 

@@ -34,7 +34,7 @@ Profile = Literal["frozen", "chilled", "pharma_2_8", "pharma_15_25", "general"]
 ScopeId = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | str
 """The id of a storehouse or sensor in the scope of a rule. A number must fit into 64 bits.
 
-Rules are stored in the database, and some clients cannot read longer numbers.
+Rules are stored as JSON in the database, and some JSON parsers cannot read longer numbers.
 """
 
 

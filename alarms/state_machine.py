@@ -286,7 +286,8 @@ def _apply_due_or(
 ) -> tuple[KindState, Change | None]:
     """Raise, worsen, reopen or clear an episode if this is due. Return the new state and the change.
 
-    If nothing is due, return a change of the type `otherwise`, or no change if `otherwise` is None.
+    If nothing is due, return a change of the type `otherwise`, or no change if `otherwise` is None or there is no
+    episode.
     """
     kind_state, change = _apply_due(kind_state, limits, time)
     if change is None and otherwise is not None and kind_state.episode is not None:

@@ -91,8 +91,8 @@ class Alarm(msgspec.Struct, frozen=True):
     """The alarm's last change of state: pending, raised, worsened, acknowledged, cleared, reopened, closed, dismissed
     or withdrawn."""
     since: datetime | msgspec.UnsetType = msgspec.UNSET
-    """Time of the alarm's first reading out of limits. For a no-data alarm, it is the time of the sensor's last good
-    reading."""
+    """Time of the alarm's first reading out of limits. For a no-data alarm, it is the time of the sensor's last
+    usable reading."""
     peak: float | msgspec.UnsetType | None = msgspec.UNSET
     """The value that was furthest beyond the limit since the alarm began."""
     limits: list[dict[str, float | str]] | msgspec.UnsetType = msgspec.UNSET
@@ -303,10 +303,10 @@ class OverviewStorehouse(msgspec.Struct, frozen=True):
     `state` is the first of these words that applies: critical, warning or info (an alarm with this severity is open),
     stale (a sensor has no recent data or is faulty), good (all sensors are good), empty (there are no sensors).
 
-    `envs` contains the newest reading of one sensor for each metric, for at most four metrics. If possible, it is a
-    good reading of a sensor with an open alarm, and otherwise a good reading of another sensor. Among several such
-    sensors, the server selects the sensor whose reading is furthest from the median of the metric's good readings. If
-    no sensor has a good reading, the server selects the newest reading.
+    `envs` contains the newest reading of one sensor for each metric, for at most four metrics. If a sensor of this
+    metric with an open alarm has a good reading, the server chooses only among the good readings of such sensors.
+    Otherwise it chooses among all good readings. It chooses the reading whose value is furthest from the median of the
+    metric's good readings. If no sensor has a good reading, the server chooses the newest reading.
 
     `spark` contains 24 hourly means from the first temperature sensor, or from the first sensor if no sensor measures
     temperature. The mean of an hour without readings is null.

@@ -11,7 +11,7 @@ from bench.site import Site, mariadb
 from tests.support.serving import StorewatchServer
 
 TITLE = (
-    "each figure is the time from a commit in MariaDB to its arrival at 1,000 clients. "
+    "each figure is the time from a commit in MariaDB to the arrival of the reading at 1,000 clients. "
     "The server is started with `python main.py`"
 )
 CLIENTS = 1000

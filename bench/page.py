@@ -48,8 +48,9 @@ The machine has {cores} cores ({processor}) and {memory} GB of memory, and runs 
 
 - Compare ratios rather than individual figures, because figures depend on the machine and on its other work.
 - `us` means microseconds. p50 is the median. p95 and p99 are the 95th and the 99th percentile.
-- Numbers from 1 to 100 have three significant digits, smaller numbers mostly three decimals, and larger numbers are
-  whole numbers. The column *met* says whether the number before rounding meets the target.
+- Whole numbers have no decimals. Other numbers from 1 to 100 have three significant digits, smaller ones mostly three
+  decimals, and larger ones none. Capacities in thousands (k) have one decimal. The column *met* says whether the number
+  before rounding meets the target.
 - All processes run on one machine, so no result includes network delay.
 
 These sections compare servers in turns: Fanout, Saturation, Latency, Asking and Connecting. This is how they measure:

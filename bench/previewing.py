@@ -86,7 +86,7 @@ def run(workspace: Workspace, report: Report) -> None:
     report.below(f"later previews of {SENSORS * DAYS * 1440:,} readings, median", median(times[1:]), LIMIT_S, "s")
     for which, expected in judged.items():
         different = len(_told(answer, which) ^ expected)
-        what = f"alarms that differ between the preview and the judge, which raises {len(expected):,}"
+        what = f"differences between the alarms of the preview and the {len(expected):,} alarms of the judge"
         report.at_most(f"{RULE_SETS[which]}: {what}", different, 0)
     report.tell("time from a reading to its push, without previews: p50, p95", spread(apart))
     report.tell("time from a reading to its push, during previews: p50, p95", spread(beside))

@@ -82,8 +82,8 @@ class Report:
 def number(value: float | None, unit: str = "") -> str:
     """Format a number. None becomes `not measured`.
 
-    Numbers from 1 to 100 have three significant digits, and smaller numbers have three decimals. Whole numbers and
-    numbers from 100 on have no decimals.
+    Whole numbers have no decimals. Other numbers from 1 to 100 have three significant digits, smaller ones have three
+    decimals, and larger ones have none.
     """
     if value is None:
         return NOT_MEASURED

@@ -44,8 +44,8 @@ def find_or_create_site(
 ) -> Site:
     """Find the storehouse and its sensors, or create them.
 
-    Raise `UsageError` if an existing storehouse has another time zone than `destination`, if an existing sensor has
-    another unit, or if the database treats two sensor names as the same name.
+    Raise `UsageError` if an existing storehouse has a different time zone from `destination`, if an existing sensor has
+    a different unit, or if the database treats two sensor names as the same name.
     """
     org_id = sites.ensure_organisation(connection, destination.org_name)
     store_house_id = sites.ensure_storehouse(

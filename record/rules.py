@@ -11,7 +11,7 @@ from db import tables
 
 
 def save(connection: sa.Connection, before: Sequence[Data], after: Sequence[Data], by: str, now: datetime) -> None:
-    """Replace all alarm rules with `after`. Also record the change: its user, and all rules before and after it."""
+    """Replace all alarm rules with `after`. Also record who changed them, and all rules before and after the change."""
     connection.execute(sa.delete(tables.rule))
     if after:
         connection.execute(sa.insert(tables.rule), [{"rule": _text(rule)} for rule in after])

@@ -25,7 +25,7 @@ pytestmark = [in_browser, in_one_loop]
 CHICAGO = ZoneInfo(ZONE)
 BEGIN, END = datetime(2021, 6, 24, 21, tzinfo=UTC), datetime(2022, 5, 20, 14, tzinfo=UTC)
 STABLE = "2021-09"
-"""Month from which on the limits in the cold store's own alarm system do not change."""
+"""From this month on, the limits in the cold store's own alarm system do not change."""
 EXPOSE = b"""
 export default class Exposed extends uPlot {
   constructor(...given) {

@@ -66,7 +66,7 @@ class Reader:
     def pass_time(self, seconds: float) -> None:
         """Advance the clock.
 
-        Commit each transaction before it is so old that the id tracker no longer waits for its id.
+        Commit each transaction while the id tracker still waits for its id.
         """
         self.now += seconds
         for reading_id, since in list(self.table.open.items()):

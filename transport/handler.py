@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _LENGTH = re.compile(r"[0-9]{1,15}")
 MAX_DRAINED_BYTES = 1_048_576
-"""Maximum number of bytes to read of a request body that is too large.
+"""If a request body is too large, the server still reads up to this number of bytes of it and discards them.
 
 Some clients read the answer only after they have sent the whole body.
 """

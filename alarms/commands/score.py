@@ -41,7 +41,10 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print how well the alarms agree. Raise `UsageError` if a file is invalid or no rule sets a high or low limit."""
+    """Print how well the alarms of these rules agree with those of the other alarm system.
+
+    Raise `UsageError` if a file is invalid or no rule sets a high or low limit.
+    """
     tried_rules = read_rules(options.rules)
     table = readings_csv.readings(options.readings, options.time_zone, options.metric, _print_error)
     ours = judge_table(tried_rules, table)

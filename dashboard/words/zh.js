@@ -232,7 +232,7 @@ export const ZH = {
   error_query_too_slow: "查询耗时过长，请缩短时间范围。",
   error_role_required: "您的角色是“{role}”，不能执行此操作。",
   error_same_scope: "两条规则的适用范围相同。",
-  error_site_alarm: "该报警属于现场自己的报警系统，请在该系统中处理。",
+  error_site_alarm: "该报警属于现场报警系统，请在该系统中处理。",
   error_span_too_long: "时间范围不能超过 {most_days} 天。",
   error_start_in_future: "开始时间必须早于当前时间。",
   error_time_out_of_range: "时间超出允许范围。",

@@ -189,7 +189,7 @@ class Row(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether no reading and no alarm transition was lost or doubled."""
+        """Whether every reading and every alarm transition arrived exactly once."""
         return self.lost == self.doubled == self.told_lost == self.told_doubled == 0
 
 
