@@ -76,7 +76,7 @@ class Site:
 
 
 class FakeTime:
-    """A clock that only `sleep` advances. When the clock reaches `end`, `sleep` waits until `go_on` is called."""
+    """A clock that only `sleep` advances. A `sleep` that would pass `end` waits until `go_on` is called."""
 
     def __init__(self, start: datetime, lasting: timedelta) -> None:
         self.now = start
@@ -513,10 +513,11 @@ async def test_a_locked_database_does_not_stop_the_demo(
         blocker.execute("ROLLBACK")
     assert "could not write" in caplog.text
     assert site.count("reading") == before
-    time.go_on(timedelta(seconds=REPORT_INTERVAL_S))
-    await time.over.wait()
+    async with asyncio.timeout(60):
+        while site.count("reading") == before:  # on a busy machine, even an unlocked database may exceed the limit
+            time.go_on(timedelta(seconds=REPORT_INTERVAL_S))
+            await time.over.wait()
     task.cancel()
-    assert site.count("reading") > before
 
 
 @pytest.mark.parametrize(
