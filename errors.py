@@ -43,7 +43,7 @@ Reason = Literal[
 class StorewatchError(Exception):
     """An error that is reported to the caller. `code` is the kind of error.
 
-    `field` is the key of the payload that is invalid.
+    `field` is the key of the invalid value in the payload.
 
     `message` is in English. A browser builds a sentence in the user's language from `reason` and `values`.
     """

@@ -86,7 +86,7 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]
 
 @contextmanager
 def errors_logged(log: logging.Logger, job: str) -> Iterator[None]:
-    """Log an exception of a periodic job that is raised in the `with` block, and continue after the block.
+    """Log an exception that a periodic job raises in the `with` block, and continue after the block.
 
     `job` completes the log line "cannot ...".
     """

@@ -76,7 +76,7 @@ PING_TIMEOUT_S = 5
 MAX_IN_FLIGHT = 8
 """Maximum number of unanswered events of one connection."""
 PACKETS_PER_EVENT, SPARE_PACKETS = 4, 50
-"""Packet limit: 4 x the event limit plus 50, because attachments, pongs and handshakes are packets too."""
+"""Packet limit: 4 x the event limit, plus 50. Attachments, pongs and handshakes are packets too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,11 +63,12 @@ class ReadingMap(SubjectMap, frozen=True):
     """The mapping of readings to a table of the site's database. A row may contain several readings, one per column."""
 
     wide: dict[str, str] = {}
-    """For a table with one column per metric: the column that contains the values of each metric, keyed by metric."""
+    """Used for a table with one column per metric. Maps each metric to the column that contains the metric's values."""
     late_window: str = "1h"
-    """Maximum delay from a reading's time to its commit, as a duration such as 1h. Later readings are not found.
+    """Maximum delay from a reading's time to its commit, as a duration such as 1h.
 
-    If `reading_id` increases, the delay is counted from when Storewatch finds a reading with a higher id.
+    Storewatch does not find readings that are committed later. If `reading_id` increases, the delay starts when
+    Storewatch finds a reading with a higher id.
     """
 
 
@@ -241,7 +242,7 @@ class Access(Section, frozen=True):
     session: Session | None = None
     """Settings of login sessions. Required if `users` is not empty."""
     revoked: list[str] = []
-    """Names of users and programs, ids of tokens (`jti`) and ids of sessions that no longer have access."""
+    """Users and programs (by name), tokens (by `jti`) and sessions (by id) that no longer have access."""
 
     def __repr__(self) -> str:
         """Return a description without secrets."""
@@ -283,7 +284,7 @@ class Settings(Section, frozen=True):
     max_per_address: Positive = 10000
     """Maximum number of connections per client address."""
     redis: Redis | None = None
-    """Redis server that is used as the message bus between several processes. Default: none."""
+    """Redis server through which other processes and programs send events to clients of this process. Default: none."""
     alarms: Alarms | None = None
     """How Storewatch evaluates alarm rules. By default it evaluates them, and the default rules apply."""
     rules: list[dict[str, Any]] = []

@@ -10,7 +10,7 @@ COMMANDS = (password, token, audit)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status, which is 2 after a `UsageError`."""
+    """Run the command and return its exit status. The status is 2 after a `UsageError`."""
     return cli.run("access", "Hash passwords, issue tokens, and verify or export the audit trail.", COMMANDS, argv)
 
 

@@ -22,7 +22,10 @@ from transport.rate_limit import address_block
 log = logging.getLogger(__name__)
 
 WRITE_INTERVAL_S = 1.0
-"""Seconds between two attempts to write audit entries. The counters of repeated entries are checked equally often."""
+"""Seconds between two attempts to write audit entries.
+
+The counts of repeated entries are checked at the same interval.
+"""
 MAX_PENDING = 10_000
 """Maximum number of audit entries that wait for the database. Further entries are dropped, and only counted."""
 BATCH_SIZE = 100
@@ -32,7 +35,8 @@ COUNTED_S = 60.0
 MAX_COUNTED = 1_000
 """Maximum number of counters for repeated audit entries.
 
-If it is reached, further entries share one counter for each action.
+Each counter is for one action and one client (address or user). If the maximum is reached, further clients share one
+counter for each action.
 """
 STOPPING_S = 1.0
 """Time limit for writing the last audit entries at shutdown, in seconds."""
@@ -55,7 +59,10 @@ class RepeatedEntry:
 
 @dataclass
 class Batch:
-    """Audit entries that are written in one transaction, and only once even if several attempts are necessary."""
+    """Audit entries that are written in one transaction.
+
+    They are written only once, even if several attempts are necessary.
+    """
 
     entries: Sequence[PendingEntry]
     written: bool = False
@@ -87,7 +94,7 @@ class AuditWriter:
         self._elapsed = elapsed
         self._pending: deque[PendingEntry] = deque()
         self._batch: Batch | None = None
-        """The first entries of `_pending`, while the writer tries to write them. Empty otherwise."""
+        """The first entries of `_pending`, while the writer tries to write them. None at other times."""
         self._lost = 0
         self._repeated: dict[tuple[str, str, str], RepeatedEntry] = {}
         self.counts: Counter[str] = Counter()
@@ -166,9 +173,9 @@ class AuditWriter:
                 self.enqueue(Entry("lost", "", "", after={"count": lost}))
 
     def _enqueue_counts(self, min_age_s: float) -> None:
-        """Enqueue the count of each counter of repeated entries that is at least `min_age_s` seconds old.
+        """For each counter that is at least `min_age_s` seconds old, enqueue an audit entry with the count.
 
-        Skip counts of 0.
+        Each counter counts the repeated audit entries of one kind from one client. A count of 0 is not enqueued.
         """
         now = self._elapsed()
         for key, repeated in list(self._repeated.items()):

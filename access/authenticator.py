@@ -37,7 +37,10 @@ class Authenticator:
         self._passwords = PasswordVerifier()
         self._waiting = 0
         self._logged_out: dict[str, datetime] = {}
-        """Sessions that were logged out in this process, by id. Each has a time by which it has certainly expired."""
+        """For each session that was logged out in this process, a time at which it has certainly expired.
+
+        The keys are session ids.
+        """
         self._names = KeyedTokenBuckets(RateLimit(1 / ATTEMPT_REFILL_S, ATTEMPTS_PER_NAME), time.monotonic)
         self._addresses = KeyedTokenBuckets(RateLimit(1 / ATTEMPT_REFILL_S, ATTEMPTS_PER_ADDRESS), time.monotonic)
 

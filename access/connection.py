@@ -29,7 +29,10 @@ class Connection:
     in_flight: int = 0
     """Number of events of this connection that have not been answered yet."""
     ended: bool = False
-    """Whether the client or the server has ended the connection. If so, the server answers no more events of it."""
+    """Whether the client or the server has ended the connection.
+
+    The server answers no events of an ended connection.
+    """
     _turn: asyncio.Lock | None = None  # created on first use, because most connections never need it
 
     @property
@@ -63,7 +66,10 @@ class Request:
         return self.named_storehouse
 
     def check_caller(self) -> None:
-        """Raise `Unavailable` if the connection has ended or the user's permissions have changed since the event."""
+        """Raise `Unavailable` if the connection has ended.
+
+        Also raise `Unavailable` if the user's permissions have changed since the event arrived.
+        """
         if self.connection.ended or self.connection.caller is not self.caller:
             raise Unavailable("your permissions have changed meanwhile; try again", reason="permissions_changed")
 

@@ -54,13 +54,19 @@ class PushGuard:
         return storehouse is not None and visibility.includes_storehouse(storehouse)
 
     def sees_organisation(self, visibility: Visibility, org_id: Id, store_house_ids: Iterable[Id]) -> bool:
-        """Return whether a user may see a whole organisation, or one of its storehouses, `store_house_ids`."""
+        """Return whether a user may see an organisation, wholly or partly.
+
+        `store_house_ids` contains the ids of the organisation's storehouses.
+        """
         return visibility.includes_organisation(org_id) or any(
             self.sees_storehouse(visibility, store_house_id) for store_house_id in store_house_ids
         )
 
     def visible_storehouses(self, visibility: Visibility, org_id: Id, store_house_ids: Iterable[Id]) -> list[Id]:
-        """Return the ids in `store_house_ids`, the storehouses of an organisation, that a user may see."""
+        """Return the ids of an organisation's storehouses that a user may see.
+
+        `store_house_ids` contains the ids of all storehouses of the organisation.
+        """
         if visibility.includes_organisation(org_id):
             return list(store_house_ids)
         return [
@@ -290,7 +296,7 @@ ORGANISATIONS = Guarded(release=AnswerGuard.release_organisations)
 STOREHOUSES = Guarded(release=AnswerGuard.release_storehouses)
 STOREHOUSE = Guarded(admit=AnswerGuard.admit_storehouse, recheck=AnswerGuard.recheck_storehouse)
 CHANGE_OF_STOREHOUSE = Guarded(admit=AnswerGuard.admit_storehouse)
-"""For events that change a storehouse. The user gets the answer even if the storehouse has been hidden meanwhile."""
+"""For events that change a storehouse. The user gets the answer even if the storehouse was hidden during the change."""
 RULES = Guarded(admit=AnswerGuard.admit_rules, release=AnswerGuard.release_rules)
 ALL_RULES = Guarded(release=AnswerGuard.release_rules)
 ALARM = Guarded(admit=AnswerGuard.admit_alarm, release=AnswerGuard.release_alarm)

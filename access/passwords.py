@@ -21,9 +21,9 @@ def hash_password(password: str) -> str:
 
 
 def password_proof(password_hash: str, secret: bytes) -> str:
-    """Return a keyed hash of the password's hash.
+    """Return a keyed hash (HMAC) of a password hash.
 
-    It changes if `password_hash` or `secret` changes, and reveals neither.
+    The result changes if `password_hash` or `secret` changes. It reveals neither of them.
     """
     return hmac.new(secret, password_hash.encode(), "sha256").hexdigest()
 

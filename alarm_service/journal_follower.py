@@ -81,10 +81,10 @@ class JournalFollower:
                     await self._push(pushable)
 
     async def _pushable(self, transitions: Sequence[Transition]) -> Sequence[Transition]:
-        """Return those of `transitions` that may be pushed now.
+        """Return those of `transitions` (changes of alarm states) that may be pushed now.
 
-        If the owners (organisations) of the storehouses can be read, these are all transitions. Otherwise, these are
-        the transitions before the first one that is about a single storehouse.
+        Return all of them if the owners (organisations) of the storehouses can be read. Otherwise, return only those
+        before the first transition that is about a single storehouse.
         """
         try:
             await self._refresh_owners()
@@ -99,11 +99,11 @@ class JournalFollower:
             self._floor = self._remembered[0].transition_id - 1
 
     async def missed_before(self, store_house_id: Id, cursor: int) -> list[Transition] | None:
-        """Read from the database the storehouse's transitions after `cursor`, if some of them are no longer in memory.
+        """Query the transitions of a storehouse that a client missed, if some of them are no longer in memory.
 
-        `cursor` is the id of the last transition that a client has received. Return an empty list if all transitions
-        after it are in memory. Return None if the cursor is unknown, or if the query finds more than `MOST_MISSED`
-        transitions. Raise `Unavailable` if the database does not answer.
+        `cursor` is the id of the last transition that the client has received. Return an empty list if all
+        transitions after it are in memory. Return None if the cursor is unknown, or if the query finds more than
+        `MOST_MISSED` transitions. Raise `Unavailable` if the database does not answer.
         """
         if cursor > self.cursor:
             await self.push_new()  # the client got its cursor from another process that had read further

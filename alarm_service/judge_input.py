@@ -43,7 +43,7 @@ class JudgeInput:
 class ReadingBatch(NamedTuple):
     """Readings that the poller handed out together.
 
-    `position` is the position in the table of readings up to which the poller had then read.
+    `position` is the place in the table of readings that the poller had reached at that time.
     """
 
     readings: Sequence[Reading]

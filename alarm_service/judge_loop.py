@@ -31,12 +31,12 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0
 """Time between two reads of the users' actions, in seconds.
 
-The last values of open alarm episodes are written at the same interval.
+The judge also writes the last values of open alarms at this interval.
 """
 LAG_S = 1.0
-"""The judge evaluates up to this number of seconds before the current time.
+"""The judge evaluates only up to this number of seconds before the current time.
 
-It waits, because readings need a moment to be written to the database.
+This delay gives readings the time to be written to the database.
 """
 
 
@@ -170,8 +170,7 @@ class JudgeLoop:
     async def _raise_database_outage(self) -> None:
         """Raise the outage alarm if the sensor database does not answer.
 
-        This is called when this process could not take over as judge, because otherwise no process would raise the
-        alarm.
+        A process calls this method if it could not become the judge. Otherwise no process would raise the alarm.
         """
         if self._lost_since is not None and await self._store.write_database_outage(lambda: self._lost_since):
             await self._journal.push_new()
@@ -191,7 +190,7 @@ class JudgeLoop:
             await judge_term.judge_time(times[-1])
 
     async def _persist(self, judge_term: JudgeTerm) -> None:
-        """Write the unwritten changes of alarms in `judge_term`, and apply the users' actions to it.
+        """Write the unwritten changes of alarms in `judge_term`, and apply new actions of users to `judge_term`.
 
         Stop being the judge if another process has the lease.
         """

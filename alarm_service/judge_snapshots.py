@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 SNAPSHOT_S = 10.0
 """Minimum time between two snapshots, in seconds."""
 SNAPSHOT_SHARE = 20
-"""Minimum time between two snapshots, as a multiple of the time that the writing of a snapshot takes."""
+"""Minimum time between two snapshots, as a multiple of the time that it takes to write a snapshot."""
 
 
 class SnapshotHead(msgspec.Struct, frozen=True):

@@ -31,9 +31,9 @@ from record.episodes import WriteResult
 log = logging.getLogger(__name__)
 
 MAINTENANCE_KEPT = timedelta(days=8)
-"""Maintenance is still read for this time after its end.
+"""The judge still reads maintenance that ended less than this time ago.
 
-The reason is that late readings may have times within the maintenance.
+Readings that arrive late may have times within the maintenance.
 """
 MOST_TRANSITIONS = 1_000
 """Maximum number of transitions in the alarm journal that one query returns."""
@@ -102,7 +102,7 @@ class JudgeStore:
         return await self._state.run(lambda connection: self._write_database_outage(connection, lost_since))
 
     async def open_episodes(self) -> tuple[list[Episode], list[Episode]]:
-        """Return two lists: all open alarm episodes, and those of them that are late.
+        """Return two lists: all open alarm episodes, and only the late ones.
 
         An episode is late if its last change was already old when it was written.
         """
@@ -224,7 +224,7 @@ def _add_snapshot_part(connection: sa.Connection, snapshot_key: str, number: int
 
 
 def _transitions(connection: sa.Connection, cursor: int, last: int) -> Iterable[Alarm]:
-    """Yield the alarms of the journal's transitions after the id `cursor`, up to and including the id `last`."""
+    """Yield the alarm of each transition in the journal whose id is above `cursor` and at most `last`."""
     while cursor < last:
         transitions = ask.journal.after(connection, cursor, MOST_TRANSITIONS)
         if not transitions:

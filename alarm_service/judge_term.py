@@ -23,7 +23,7 @@ from record.episodes import ClosedByHand, WriteResult
 LATE_S = 180.0
 """Age above which the change of an alarm counts as late, in seconds.
 
-It applies to sensors without a no-data limit. For other sensors, the no-data limit applies.
+This age applies to sensors without a no-data limit. For a sensor with a no-data limit, the limit is used instead.
 """
 BATCH = 500
 """Number of sensors or readings that are evaluated before other tasks of the event loop can run."""
@@ -55,7 +55,7 @@ class JudgeTerm:
     lease_term: int
     states: SensorStates
     cursor: int
-    """Id of the last transition in the alarm journal that the sensor states include."""
+    """Id of the last alarm transition that the sensor states include."""
     position: Position
     """Position in the table of readings up to which the judge has evaluated the readings."""
     versions: tuple[int, int] = (-1, -1)
@@ -163,8 +163,7 @@ class JudgeTerm:
     def up_to_date_changes(self, now: datetime) -> list[Change]:
         """Return a change for each late episode whose sensor sends current readings again.
 
-        The type of these changes is `REFRESHED`. An episode is late if its last change was already old when it was
-        written.
+        Each change has the type `REFRESHED`. An episode is late if its last change was already old when it was written.
         """
         stamp = now.timestamp()
         # Skip episodes with an unwritten change, because that change is newer than the episode in `late`.
@@ -178,7 +177,7 @@ class JudgeTerm:
     def remember_late(self, written: Sequence[JudgedChange]) -> None:
         """Update the dictionary `late` after these changes have been written.
 
-        It contains the open alarm episodes whose last change was already old when it was written.
+        `late` contains the open alarm episodes whose last change was already old when it was written.
         """
         for judged in written:
             episode = judged.change.episode

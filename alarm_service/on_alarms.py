@@ -7,8 +7,7 @@ import sqlalchemy as sa
 from ask.answers import Alarm
 
 OnAlarms = Callable[[sa.Connection, Sequence[Alarm]], None]
-"""A function that is called with alarms that have changed, in the transaction of the change and in a worker thread.
+"""A function that receives changed alarms. It runs in a worker thread, in the transaction of the change.
 
-It is also called with an alarm that was raised by late readings, when the readings of the alarm's sensor are up to date
-again.
+It also receives an alarm that was marked as late, as soon as the readings of the alarm's sensor are up to date again.
 """

@@ -100,7 +100,7 @@ class PreviewPool:
         )
 
     async def close(self) -> None:
-        """Kill the preview process, and wait until every preview process that was killed has ended.
+        """Kill the preview process and wait until it has ended. Also wait for processes that were killed earlier.
 
         The transport of a process must not outlive the event loop.
         """

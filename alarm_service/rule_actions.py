@@ -79,7 +79,7 @@ class RuleActions:
         return await self._rules(None)
 
     def check_sensors(self, request: Request) -> None:
-        """Raise `BadRequest` if the request has an invalid time in the field `since`."""
+        """Raise `BadRequest` if the field `since` of the request is not a valid time."""
         if request.question.since is not None:
             check_time(request.question.since, "since")
 

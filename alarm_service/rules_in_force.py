@@ -16,8 +16,8 @@ from ask.answers import Data
 class RulesInForce:
     """Reads the alarm rules in force: the rules saved last, or `configured` if nobody has saved any.
 
-    `configured` contains the rules of the settings. If `defaults` is true, a default limit applies where no rule sets
-    the same limit.
+    `configured` contains the rules of the settings. If `defaults` is true, a limit that no rule sets gets its default
+    value, if there is one.
     """
 
     configured: Sequence[Rule]

@@ -27,7 +27,7 @@ AHEAD_S = AHEAD.total_seconds()
 LEAP_S = 2 * AHEAD_S
 """If the state of a sensor is more than this number of seconds ahead of the clock, the clock was set back.
 
-A sensor clock that is ahead cannot be the reason, because readings more than `AHEAD_S` in the future are dropped.
+A wrong clock of a sensor cannot be the reason, because readings more than `AHEAD_S` in the future are dropped.
 """
 SAME_S = 0.001
 """Difference in seconds below which two times count as equal."""
@@ -41,7 +41,7 @@ The number is limited because a sensor that is never listed in the database may 
 class SensorStates:
     """The judge's state of each sensor that has a reading and a limit.
 
-    If `defaults` is true, a default limit applies where no rule sets the same limit.
+    If `defaults` is true, a limit that no rule sets gets its default value, if there is one.
     """
 
     def __init__(self, rules: Sequence[Rule], *, defaults: bool) -> None:
@@ -61,9 +61,9 @@ class SensorStates:
         If this time is unknown, the sensor has no entry.
         """
         self._closed: dict[Identity, ClosedByHand] = {}
-        """Alarm episodes that users closed by hand, but that the states do not contain yet.
+        """Alarm episodes that users closed by hand and that are not in the sensor states yet.
 
-        The states do not contain them because the readings of these episodes are being evaluated again.
+        The readings of these episodes are still being evaluated again.
         """
         self._unknown: deque[Reading] = deque(maxlen=MOST_UNKNOWN)
         """Stored readings of unknown sensors, which may become known later."""
@@ -182,8 +182,8 @@ class SensorStates:
         """Close an alarm episode that a user closed by hand. Return the resulting changes of alarms.
 
         No alarm of this kind is raised until the value is back to normal. If the readings of the episode are being
-        evaluated again, the episode is closed as soon as this evaluation has reached the last change before the user
-        closed it.
+        evaluated a second time, the episode is closed later. It is closed when this evaluation reaches the last change
+        before the user's action.
         """
         key = closed.episode.key if closed.episode.kind in KINDS else None
         state, terms = (self._states.get(key), self._terms_of(key)) if key else (None, None)

@@ -40,8 +40,8 @@ def _has_changed(alarm: Alarm, last_step: Step | None, begun: datetime) -> bool:
 
 
 def _stage(alarm: Alarm) -> tuple[object, ...]:
-    """Return the fields of an alarm that are compared to find a transition.
+    """Return the fields of an alarm that are compared between two polls to find a transition.
 
-    The value is not one of these fields, so a new value of an open alarm is no transition.
+    The value is not one of these fields. A new value of an open alarm is therefore no transition.
     """
     return alarm.kind, alarm.severity, alarm.state, alarm.acknowledged, alarm.cleared

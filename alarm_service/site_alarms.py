@@ -24,7 +24,7 @@ Steps = Mapping[Id, Step]
 LEASE = "alarm journal"
 """Name of the lease for writing alarms.
 
-Its holder polls the site's own alarms, or it is the judge, which evaluates Storewatch's alarm rules.
+The process that holds the lease polls the site's own alarms, or evaluates Storewatch's alarm rules.
 """
 LATE = timedelta(days=1)
 """Maximum time between a change of an alarm at the site and the commit of this change.

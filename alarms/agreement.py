@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 NEAR_S = 15 * 60.0
-"""Maximum difference, in seconds, at which two start times or two end times of alarms count as equal."""
+"""Start times (or end times) of two alarms count as equal if they differ by at most this number of seconds."""
 
 
 class AlarmSpan(NamedTuple):
@@ -41,8 +41,9 @@ class Agreement(msgspec.Struct, frozen=True):
 class Score(msgspec.Struct, frozen=True):
     """How well the alarms of Storewatch and of another system agree, for all sensors together and for each sensor.
 
-    `f1` is the F1 score of all sensors together. `ends_within_15_min` is the share of the pairs of matching alarms that
-    also end within 15 minutes of each other. Pairs whose alarm has no end in the other system's log are not counted.
+    `f1` is the F1 score of all sensors together. `ends_within_15_min` is the share of matching pairs of alarms whose
+    end times differ by at most 15 minutes. A pair is not counted if the other system's log does not contain the end of
+    its alarm.
     """
 
     f1: float
@@ -85,7 +86,7 @@ def score(theirs: Mapping[str, Sequence[AlarmSpan]], ours: Mapping[str, Sequence
 
 
 def agreement(theirs: int, ours: int, matched: int) -> Agreement:
-    """Return these numbers of alarms and of pairs of matching alarms, together with the F1 score."""
+    """Return an `Agreement` with these numbers of alarms and of matching pairs, and with the F1 score."""
     return Agreement(2 * matched / (theirs + ours) if theirs + ours else 1.0, theirs, ours, matched)
 
 

@@ -11,7 +11,7 @@ from ask.answers import ChartLimits, FormerChartLimits
 from ask.sensors import Sensor
 
 FormerRules = tuple[datetime, datetime, Sequence[Rule]]
-"""Rules that were in force earlier: the time from which and the time until which they were in force, and the rules."""
+"""Rules that were in force earlier, with the start and the end of the time in which they were in force."""
 
 
 def chart_limits(terms: Terms) -> ChartLimits:

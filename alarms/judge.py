@@ -32,9 +32,9 @@ HISTORY_READINGS = 64
 With one reading a minute, the history covers at least an hour.
 """
 MAX_LATE_S = 7 * 86_400
-"""Maximum time by which a late reading may be older than the sensor's newest reading, in seconds.
+"""A late reading may be at most this number of seconds older than the sensor's newest reading.
 
-The judge ignores readings that are older.
+The judge ignores older readings.
 """
 
 _PACKED_READING = struct.Struct("<ddq")
@@ -194,7 +194,7 @@ def _evaluation_with(evaluation: Evaluation, kind: str, kind_state: KindState | 
 def _without_history(state: State) -> State:
     """Return the state without its history of readings.
 
-    The next event applies the limits again; episodes do not change.
+    The next event (a reading or a time) then applies the limits again. Episodes do not change.
     """
     return msgspec.structs.replace(state, fingerprint=None, base=state.evaluation, start=state.end, history=b"")
 

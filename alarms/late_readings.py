@@ -93,7 +93,10 @@ def differences(before: Mapping[KindAndStart, Episode], after: Outcome, time: fl
 
 
 def _changes_between(old: Episode, new: Episode, time: float) -> Iterator[Change]:
-    """Yield the changes that turn the state `old` of an episode, which was reported before, into its state `new`."""
+    """Yield the changes of an episode that turn its state `old` into its state `new`.
+
+    `old` is the state that was reported before.
+    """
     if new.raised is None:
         yield Change(REFRESHED, time, new) if old.raised is None else Change(PENDING, new.since, new)
         return

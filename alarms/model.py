@@ -45,7 +45,7 @@ class Limit(msgspec.Struct, frozen=True):
     clear_delay: float = 0.0
     """Time for which readings must be back within the limit before the alarm is cleared, in seconds."""
     hysteresis: float = 0.0
-    """Distance from the limit, on the normal side, that a value must reach to count as back within the limit."""
+    """How far inside the limit a value must be before it counts as back to normal."""
     reopen: float = 600.0
     """Time after the end of an episode, in seconds.
 

@@ -20,16 +20,16 @@ from settings import Notify, Target, duration
 
 REMINDED, ESCALATED = "reminded", "escalated"
 NOTICE_EVENTS = (RAISED, WORSENED, CLEARED, REMINDED, ESCALATED)
-"""The events of an alarm that a notification can report."""
+"""Types of events about which targets (recipients) are notified, such as a raised alarm."""
 TIMED = {REMINDED, ESCALATED}
-"""The events of an alarm that become due only because time passes, without a change of the alarm."""
+"""Types of events that become due only because time passes, without a change of the alarm."""
 DELIVERY = "delivery"
 """Kind of the alarm that is raised if notifications to a target do not arrive.
 
 The field `sensor_name` of this alarm contains the name of the target.
 """
 RECORD_ONLY = ACKNOWLEDGED
-"""Event of a notice that is stored in the database but not sent: the alarm was acknowledged.
+"""Event type of a notice that is stored but not sent. It means that somebody acknowledged the alarm.
 
 Such a notice stops the reminders.
 """
@@ -101,7 +101,7 @@ def due_notices(cases: Sequence[Case], policy: EscalationPolicy, now: datetime) 
     """Return all notices that are due, including reminders and escalations. `cases` must contain every open alarm.
 
     When a reminder or an escalation to a target is due, the target also gets a notice about every other unacknowledged
-    alarm of the same storehouse. From then on, the target is reminded of all these alarms at the same times.
+    alarm of the same storehouse. From then on, the reminders about all these alarms are due together.
     """
     together: dict[Id, set[str]] = {}
     for case in cases:
@@ -167,7 +167,7 @@ def _recipients(alarm: Alarm, tiers: Tiers) -> Iterable[list[str]]:
 def is_recipient(target: Target, alarm: Alarm) -> bool:
     """Return whether the target is notified of this alarm.
 
-    If notifications to a target do not arrive, an alarm is raised, but the target is not notified of this alarm.
+    An alarm is raised if notifications to a target do not arrive. This target is not notified of that alarm.
     """
     if alarm.kind == DELIVERY and alarm.sensor_name == target.name:
         return False

@@ -23,8 +23,8 @@ class AlarmOccurrence(NamedTuple):
 
     - `limit`: the worst limit that the alarm violated.
     - `interval_s`: the time between two readings of the sensor, in seconds; 0 if the sensor only reports changes.
-    - `inside_by`: the largest distance by which the values between the previous alarm of this kind and this alarm were
-      inside the limit. None if this distance is unknown or the previous alarm was long ago.
+    - `inside_by`: how far the values went back inside the limit between the previous alarm of this kind and this alarm.
+      It is None if this distance is unknown or the previous alarm was long ago.
     """
 
     sensor: str
@@ -96,9 +96,9 @@ def _summary(sensor: str, kind: str, group: Sequence[AlarmOccurrence], shorter_t
 def _delay(kind: str, needed: Sequence[AlarmOccurrence], nuisances: Sequence[AlarmOccurrence]) -> Recommendation | None:
     """Return the delay that would have prevented the most nuisance alarms. For no-data alarms, it is the no-data limit.
 
-    Return None if this delay is not longer than the present delay. `needed` contains the alarms that are no nuisance
-    alarms. With the recommended delay, each alarm in `needed` would still have been raised before its last reading
-    outside the limit.
+    Return None if this delay is not longer than the present delay. `needed` contains the alarms that are not nuisance
+    alarms. With the recommended delay, each of them would still have been raised, before the last reading outside the
+    limit.
     """
     longest = min((alarm.violated_s - alarm.interval_s for alarm in needed), default=math.inf)
     delays = ((alarm.violated_s // DELAY_STEP_S + 1) * DELAY_STEP_S for alarm in nuisances)

@@ -13,14 +13,14 @@ from ask.answers import EVERYWHERE, Id
 from common.severity import Severity
 
 SHARE = 0.5
-"""Share of the sensors of a storehouse that have a no-data limit.
+"""If more than this share of a storehouse's sensors have no data, an outage alarm is raised.
 
-If more than this share of them have no data, an outage alarm is raised.
+Only sensors with a no-data limit are counted.
 """
 MIN_SENSORS = 3
-"""Minimum number of sensors without data for an outage alarm of a storehouse.
+"""An outage alarm of a storehouse needs at least this number of sensors without data.
 
-Two sensors may fail independently.
+Two sensors may fail independently of each other.
 """
 DATABASE_OUTAGE_AFTER_S = 180.0
 """If the sensor database does not answer for this time, in seconds, an outage alarm is raised."""

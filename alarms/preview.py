@@ -30,9 +30,9 @@ WARM_UP_S = 86_400
 At the start of the time span, the evaluation therefore knows which alarms are pending or open.
 """
 SLOT_LENGTHS_S = tuple(slot_s for slot_s in range(1, HOUR_S + 1) if HOUR_S % slot_s == 0)
-"""Possible lengths of a slot, in seconds. An hour consists of slots of equal length.
+"""Possible lengths of a slot (time span), in seconds. The preview divides an hour into slots of equal length.
 
-The preview checks whether every slot of an hour has a reading.
+It checks whether every slot of the hour has a reading.
 """
 HOURS_AT_ONCE = 6
 """While an alarm continues, one query reads the readings of this number of hours."""

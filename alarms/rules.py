@@ -75,7 +75,7 @@ class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     metric: str | None = None
 
     def includes(self, sensor: Sensor) -> bool:
-        """Return whether the sensor is in this scope. In the scope, the text `7` also matches the id 7."""
+        """Return whether the sensor is in this scope. The text `7` in the scope also matches the number 7 as an id."""
         return (
             self.store_house_id in (None, sensor.store_house_id, str(sensor.store_house_id))
             and self.sensor_id in (None, sensor.sensor_id, str(sensor.sensor_id))
@@ -350,7 +350,7 @@ def _check_order(number: int, rule: Rule) -> None:
 def terms(rules: Sequence[Rule], sensor: Sensor, *, defaults: bool = True) -> Terms:
     """Return the limits in force for a sensor.
 
-    If `defaults` is true, the default limits apply where no rule sets the same limit.
+    If `defaults` is true, a limit that no rule sets gets its default value, if there is one.
     """
     bounds: dict[str, RuleBound] = {"no_data": Bound(), **DEFAULTS.get(sensor.metric, {})} if defaults else {}
     # If two rules are equally specific (one names the sensor's id, the other its name), the later rule applies.

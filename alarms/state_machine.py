@@ -199,7 +199,7 @@ def _violates(kind: str, limit: Limit, value: float, hysteresis: float = 0.0) ->
 
 
 def _worse_value(kind: str, peak: float | None, value: float) -> float:
-    """Return `peak` or `value`: the one that is further beyond the limit."""
+    """Return the value that is further beyond the limit: `peak` or `value`."""
     if peak is None:
         return value
     if kind == LOW:
@@ -260,8 +260,8 @@ def _apply_after_clear(
 def _can_reopen(episode: Episode, limits: Limits, time: float) -> bool:
     """Return whether a violation at `time` reopens a cleared episode.
 
-    A violation before the end of the episode does not reopen it. The end may be in the future: an episode never ends
-    before it was raised, and it may have been raised by a reading from a sensor whose clock was ahead.
+    A violation before the end of the episode does not reopen it. The end may be in the future, because an episode never
+    ends before it was raised. The reading that raised it may come from a sensor whose clock was ahead.
     """
     cleared = episode.cleared
     if cleared is None:
@@ -286,8 +286,7 @@ def _apply_due_or(
 ) -> tuple[KindState, Change | None]:
     """Raise, worsen, reopen or clear an episode if this is due. Return the new state and the change.
 
-    If nothing is due, return a change of the type `otherwise`, or no change if `otherwise` is None or there is no
-    episode.
+    If nothing is due, the change has the type `otherwise`. It is None if `otherwise` is None or there is no episode.
     """
     kind_state, change = _apply_due(kind_state, limits, time)
     if change is None and otherwise is not None and kind_state.episode is not None:
@@ -328,9 +327,9 @@ def _next_due(kind_state: KindState, limits: Limits) -> float:
 
 
 def _levels_to_raise(kind_state: KindState, limits: Limits) -> Iterator[tuple[int, float]]:
-    """Yield each violated limit for which the alarm is not raised yet, and the time at which the limit's delay is over.
+    """Yield two values for each violated limit: its index in `limits`, and the time at which its delay is over.
 
-    A limit is given as its index (level) in `limits`.
+    Leave out limits for which the alarm is already raised.
     """
     episode = kind_state.episode
     raised_level = episode.level if episode is not None and episode.state == ACTIVE else -1

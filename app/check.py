@@ -103,9 +103,9 @@ def _left_out(subject: Subject, connection: sa.Connection) -> str:
 
 
 def age(span: timedelta) -> str:
-    """Format a time span in days, hours or minutes, using the largest unit of which the span has at least two.
+    """Return a time span as text, in the largest unit (days, hours or minutes) that gives a number of at least 2.
 
-    Format shorter spans in seconds.
+    A span of less than two minutes is given in seconds.
     """
     seconds = max(span.total_seconds(), 0)
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):

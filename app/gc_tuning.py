@@ -7,7 +7,7 @@ THRESHOLDS = 50_000, 50, 1000
 
 The first is the number of allocations minus deallocations that starts a collection of the youngest generation. The
 second is the number of youngest-generation collections before a collection of the middle generation. The third is the
-same for the middle and the oldest generation.
+number of middle-generation collections before a collection of the oldest generation.
 """
 
 

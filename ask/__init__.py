@@ -25,8 +25,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SHORT = timedelta(days=1)
-"""Maximum age of the readings in the second query of `Ask.newest`. This method queries a second time if a query of all
-readings in a site's own tables has failed."""
+"""Maximum age of the readings in the second query of `Ask.newest`.
+
+This method queries a second time if the query of all readings in a site's own tables has failed.
+"""
 
 
 class Ask:
@@ -103,7 +105,7 @@ class Ask:
         return sorted(site_alarms + our_alarms, key=lambda alarm: alarm.raised, reverse=True)
 
     async def site_alarm_subject(self, alarm_id: Id) -> tuple[Id | None, Id | None] | None:
-        """Return two ids of an alarm: the id of its storehouse and the id of its sensor.
+        """Return the ids of an alarm's storehouse and sensor.
 
         Return None if the site's own alarm system has no alarm with this `alarm_id`. Each of the two ids is None if the
         alarm's row does not contain it.

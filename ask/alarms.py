@@ -52,7 +52,7 @@ def alarms(
 
 
 def subject(connection: sa.Connection, subjects: Subjects, alarm_id: Id) -> tuple[Id | None, Id | None] | None:
-    """Return two ids of an alarm: the id of its storehouse and the id of its sensor.
+    """Return the ids of an alarm's storehouse and sensor.
 
     Return None if the alarm does not exist. Each of the two ids is None if the alarm's row does not contain it.
     """

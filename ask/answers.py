@@ -108,11 +108,11 @@ class Alarm(msgspec.Struct, frozen=True):
     """Name of the user who closed the alarm by hand. The field `reason` contains this user's explanation."""
     reason: str | msgspec.UnsetType = msgspec.UNSET
     cause: str | msgspec.UnsetType = msgspec.UNSET
-    """The `alarm_id` of the outage alarm (no data from a whole storehouse, or from all storehouses) that includes this
-    alarm."""
+    """The `alarm_id` of the outage alarm that includes this alarm. It is raised when most sensors of
+    a storehouse have no data, or when the sensor database does not answer."""
     late: bool | msgspec.UnsetType = msgspec.UNSET
-    """Whether the alarm's last change was already old when Storewatch found it, because the readings arrived late. It
-    becomes false when the sensor's readings are up to date again."""
+    """True if late readings caused the alarm's last change, so that Storewatch found the change only after some time.
+    It becomes false when the sensor's readings are up to date again."""
     silenced: bool | msgspec.UnsetType = msgspec.UNSET
     """Whether maintenance mutes the alarm."""
     drill: bool | msgspec.UnsetType = msgspec.UNSET
@@ -244,10 +244,11 @@ class PreviewedKind(msgspec.Struct, frozen=True):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """The alarms that alarm rules would have raised in a storehouse from `start` to before `end`.
+    """The alarms that alarm rules would have raised in a storehouse from `start` to `end`.
 
-    `sensors` compares the alarms of the proposed rules with those of the rules in force. `rules` contains the number
-    and the duration of the alarms of each proposed rule, in the order of the request.
+    The time `end` is not included. `sensors` compares the alarms of the proposed rules with those of the rules in
+    force. `rules` contains the number and the duration of the alarms of each proposed rule, in the order of the
+    request.
     """
 
     store_house_id: Id
@@ -286,7 +287,7 @@ class History(msgspec.Struct, frozen=True):
 
 
 class OpenAlarms(msgspec.Struct, frozen=True):
-    """The open alarms of a storehouse that are not pending: their number and their worst severity.
+    """The number and the worst severity of a storehouse's open alarms. Pending alarms are not counted.
 
     `unacknowledged` is the number of these alarms that no user has acknowledged. `worst` is null if there are no such
     alarms.
@@ -301,12 +302,12 @@ class OverviewStorehouse(msgspec.Struct, frozen=True):
     """The summary of a storehouse in the overview.
 
     `state` is the first of these words that applies: critical, warning or info (an alarm with this severity is open),
-    stale (a sensor has no recent data or is faulty), good (all sensors are good), empty (there are no sensors).
+    stale (a sensor has no recent data or is faulty), empty (there are no sensors), good (all sensors are good).
 
-    `envs` contains the newest reading of one sensor for each metric, for at most four metrics. If a sensor of this
-    metric with an open alarm has a good reading, the server chooses only among the good readings of such sensors.
-    Otherwise it chooses among all good readings. It chooses the reading whose value is furthest from the median of the
-    metric's good readings. If no sensor has a good reading, the server chooses the newest reading.
+    `envs` contains the newest reading of one sensor for each metric, for at most four metrics. For each metric, the
+    candidates are the good readings of sensors with an open alarm. If there are none, all good readings of the metric
+    are candidates. The server chooses the candidate whose value is furthest from the median of the metric's good
+    readings. If the metric has no good reading, the server chooses its newest reading.
 
     `spark` contains 24 hourly means from the first temperature sensor, or from the first sensor if no sensor measures
     temperature. The mean of an hour without readings is null.
@@ -322,7 +323,7 @@ class OverviewStorehouse(msgspec.Struct, frozen=True):
 
 
 class OverviewOrganisation(msgspec.Struct, frozen=True):
-    """An organisation and the summaries of those of its storehouses that the user may see."""
+    """An organisation, and a summary of each of its storehouses that the user may see."""
 
     org_id: Id
     org_name: str

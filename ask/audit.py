@@ -25,7 +25,7 @@ class ChainHead(NamedTuple):
 
 
 BEGINNING = ChainHead(0, "0" * 64)
-"""The head of an empty hash chain: the id and the hash that stand for an entry before the first entry."""
+"""The head (id and hash) of a hash chain without entries. The first entry has this hash as its previous hash."""
 
 
 class Sealed(NamedTuple):

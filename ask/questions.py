@@ -33,11 +33,12 @@ class Storehouses(msgspec.Struct, frozen=True):
 
 
 class Register(msgspec.Struct, frozen=True):
-    """Watch a storehouse: receive its readings and alarms. Stop watching the storehouse watched before.
+    """Watch a storehouse: receive its readings and alarms. Stop watching the previous storehouse.
 
     After a reconnect, a client sends its last `cursor` to receive the alarm transitions (changes of alarm states) that
     it missed. The client must take this cursor from the answer to `register` or from an `alarms` event, and not from an
-    `envs` event. An `envs` event may arrive before the alarms that its cursor already counts.
+    `envs` event. A pushed `envs` event can overtake an `alarms` event. The cursor of the `envs` event then counts
+    transitions that the client has not received yet.
     """
 
     store_house_id: Id

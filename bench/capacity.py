@@ -38,9 +38,9 @@ class Kind(StrEnum):
 
 
 Work = Mapping[Kind, float]
-"""For each kind of work, how often all server processes together do it in a period of time."""
+"""How often all server processes together do each kind of work in a period of time."""
 Costs = Mapping[Kind, float]
-"""For each kind of work, the CPU time that one part of the installation needs to do it once, in microseconds."""
+"""CPU time in microseconds that one part of the installation needs to do each kind of work once."""
 
 
 def cpu_us(costs: Costs, work: Work) -> float:
@@ -78,7 +78,7 @@ class Load:
 
 
 def work(load: Load, processes: int) -> Work:
-    """Return, for each kind of work, how often all processes together do it per second."""
+    """Return how often per second all processes together do each kind of work."""
     return {
         Kind.COMMIT: load.readings,
         Kind.TICK: processes / load.interval_s,
@@ -147,14 +147,14 @@ BUSY = 0.5
 BACK_S = 20.0
 """Time in which all clients must be able to reconnect after a restart, in seconds.
 
-It is a client's connection time-out.
+This is the connection time-out of a client.
 """
 MOST = 1e9
-"""Largest number of connections that `limits` considers. It is the result for a resource that is never the limit."""
+"""Largest number of connections that `limits` considers. `limits` returns it for a resource that is never the limit."""
 
 
 def shares(measured: Measured, load: Load, deployment: Deployment) -> dict[str, float]:
-    """Return, for each resource, its load divided by the load that it may have. A result above 1 is an overload."""
+    """Return the load of each resource as a share of the permitted load. A share above 1 is an overload."""
     server, nginx, mariadb = (measured.costs[part] for part in ("server", "nginx", "mariadb"))
     second = work(load, deployment.processes)
     memory_kb = deployment.processes * measured.process_mb * 1000
@@ -171,7 +171,7 @@ def shares(measured: Measured, load: Load, deployment: Deployment) -> dict[str, 
 
 
 def limits(measured: Measured, usage: Usage, deployment: Deployment) -> dict[str, float]:
-    """Return, for each resource, the number of connections at which its load reaches the permitted load.
+    """Return, for each resource, the number of connections at which the resource has reached its permitted load.
 
     The smallest of these numbers is the capacity of the deployment.
     """
@@ -191,10 +191,10 @@ def _limit(part: str, measured: Measured, usage: Usage, deployment: Deployment) 
 
 
 def crossings(measured: Measured, processes: int) -> dict[str, float | None]:
-    """Return how many events per second from other programs are possible, given the CPU time that they need.
+    """Return two limits for the number of events per second that other programs may send.
 
-    There are two limits: one for the CPU of the server processes and one for the CPU of Redis. A limit is None if the
-    CPU time for one event was too small to be measured.
+    One limit comes from the CPU of the server processes, the other from the CPU of Redis. A limit is None if the CPU
+    time for one event was too small to be measured.
     """
     server, redis = (measured.costs[part][Kind.CROSSING] for part in ("server", "redis"))
     return {

@@ -34,7 +34,7 @@ TERMS = Terms(high=(Limit(5.0, "warning", 300.0, hysteresis=0.5),), low=(Limit(0
 
 
 def run(workspace: Workspace, report: Report) -> None:
-    """Evaluate a year of real readings, then generated readings: within limits, and while an alarm is open."""
+    """Measure a year of real readings. Then measure generated readings, both within limits and during an open alarm."""
     report.start("judging", TITLE)
     if FOLDER.is_dir():
         _year(report)

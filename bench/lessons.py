@@ -1,6 +1,7 @@
 """Measures the cost of each kind of work of one server process.
 
-Each measurement is a lesson: it contains one kind of work whose cost earlier lessons have not determined.
+Each measurement is called a lesson. It determines the cost of one kind of work. The costs of all other work in the
+measurement are known from earlier lessons.
 """
 
 import json

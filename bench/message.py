@@ -39,7 +39,7 @@ def fill(connection: sa.Connection) -> None:
 
 
 def text() -> bytes:
-    """Return the `envs` of the first storehouse, as Storewatch builds it from a database that `fill` has filled."""
+    """Return the `envs` of the first storehouse. Storewatch's own code builds it from the data that `fill` writes."""
     newest = Newest()
     sensors = [
         Sensor(number, 1, _sensor_name(number), METRIC, UNIT, None, (number, None)) for number in range(1, SENSORS + 1)

@@ -23,8 +23,8 @@ This page shows the CPU time, memory and delays that were measured for Storewatc
 work.
 
 `make bench` measures everything and writes this page. To measure only one section, set `BENCH` to its name in lower
-case: `make bench BENCH=fanout`. The section *Watching* observes the dashboard for 120 s, or for 600 s with
-`STOREWATCH_BENCH_WATCH_S=600`.
+case: `make bench BENCH=fanout`. By default, the section *Watching* observes the dashboard for 120 s.
+`STOREWATCH_BENCH_WATCH_S=600` extends this to 600 s.
 
 The machine has {cores} cores ({processor}) and {memory} GB of memory, and runs {system}. Versions: {versions}.
 
@@ -48,32 +48,32 @@ The machine has {cores} cores ({processor}) and {memory} GB of memory, and runs 
 
 - Compare ratios rather than individual figures, because figures depend on the machine and on its other work.
 - `us` means microseconds. p50 is the median. p95 and p99 are the 95th and the 99th percentile.
-- Whole numbers have no decimals. Other numbers from 1 to 100 have three significant digits, smaller ones mostly three
-  decimals, and larger ones none. Capacities in thousands (k) have one decimal. The column *met* says whether the number
-  before rounding meets the target.
+- Whole numbers have no decimals. Other numbers from 1 to 100 have three significant digits. Most numbers below 1 have
+  three decimals, and numbers above 100 have none. Capacities in thousands (k) have one decimal. The column *met*
+  compares the number before rounding with the target.
 - All processes run on one machine, so no result includes network delay.
 
-These sections compare servers in turns: Fanout, Saturation, Latency, Asking and Connecting. This is how they measure:
+The sections Fanout, Saturation, Latency, Asking and Connecting compare servers in turns. They measure as follows:
 
-- All servers run at the same time. In each turn, all of them are measured one after another. The order is reversed in
-  every other turn (A B, then B A). A result is the median of all turns, except in the last three rows of Connecting,
-  which are means. Fanout also shows the lowest and the highest result of a turn in brackets. A ratio is computed for
-  each turn, and the median of these ratios is shown.
+- All servers run at the same time. In each turn, all servers are measured one after another. The order is reversed in
+  every other turn (A B, then B A). A result is the median of all turns. Only the results in the last three rows of
+  Connecting are means. Fanout also shows the lowest and the highest result of a turn in brackets. A ratio is computed
+  for each turn, and the median of these ratios is shown.
 - CPU time is the user and system time of all threads of the server's process. It is measured from just before the first
   message is sent until 50 ms after the last message has arrived. It includes the garbage collection of Python and Node.
 - Every server runs on one core, and the clients run on another core. One C program that uses epoll, `bench/load.c`,
-  contains all clients. The clients do not offer compression: some servers would use it, and would then need twice as
+  contains all clients. The clients do not offer compression, because some servers would use it and then need twice as
   much CPU time.
 - All servers get the same commands, push the same bytes and give the same answers.
 - Pings are an hour apart, so that no ping falls into a measurement. Other sections, such as Stall and Scaling, use the
   default ping interval.
-- Storewatch runs as the complete server on a small SQLite database. It does not poll during a measurement, and its
-  answer to `orgs` is a constant, as on the other servers.
+- Storewatch runs as the complete server on a small SQLite database. It does not poll during a measurement.
+- All servers answer `orgs` with a constant.
 - In Fanout and Latency, a push starts 20 ms after the previous push has been sent.
-- Before the measurement, Node warms up with 100 pushes, and each other server with 5 pushes.
+- Before the measurement, Node warms up with 100 pushes. Each of the other servers warms up with 5 pushes.
 
-Memory compares servers too, but measures each one once. Stall compares two servers in turns, one with and one without a
-stalled client. Its ratio is the median of the ratios of all turns.
+The section Memory compares servers too, but measures each server once. The section Stall compares two servers in turns,
+one with and one without a stalled client. The ratio in Stall is the median of the ratios of all turns.
 
 | server | what it is |
 | --- | --- |

@@ -75,7 +75,7 @@ class Peer:
 
 
 def raw(message: dict[str, Any]) -> tuple[type[tornado.web.RequestHandler], Push]:
-    """Return two things for websockets without Socket.IO.
+    """Return two objects for a server that uses websockets without Socket.IO.
 
     The first is a handler of connections. The second is a function that pushes the message to all open connections.
     """

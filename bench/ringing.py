@@ -34,12 +34,12 @@ ROUNDS, PORTIONS = 22, 10
 One round writes one reading of each sensor.
 """
 APART_S = 1 / 11
-"""Time between two statements, in seconds. It gives 11,000 readings per second.
+"""Time between two statements, in seconds. At this pace, 11,000 readings are written per second.
 
 The target is 10,000 readings per second, so short delays are allowed.
 """
 BREACHES = 50
-"""Number of sensors whose reading violates a limit in a round. In each round, these are different sensors."""
+"""Number of sensors whose reading violates a limit in a round. Each round uses different sensors."""
 LAG_S, DELAYED_MS = 2, 20
 PATIENCE_S = 60
 RULES = [{"scope": {"metric": "temperature"}, "high": 50}]

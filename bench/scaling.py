@@ -1,4 +1,4 @@
-"""The benchmark Scaling predicts the costs of 4 processes with 8,000 connections from measurements of one process.
+"""The benchmark Scaling measures one server process and predicts the costs of 4 processes with 8,000 connections.
 
 It then measures the costs of the 4 processes and compares them with the prediction.
 """
@@ -103,7 +103,7 @@ def _push(report: Report, several: ServerGroup, measured: Measured) -> None:
 
 
 def _work() -> Work:
-    """Return, for each kind of work, how often it is done in all rounds together."""
+    """Return how often each kind of work is done in all rounds together."""
     load = Load(CLIENTS, STOREHOUSES, 1 / ROUND_S, STOREHOUSES * SENSORS / ROUND_S, INTERVAL_S)
     return {kind: times * ROUNDS * ROUND_S for kind, times in capacity.work(load, PROCESSES).items()}
 

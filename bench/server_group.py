@@ -56,7 +56,7 @@ class Meter:
         self._before = self._used()
 
     def read(self) -> Spent:
-        """Return the CPU time that each part (server, nginx, MariaDB, Redis) has used so far."""
+        """Return the CPU time that each part (server, nginx, MariaDB, Redis) has used since the meter was created."""
         used = self._used()
         return Spent(time.monotonic() - self.start, {part: used[part] - self._before[part] for part in used})
 

@@ -49,7 +49,7 @@ class Site:
         migrate(msgspec.convert(self.settings, settings.Database))
 
     def fill(self, storehouses: int, sensors: int, readings: int) -> None:
-        """Create storehouses, `sensors` sensors in each of them, and `readings` readings in total."""
+        """Create storehouses with `sensors` sensors each, and write `readings` readings in total."""
         everywhere = storehouses * sensors
         with self._connection() as connection, connection.cursor() as cursor:
             cursor.execute("INSERT INTO organisation (org_id, org_name) VALUES (1, 'Site')")

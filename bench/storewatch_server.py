@@ -1,15 +1,15 @@
-"""Storewatch as a measured server: the complete server, as `app.serve` builds it, with a small SQLite database.
+"""Runs the complete Storewatch server (see `app.serve`) with a small SQLite database, so that it can be measured.
 
 To start it: `python -m bench.storewatch_server PING_S FOLDER [library] [patient]`. The arguments are:
 
-- PING_S: the ping interval in seconds; 0 means Storewatch's default.
+- PING_S: the ping interval in seconds. 0 means Storewatch's default.
 - FOLDER: the folder for the database.
-- library: send messages with python-socketio's own code, as Storewatch does with library versions that it does not
-  support.
+- library: send messages with python-socketio's own code. Storewatch normally does so only if it does not support the
+  installed library versions.
 - patient: never close a client that stops reading.
 
-The poll interval is so long that no poll falls into a measurement. The answer to `orgs` is a constant, as on the other
-servers. `bench.scaling` measures `orgs` with its database query.
+The poll interval is so long that the server does not poll during a measurement. Like the other measured servers, this
+server answers `orgs` with a constant. `bench.scaling` measures `orgs` with its database query.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The benchmark Ticking measures the CPU time of a poll for new readings.
 
-It compares few with many stored readings, and few with many clients.
+It compares the cost with few and with many stored readings, and with few and with many clients.
 """
 
 import time
@@ -28,7 +28,7 @@ WARM_UP = 5
 SETTLE_S = 0.03
 LIMIT = 1.2
 SENSOR_IDS = [1 + SENSORS * (STOREHOUSES // NEW * number + 1) for number in range(NEW)]
-"""Ids of one sensor in every tenth storehouse. No client watches these storehouses."""
+"""For every tenth storehouse, the id of one of its sensors. No client watches these storehouses."""
 
 Cost = tuple[float, float]
 """The server's CPU time and the database's CPU time for one poll, both in microseconds."""
@@ -90,7 +90,10 @@ def _serve(running: ExitStack, workspace: Workspace, site: Site, clients: int) -
 
 
 def _tick(server: Child, database: int) -> Cost:
-    """Return the server's CPU time and the database's CPU time for one poll. The CPU time of idling is subtracted."""
+    """Return the server's CPU time and the database's CPU time for one poll.
+
+    The CPU time that both use without a poll is subtracted.
+    """
 
     def used() -> tuple[int, int, int]:
         return time.monotonic_ns(), server.cpu_ns(), cpu_ns(database)

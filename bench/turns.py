@@ -108,5 +108,5 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
 
 
 def ratio_of(figure: Callable[[Turn], float], ours: Sequence[Turn], theirs: Sequence[Turn]) -> float | None:
-    """Compute one figure for each turn of two servers. Return the `ratio` of the two servers for this figure."""
+    """Return the median ratio of one figure of two servers (see `ratio`). `figure` computes the figure from a turn."""
     return ratio(list(map(figure, ours)), list(map(figure, theirs)))

@@ -26,9 +26,10 @@ class FileWatch:
         self._read = self._checked = self._stamps()
 
     def check(self) -> bool:
-        """Return True if the files have changed since they were read, but not since the previous call of `check`.
+        """Return True if the files have changed since they were read, and the change is complete.
 
-        The caller must then read the files, because `check` counts them as read.
+        A change is complete if the files are the same as at the previous call of `check`. The caller must then read the
+        files, because `check` counts them as read.
         """
         previous, self._checked = self._checked, self._stamps()
         if self._checked != previous or self._checked == self._read:

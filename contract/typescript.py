@@ -58,7 +58,10 @@ _PRECISE: dict[tuple[type[Any], str], Any] = {
     (PreviewAlarms, "rules"): list[Rule],
     (Alarm, "limits"): list[Limit],
 }
-"""More precise types for TypeScript of the fields whose values the server passes on without decoding them."""
+"""More precise TypeScript types for some fields.
+
+The server passes on the values of these fields without decoding them.
+"""
 
 _SCALARS = {int: "number", float: "number", str: "string", bool: "boolean", datetime: "string", Any: "unknown"}
 _WIDTH = 120

@@ -42,11 +42,12 @@ export interface Storehouse {
 }
 
 /**
- * Watch a storehouse: receive its readings and alarms. Stop watching the storehouse watched before.
+ * Watch a storehouse: receive its readings and alarms. Stop watching the previous storehouse.
  *
  * After a reconnect, a client sends its last `cursor` to receive the alarm transitions (changes of alarm states) that
  * it missed. The client must take this cursor from the answer to `register` or from an `alarms` event, and not from an
- * `envs` event. An `envs` event may arrive before the alarms that its cursor already counts.
+ * `envs` event. A pushed `envs` event can overtake an `alarms` event. The cursor of the `envs` event then counts
+ * transitions that the client has not received yet.
  */
 export interface Register {
   store_house_id: Id;
@@ -331,10 +332,11 @@ export interface PreviewAlarms {
 }
 
 /**
- * The alarms that alarm rules would have raised in a storehouse from `start` to before `end`.
+ * The alarms that alarm rules would have raised in a storehouse from `start` to `end`.
  *
- * `sensors` compares the alarms of the proposed rules with those of the rules in force. `rules` contains the number
- * and the duration of the alarms of each proposed rule, in the order of the request.
+ * The time `end` is not included. `sensors` compares the alarms of the proposed rules with those of the rules in
+ * force. `rules` contains the number and the duration of the alarms of each proposed rule, in the order of the
+ * request.
  */
 export interface Preview {
   store_house_id: Id;
@@ -439,7 +441,7 @@ export interface Overview {
   organisations: OverviewOrganisation[];
 }
 
-/** An organisation and the summaries of those of its storehouses that the user may see. */
+/** An organisation, and a summary of each of its storehouses that the user may see. */
 export interface OverviewOrganisation {
   org_id: Id;
   org_name: string;
@@ -450,12 +452,12 @@ export interface OverviewOrganisation {
  * The summary of a storehouse in the overview.
  *
  * `state` is the first of these words that applies: critical, warning or info (an alarm with this severity is open),
- * stale (a sensor has no recent data or is faulty), good (all sensors are good), empty (there are no sensors).
+ * stale (a sensor has no recent data or is faulty), empty (there are no sensors), good (all sensors are good).
  *
- * `envs` contains the newest reading of one sensor for each metric, for at most four metrics. If a sensor of this
- * metric with an open alarm has a good reading, the server chooses only among the good readings of such sensors.
- * Otherwise it chooses among all good readings. It chooses the reading whose value is furthest from the median of the
- * metric's good readings. If no sensor has a good reading, the server chooses the newest reading.
+ * `envs` contains the newest reading of one sensor for each metric, for at most four metrics. For each metric, the
+ * candidates are the good readings of sensors with an open alarm. If there are none, all good readings of the metric
+ * are candidates. The server chooses the candidate whose value is furthest from the median of the metric's good
+ * readings. If the metric has no good reading, the server chooses its newest reading.
  *
  * `spark` contains 24 hourly means from the first temperature sensor, or from the first sensor if no sensor measures
  * temperature. The mean of an hour without readings is null.
@@ -471,7 +473,7 @@ export interface OverviewStorehouse {
 }
 
 /**
- * The open alarms of a storehouse that are not pending: their number and their worst severity.
+ * The number and the worst severity of a storehouse's open alarms. Pending alarms are not counted.
  *
  * `unacknowledged` is the number of these alarms that no user has acknowledged. `worst` is null if there are no such
  * alarms.
@@ -542,7 +544,7 @@ export interface Events {
   storehouses: { question: Storehouses | Id; answer: Storehouse[] };
   /** Return the storehouses of an organisation. */
   storehouse: { question: Storehouses | Id; answer: Storehouse[] };
-  /** Watch a storehouse: receive its readings and alarms. Stop watching the storehouse watched before. */
+  /** Watch a storehouse: receive its readings and alarms. Stop watching the previous storehouse. */
   register: { question: Register; answer: Envs };
   unregister: { question: unknown; answer: null };
   /** Return the alarms of a storehouse that were open at `data_minute` or were raised later. */

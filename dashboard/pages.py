@@ -1,7 +1,7 @@
 """Serves the dashboard over HTTP: its files and the libraries it loads, with a Content-Security-Policy.
 
-All files are read at start-up. A request only looks up its path among the names of these files, so no path from a
-request reaches the disk.
+All files are read at start-up. For each request, the server looks up the requested path in a dictionary of these files.
+It never opens a file for a request.
 """
 
 import base64
@@ -51,7 +51,7 @@ APPENDED = {"modules/uplot.js": b"\nexport default uPlot;\n"}
 MAIN_MODULE = "static/main.js"
 CHINESE_NAMES = "static/chinese-names.json"
 NAMES_LINK = f'    <meta name="chinese-names" content="/{CHINESE_NAMES}">\n'.encode()
-"""The HTML element with the address of the file of Chinese names. words/translate.js reads this element."""
+"""The HTML element that contains the URL of the file with the Chinese names. words/translate.js reads this element."""
 
 # Comments (which contain the types) and indentation are removed: they are a fifth of the bytes that a phone would load.
 # No string in the page's modules contains ` // `.

@@ -65,7 +65,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def lock_migrations(self, connection: sa.Connection) -> None:
-        """Wait for the lock that lets only one process run migrations, and take it until the connection is closed."""
+        """Wait for the lock that lets one process at a time run migrations. Keep it until the connection is closed."""
 
     @abstractmethod
     def read_committed(self, connection: sa.Connection) -> None:

@@ -21,9 +21,10 @@ class Episode:
 
 
 def episodes(instants_s: Sequence[int], values: Sequence[float | None], limit: Limit) -> list[Episode]:
-    """Return the periods beyond the limit that started and ended within these readings.
+    """Return the periods in which the values were beyond the limit.
 
-    Leave out periods with fewer than `MIN_READINGS` readings.
+    Leave out periods that did not both start and end within these readings. Also leave out periods with fewer than
+    `MIN_READINGS` readings.
     """
     complete = []
     for start, end in _runs(values, limit):
@@ -34,7 +35,7 @@ def episodes(instants_s: Sequence[int], values: Sequence[float | None], limit: L
 
 
 def _runs(values: Sequence[float | None], limit: Limit) -> Iterator[tuple[int, int]]:
-    """For each run of readings beyond the limit, yield its first index and the index after its last reading."""
+    """For each run of readings beyond the limit, yield its first index (inclusive) and its end index (exclusive)."""
     for passed, run in groupby(range(len(values)), lambda index: limit.is_passed(values[index])):
         if passed:
             indexes = list(run)

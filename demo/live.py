@@ -94,9 +94,9 @@ async def run(
 
 
 def next_second(second: int, now_s: int) -> int:
-    """Return the second of the next report. This is `second + 1`, unless the clock was set or the process was paused.
+    """Return the second of the next report, normally `second + 1`.
 
-    After that, it is at most one second after `now_s` and at most `REPORT_INTERVAL_S` seconds before `now_s`.
+    If the clock was set or the process was paused, the result is between `now_s - REPORT_INTERVAL_S` and `now_s + 1`.
     """
     return max(min(second, now_s) + 1, now_s - REPORT_INTERVAL_S)
 

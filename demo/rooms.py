@@ -39,7 +39,7 @@ class Response:
 class Limit:
     """A limit for the first sensor of `metric` in a room.
 
-    The limit of a switch is 0, and the value of a switch that is on is 1.
+    The limit of a switch is 0. A switch that is on has the value 1.
     """
 
     metric: str

@@ -1,4 +1,4 @@
-"""The times of the events in a storehouse, defined for any time in the past or future."""
+"""Computes when events in a storehouse happen, for any time in the past or future."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence

@@ -21,11 +21,11 @@ WARMEST_HOUR = 15
 RUNNING = 0.4
 """Fraction of the compressor's cycle during which the compressor runs."""
 FADED = 6
-"""An event has no effect any more when this number of fall times (`fall_s`) has passed since the end of the event."""
+"""Number of fall times (`fall_s`) after the end of an event until the event has no effect any more."""
 FAULT_S, FAULTLESS = 900, 0.85
-"""Length in seconds of the periods in which a failing sensor has a fault or none, and the limit for a fault.
+"""Time is divided into periods of `FAULT_S` seconds. A failing sensor has a fault in some of these periods.
 
-A period has a fault if its pseudo-random number, from -1 to 1, is above this limit.
+It has a fault if the pseudo-random number of the period, from -1 to 1, is above `FAULTLESS`.
 """
 DRIFT, DRIFT_S = 4.0, 10 * DAY_S
 """Total drift of a failing sensor before it is calibrated again, and the duration of this drift in seconds."""
@@ -52,7 +52,10 @@ def values(storehouse: Storehouse, instants_s: Sequence[int], seed: int = SEED) 
 
 
 def changes(storehouse: Storehouse, start: int, end: int, seed: int = SEED) -> list[tuple[int, float]]:
-    """Return when the door was opened (1) or closed (0) after `start` and up to `end`, as pairs of time and state."""
+    """Return the changes of the door's state after `start` and up to `end`, as pairs of time and state.
+
+    The state is 1 if the door was opened, and 0 if it was closed.
+    """
     openings = Schedule(storehouse, seed).openings(start, end)
     events = [(int(instant), state) for span in openings for instant, state in zip(span, (1.0, 0.0), strict=True)]
     return [(instant, state) for instant, state in events if start < instant <= end]
@@ -177,7 +180,7 @@ def _echo_at(instant: int, spans: Sequence[Span], rise_s: float, fall_s: float) 
 def _wander(key: int, instant: int, period_s: int) -> float:
     """Return noise that changes slowly.
 
-    Interpolate between the random number of the current period and that of the next period.
+    The noise is interpolated between two random numbers: that of the current period and that of the next period.
     """
     period, rest = divmod(instant, period_s)
     before, after = _noise(key, period), _noise(key, period + 1)

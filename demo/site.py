@@ -41,9 +41,9 @@ class Metric:
     unit: str
     digits: int
     shift: float
-    """Offset of the metric's sensors to the right on the floor plan.
+    """Distance by which the metric's sensors are moved to the right on the floor plan.
 
-    It keeps sensors at one location from hiding each other.
+    Without this offset, sensors at the same location would hide each other.
     """
     low: float = 0.0
     high: float = inf
@@ -114,9 +114,9 @@ class Storehouse:
     time_zone: str
     room: rooms.Room
     phase_s: int
-    """Second within each period of `REPORT_INTERVAL_S` seconds in which the storehouse reports.
+    """The storehouse reports this number of seconds after the start of each period of `REPORT_INTERVAL_S` seconds.
 
-    Storehouses with different values report in turn.
+    Storehouses with different values report at different times.
     """
     mishaps: tuple[Mishap, ...]
     sensors: tuple[Sensor, ...]

@@ -1,6 +1,6 @@
-"""Deletes most of the demo's live readings after a day, and keeps one reading every five minutes, as in the history.
+"""Deletes most of the demo's live readings after a day. One reading every five minutes remains, as in the history.
 
-Live readings are written thirty times as often.
+Live readings are written thirty times as often as readings of the history.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,10 @@ from demo.past_readings import STEP_S
 
 AFTER = timedelta(days=1)
 PORTION = timedelta(hours=1)
-"""Time span that is thinned in one transaction. A storehouse has 4,000 rows in this span, so the lock is short."""
+"""Time span that is thinned in one transaction.
+
+It contains only 4,000 rows of a storehouse, so locks are held briefly.
+"""
 
 
 def thin(connection: sa.Connection, sensor_ids: Sequence[int], since: datetime, phase_s: int) -> None:

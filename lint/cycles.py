@@ -1,4 +1,4 @@
-"""Finds import cycles between files, even within one package, which tach does not check."""
+"""Finds import cycles between files. Unlike tach, it also finds cycles within one package."""
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from lint.sources import Problem, Source
 
 Imports = Mapping[str, Mapping[str, int]]
-"""For each module of the project, the project's modules that the module imports, each with the line of the import."""
+"""For each module of the project, the project's modules that it imports. Each has the line number of the import."""
 
 
 def check(files: Sequence[Source]) -> Iterator[Problem]:

@@ -56,7 +56,7 @@ class Rules(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def check(files: Sequence[Source], rules: Rules | None = None) -> Iterator[Problem]:
-    """Yield a problem for each misleading name, once per line of a file, and for each exception that is not needed."""
+    """Yield a problem for each line on which a misleading name occurs, and one for each unneeded exception."""
     checker = _Checker(rules or load("names.yaml", Rules))
     for file in files:
         yield from checker.check(file)

@@ -1,4 +1,4 @@
-"""Extracts from a Python file the names, and the words of the comments and docstrings."""
+"""Extracts the names, and the words of the comments and docstrings, from a Python file."""
 
 import ast
 import io

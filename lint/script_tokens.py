@@ -32,8 +32,8 @@ class Token(NamedTuple):
 def tokens(text: str) -> Iterator[Token]:
     """Yield the tokens of a text.
 
-    Of a template string, yield only the tokens of the code in each `${}`, with a `{` token before them and a `}` token
-    after them.
+    For a template string, yield only the tokens of the code in each `${}`. A `{` token comes before them, and a `}`
+    token after them.
     """
     yield from _Scan(text).tokens()
 

@@ -1,4 +1,4 @@
-"""Extracts from a JavaScript, TypeScript or C file the names, and the words of the comments."""
+"""Extracts the names and the comment words from a JavaScript, TypeScript or C file."""
 
 from collections.abc import Iterator
 

@@ -95,7 +95,7 @@ def python_functions(file: Source) -> Iterator[Function]:
 def script_functions(file: Source) -> Iterator[Function]:
     """Yield the functions of a JavaScript file that have a body in braces."""
     open_braces: list[tuple[str, int] | None] = []
-    """For each open brace, the name and line of the function whose body starts with it, or None."""
+    """For each open brace, None or the name and line of the function whose body starts at the brace."""
     heading: tuple[str, int] | None = None
     code = [token for token in tokens(file.text) if token.kind != "comment"]
     depth = 0

@@ -28,7 +28,7 @@ class Directory:
     """Keeps the storehouses and sensors in `newest` up to date with the database.
 
     After a change, it awaits `changed` with the changed storehouses. `restricted` returns whether users must
-    authenticate. Only if users must authenticate, the directory queries the organisation of each storehouse.
+    authenticate. If they need not, the directory does not query the organisations of the storehouses.
     """
 
     def __init__(

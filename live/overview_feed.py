@@ -117,7 +117,7 @@ class OverviewFeed:
         return Counter(severity(alarm) for here in self._open.values() for alarm in here.values())
 
     async def load(self, open_alarms: Iterable[Alarm]) -> None:
-        """Add these open alarms, and read the organisations from the database.
+        """Add these open alarms to the feed, and read the organisations from the database.
 
         The caller must start to follow the alarm journal before it reads `open_alarms`. Otherwise the feed would miss
         changes of alarms that are recorded after this read. Raise `Unavailable` if the database does not answer.

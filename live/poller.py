@@ -44,7 +44,7 @@ class Poller:
     ) -> None:
         self.interval_s = interval_s
         self.answered_at = self.new_readings_at = time.monotonic()
-        """The time when the database last answered the poller, and the time when new readings last arrived.
+        """Times of the last answer of the database to the poller, and of the last new readings.
 
         Both times are from `time.monotonic`. At first, both are the time at which the poller was created.
         """

@@ -36,7 +36,7 @@ History queries also use the readings that are not in the rollups yet.
 PAUSE_S = 0.1
 """Minimum pause between two batches of rollup updates, in seconds.
 
-The pause is at least as long as the batch before it took, because SQLite allows only one writer at a time.
+A pause is at least as long as the previous batch, because SQLite allows only one writer at a time.
 """
 MOST_LATE = 500
 """Maximum number of buckets to recompute at once. A bucket is a time span of one sensor.
@@ -66,7 +66,7 @@ class Rollups:
         self._late: set[Bucket] = set()
         """Buckets (time spans of a sensor) to recompute.
 
-        Each of these buckets has a reading that arrived after the rollups had passed the id of this reading.
+        In each of these buckets, a reading arrived late: the rollups had already passed its id.
         """
         self._handed_out = -1
         """The highest id of a reading that the poller has handed out."""
@@ -95,7 +95,7 @@ class Rollups:
             await self._release()
 
     async def update(self) -> None:
-        """Add the readings that arrived before the previous update to the rollups, if this process has the lease.
+        """Add to the rollups the readings that arrived before the previous update, if this process has the lease.
 
         Raise `Unavailable` if the database does not answer.
         """

@@ -55,10 +55,11 @@ def selected_envs(envs: Iterable[Env], alarmed: Collection[Id]) -> list[Env]:
 
 
 def _select(envs: list[Env], alarmed: Collection[Id]) -> Env:
-    """Return the good reading whose value is furthest from the median of the good readings.
+    """Return the reading of a metric that the overview shows.
 
-    If a sensor with an open alarm has a good reading, select only among readings of sensors with an open alarm. If no
-    reading is good, return the newest reading.
+    Candidates are the good readings of sensors with an open alarm. If there are none, all good readings are candidates.
+    Return the candidate whose value is furthest from the median of all good readings. If no reading is good, return the
+    newest reading.
     """
     good = [env for env in envs if env.quality == "good"]
     if not good:

@@ -72,8 +72,7 @@ class TimeTracker:
     def add_rows(self, rows: Sequence[Row], now: datetime) -> list[Row]:
         """Return the new rows among `rows`, the result of the query sent at `now`.
 
-        `rows` must contain each row once. If `rows` contains a row with some time, it must contain all rows with this
-        time.
+        `rows` must contain each row once. For each time, it must contain either all rows with this time or none.
         """
         new = []
         counted: Counter[tuple[Any, ...]] = Counter()
@@ -98,7 +97,7 @@ class TimeTracker:
     def _sweep(self, now: datetime) -> None:
         """Start a new sweep up to the time `now`. A sweep queries the older rows of the table in slices.
 
-        It covers all rows that may have been committed late since the start of the previous sweep.
+        The new sweep covers all rows that may have been committed late since the start of the previous sweep.
         """
         # If this machine's clock is set back, rows that are no longer in `_seen` must not be delivered again.
         self._swept = max(min(self._sweep_started, now) - self.late_window, self._remembered)

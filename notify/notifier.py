@@ -43,7 +43,7 @@ DELETE_INTERVAL = timedelta(minutes=1)
 RETRIES_S = (1, 2, 4, 8, 16, 32, 60)
 """Waiting times after the first, second and further failed attempts to send a message, in seconds.
 
-After the last time in the list is used, it is used again for each further attempt.
+The last waiting time in the list is also used after all further attempts.
 """
 FAILING_TRIES = 3
 """Number of failed attempts to send a message after which Storewatch raises an alarm."""
@@ -204,9 +204,10 @@ class Notifier:
             self._update_delivery_alarm(connection, message, now)
 
     def _update_delivery_alarm(self, connection: sa.Connection, message: Message, now: datetime) -> None:
-        """Raise or clear the delivery alarm of a storehouse: messages about the storehouse do not arrive.
+        """Raise or clear the delivery alarm of a storehouse.
 
-        Raise it if such messages keep failing. Clear it as soon as none of these messages is failing.
+        The alarm means that messages about the storehouse do not arrive. Raise it if such messages keep failing. Clear
+        it as soon as none of these messages is failing.
         """
         is_failing = notices.are_failing(connection, message.store_house_id, self._targets, FAILING_TRIES)
         episode = next(

@@ -161,7 +161,7 @@ class _RowUpdate:
 
     @classmethod
     def of(cls, before: Row | None, group: Sequence[JudgedChange]) -> "_RowUpdate | None":
-        """Return the update by which the changes in `group` change the row `before`.
+        """Return the update that applies the changes in `group` to the row `before`.
 
         All changes belong to one episode (alarm). Return None if they do not change the row.
         """
@@ -198,9 +198,9 @@ class _RowUpdate:
 def _without_second_open(
     connection: sa.Connection, updates: Sequence[_RowUpdate], result: WriteResult
 ) -> list[_RowUpdate]:
-    """Return the updates that do not open a second episode (alarm) with the same subject and kind.
+    """Return the updates, except those that would open a second episode (alarm) of the same subject and kind.
 
-    Add the existing open episodes to `result.already_open`.
+    Add the episodes that are already open to `result.already_open`.
     """
     kinds = {(update.after["subject_key"], update.after["kind"]) for update in updates if update.opens}
     closing = {update.before["episode_id"] for update in updates if update.before and update.closes}

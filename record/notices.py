@@ -172,9 +172,9 @@ def pending_messages(connection: sa.Connection, targets: Collection[str]) -> lis
 
 
 def last_sent(connection: sa.Connection, pending: PendingMessage) -> datetime | None:
-    """Return the time when the last message about the storehouse of `pending` reached the target of `pending`.
+    """Return the time at which the target last received a message about the storehouse.
 
-    Return None if no message about this storehouse has reached this target.
+    `pending` contains the target and the storehouse. Return None if the target has received no such message.
     """
     notice = tables.notice.c
     same_target = notice.target == pending.target

@@ -45,7 +45,7 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
 
 
 class View(NamedTuple):
-    """A page of which screenshots are taken.
+    """A page of the dashboard, and how to take screenshots of it.
 
     `complete` is a CSS selector of an element that is visible when the page is complete. `kept` contains the looks
     (language and colours) in which `make screenshots` takes the page.

@@ -57,7 +57,7 @@ class Life:
     url: str
     stays_s: tuple[float, float] = STAYS_S
     cuts: Sequence[str] = tuple(TRANSPORTS)
-    """Transports on which some browsers lose the connection instead of closing it."""
+    """Transports. Some browsers that use one of these transports lose the connection instead of closing it."""
     came: int = 0
     cut: int = 0
     readings: int = 0
@@ -136,7 +136,7 @@ def surroundings() -> Iterator[tuple[Site, dict[str, Any]]]:
 
 @asynccontextmanager
 async def living(life: Life, browsers: int) -> AsyncIterator[None]:
-    """Run the activity, with this number of browsers, during the block."""
+    """Commit readings and run this number of browsers during the block."""
     tasks = [asyncio.create_task(work) for work in (life.measure(), *(life.browse() for _ in range(browsers)))]
     try:
         yield
@@ -189,7 +189,7 @@ async def alone(server: WatchedServer, patience_s: float = 60.0) -> Sample:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return a text: a table of ten samples of the server's resources, and the growth of these resources."""
+    """Return a text that shows ten samples of the server's resources as a table, and the growth of these resources."""
     lines = [
         "    s | browsers so far | clients | tasks | files |   MB",
         "----: | --------------: | ------: | ----: | ----: | ---:",
@@ -207,7 +207,8 @@ def table(rows: Sequence[Row]) -> str:
 async def soak(seconds: float, directory: Path) -> bool:
     """Run the test and print its results.
 
-    Return True if no resource keeps growing, and if no tasks or files are left after the last client has disconnected.
+    Return True if the test passes. The test passes if no resource keeps growing. In addition, no tasks or files may be
+    left after the last client has disconnected.
     """
     with surroundings() as (built, settings):
         async with serving_watched(directory, settings) as server:

@@ -30,7 +30,7 @@ Table = dict[str, dict[str, str]]
 
 
 def table(kind: str) -> Table:
-    """Return a table of docs/access.md as a dictionary. It contains the outcome for each row and each user."""
+    """Return a table of docs/access.md as a dictionary: the outcome by row, and then by user."""
     lines = DOCUMENT[DOCUMENT.index(f"| {kind} | {NOBODY} |") :].splitlines()
     end = lines.index("") if "" in lines else len(lines)
     head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines[:end])
@@ -38,7 +38,7 @@ def table(kind: str) -> Table:
 
 
 def transposed(outcomes: dict[str, dict[str, str]]) -> Table:
-    """Turn a dictionary with users as outer keys and rows as inner keys into one with rows as outer keys."""
+    """Swap the outer keys (users) and the inner keys (rows) of the dictionary."""
     return {row: {who: outcomes[who][row] for who in EVERYBODY} for row in next(iter(outcomes.values()))}
 
 
@@ -175,9 +175,10 @@ def is_told(client: Client, push: str, before: int) -> bool:
 
 
 def counts(client: Client) -> dict[str, int]:
-    """Return the number of `envs`, `alarms` and `overview` pushes that the client has received so far.
+    """Return how many `envs`, `alarms` and `overview` pushes the client has received so far.
 
-    Clients also receive these kinds of push before the change that the test checks.
+    The test makes a change and checks which users are told. It must not count the pushes that arrived before the
+    change.
     """
     return {push: len(client.received(push)) for push in ("envs", "alarms", "overview")}
 

@@ -100,8 +100,8 @@ async def test_clients_of_another_process_get_the_same_transitions(north: Site, 
 async def check_alarm_lifecycle(north: Site, watchers: list[Watcher]) -> None:
     """Check that every watching client receives each transition of an alarm.
 
-    Two of the clients acknowledge the alarm: the last one after the alarm was raised, and the first one after it
-    worsened.
+    The last client acknowledges the alarm after the alarm was raised. The first client acknowledges the alarm again
+    after the alarm has worsened.
     """
     north.add("temperature", 6.0, ago(3))
     pending = [await watcher.next("pending") for watcher in watchers]
@@ -164,8 +164,8 @@ async def test_a_closed_alarm_returns_only_after_a_normal_value(north: Site, ser
 async def vary_temperature(built: Site) -> None:
     """Add high and normal readings until cancelled.
 
-    A single high reading might not raise a new alarm. It belongs to the closed alarm if it arrives before the judge
-    knows that the alarm was closed by hand.
+    A single high reading is not enough. If it arrives before the judge knows that the old alarm was closed by hand, it
+    belongs to the old alarm and raises no new alarm.
     """
     while True:
         for value in (9.5, 12.0, 3.0):

@@ -1,4 +1,4 @@
-"""Tests of test alarms and notifications with a running server, which is also killed.
+"""Tests of test alarms and notifications with a running server. One of the tests kills the server.
 
 The tests cover everything from the reading to the acknowledgement.
 """

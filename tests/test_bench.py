@@ -23,7 +23,10 @@ LOST = ARRIVED.replace('"messages": 100', '"messages": 10')
 
 @contextmanager
 def target(folder: Path, peer: Peer, answer: str) -> Iterator[Target]:
-    """Start a measured server with 10 clients. Its load generator answers every command with `answer`."""
+    """Start a stand-in for a measured server, and a stand-in for its load generator with 10 clients.
+
+    The load generator answers every command with `answer`.
+    """
     command = [sys.executable, "-c", ANSWERING]
     with Child([*command, "{}"], folder, SERVER_CORE) as server, Child([*command, answer], folder, LOAD_CORE) as load:
         started = Target(peer, server, load, 0)

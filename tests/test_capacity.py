@@ -1,4 +1,4 @@
-"""The computation of the capacity of several processes from measured costs. No server runs in these tests."""
+"""Tests of how the benchmark computes the capacity of several processes from measured costs. No server runs."""
 
 from dataclasses import replace
 

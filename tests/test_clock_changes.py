@@ -1,6 +1,6 @@
-"""Clock changes of a site with local times and without increasing ids.
+"""Tests of clock changes at a site that stores local times and has no increasing ids.
 
-Storewatch loses, delays and repeats no reading at a clock change.
+At a clock change, Storewatch loses no reading, delays no reading and delivers no reading twice.
 """
 
 from collections.abc import Iterator

@@ -85,7 +85,8 @@ def test_changes_repeated_after_a_crash_are_not_written_again(built: Site) -> No
 def test_each_transition_is_new_once_despite_repeated_crashes(crashes: list[tuple[int, int]]) -> None:
     """After each crash, the judge reports some changes again.
 
-    `start` is the number of changes that its snapshot includes. `end` is the number of changes up to its last reading.
+    In each pair of `crashes`, the first number is `start`: how many changes the judge's last snapshot includes. The
+    second number is `end`: how many changes the judge has reported when it crashes.
     """
     row: episode_rows.Row | None = None
     told: list[str] = []

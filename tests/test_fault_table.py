@@ -32,8 +32,8 @@ Server = TypeVar("Server", MariaDB, Redis)
 class Form(NamedTuple):
     """A form of the tests, short or full.
 
-    It gives the watching clients, the length of the faults, and whether times are checked. The short form checks no
-    times, because everything takes longer on a busy machine.
+    A form sets the watching clients, the length of the faults, and whether the tests check times. The short form checks
+    no times, because everything takes longer on a busy machine.
     """
 
     followers: dict[tuple[Kind, str], int]

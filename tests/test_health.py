@@ -106,7 +106,7 @@ async def test_readiness_reports_an_outage_of_the_judges_tables(
 
 @pytest.mark.slow
 async def test_readiness_reports_a_poller_without_answers(our_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this test, the database answers all queries except the query of the poller."""
+    """In this test, the table of readings is missing. The poller's queries therefore fail."""
     monkeypatch.setattr(health, "POLLER_LATE_S", 1.0)
     async with serving_inside(our_site.settings) as inside:
         our_site.execute("ALTER TABLE reading RENAME TO away")

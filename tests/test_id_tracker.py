@@ -1,4 +1,7 @@
-"""The id tracker delivers each committed row of a table with increasing ids once, in any order of commits."""
+"""Tests of the id tracker, which reads a table with increasing ids.
+
+It delivers each committed row once, no matter in which order the rows are committed.
+"""
 
 import asyncio
 from collections import Counter
@@ -66,7 +69,7 @@ class Reader:
     def pass_time(self, seconds: float) -> None:
         """Advance the clock.
 
-        Commit each transaction while the id tracker still waits for its id.
+        Commit each open transaction shortly before the id tracker stops waiting for the id of the transaction.
         """
         self.now += seconds
         for reading_id, since in list(self.table.open.items()):

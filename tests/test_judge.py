@@ -525,7 +525,7 @@ def test_closed_no_data_stays_quiet_until_the_sensor_reports() -> None:
 def test_a_violation_after_closing_by_hand_is_a_new_episode(
     values: tuple[float, ...],
 ) -> None:
-    """The result is the same if the judge does not learn until after the new violation that the alarm was closed."""
+    """The result is the same if the judge learns of the closing only after the new violation."""
     judged = Judged(high(reopen=10), each_minute(*values)).forget().close("high", 1.5)
     judged.apply(each_minute(*(6, 7, 4, 8)[len(values) :], start=len(values)))
     assert judged.said() == [("raised", 3)]
@@ -540,7 +540,7 @@ def test_late_readings_do_not_reopen_an_alarm_closed_by_hand() -> None:
 
 
 def test_no_data_after_closing_by_hand_is_a_new_episode() -> None:
-    """In this test, the judge learns that the alarm was closed after the gap in the data has already ended."""
+    """In this test, the gap in the data ends before the judge learns that the alarm was closed."""
     judged = Judged(Terms(no_data=no_data(3, reopen=60)), [(0, 1), 3, (4, 1)]).forget().close("no_data", 3.5)
     assert judged.apply([7]).said() == [("raised", 7)]
     assert judged.last.since == 4 * MINUTE

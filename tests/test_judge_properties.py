@@ -50,7 +50,7 @@ def limits(*at: float, rate: bool = False) -> st.SearchStrategy[tuple[Limit, ...
 
 @st.composite
 def terms(draw: st.DrawFn, *, no_data: bool = True) -> Terms:
-    """Draw random limits of a sensor. The limits of values are near 0 and 6. A switch is in its alarm state at 1."""
+    """Draw random limits of a sensor. The limits of values are near 0 and 6. The alarm state of a switch is 1."""
     holds = draw(st.booleans())
     return Terms(
         high=draw(st.one_of(st.just(()), limits(6.0), limits(5.0, 8.0))),

@@ -187,7 +187,7 @@ async def test_openmetrics_is_sent_on_request(our_site: Site, serve: Serve) -> N
 def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Metric]:
     """Return all metrics of a server.
 
-    Events that create the labels of the metrics have happened before.
+    Before that, a client connects and disconnects, because the metric of disconnects has no labels until this happens.
     """
     folder = tmp_path_factory.mktemp("everything")
     where = {"path": str(folder / "site.db")}

@@ -1,4 +1,4 @@
-"""A preview returns the same alarms that the evaluation of live readings raises with the same rules."""
+"""A preview and the evaluation of live readings give the same alarms if the readings and the rules are the same."""
 
 import asyncio
 import math

@@ -26,9 +26,9 @@ RECOVERY_S = 5.0
 LOST = "does not answer; messages to other processes are dropped"
 BACK = "is reachable"
 DELAYS = 200
-"""Number of different delays after which the test cancels a listener.
+"""Number of delays that the test tries. After each delay, the test cancels a listener of Redis.
 
-If the delay is short, the listener is still connecting.
+After a short delay, the listener is still connecting.
 """
 DELAY_STEP_S = 2e-5
 

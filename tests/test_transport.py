@@ -1003,7 +1003,7 @@ async def test_the_configured_cookie_is_set() -> None:
 
 
 OTHER_COMBINATIONS = [(False, False), (False, True), (True, False)]
-"""Combinations of `fast_accept` and `failing` for which this test uses fewer connections.
+"""Combinations of `fast_accept` and `failing`. The test of resource leaks uses fewer connections for them.
 
 In `make faults`, all combinations use the same number of connections.
 """

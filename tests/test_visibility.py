@@ -138,7 +138,7 @@ async def statements(
 ) -> tuple[list[str], dict[str, Any]]:
     """Send an event that the server refuses. Return the SQL statements that the server executed, and the error.
 
-    The id in the error message is replaced.
+    Replace the id in the error message, so that the errors for two ids can be compared.
     """
     asked: list[str] = []
 
@@ -437,9 +437,9 @@ class Numbered:
 
 
 async def test_alarms_wait_while_storehouse_owners_are_unknown(built: Site) -> None:
-    """Alarms wait from the first alarm about a single storehouse on.
+    """The first alarm about a single storehouse waits, and so do all alarms after it.
 
-    Earlier alarms, which concern all storehouses, are pushed at once.
+    Alarms before it, which concern all storehouses, are pushed at once.
     """
     owners_known = False
     pushed: list[Id] = []

@@ -41,7 +41,7 @@ class Certificate:
     def reload_if_changed(self) -> None:
         """Reload the certificate if its files have changed and have stayed the same since the previous check.
 
-        Files that have changed since the previous check may still be in the middle of being written.
+        Files that have changed since the previous check may not be completely written yet.
         """
         if not self._file_watch.check():
             return

@@ -8,7 +8,10 @@ from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 TIMER_SLACK = 0.01
-"""Minimum delay of the timer of `Deadlines`, as a fraction of the time limit. One timer call can expire many keys."""
+"""Minimum delay of the timer of `Deadlines`, as a fraction of the time limit.
+
+It lets one timer call expire many keys.
+"""
 
 
 class Deadlines(Generic[Key]):

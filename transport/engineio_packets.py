@@ -1,4 +1,7 @@
-"""Encodes and decodes Engine.IO packets. A websocket message holds one packet; a polling body can hold several."""
+"""Encodes and decodes Engine.IO packets.
+
+A websocket message contains one packet. A polling body can contain several packets.
+"""
 
 import base64
 from collections.abc import Sequence

@@ -244,11 +244,11 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         return type("Handler", (DirectWriteHandler, base), {"fanout": self})
 
     def attach(self, handler: Any, message: str | bytes) -> tuple[str | None, Outbox | None]:
-        """Create an outbox, which writes directly to the websocket of `handler`. Return the session id and the outbox.
+        """Create an outbox, which writes directly to the websocket of `handler`.
 
-        The id is the Engine.IO session id. Return None for both if the websocket is not ready for direct writes. Call
-        this method when the library writes `message`, because the library writes only to the websocket in use, even if
-        a client has opened two websockets for one session.
+        Return the Engine.IO session id and the outbox. Return None for both if the websocket is not ready for direct
+        writes. Call this method when the library writes `message`. The library writes only to the websocket in use,
+        even if a client has opened two websockets for one session.
         """
         protocol = handler.ws_connection
         if message == "3probe" or protocol is None or protocol._compressor is not None or protocol.stream.closed():

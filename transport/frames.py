@@ -64,7 +64,7 @@ class FrameReader:
     def _next_frame(self, data: bytes | bytearray, start: int) -> tuple[int, bytes, int] | None:
         """Return the first byte, the unmasked content and the end position of the frame at `start`.
 
-        None if it is incomplete.
+        Return None if the frame is incomplete.
         """
         if len(data) < start + 2:
             return None
@@ -93,7 +93,7 @@ class FrameReader:
     def _message(self, head: int, content: bytes) -> tuple[int, str | bytes]:
         """Return the opcode and content of the message that a frame completes, or `PIECE` if it completes none.
 
-        A control frame is complete by itself.
+        A control frame is always a complete message.
         """
         kind = head & KIND
         if kind & CONTROL:

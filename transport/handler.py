@@ -42,9 +42,9 @@ Some clients read the answer only after they have sent the whole body.
 CHUNK_BYTES = 16_384
 """Maximum number of bytes per read from a websocket."""
 FRAME_WORK, MAX_WORK_PER_TURN = 1024, 262_144
-"""Both are in bytes. The work for a frame is its size plus `FRAME_WORK`.
+"""The work for a frame is the size of the frame plus `FRAME_WORK`, in bytes.
 
-After more than `MAX_WORK_PER_TURN` for one client, other clients get a turn.
+After more than `MAX_WORK_PER_TURN` bytes of work for one client, other clients get a turn.
 """
 
 
@@ -74,7 +74,7 @@ class Handler(RequestChecks, WebSocketHandler):
             super().__init__(application, request, **options)
 
     async def get_next_message(self) -> None:
-        """Do nothing. The handler calls this method after each message; subclasses can override it."""
+        """Do nothing. The handler calls this method after each message, and subclasses can override it."""
 
     @property
     def _max_drained_bytes(self) -> int:
@@ -213,7 +213,7 @@ class Handler(RequestChecks, WebSocketHandler):
         self._respond("text/plain; charset=UTF-8", b"ok")
 
     async def _reject_and_close(self, rejection: Rejection = MALFORMED) -> None:
-        """Reject a request and close its session."""
+        """Reject a request and close its Engine.IO session."""
         if self.session is not None:
             await self.session.close(abort=True, reason=self.engine.reason.TRANSPORT_ERROR)
         self._reject(rejection)
@@ -358,13 +358,13 @@ class Handler(RequestChecks, WebSocketHandler):
             session.stop_probing()
 
     def on_ws_connection_close(self, close_code: int | None = None, close_reason: str | None = None) -> None:
-        """Store why the websocket was closed, and close its session."""
+        """Store why the websocket was closed, and close its Engine.IO session."""
         self.close_code, self.close_reason = close_code, close_reason
         self.ws_connection = None
         self.on_close()
 
     def on_close(self) -> None:
-        """Close the session, because the client has disconnected or has aborted its poll or POST request."""
+        """Close the Engine.IO session, because the client has disconnected or has aborted its poll or POST request."""
         session, is_websocket = self.session, self in self.engine.websockets
         self.engine.websockets.discard(self)
         if session is None:

@@ -1,4 +1,4 @@
-"""Parses the request line and headers of an HTTP request, mostly faster than Tornado's parser."""
+"""Parses the request line and headers of an HTTP request. For most requests, it is faster than Tornado's parser."""
 
 import re
 

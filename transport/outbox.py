@@ -36,8 +36,8 @@ def frame(payload: bytes, kind: int = TEXT) -> bytes:
 class SendQueue(asyncio.Queue[Any]):
     """The library's packet queue for one connection. `pending` counts the packets not yet handed to the transport.
 
-    An empty queue does not mean that every packet has been written: a removed packet may still be on its way to the
-    transport. A packet with a `key` replaces a queued packet with the same key.
+    The queue can be empty although a packet has not been written. Such a packet has been removed from the queue, but is
+    still on its way to the transport. A packet with a `key` replaces a queued packet with the same key.
     """
 
     def __init__(self, on_coalesced: Callable[[], None]) -> None:

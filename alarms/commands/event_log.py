@@ -29,8 +29,8 @@ class _Alarm:
 def alarms(lines: Iterable[str], zone: ZoneInfo) -> dict[str, list[AlarmSpan]]:
     """Return the alarms in the log of another system, by sensor. Raise `UsageError` if the log is invalid.
 
-    A line about an end closes the newest open alarm of the sensor that has the limit in the line. If no open alarm has
-    this limit, the line closes the newest open alarm of the sensor. If no alarm of the sensor is open, the line is
+    A line about an end contains a limit. The line closes the sensor's newest open alarm with this limit. If no open
+    alarm has this limit, the line closes the sensor's newest open alarm. If no alarm of the sensor is open, the line is
     ignored.
     """
     by_sensor: dict[str, list[_Alarm]] = {}

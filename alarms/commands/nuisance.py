@@ -27,7 +27,7 @@ from common import clock
 MAX_ALARMS = 100_000
 """Maximum number of alarms that the command reads for each storehouse."""
 SOON_S = 3600.0
-"""Maximum time between two alarms, in seconds, that a larger hysteresis could combine into one alarm."""
+"""A larger hysteresis could combine two alarms into one if at most this number of seconds is between them."""
 
 
 def add(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -111,7 +111,7 @@ def _limit(alarm: Alarm) -> Limit:
 
 
 def _inside_by(databases: Databases, sensor: Sensor | None, before: Alarm, alarm: Alarm) -> float | None:
-    """Return the largest distance by which the values between two alarms of one kind were inside the limit.
+    """Return how far the values went back inside the limit between two alarms of one kind.
 
     Return None if the distance is unknown, or if more than `SOON_S` seconds are between the two alarms.
     """

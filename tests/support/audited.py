@@ -43,8 +43,8 @@ def write(engine: sa.Engine, written: Sequence[Entry] = ENTRIES) -> None:
 def many_at_once(where: dict[str, Any], *, snapshots: bool = False) -> int:
     """Write entries to the audit trail from several processes at once, with several threads in each process.
 
-    Return the number of written entries. Raise the first exception of any process. Every second transaction first
-    acquires the lease of the alarm journal and reads the audit trail, as the acknowledgement of an alarm does.
+    Return the number of written entries. Raise the first exception of any process. Every second transaction works
+    like the acknowledgement of an alarm: it first acquires the lease of the alarm journal and reads the audit trail.
     `snapshots` activates MariaDB's snapshot isolation. With snapshot isolation, MariaDB refuses to lock a row that has
     changed since the first read of the transaction.
     """

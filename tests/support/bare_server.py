@@ -88,7 +88,7 @@ class Bare:
         return raw
 
     def resources(self) -> dict[str, int]:
-        """Return the number of each kind of resource that a connection could leak."""
+        """Count the resources that a connection could leak. Return the number in use of each kind of resource."""
         gc.collect()
         return {
             "sessions": len(self.sio.eio.sockets),

@@ -106,7 +106,7 @@ class Client(ABC):
     async def next(self, event: str, timeout: float = HANG) -> Any:  # noqa: ASYNC109
         """Return the payload of the next event of this name, in the order of arrival. Wait for the event if necessary.
 
-        Each call returns another event.
+        Each call returns a different event.
 
         Raises:
             TimeoutError: No such event arrived in time.

@@ -46,7 +46,7 @@ PATIENT_S = 60.0
 """Time-out of every wait, in seconds."""
 WRITING = Limits(connect=2.0, statement=3.0, read=4.0)
 EVERY = 8
-"""Of this number of readings, one belongs to the sensor with alarm rules."""
+"""One reading in `EVERY` readings belongs to the sensor with alarm rules."""
 PAUSE_S = 0.03
 
 
@@ -127,17 +127,17 @@ class Stage:
     held: list[Any] = field(default_factory=list)
     """Database connections that the current fault has opened and must close at the end of the fault."""
     read: int = 0
-    """Largest id of the readings that were counted after earlier faults."""
+    """Largest reading id at the time of the last check. The next check counts only readings with higher ids."""
     steps: int = 0
-    """Number of alarm transitions that were counted after earlier faults."""
+    """Number of alarm transitions at the time of the last check. The next check counts only newer transitions."""
 
 
 @dataclass(frozen=True)
 class Fault:
     """A fault of a server or a service. The functions `start` and `end` block until they have taken effect.
 
-    `told` says how the watching clients notice the fault: by `stale` data, by a `cut` connection, or not at all
-    (`nobody`).
+    `told` says how the watching clients notice the fault: `stale` means by stale data, `cut` means by a lost
+    connection, and `nobody` means that no client notices the fault.
     """
 
     name: str
@@ -148,8 +148,8 @@ class Fault:
     is_leap: bool = False
     """Whether the fault is a jump of the clock.
 
-    The writer of readings pauses during the jump. The alarms must match the readings in the order of the readings' ids,
-    not of their times.
+    The writer of readings pauses during the jump. After a jump, the alarms must be those that
+    result if readings are evaluated in the order of their ids. After other faults, the order of their times counts.
     """
 
 
@@ -158,13 +158,13 @@ class Row(NamedTuple):
 
     fault: str
     readings: int
-    """Number of readings committed from the end of the previous fault to the end of this one."""
+    """Number of readings committed from the end of the previous fault to the end of this fault."""
     lost: int
     """Number of committed readings that the poller did not hand out."""
     doubled: int
     """Number of times that the poller handed out a reading that it had already handed out."""
     transitions: int
-    """Number of alarm transitions from the end of the previous fault to the end of this one."""
+    """Number of alarm transitions from the end of the previous fault to the end of this fault."""
     told_lost: int
     """Number of alarm transitions that a client did not receive, summed over all clients."""
     told_doubled: int
@@ -251,7 +251,8 @@ async def happen(stage: Stage, fault: Fault, what: Callable[[Stage], object]) ->
 def shows_later_than(stage: Stage, mark: int) -> bool:
     """Return whether the data of every client are current.
 
-    The data must not be stale. They must contain a reading and an alarm transition with a number above `mark`.
+    The data must not be stale. Each client must have received a reading and an alarm transition whose values are
+    above `mark`. The sign of a value does not count.
     """
     return all(_shows_later(watcher, mark) and _told_later(watcher, mark) for watcher in stage.watchers)
 
@@ -324,7 +325,8 @@ class Seen:
 async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: float, needless: int) -> Row:
     """Wait until all committed readings and alarm transitions have arrived.
 
-    Return a row with the number of readings and transitions, and how many of them were lost or doubled.
+    Return a row for the table of results. It contains the number of readings, the number of transitions, and how many
+    of each were lost or arrived twice.
     """
     server = stage.servers[-1]  # no fault affects this server
 
@@ -389,7 +391,7 @@ def judged(built: Site) -> set[tuple[Any, ...]]:
 
 
 def expected(built: Site, rows: Sequence[sa.Row[Any]]) -> set[tuple[Any, ...]]:
-    """Return the times at which alarms should be raised and cleared, if readings are evaluated in the order of time."""
+    """Return the times at which alarms must be raised and cleared. Readings count in the order of their times."""
     sensor = Sensor(1, 1, "温度 1", "temperature", "", 60.0, (1, None))
     ours = (row for row in rows if row.sensor_id == built.ids["temperature"])
     written = sorted((row.time.timestamp(), row.value) for row in ours)
@@ -399,14 +401,14 @@ def expected(built: Site, rows: Sequence[sa.Row[Any]]) -> set[tuple[Any, ...]]:
 
 
 def turns(built: Site) -> set[float | None]:
-    """Return the values that raised or cleared alarms according to the alarm journal."""
+    """Return the values of the readings that raised or cleared alarms. The alarm journal contains these values."""
     with built.database.engine.connect() as connection:
         alarms = [step.alarm for step in journal.after(connection, 0, 1_000_000)]
     return {alarm.value for alarm in alarms if alarm.kind == "high" and alarm.transition in ("raised", "cleared")}
 
 
 def expected_turns(built: Site, rows: Sequence[sa.Row[Any]]) -> set[float | None]:
-    """Return the values that should raise or clear alarms, if readings are evaluated in the order of their ids."""
+    """Return the values of the readings that must raise or clear alarms. Readings count in the order of their ids."""
     ours = sorted((row.reading_id, row.value) for row in rows if row.sensor_id == built.ids["temperature"])
     values = [-1.0, *(value for _, value in ours)]
     return {value for before, value in pairwise(values) if (before > 0) != (value > 0)}

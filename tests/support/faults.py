@@ -43,7 +43,7 @@ def _let_go(stage: Stage) -> None:
 
 
 def _take_connections(stage: Stage) -> None:
-    """Open connections to MariaDB until no more are possible. Kill the connections of the servers."""
+    """Open connections to MariaDB until no more are possible. Kill the connections of the Storewatch servers."""
     mariadb = _mariadb(stage)
     where = mariadb.settings(str(stage.built.database.settings.name))
     login = {key: where[key] for key in ("host", "port", "user", "password")}

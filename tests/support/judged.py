@@ -143,7 +143,7 @@ def kept(built: Site) -> list[Alarm]:
 def outcome(built: Site) -> set[Episode]:
     """Return the alarms in the database that generated readings have raised.
 
-    The alarm that marks the end of the readings is left out.
+    Leave out pending alarms, and the alarm of the sensor `MARK`, which only marks the end of the readings.
     """
     return {
         Episode(

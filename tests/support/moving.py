@@ -1,11 +1,13 @@
-"""Storehouses that move between two organisations, and clients of both that check every message they receive.
+"""Storehouses that move between two organisations, and clients of both organisations.
+
+The clients check every message that they receive.
 
 A stay is the time between two moves of a storehouse. The first organisation owns the storehouse in even stays, the
 second in odd stays. All data contain the number of the stay in which they were written. Names have the form
 `<id>/<stay>`. A value is the number of the stay plus a fraction. A value that violates a limit is larger by OUT.
 
-A client may receive data of a stay if its organisation owned the storehouse in that stay or in a later one. A client
-must not receive data of another organisation's stay before the storehouse starts its next stay.
+A client may receive the data of each stay in which its own organisation owns the storehouse. It may receive the data
+of a stay with the other organisation only after that stay has ended, because its own organisation is then the owner.
 """
 
 import asyncio

@@ -17,9 +17,9 @@ told: list[str] = []
 
 
 def secret(of: str) -> str:
-    """Return a secret whose text names its purpose `of`.
+    """Return a secret for the purpose `of`. The text of the secret contains the purpose.
 
-    The secret contains characters with a special meaning in URLs.
+    The secret also contains characters with a special meaning in URLs.
     """
     return f"p@ss:w/rd#1-{MARK}-of-{of}"
 

@@ -1,4 +1,4 @@
-"""Runs the complete server as a child process. It is started with `main.py`, as operators do."""
+"""Runs the complete server as a child process. The command is `python main.py`, which operators use too."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""A small site in Storewatch's own tables. Tests know every row of it."""
+"""A small site in Storewatch's own tables. Tests know all rows of these tables."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
