@@ -76,7 +76,7 @@ class JudgeTerm:
     The outage alarm of the sensor database has the key `EVERYWHERE`.
     """
     late: dict[Identity, Episode] = field(default_factory=dict)
-    """Open alarm episodes whose last change was already old when it was written."""
+    """Open alarm episodes whose last change was written late."""
     synced_at: float = 0.0
     """Time of the last write that included the changes in `refreshed`, on the monotonic clock."""
     snapshot_due: float = 0.0
@@ -125,9 +125,9 @@ class JudgeTerm:
                 self.unwritten.append(change)
 
     def adopt(self, episodes: Iterable[Episode], late: Iterable[Episode]) -> None:
-        """Add open alarm episodes from the database to the memory. Otherwise these episodes would never end.
+        """Add open alarm episodes from the database to memory. Otherwise these episodes would never end.
 
-        `late` contains the open episodes whose last change was already old when it was written.
+        `late` contains the open episodes whose last change was written late.
         """
         for episode in episodes:
             self.states.adopt(episode)

@@ -24,7 +24,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 START_LIMITS = Limits(connect=2.0, statement=30.0, read=31.0, answer=32.0)
-"""Time limits for queries at start-up. Finding the newest reading of each sensor can take long in a site's tables."""
+"""Time limits for queries at start-up. Finding the newest reading of each sensor can take a long time."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from tests.support.coldstore import with_year, year_in
 from tests.support.serving import StorewatchServer
 
 TITLE = (
-    "each time in ms is the time from `queryEnvs` to its acknowledgement at a client. "
+    "times in ms run from when a client sends `queryEnvs` until the reply arrives. "
     "The server is started with `python main.py`"
 )
 SENSORS, MINUTES = 20, 365 * 1440

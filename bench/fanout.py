@@ -9,7 +9,7 @@ from bench.turns import Turns, measure, middle, ratio_of
 
 TITLE = (
     "each figure is the server's CPU time for one delivered message. "
-    "The message is an `envs` of 2 kB, pushed to websocket clients"
+    "The message is an `envs` event (a storehouse's new readings) of 2 kB, pushed to websocket clients"
 )
 TURNS = 5
 GAP_MS = 20

@@ -5,7 +5,7 @@ from bench.peers import FLOOR, NODE, STOREWATCH, Workspace
 from bench.report import DID_NOT_KEEP_UP, Report, number
 from bench.turns import measure, middle, ratio_of
 
-TITLE = "each figure is the time from the emit of an `envs` of 2 kB to its arrival at 1,000 clients"
+TITLE = "each figure is the time from the emit of an `envs` event of 2 kB to its arrival at 1,000 clients"
 CLIENTS = 1000
 TURNS = 40
 ROUNDS = 5

@@ -57,8 +57,8 @@ The sections Fanout, Saturation, Latency, Asking and Connecting compare servers 
 
 - All servers run at the same time. In each turn, all servers are measured one after another. The order is reversed in
   every other turn (A B, then B A). A result is the median of all turns. Only the results in the last three rows of
-  Connecting are means. Fanout also shows the lowest and the highest result of a turn in brackets. A ratio is computed
-  for each turn, and the median of these ratios is shown.
+  Connecting are means. In brackets, Fanout also shows the lowest and the highest result among the turns. A ratio is
+  computed for each turn, and the median of these ratios is shown.
 - CPU time is the user and system time of all threads of the server's process. It is measured from just before the first
   message is sent until 50 ms after the last message has arrived. It includes the garbage collection of Python and Node.
 - Every server runs on one core, and the clients run on another core. One C program that uses epoll, `bench/load.c`,
@@ -68,7 +68,7 @@ The sections Fanout, Saturation, Latency, Asking and Connecting compare servers 
 - Pings are an hour apart, so that no ping falls into a measurement. Other sections, such as Stall and Scaling, use the
   default ping interval.
 - Storewatch runs as the complete server on a small SQLite database. It does not poll during a measurement.
-- All servers answer `orgs` with a constant.
+- All servers answer `orgs` (the request for the list of organisations) with a constant.
 - In Fanout and Latency, a push starts 20 ms after the previous push has been sent.
 - Before the measurement, Node warms up with 100 pushes. Each of the other servers warms up with 5 pushes.
 

@@ -36,7 +36,7 @@ DELAYED_MS = 20
 POLL_S = 0.05
 IN_FORCE = [{"scope": {"metric": "temperature"}, "high": {"limit": 5, "delay": "20m", "hysteresis": 0.5}, "low": 0}]
 PROPOSED = [{"scope": {"metric": "temperature"}, "high": {"limit": 5, "delay": "45m", "hysteresis": 0.5}, "low": 0.5}]
-RULE_SETS = {"proposed": "rules in the request", "in_force": "rules in force"}
+RULE_SETS = {"proposed": "preview of the rules in the request", "in_force": "preview of the rules in force"}
 WATCHED = SENSORS + 1
 """Id of a sensor whose storehouse a client watches. The previews are for another storehouse."""
 SENSOR = Sensor(1, 1, "", "temperature", "°C", 60.0, (1, None))
@@ -86,7 +86,7 @@ def run(workspace: Workspace, report: Report) -> None:
     report.below(f"later previews of {SENSORS * DAYS * 1440:,} readings, median", median(times[1:]), LIMIT_S, "s")
     for which, expected in judged.items():
         different = len(_told(answer, which) ^ expected)
-        what = f"differences between the alarms of the preview and the {len(expected):,} alarms of the judge"
+        what = f"number of alarms that differ from the judge's {len(expected):,}"
         report.at_most(f"{RULE_SETS[which]}: {what}", different, 0)
     report.tell("time from a reading to its push, without previews: p50, p95", spread(apart))
     report.tell("time from a reading to its push, during previews: p50, p95", spread(beside))

@@ -80,7 +80,7 @@ def _slow_down(stalled: Target, free: Target, report: Report) -> None:
     times = ", ".join(number(middle(turns, lambda turn: turn.p99_us / 1000)) for turns in (with_it, without))
     report.tell("p99 from emit to arrival at the other clients, with and without the stalled client", f"{times} ms")
     report.below(
-        "p99 from emit to arrival at the other clients: ratio, with to without the stalled client",
+        "p99 from emit to arrival at the other clients: ratio of 'with' to 'without' the stalled client",
         ratio_of(lambda turn: turn.p99_us, with_it, without),
         SLOWER,
     )

@@ -115,7 +115,7 @@ class Dialect(ABC):
         """Return an SQL expression for one text that contains all readings of a group.
 
         The readings are ordered by time, and then by `rank`. The format of the text is "microseconds-since-1970
-        value,...". A null value is empty in the text. Use the expression only on this connection.
+        value,...". A null value is empty in the text. Use the expression only on `connection`.
         """
         raise NotImplementedError
 

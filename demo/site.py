@@ -114,7 +114,7 @@ class Storehouse:
     time_zone: str
     room: rooms.Room
     phase_s: int
-    """The storehouse reports this number of seconds after the start of each period of `REPORT_INTERVAL_S` seconds.
+    """Delay of the storehouse's report after the start of each period of `REPORT_INTERVAL_S` seconds, in seconds.
 
     Storehouses with different values report at different times.
     """

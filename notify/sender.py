@@ -25,7 +25,7 @@ While this number of threads is still running, further messages to the target fa
 """
 
 LEAKING_LOGGERS = ("apprise", "urllib3", "requests")
-"""Loggers of libraries that would write URLs to the log, including the secrets in the URLs."""
+"""Library loggers that would write URLs, and the secrets in them, to the log."""
 
 
 def prepare(targets: Sequence[Target], origin: Source) -> None:

@@ -31,7 +31,7 @@ class HeldLease:
     begun: datetime
     """The time when any process acquired the lease for the first time."""
     done: datetime
-    """The time up to which the work is finished. The holder of the lease records it."""
+    """All data before this time has been processed. The holder of the lease records this time."""
     term: int
     """Number of times that another process has taken over the lease. After a takeover, data in this process's memory
     about the work may be out of date."""

@@ -72,7 +72,7 @@ def ago(seconds: float) -> datetime:
 
 
 def transitions(built: Site) -> list[list[str]]:
-    """Return the transitions of each alarm, in the order of the alarms' first transitions."""
+    """Return one list of transitions per alarm. The alarms are ordered by their first transition."""
     return list(steps(built).values())
 
 
