@@ -53,10 +53,7 @@ class JournalFollower:
         self._push = push
         self._refresh_owners = refresh_owners
         self._floor = 0
-        """Highest id of an alarm transition that is not kept in memory.
-
-        All pushed transitions with a higher id are in memory.
-        """
+        """Memory holds every pushed transition whose id is above this one."""
         self._remembered: deque[Transition] = deque(maxlen=REMEMBERED)
         self._pushing = asyncio.Lock()
 

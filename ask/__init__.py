@@ -164,7 +164,7 @@ class Ask:
         return await self._put(readings.after, from_id, holes, most, self._clock())
 
     async def rows_between(self, spans: Sequence[tuple[datetime, datetime]], most: int) -> list[Row]:
-        """Return at most `most` rows of the reading table with a stored time in one of the time spans `spans`."""
+        """Return the rows of the reading table whose time lies in one of `spans`, at most `most` of them."""
         return await self._put(readings.between, spans, most, self._clock())
 
     async def highest_row(self) -> int:

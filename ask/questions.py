@@ -11,7 +11,7 @@ import msgspec
 from ask.answers import Id
 
 MINUTES = 527_040
-"""Maximum of `data_minute` if it is a number of minutes before now. It corresponds to 366 days."""
+"""Largest `data_minute` that a client may send as a number of minutes before now: 366 days."""
 
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]

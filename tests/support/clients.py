@@ -174,7 +174,10 @@ class PythonClient(Client):
             raise self._connect_refused or ConnectRefused(str(error)) from None
 
     async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109
-        """Return at once, because this client upgrades to the websocket before it connects to the namespace."""
+        """Check that the client uses the websocket.
+
+        No wait is needed, because it upgrades before it connects to the namespace.
+        """
         if self._socket.transport() != "websocket":
             raise TimeoutError("the websocket was refused")
 
