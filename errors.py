@@ -1,4 +1,4 @@
-"""The errors of Storewatch. Each reported error has a code, and `server.py` converts it to an error answer."""
+"""The errors of Storewatch. Each reported error has a code, and `server.py` converts the error to an error answer."""
 
 from typing import Literal
 

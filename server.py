@@ -117,7 +117,7 @@ class Event:
     needs: Role = "watch"
     """Lowest role that may send the event."""
     bare: str | None = None
-    """A client may send a bare number or string instead of an object. It then becomes the value of this key."""
+    """A client may send the value of this key alone (a number or a string) instead of an object with this key."""
     emitted_as: str | None = None
     """Name of the event that carries the answer, if it is not the name of this event."""
 

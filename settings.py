@@ -67,8 +67,8 @@ class ReadingMap(SubjectMap, frozen=True):
     late_window: str = "1h"
     """Maximum delay from a reading's time to its commit, as a duration such as 1h.
 
-    Storewatch does not find readings that are committed later. If `reading_id` increases, the delay starts when
-    Storewatch finds a reading with a higher id.
+    Storewatch does not find readings that are committed later. If new rows always get a higher `reading_id`, the delay
+    starts when Storewatch finds a reading with a higher id.
     """
 
 
@@ -147,9 +147,9 @@ class Target(Section, frozen=True):
     language: Literal["zh", "en"] | None = None
     """Language of the target's notifications. Default: `notify.language`."""
     severity: Severity = "info"
-    """Lowest severity of the alarms that the target is notified of."""
+    """Lowest severity. The target is not notified of alarms with a lower severity."""
     store_house_ids: list[int | str] | None = None
-    """Ids of the storehouses whose alarms the target is notified of. Default: all."""
+    """Ids of storehouses. The target is notified only of alarms in these storehouses. Default: all storehouses."""
 
     def __repr__(self) -> str:
         """Return a description without the URL."""
@@ -170,7 +170,7 @@ class Notify(Section, frozen=True):
     group_interval: str = "1m"
     """Minimum interval between two notifications to the same target about the same storehouse."""
     tiers: list[list[Target]] = []
-    """Lists of targets. The first list (tier) is notified at once, each further list when an alarm is escalated."""
+    """Lists (tiers) of targets. The first is notified at once. Each escalation of an alarm notifies the next tier."""
 
     @property
     def targets(self) -> list[Target]:
@@ -274,7 +274,7 @@ class Settings(Section, frozen=True):
     poll_interval: Seconds = 1.0
     """Interval between two polls for new readings, in seconds."""
     access: Literal["open"] | Access | None = None
-    """Access control: "open" gives access to everybody; `Access` lists users and tokens. Required with `database`."""
+    """Access control: "open" gives everybody access; `Access` lists users and tokens. Required if `database` is set."""
     allowed_origins: list[str] = []
     """Origins (scheme://host[:port]) of other websites whose pages may connect, besides the dashboard's own origin."""
     trusted_proxies: list[str] = []

@@ -7,7 +7,7 @@ from ask.audit import BEGINNING, ChainHead, Sealed
 
 
 class Tampered(Exception):
-    """Raised if audit entries were added, removed or changed after writing. The message describes the problem."""
+    """Raised if audit entries have been inserted, removed or changed by hand. The message describes the problem."""
 
 
 def verify_entry(last: ChainHead, entry: Sealed) -> ChainHead:

@@ -22,12 +22,15 @@ from transport.rate_limit import address_block
 log = logging.getLogger(__name__)
 
 WRITE_INTERVAL_S = 1.0
-"""Seconds between two attempts to write audit entries.
+"""Time until the next attempt to write audit entries, in seconds. A new entry starts an attempt at once.
 
-The counts of repeated entries are checked at the same interval.
+Each attempt also writes the counts of repeated entries that are due.
 """
 MAX_PENDING = 10_000
-"""Maximum number of audit entries that wait for the database. Further entries are dropped, and only counted."""
+"""Maximum number of audit entries that wait for the database.
+
+Further entries are dropped. Their number is written later, in an entry of its own.
+"""
 BATCH_SIZE = 100
 """Maximum number of audit entries in one transaction. The transaction blocks all other writers of the audit trail."""
 COUNTED_S = 60.0
@@ -47,9 +50,9 @@ PendingEntry = tuple[Callable[[sa.Connection, Entry, datetime], object], Entry, 
 
 @dataclass(slots=True)
 class RepeatedEntry:
-    """Counts audit entries of one kind from one client address.
+    """The number of repeated audit entries with the same action and the same client address.
 
-    `since` is the time of a monotonic clock at which counting started, in seconds. `last` is the newest of the entries.
+    `since` is the time at which counting started, in seconds on a monotonic clock. `last` is the newest of the entries.
     """
 
     since: float
@@ -98,7 +101,7 @@ class AuditWriter:
         self._lost = 0
         self._repeated: dict[tuple[str, str, str], RepeatedEntry] = {}
         self.counts: Counter[str] = Counter()
-        """Number of calls of `enqueue_counted`, keyed by the action (the kind) of the audit entry."""
+        """Number of calls of `enqueue_counted` for each action, such as `login_refused`."""
         self._woken = asyncio.Event()
 
     def enqueue(self, entry: Entry) -> None:
@@ -106,17 +109,18 @@ class AuditWriter:
         self._enqueue((audit.append, entry, self._clock()))
 
     def enqueue_if_changed(self, entry: Entry) -> None:
-        """Enqueue an audit entry about a state.
+        """Enqueue an audit entry that records a new state in `after`.
 
-        It is not written if the newest entry with this action has the same state.
+        The entry is not written if the newest written entry with the same action has the same state in `after`.
         """
         self._enqueue((audit.append_if_changed, entry, self._clock()))
 
     def enqueue_counted(self, entry: Entry, *, per_user: bool = False) -> None:
-        """Enqueue an audit entry of a kind that any client can cause very often.
+        """Enqueue an audit entry with an action that any client can cause very often.
 
-        The first entry of each kind from each client address is enqueued at once. Later entries of this kind from this
-        address are counted and written as one entry. If `per_user` is set, each user (`who`) is counted separately.
+        The first entry with this action from a client address is enqueued at once. Later entries with this action from
+        the same address are counted, and their number is written as one entry. If `per_user` is set, the entries of
+        each user (`who`) are counted separately.
         """
         self.counts[entry.action] += 1
         key = entry.action, address_block(entry.address), entry.who if per_user else ""
@@ -175,7 +179,7 @@ class AuditWriter:
     def _enqueue_counts(self, min_age_s: float) -> None:
         """For each counter that is at least `min_age_s` seconds old, enqueue an audit entry with the count.
 
-        Each counter counts the repeated audit entries of one kind from one client. A count of 0 is not enqueued.
+        Each counter counts the repeated audit entries with one action from one client. A count of 0 is not enqueued.
         """
         now = self._elapsed()
         for key, repeated in list(self._repeated.items()):

@@ -37,9 +37,9 @@ class Connection:
 
     @property
     def turn(self) -> asyncio.Lock:
-        """A lock that is held while the watched storehouse of this connection is changed.
+        """A lock that a handler holds while it changes what this connection watches (a storehouse or the overview).
 
-        It keeps `register` events in order.
+        The lock keeps the `register` events of the connection in order.
         """
         if self._turn is None:
             self._turn = asyncio.Lock()
@@ -50,8 +50,8 @@ class Connection:
 class Request:
     """A decoded event, as a handler gets it.
 
-    `caller` is the user and address of the connection when the event arrived. If the event is about a storehouse, the
-    visibility check looks up the storehouse and sets `named_storehouse`.
+    `caller` is the user and address of the connection when the event arrived. `question` is the decoded payload of the
+    event. If the event is about a storehouse, the visibility check looks up the storehouse and sets `named_storehouse`.
     """
 
     connection: Connection
@@ -118,7 +118,7 @@ class Connections:
         return connections
 
     async def remove(self, sid: str) -> None:
-        """Remove a connection, even if the network connection is still open."""
+        """Remove a Socket.IO connection and mark it as ended. Its network connection may still be open."""
         self._clients.pop(sid, None)
         connection = await self.get(sid)
         if connection is not None:

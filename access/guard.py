@@ -1,8 +1,8 @@
 """Visibility checks, which hide the storehouses, sensors and alarms that a user may not see.
 
-`PushGuard` filters pushes. `AnswerGuard` checks the questions of clients and filters the answers. No other module
-evaluates a `Visibility`. For a hidden object, the server runs the same database statements and sends the same refusal
-as for an object that does not exist.
+`PushGuard` filters pushes. `AnswerGuard` checks the questions (events) of clients and filters the answers. Only this
+module evaluates a `Visibility`. For a hidden object, the server runs the same database statements and sends the same
+refusal as for an object that does not exist.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -44,12 +44,12 @@ class PushGuard:
     def sees_storehouse(self, visibility: Visibility, store_house_id: Id) -> bool:
         """Return whether a user with this visibility sees data about a storehouse.
 
-        `EVERYWHERE` stands for all storehouses. Every user sees data about `EVERYWHERE`.
+        The id `EVERYWHERE` means that the data is about all storehouses. Every user sees such data.
         """
         return visibility.everything or store_house_id == EVERYWHERE or self.may_watch(visibility, store_house_id)
 
     def may_watch(self, visibility: Visibility, store_house_id: Id) -> bool:
-        """Return whether this process knows a storehouse and a user with this visibility may see the storehouse."""
+        """Return true if this process knows a storehouse and if a user with this visibility may see the storehouse."""
         storehouse = self._storehouses.storehouse(store_house_id)
         return storehouse is not None and visibility.includes_storehouse(storehouse)
 
@@ -138,7 +138,7 @@ class AnswerGuard:
         return storehouse
 
     def check_watchable(self, store_house_id: Id, visibility: Visibility) -> None:
-        """Raise `NotFound` if a storehouse has been deleted or hidden since the caller looked it up."""
+        """Raise `NotFound` if a storehouse has been deleted or hidden since `watchable_storehouse` returned it."""
         if not self._push_guard.may_watch(visibility, store_house_id):
             raise no_storehouse(store_house_id)
 
@@ -183,7 +183,7 @@ class AnswerGuard:
     async def release_storehouses(self, request: Request, answer: list[Storehouse]) -> list[Storehouse]:
         """Return the storehouses of the answer that the user may see.
 
-        Raise `NotFound` if the user may see no part of the organisation.
+        Raise `NotFound` if the user may see no part of the organisation that the question names.
         """
         visibility = request.caller.user.visibility
         visible = [each for each in answer if visibility.includes_storehouse(each)]
@@ -194,7 +194,7 @@ class AnswerGuard:
         return visible
 
     async def admit_storehouse(self, request: Request) -> Request:
-        """Look up the storehouse that the question names.
+        """Look up the storehouse that the question names, and return the request with this storehouse.
 
         Raise `NotFound` if the storehouse does not exist or is hidden.
         """
@@ -213,14 +213,14 @@ class AnswerGuard:
             await self.visible_storehouse(request.storehouse.store_house_id, visibility)
 
     async def admit_rules(self, request: Request) -> Request:
-        """If the question names a storehouse, look up the storehouse.
+        """If the question names a storehouse, look it up and return the request with this storehouse.
 
         Raise `NotFound` if the storehouse does not exist or is hidden.
         """
         return request if request.question.store_house_id is None else await self.admit_storehouse(request)
 
     async def release_rules(self, request: Request, answer: Rules) -> Rules:
-        """Remove the alarm rules, rule changes and maintenance periods that the user may not see."""
+        """Return the answer without the alarm rules, rule changes and maintenance periods that the user may not see."""
         scope = await self.rule_scope(request.caller.user.visibility)
         return answer if scope is None else rule_visibility.restricted(answer, scope)
 
@@ -256,7 +256,7 @@ class AnswerGuard:
         raise _no_alarm(alarm_id)
 
     async def release_alarm(self, request: Request, answer: Alarm) -> Alarm:
-        """Raise `NotFound` if the alarm's storehouse was hidden while the handler ran."""
+        """Return the answer. Raise `NotFound` if the alarm's storehouse was hidden while the handler ran."""
         visibility = request.caller.user.visibility
         if not visibility.everything:
             await self._refresh_owners()
@@ -296,7 +296,10 @@ ORGANISATIONS = Guarded(release=AnswerGuard.release_organisations)
 STOREHOUSES = Guarded(release=AnswerGuard.release_storehouses)
 STOREHOUSE = Guarded(admit=AnswerGuard.admit_storehouse, recheck=AnswerGuard.recheck_storehouse)
 CHANGE_OF_STOREHOUSE = Guarded(admit=AnswerGuard.admit_storehouse)
-"""For events that change a storehouse. The user gets the answer even if the storehouse was hidden during the change."""
+"""For events that save data about a storehouse, such as maintenance.
+
+The user gets the answer even if the storehouse was hidden while the data was saved.
+"""
 RULES = Guarded(admit=AnswerGuard.admit_rules, release=AnswerGuard.release_rules)
 ALL_RULES = Guarded(release=AnswerGuard.release_rules)
 ALARM = Guarded(admit=AnswerGuard.admit_alarm, release=AnswerGuard.release_alarm)

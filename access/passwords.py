@@ -1,6 +1,6 @@
 """Password hashing with argon2id.
 
-argon2id is slow and needs memory by design. So it runs outside the event loop, in two threads.
+argon2id is slow and uses much memory by design. It therefore runs outside the event loop, in two threads.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _hasher = argon2.PasswordHasher()
 
 
 def hash_password(password: str) -> str:
-    """Return the hash of a password for the settings."""
+    """Return the hash of a password, in the format that the settings need."""
     return _hasher.hash(password)
 
 

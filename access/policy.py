@@ -17,7 +17,7 @@ from errors import UsageError
 from settings import Access, AccessUser, Source
 
 SHORT_PROOF = 8
-"""Number of leading characters of a proof that an audit entry contains.
+"""An audit entry contains only this number of characters from the start of a proof.
 
 A proof is a hash that identifies a password or key.
 """
@@ -28,7 +28,7 @@ SIGN_IN = "authentication is required: log in at /login, or send a token as auth
 class Policy:
     """The access policy. If `open` is true, everybody has access.
 
-    Otherwise only users and tokens in the settings have access.
+    Otherwise only the users in the settings and programs with a valid token have access.
     """
 
     open: bool = False

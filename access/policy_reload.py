@@ -21,7 +21,7 @@ CHECK_INTERVAL_S = 0.5
 class PolicyReload:
     """Applies the access policy in the settings file at `path` after each change of the file.
 
-    Ignores a file with errors.
+    If the changed file has errors, the old policy stays in force.
 
     `add_audit_entry` is called with an audit entry for each change of the policy.
     """

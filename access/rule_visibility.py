@@ -47,7 +47,9 @@ def restricted(rules: Rules, scope: RuleScope) -> Rules:
 
 
 def merged(before: Sequence[Data], wanted: Sequence[Data], scope: RuleScope) -> list[Data]:
-    """Return all alarm rules after a user has saved `wanted`. `wanted` replaces the rules that the user may edit.
+    """Return all alarm rules after a user has saved `wanted`.
+
+    `before` contains all rules before the change. `wanted` replaces the rules in `before` that the user may edit.
 
     `wanted` may also contain rules that the user may see but not edit, if these rules are unchanged. Raise `NotFound`
     if a rule in `wanted` names a storehouse that the user does not see. Raise `Forbidden` if a new or changed rule

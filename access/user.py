@@ -14,7 +14,7 @@ ROLES: tuple[Role, ...] = ("watch", "operate", "configure")
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An authenticated user. `means` is how the user was authenticated, and `expires` is when the access ends."""
+    """An authenticated user. `means` is the method of authentication, and `expires` is the end of the access."""
 
     name: str
     role: Role

@@ -150,7 +150,7 @@ def person(by: str | None, caller: Caller) -> str:
 
 
 def required_text(text: str | None, field: str, advice: str) -> str:
-    """Return the text without surrounding white space. Raise `BadRequest` with `advice` if the text is empty."""
+    """Return the text without surrounding white space. Raise `BadRequest` with the message `advice` if it is empty."""
     if text is None or not text.strip():
         raise BadRequest(advice, field, reason="missing_field")
     return text.strip()

@@ -53,7 +53,7 @@ class JournalFollower:
         self._push = push
         self._refresh_owners = refresh_owners
         self._floor = 0
-        """Memory holds every pushed transition whose id is above this one."""
+        """Memory contains every pushed transition with an id above this number."""
         self._remembered: deque[Transition] = deque(maxlen=REMEMBERED)
         self._pushing = asyncio.Lock()
 
@@ -99,7 +99,7 @@ class JournalFollower:
         """Query the transitions of a storehouse that a client missed, if some of them are no longer in memory.
 
         `cursor` is the id of the last transition that the client has received. Return an empty list if all
-        transitions after it are in memory. Return None if the cursor is unknown, or if the query finds more than
+        transitions after this id are in memory. Return None if the cursor is unknown, or if the query finds more than
         `MOST_MISSED` transitions. Raise `Unavailable` if the database does not answer.
         """
         if cursor > self.cursor:

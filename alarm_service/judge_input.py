@@ -14,9 +14,9 @@ from live.newest import Newest
 from live.source import Position, Source
 
 MOST_WAITING = 500_000
-"""Maximum number of readings in the judge's queue. The queue grows while the database cannot be written.
+"""Maximum number of readings in the judge's queue. The queue grows while the judge cannot write to the database.
 
-If the queue has more readings, the judge drops its state and later continues from its last snapshot.
+If more readings arrive, the judge drops its state and the queue, and later continues from its last snapshot.
 """
 
 
@@ -31,7 +31,7 @@ class JudgeInput:
     new_source: Callable[[], Source]
     """A function that returns another source of the same readings.
 
-    After a takeover, the judge reads this source to evaluate earlier readings.
+    In a takeover, the new judge reads the earlier readings from such a source.
     """
 
     def sensors(self) -> list[Sensor]:

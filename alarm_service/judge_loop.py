@@ -34,9 +34,9 @@ POLL_S = 1.0
 The judge also writes the last values of open alarms at this interval.
 """
 LAG_S = 1.0
-"""The judge evaluates only up to this number of seconds before the current time.
+"""The judge evaluates delays and no-data limits only up to the time that is this number of seconds before now.
 
-This delay gives readings the time to be written to the database.
+Readings after that time may still be on their way to the database.
 """
 
 
@@ -76,7 +76,7 @@ class JudgeLoop:
 
     @property
     def last_contact(self) -> float:
-        """Time at which this process last learned from the database which process is the judge, by `time.monotonic`."""
+        """Time at which this process last learned from the database whether it is the judge, on the monotonic clock."""
         return self._store.last_contact
 
     async def enqueue(self, readings: Sequence[Reading]) -> None:
@@ -170,7 +170,8 @@ class JudgeLoop:
     async def _raise_database_outage(self) -> None:
         """Raise the outage alarm if the sensor database does not answer.
 
-        A process calls this method if it could not become the judge. Otherwise no process would raise the alarm.
+        `poll` calls this method if a database did not answer during a takeover. A takeover needs the sensor database.
+        Without this method, there might therefore be no process that raises the alarm.
         """
         if self._lost_since is not None and await self._store.write_database_outage(lambda: self._lost_since):
             await self._journal.push_new()

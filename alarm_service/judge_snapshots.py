@@ -28,7 +28,7 @@ SNAPSHOT_SHARE = 20
 
 
 class SnapshotHead(msgspec.Struct, frozen=True):
-    """The header of a snapshot: everything in the snapshot except the states of the sensors."""
+    """The head of a snapshot: everything in the snapshot except the states of the sensors."""
 
     parts: int
     position: Position
@@ -62,7 +62,7 @@ async def save_snapshot(store: JudgeStore, judge_term: JudgeTerm) -> bool:
 
 
 async def load_snapshot(store: JudgeStore, snapshot_key: str, head: bytes, states: SensorStates) -> SnapshotHead | None:
-    """Read a snapshot from the database: add the sensor states to `states` and return the header.
+    """Read a snapshot from the database: add the sensor states to `states` and return the head.
 
     Return None if the snapshot cannot be decoded, for example because its format has changed. In that case `states` is
     incomplete and must not be used. Raise `Unavailable` if the database does not answer.

@@ -47,7 +47,7 @@ class AcquiredLease(NamedTuple):
     cursor: int
     """Id of the last transition in the alarm journal."""
     snapshot: tuple[str, bytes] | None
-    """Key and header of the last snapshot of the judge; None if there is no snapshot."""
+    """Key and head of the last snapshot of the judge; None if there is no snapshot."""
 
 
 class JudgeStore:
@@ -59,7 +59,7 @@ class JudgeStore:
 
     def __init__(self, state: Database, holder: str, clock: Clock, in_force: RulesInForce, on_alarms: OnAlarms) -> None:
         self.last_contact = time.monotonic()
-        """Time at which this process last learned from the database which process is the judge, by `time.monotonic`.
+        """Time at which this process last learned from the database whether it is the judge, on the monotonic clock.
 
         Initially, this is the time at which the object is created.
         """
@@ -76,7 +76,7 @@ class JudgeStore:
         return acquired
 
     async def sync(self, judge_term: JudgeTerm) -> SyncResult:
-        """Return the users' actions that `judge_term` does not contain yet. Write nothing.
+        """Return the users' actions that have not been applied to `judge_term` yet. Write nothing.
 
         Users' actions are closed alarms, new rules and new maintenance.
         """
@@ -85,9 +85,9 @@ class JudgeStore:
     async def write(self, judge_term: JudgeTerm, changes: Sequence[JudgedChange]) -> SyncResult | None:
         """Write changes of alarms.
 
-        Return the written changes and the users' actions that `judge_term` does not contain yet. Return None if another
-        process has the judge's lease. Raise SQLAlchemy's IntegrityError if another process has just written the same
-        changes.
+        Return the written changes, and the users' actions that have not been applied to `judge_term` yet. Return None
+        if another process has the judge's lease. Raise SQLAlchemy's IntegrityError if another process has just written
+        the same changes.
         """
         result = await self._state.run(lambda connection: self._write(connection, judge_term, changes))
         self.last_contact = time.monotonic()

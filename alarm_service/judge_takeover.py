@@ -20,8 +20,8 @@ from live.source import Position, Source
 class JudgeTakeover:
     """Makes this process the judge, the process that evaluates the alarm rules.
 
-    `persist` writes the changes of alarms in a `JudgeTerm` (the memory of the judge). If another process has the lease,
-    `persist` closes the inbox (the queue of new readings).
+    `persist` writes to the database the changes of alarms that a `JudgeTerm` (the memory of the judge) contains. If
+    another process has the lease, `persist` closes the inbox (the queue of new readings).
     """
 
     def __init__(

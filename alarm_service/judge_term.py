@@ -30,9 +30,10 @@ BATCH = 500
 
 
 class SyncResult(NamedTuple):
-    """The result of a write: the written changes of alarms, and the users' actions since the last write.
+    """The result of `JudgeStore.write` or `JudgeStore.sync`: written changes of alarms, and users' actions to apply.
 
-    Users' actions are closed alarms, new rules and new maintenance.
+    `sync` writes nothing, so its result contains no written changes. Users' actions are closed alarms, new rules and
+    new maintenance.
     """
 
     written: WriteResult
@@ -187,7 +188,7 @@ class JudgeTerm:
                 self.late.pop(identity(episode), None)
 
     def apply(self, result: SyncResult) -> None:
-        """Update this memory with the result of a write.
+        """Update this memory with the result of `JudgeStore.write` or `JudgeStore.sync`.
 
         The result contains episodes that users closed, episodes that were already open in the database, new rules and
         new maintenance.

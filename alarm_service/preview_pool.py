@@ -39,7 +39,7 @@ LONGEST_LINE = 64 * 1024 * 1024
 class PreviewPool:
     """Computes previews of alarm rules, one at a time.
 
-    It uses the readings in `sensor_database` and the rules in force, which are in `state`.
+    It uses the readings in `sensor_database` and the rules in force, which are in the database `state`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class PreviewPool:
         self._waiting = 0
 
     async def preview(self, request: Request) -> Preview:
-        """Return the alarms that the proposed rules and the rules in force would have raised.
+        """Return the alarms that the proposed rules and the rules in force would have raised in the time span.
 
         Raise `BadRequest` if the rules or the time span are invalid, `Unavailable` if the preview fails or takes too
         long, and `RateLimited` if too many previews are running or queued.
@@ -102,7 +102,7 @@ class PreviewPool:
     async def close(self) -> None:
         """Kill the preview process and wait until it has ended. Also wait for processes that were killed earlier.
 
-        The transport of a process must not outlive the event loop.
+        asyncio's transport for a process must not outlive the event loop.
         """
         self._kill()
         await asyncio.gather(*(process.wait() for process in self._killed))

@@ -30,7 +30,7 @@ from record.audit import Entry
 CHANGES = 20
 """Maximum number of earlier changes of the rules that an answer lists."""
 FORMER_CHANGES = 50
-"""Maximum number of changes of the rules that are read to find the limits of earlier rules."""
+"""Maximum number of changes of the rules that the server reads to find the earlier limits of sensors."""
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from record.episodes import ClosedByHand
 
 AHEAD_S = AHEAD.total_seconds()
 LEAP_S = 2 * AHEAD_S
-"""If the state of a sensor is more than this number of seconds ahead of the clock, the clock was set back.
+"""If the state of a sensor is more than this number of seconds ahead of the server's clock, that clock was set back.
 
-A wrong clock of a sensor cannot be the reason, because readings more than `AHEAD_S` in the future are dropped.
+A wrong clock of a sensor cannot be the reason: readings more than `AHEAD_S` seconds in the future are dropped.
 """
 SAME_S = 0.001
 """Difference in seconds below which two times count as equal."""
@@ -63,7 +63,7 @@ class SensorStates:
         self._closed: dict[Identity, ClosedByHand] = {}
         """Alarm episodes that users closed by hand and that are not in the sensor states yet.
 
-        The readings of these episodes are still being evaluated again.
+        After a takeover, the judge evaluates earlier readings again. It has not reached the end of these episodes yet.
         """
         self._unknown: deque[Reading] = deque(maxlen=MOST_UNKNOWN)
         """Stored readings of unknown sensors, which may become known later."""
@@ -103,7 +103,7 @@ class SensorStates:
     def is_current(self, key: Key, now: float) -> bool:
         """Return whether the sensor's last reading still counts as current at the time `now`.
 
-        It does if it is not older than the no-data limit, or if the sensor only reports changes.
+        A reading counts as current if it is not older than the no-data limit, or if the sensor reports only changes.
         """
         terms = self._terms_of(key)
         return terms is not None and (terms.holds or now < self._no_data_due.get(key, 0.0))
@@ -158,9 +158,9 @@ class SensorStates:
         return list(self._states)
 
     def restart_no_data(self, now: float) -> None:
-        """Restart the no-data timers of all sensors at the time `now`, after the sensor database did not answer.
+        """Restart the no-data timers of all sensors at the time `now`, after an outage of the sensor database.
 
-        While the database did not answer, readings could not be received.
+        During the outage, Storewatch could not receive readings.
         """
         for key in self._states:
             self._postpone_no_data(key, now)
@@ -229,7 +229,7 @@ class SensorStates:
         return changes + self._close_again(changes) if self._closed else changes
 
     def _set_back(self, key: Key, now: float) -> None:
-        """Set a sensor's state back to the time `now` if the state is too far ahead of `now`.
+        """Set a sensor's state back to slightly before the time `now` if the state is too far ahead of `now`.
 
         A state is too far ahead only if the server's clock was set back.
         """

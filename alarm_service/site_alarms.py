@@ -54,7 +54,10 @@ class SiteAlarms:
         It is None if the steps must be read from the journal.
         """
         self._term = -1
-        """The lease's term number when `_last_steps` was set. It increases when another process gets the lease."""
+        """The term of the lease when `_last_steps` was set.
+
+        A term is a number that increases when another process gets the lease.
+        """
 
     async def run(self) -> None:
         """Poll until cancelled. Then release the lease, so that another process can take over immediately."""
@@ -102,7 +105,7 @@ class SiteAlarms:
         """Write the new steps to the alarm journal. A step is a new state of an alarm.
 
         Return two things: the last step of each alarm, and the list of the new steps. Return None if another process
-        has had the lease since `before`.
+        has had the lease since this process acquired it (`before`).
         """
         with connection.begin():
             held = lease.acquire(connection, LEASE, self._holder)

@@ -41,9 +41,9 @@ class Agreement(msgspec.Struct, frozen=True):
 class Score(msgspec.Struct, frozen=True):
     """How well the alarms of Storewatch and of another system agree, for all sensors together and for each sensor.
 
-    `f1` is the F1 score of all sensors together. `ends_within_15_min` is the share of matching pairs of alarms whose
-    end times differ by at most 15 minutes. A pair is not counted if the other system's log does not contain the end of
-    its alarm.
+    `f1` is the F1 score of all sensors together. `ends_within_15_min` is the share of the pairs of matching alarms in
+    which the two end times differ by at most 15 minutes. A pair is not counted if the other system's log does not
+    contain the end of its alarm.
     """
 
     f1: float
@@ -63,10 +63,10 @@ class Days(NamedTuple):
 
 
 def score(theirs: Mapping[str, Sequence[AlarmSpan]], ours: Mapping[str, Sequence[AlarmSpan]], days: Days) -> Score:
-    """Compare the alarms that two systems raised in the time range `days`.
+    """Compare the alarms that Storewatch and another system raised in the time range `days`.
 
-    `ours` contains the alarms of Storewatch, `theirs` those of the other system, by sensor. Only the sensors in `ours`
-    are compared.
+    `ours` contains the alarms of Storewatch for each sensor name, and `theirs` the alarms of the other system. Only the
+    sensors in `ours` are compared.
     """
     sensors, end_matches = {}, []
     for name, our_spans in ours.items():
@@ -86,12 +86,14 @@ def score(theirs: Mapping[str, Sequence[AlarmSpan]], ours: Mapping[str, Sequence
 
 
 def agreement(theirs: int, ours: int, matched: int) -> Agreement:
-    """Return an `Agreement` with these numbers of alarms and of matching pairs, and with the F1 score."""
+    """Return these numbers of alarms and of matching pairs as an `Agreement`, together with their F1 score."""
     return Agreement(2 * matched / (theirs + ours) if theirs + ours else 1.0, theirs, ours, matched)
 
 
 def match(theirs: Sequence[AlarmSpan], ours: Sequence[AlarmSpan]) -> list[tuple[AlarmSpan, AlarmSpan]]:
-    """Return pairs of matching alarms: the same kind, and start times that differ by at most `NEAR_S` seconds.
+    """Return the pairs of matching alarms of one sensor.
+
+    Two alarms match if they have the same kind and their start times differ by at most `NEAR_S` seconds.
 
     The first alarm of each pair is from `theirs`, the second from `ours`. The alarms with the closest start times are
     paired first. Each alarm is in at most one pair.

@@ -15,7 +15,7 @@ HIGH_VALUE, NORMAL_VALUE = 1.0, 0.0
 
 
 def changes_of_test_alarm(sensor: Sensor, start: float, end: float | None) -> list[Change]:
-    """Evaluate the test readings of a test alarm. Return the changes of the alarm: raised and, with an `end`, cleared.
+    """Evaluate the test readings of a test alarm. Return the alarm's changes: raised and, if `end` is given, cleared.
 
     `start` is the time of the reading that raises the alarm. `end` is the time of the reading that clears the alarm, or
     None while the alarm is open. Times are seconds since 1970.

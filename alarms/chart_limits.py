@@ -11,7 +11,7 @@ from ask.answers import ChartLimits, FormerChartLimits
 from ask.sensors import Sensor
 
 FormerRules = tuple[datetime, datetime, Sequence[Rule]]
-"""Rules that were in force earlier, with the start and the end of the time in which they were in force."""
+"""A past time span (its start and its end), and the rules that were in force during this time span."""
 
 
 def chart_limits(terms: Terms) -> ChartLimits:

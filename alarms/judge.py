@@ -27,9 +27,9 @@ from ask.readings import Key
 from ask.sensors import Sensor
 
 HISTORY_READINGS = 64
-"""Number of newest readings that the judge keeps as the history of a sensor. It keeps at most twice this number.
+"""If a sensor's history grows to twice this number of readings, the judge keeps only the newer half.
 
-With one reading a minute, the history covers at least an hour.
+With one reading a minute, the shortened history still covers at least an hour.
 """
 MAX_LATE_S = 7 * 86_400
 """A late reading may be at most this number of seconds older than the sensor's newest reading.
@@ -56,7 +56,7 @@ class State(msgspec.Struct, frozen=True, array_like=True):
     - `history`: the sensor's newest readings, in the binary format `_PACKED_READING`.
     - `base`: the result of evaluating all readings before the history.
     - `start`: the sort key of the newest reading before the history.
-    - `evaluation`: the result of evaluating all readings, up to the time `now`.
+    - `evaluation`: the result of evaluating all readings, and also the passing of time up to the time `now`.
     - `end`: the sort key of the newest reading.
     - `no_data`: the state of the no-data alarm. It is not part of `evaluation`, because a no-data alarm depends on when
       readings arrive.
@@ -107,8 +107,8 @@ def judge(terms: Terms, state: State, event: Reading | float) -> tuple[State, li
 def set_clock_back(state: State, time: float) -> State:
     """Return the state of a sensor after the server's clock was set back to `time`. Open episodes stay open.
 
-    New readings are then accepted, even if they are older than readings from before the clock was set back. If a delay
-    started later than `time`, its start is moved to `time`.
+    The judge then accepts new readings even if they are older than readings that arrived before the clock was set back.
+    If a delay started later than `time`, its start is moved to `time`.
     """
     kind_states = {
         kind: KindState(
@@ -130,7 +130,7 @@ def set_clock_back(state: State, time: float) -> State:
 
 
 def adopt(state: State, episode: Episode) -> State:
-    """Return the state with an alarm episode from the database, which is open or pending and not yet in the state.
+    """Add an open or pending alarm episode, which is in the database but not in the state. Return the new state.
 
     The judge then ignores readings up to the start of the episode, because these readings have already been evaluated.
     """
@@ -194,7 +194,7 @@ def _evaluation_with(evaluation: Evaluation, kind: str, kind_state: KindState | 
 def _without_history(state: State) -> State:
     """Return the state without its history of readings.
 
-    The next event (a reading or a time) then applies the limits again. Episodes do not change.
+    At the next event (a reading or a time), the judge then applies the limits again. Episodes do not change.
     """
     return msgspec.structs.replace(state, fingerprint=None, base=state.evaluation, start=state.end, history=b"")
 
@@ -312,7 +312,7 @@ def _update_no_data(terms: Terms, state: State, evaluation: Evaluation) -> tuple
 
 
 def _with_short_history(terms: Terms, state: State) -> State:
-    """Return the state with half of its history. The older half is evaluated, and `base` stores the result."""
+    """Return the state with only the newer half of its history. `base` then includes the readings of the older half."""
     older, newer = state.history[: _MAX_HISTORY_BYTES // 2], state.history[_MAX_HISTORY_BYTES // 2 :]
     readings = list(_unpack(older))
     base = state.base

@@ -69,9 +69,9 @@ def _kind_and_start(episode: Episode) -> KindAndStart:
 def differences(before: Mapping[KindAndStart, Episode], after: Outcome, time: float) -> list[Change]:
     """Return the changes that turn the episodes `before` into the episodes in `after`.
 
-    The episodes in `before` were evaluated without a late reading, those in `after` with this reading. `time` is the
-    time of the late reading. Changes that remove an episode come first, so that two episodes of one kind are never open
-    at once. All further changes follow in chronological order.
+    `before` contains the episodes from an evaluation without a late reading. `after` is the result of an evaluation
+    with this reading, and `time` is the time of this reading. Changes that remove an episode come first, so that two
+    episodes of one kind are never open at once. All further changes follow in chronological order.
     """
     gone: list[Change] = []
     changes: list[Change] = []

@@ -69,7 +69,7 @@ class Episode(msgspec.Struct, frozen=True):
     key: Key | None
     kind: str
     since: float
-    """Time of the first reading outside the limits. For a no-data alarm: time of the last reading."""
+    """Time of the first reading outside the limits. For a no-data alarm: time of the last good reading."""
     limits: tuple[Limit, ...]
     """Limits of this kind of alarm, the mildest first. If the rules change, an open episode gets the new limits."""
     level: int

@@ -1,6 +1,6 @@
 """Raises and clears the no-data alarm of one sensor.
 
-A no-data alarm is about when readings arrive. If a late reading fills the gap in the data, the alarm was still
+A no-data alarm depends on when readings arrive. If a late reading fills the gap in the data, the alarm was still
 justified. It is therefore cleared, not withdrawn.
 """
 

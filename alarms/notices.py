@@ -38,10 +38,10 @@ Tiers = Sequence[Sequence[Target]]
 
 
 class EscalationPolicy(NamedTuple):
-    """When the targets of an alarm are notified again.
+    """The targets of each tier, and the times after which reminders and escalations become due.
 
-    It contains the targets by tier, the time between two reminders, and the time after which an unacknowledged alarm is
-    escalated to the next tier.
+    `repeat` is the time between two reminders. `escalate` is the time after which an unacknowledged alarm is escalated
+    to the next tier.
     """
 
     tiers: Tiers
@@ -167,7 +167,7 @@ def _recipients(alarm: Alarm, tiers: Tiers) -> Iterable[list[str]]:
 def is_recipient(target: Target, alarm: Alarm) -> bool:
     """Return whether the target is notified of this alarm.
 
-    An alarm is raised if notifications to a target do not arrive. This target is not notified of that alarm.
+    If notifications to a target do not arrive, Storewatch raises an alarm, but does not notify this target of it.
     """
     if alarm.kind == DELIVERY and alarm.sensor_name == target.name:
         return False

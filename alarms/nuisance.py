@@ -97,8 +97,8 @@ def _delay(kind: str, needed: Sequence[AlarmOccurrence], nuisances: Sequence[Ala
     """Return the delay that would have prevented the most nuisance alarms. For no-data alarms, it is the no-data limit.
 
     Return None if this delay is not longer than the present delay. `needed` contains the alarms that are not nuisance
-    alarms. With the recommended delay, each of them would still have been raised, before the last reading outside the
-    limit.
+    alarms. With the recommended delay, each of these alarms would still have been raised before its last reading
+    outside the limit.
     """
     longest = min((alarm.violated_s - alarm.interval_s for alarm in needed), default=math.inf)
     delays = ((alarm.violated_s // DELAY_STEP_S + 1) * DELAY_STEP_S for alarm in nuisances)

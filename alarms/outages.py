@@ -20,7 +20,7 @@ Only sensors with a no-data limit are counted.
 MIN_SENSORS = 3
 """An outage alarm of a storehouse needs at least this number of sensors without data.
 
-Two sensors may fail independently of each other.
+Two sensors may fail independently of each other, so two are not enough.
 """
 DATABASE_OUTAGE_AFTER_S = 180.0
 """If the sensor database does not answer for this time, in seconds, an outage alarm is raised."""

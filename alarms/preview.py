@@ -217,7 +217,7 @@ def judge_readings(terms: Terms, sensor_readings: _SensorReadings) -> list[Episo
 
 
 def _next_to_judge(terms: Terms, state: State, readings: Sequence[Measured], start: int) -> int:
-    """Return the index of the first reading that may change an alarm, from index `start` on.
+    """Search from index `start` on, and return the index of the first reading that may change an alarm.
 
     Return the number of readings if no reading may change an alarm.
     """
@@ -235,10 +235,7 @@ def _next_to_judge(terms: Terms, state: State, readings: Sequence[Measured], sta
 
 
 def _is_normal(terms: Terms, state: State, until: float) -> bool:
-    """Return True if the sensor has no alarm now, and a reading at the time `until` would come early enough.
-
-    A reading is early enough if the time since the last reading is within the no-data limit.
-    """
+    """Return whether the sensor has no alarm, and its last reading is at most the no-data limit older than `until`."""
     evaluation = state.evaluation
     no_alarms = state.fingerprint == terms.fingerprint and not evaluation.kind_states and state.no_data is None
     return no_alarms and evaluation.time is not None and until - evaluation.time <= terms.no_data_after_s
@@ -259,9 +256,9 @@ def _is_within_limits(terms: Terms, hour: Hour | None) -> bool:
 
 
 def _rule_numbers(rules: Sequence[Rule], sensor: Sensor, kind: str) -> dict[float, int]:
-    """Return which rule sets each limit of one kind of alarm for a sensor.
+    """Return the index of the rule that sets each limit, for one kind of alarm at one sensor.
 
-    The keys are the limits, the values are the indexes of the rules.
+    The keys of the result are the limits.
     """
     by_slot: dict[str, tuple[float, int]] = {}
     ranked = [(rule.scope.rank, number, rule) for number, rule in enumerate(rules) if rule.scope.includes(sensor)]

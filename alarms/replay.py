@@ -11,7 +11,7 @@ from ask.sensors import Sensor
 
 
 def replay(terms: Terms, sensor: Sensor, readings: Iterable[Reading], until: float | None = None) -> list[Episode]:
-    """Evaluate all readings of a sensor. If `until` is given, then evaluate the passing of time up to `until`.
+    """Evaluate all readings of a sensor and, if `until` is given, also the passing of time up to `until`.
 
     Return the alarm episodes in the order in which the evaluation found them.
     """

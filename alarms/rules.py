@@ -2,8 +2,8 @@
 
 Rules have the same format in the settings, in Storewatch's own tables and in events. A rule sets bounds for the sensors
 in its scope. A bound is a limit with its delays and hysteresis, such as `high` or `high_high`. If several rules set the
-same bound for a sensor, only the most specific of these rules applies. From most to least specific, the scopes are:
-sensor, storehouse and metric, storehouse, metric, whole site. The default bounds come after all rules.
+same bound for a sensor, the bound in the most specific of these rules applies. From most to least specific, the scopes
+are: sensor, storehouse and metric, storehouse, metric, whole site. A default bound applies if no rule sets this bound.
 """
 
 import math
@@ -22,7 +22,7 @@ from errors import Reason
 from settings import duration
 
 NO_DATA_INTERVALS = 3
-"""The default no-data limit of a sensor is this number of the sensor's reporting intervals."""
+"""The default no-data limit of a sensor is its reporting interval, multiplied by this number."""
 MIN_NO_DATA_S = 180.0
 """The default no-data limit of a sensor is at least this number of seconds."""
 
@@ -57,9 +57,9 @@ class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 RuleBound = Bound | float | str | None | msgspec.UnsetType
-"""What a rule can set for a bound such as `high`: a `Bound`, only its limit, None, or UNSET.
+"""The value of a bound such as `high` in a rule: a `Bound`, only its limit, None, or UNSET.
 
-None turns the bound off. With UNSET, a more general rule may set the bound.
+None turns the bound off. UNSET means that the rule does not set the bound, so a more general rule may set it.
 """
 
 
@@ -350,7 +350,7 @@ def _check_order(number: int, rule: Rule) -> None:
 def terms(rules: Sequence[Rule], sensor: Sensor, *, defaults: bool = True) -> Terms:
     """Return the limits in force for a sensor.
 
-    If `defaults` is true, a limit that no rule sets gets its default value, if there is one.
+    If `defaults` is true, default limits apply where no rule sets a limit.
     """
     bounds: dict[str, RuleBound] = {"no_data": Bound(), **DEFAULTS.get(sensor.metric, {})} if defaults else {}
     # If two rules are equally specific (one names the sensor's id, the other its name), the later rule applies.

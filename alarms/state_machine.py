@@ -74,10 +74,10 @@ class KindState(msgspec.Struct, frozen=True, array_like=True):
 class Evaluation(msgspec.Struct, frozen=True, array_like=True):
     """The result of evaluating readings of a sensor: the last good reading, and the kinds of alarm that are not normal.
 
-    `time` and `value` belong to the last good reading. `recent` contains the times and values of the readings within
-    the time span of the limit on the rate of change. `unknown_since` is the time of the first fault after the last good
-    reading, or None if there was no fault. From this time on, the value of a sensor that only reports changes is
-    unknown.
+    `time` and `value` belong to the last good reading. `recent` is used for the limit on the rate of change: it
+    contains the time and value of each reading within the time span of this limit. `unknown_since` is the time of the
+    first fault after the last good reading, or None if there was no fault. From this time on, the value of a sensor
+    that only reports changes is unknown.
     """
 
     time: float | None = None
@@ -90,7 +90,7 @@ class Evaluation(msgspec.Struct, frozen=True, array_like=True):
 def apply_reading(
     terms: Terms, origin: Origin, evaluation: Evaluation, reading: Reading
 ) -> tuple[Evaluation, list[Change]]:
-    """Evaluate a reading that is later than all readings before it.
+    """Evaluate a reading that is later than all readings evaluated so far.
 
     Return the new evaluation and the changes of alarm episodes. A reading without a value is a fault. After a fault,
     the value of a sensor that only reports changes is unknown.
@@ -246,7 +246,7 @@ def _apply_after_clear(
     """Evaluate a value for a kind of alarm whose episode was cleared.
 
     Return the new state, and the change of the episode. If a violation starts soon after the end of the episode, the
-    episode is reopened when the delay of the violation is over. Until then nothing changes.
+    episode is reopened when the delay of the limit is over. Until then nothing changes.
     """
     episode = kind_state.episode
     can_reopen = episode is not None and _can_reopen(episode, kind.limits, time)
@@ -260,8 +260,8 @@ def _apply_after_clear(
 def _can_reopen(episode: Episode, limits: Limits, time: float) -> bool:
     """Return whether a violation at `time` reopens a cleared episode.
 
-    A violation before the end of the episode does not reopen it. The end may be in the future, because an episode never
-    ends before it was raised. The reading that raised it may come from a sensor whose clock was ahead.
+    A violation before the end of the episode does not reopen it. The end may be in the future: if a sensor's clock was
+    ahead, the episode was raised at a time in the future, and an episode never ends before it was raised.
     """
     cleared = episode.cleared
     if cleared is None:
@@ -286,7 +286,8 @@ def _apply_due_or(
 ) -> tuple[KindState, Change | None]:
     """Raise, worsen, reopen or clear an episode if this is due. Return the new state and the change.
 
-    If nothing is due, the change has the type `otherwise`. It is None if `otherwise` is None or there is no episode.
+    If nothing is due, return a change of the type `otherwise`. Return None as the change if `otherwise` is None or
+    there is no episode.
     """
     kind_state, change = _apply_due(kind_state, limits, time)
     if change is None and otherwise is not None and kind_state.episode is not None:

@@ -24,7 +24,7 @@ EXTRA_BODY_BYTES = 1_048_576
 DRAIN_S = 1.5
 """Time limit in seconds for closing the connections at shutdown.
 
-The whole shutdown may take 5 s. The rest of this time is for a database that hangs.
+The whole shutdown may take 5 s. The rest of the 5 s is for a database that hangs.
 """
 
 Manager = fanout.Fanout | fanout.LibraryManager

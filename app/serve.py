@@ -272,7 +272,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
 
 
 def configured_rules(settings: Settings, origin: Source) -> list[Rule]:
-    """Return the alarm rules in the settings. If the demo has none, return the built-in rules of the demo.
+    """Return the alarm rules in the settings. If the demo runs without such rules, return the demo's built-in rules.
 
     Raise `UsageError` if a rule is invalid.
     """

@@ -27,7 +27,8 @@ T = TypeVar("T")
 SHORT = timedelta(days=1)
 """Maximum age of the readings in the second query of `Ask.newest`.
 
-This method queries a second time if the query of all readings in a site's own tables has failed.
+The first query has no maximum age. `Ask.newest` sends the second query if the first query fails and the readings are in
+a site's own tables.
 """
 
 
@@ -60,7 +61,7 @@ class Ask:
         return await self._put(organisations.organisations)
 
     async def organisation(self, org_id: Id) -> Id:
-        """Return `org_id` as an integer or a string, like its database column.
+        """Return `org_id`, converted to the type of its database column (integer or string).
 
         Raise `NotFound` if no organisation has this id.
         """
@@ -145,7 +146,8 @@ class Ask:
     async def newest(self) -> list[Reading]:
         """Return the newest reading of each sensor.
 
-        If the query of a site's own tables fails, query a second time, but only the readings of the last day (`SHORT`).
+        If the query fails and the readings are in a site's own tables, send a second query, which reads only the
+        readings of the last day (`SHORT`).
         """
         now = self._clock()
         try:
@@ -164,7 +166,7 @@ class Ask:
         return await self._put(readings.after, from_id, holes, most, self._clock())
 
     async def rows_between(self, spans: Sequence[tuple[datetime, datetime]], most: int) -> list[Row]:
-        """Return the rows of the reading table whose time lies in one of `spans`, at most `most` of them."""
+        """Return at most `most` rows of the reading table, with times that lie in one of `spans`."""
         return await self._put(readings.between, spans, most, self._clock())
 
     async def highest_row(self) -> int:

@@ -37,7 +37,7 @@ def alarms(
 ) -> list[Alarm]:
     """Return a storehouse's alarms that were open at `since` or were raised later, newest first.
 
-    Return at most 10,001 alarms.
+    Return at most 10,001 alarms, one more than an answer may contain. The caller can then see that there are too many.
     """
     if subjects.alarm is None:
         return []

@@ -91,7 +91,7 @@ class Alarm(msgspec.Struct, frozen=True):
     """The alarm's last change of state: pending, raised, worsened, acknowledged, cleared, reopened, closed, dismissed
     or withdrawn."""
     since: datetime | msgspec.UnsetType = msgspec.UNSET
-    """Time of the alarm's first reading out of limits. For a no-data alarm, it is the time of the sensor's last
+    """Time of the first reading that violated a limit. For a no-data alarm, it is the time of the sensor's last
     usable reading."""
     peak: float | msgspec.UnsetType | None = msgspec.UNSET
     """The value that was furthest beyond the limit since the alarm began."""
@@ -108,11 +108,11 @@ class Alarm(msgspec.Struct, frozen=True):
     """Name of the user who closed the alarm by hand. The field `reason` contains this user's explanation."""
     reason: str | msgspec.UnsetType = msgspec.UNSET
     cause: str | msgspec.UnsetType = msgspec.UNSET
-    """The `alarm_id` of the outage alarm that includes this alarm. It is raised when most sensors of
+    """The `alarm_id` of the outage alarm that includes this alarm. An outage alarm is raised when most sensors of
     a storehouse have no data, or when the sensor database does not answer."""
     late: bool | msgspec.UnsetType = msgspec.UNSET
-    """True if late readings caused the alarm's last change, so that Storewatch found the change only after some time.
-    It becomes false when the sensor's readings are up to date again."""
+    """True if late readings caused the alarm's last change. Storewatch then found the change some time after it had
+    happened. The field becomes false when the sensor's readings are up to date again."""
     silenced: bool | msgspec.UnsetType = msgspec.UNSET
     """Whether maintenance mutes the alarm."""
     drill: bool | msgspec.UnsetType = msgspec.UNSET
@@ -143,9 +143,10 @@ class FormerChartLimits(ChartLimits, frozen=True):
 class SensorAnswer(msgspec.Struct, frozen=True):
     """A sensor with its limits.
 
-    `interval_s` is the number of seconds between readings. It is null if the sensor reports only changes. `position` is
-    x and y on the floor plan, each from 0 to 1. `past_limits` is present only if the request contains `since`. It lists
-    the limits that were in force from `since` until the last change of the rules.
+    `interval_s` is the number of seconds between readings. It is null if the sensor reports only changes. `position`
+    contains x (from the left) and y (from the top) on the floor plan, each from 0 to 1. `past_limits` is present only
+    if the request contains `since`. It lists the limits that were in force from `since` until the last change of the
+    rules.
     """
 
     sensor_id: Id
@@ -247,8 +248,8 @@ class Preview(msgspec.Struct, frozen=True):
     """The alarms that alarm rules would have raised in a storehouse from `start` to `end`.
 
     The time `end` is not included. `sensors` compares the alarms of the proposed rules with those of the rules in
-    force. `rules` contains the number and the duration of the alarms of each proposed rule, in the order of the
-    request.
+    force. `rules` contains one element for each proposed rule, in the order of the request: the number of alarms that
+    this rule would have raised, and their total duration.
     """
 
     store_house_id: Id
@@ -289,8 +290,7 @@ class History(msgspec.Struct, frozen=True):
 class OpenAlarms(msgspec.Struct, frozen=True):
     """The number and the worst severity of a storehouse's open alarms. Pending alarms are not counted.
 
-    `unacknowledged` is the number of these alarms that no user has acknowledged. `worst` is null if there are no such
-    alarms.
+    `unacknowledged` is the number of open alarms that no user has acknowledged. `worst` is null if no alarm is open.
     """
 
     open: int
@@ -307,7 +307,7 @@ class OverviewStorehouse(msgspec.Struct, frozen=True):
     `envs` contains the newest reading of one sensor for each metric, for at most four metrics. For each metric, the
     candidates are the good readings of sensors with an open alarm. If there are none, all good readings of the metric
     are candidates. The server chooses the candidate whose value is furthest from the median of the metric's good
-    readings. If the metric has no good reading, the server chooses its newest reading.
+    readings. If the metric has no good reading, the server chooses the newest reading of the metric.
 
     `spark` contains 24 hourly means from the first temperature sensor, or from the first sensor if no sensor measures
     temperature. The mean of an hour without readings is null.
@@ -343,9 +343,10 @@ class Overview(msgspec.Struct, frozen=True):
 
 
 class Alarms(msgspec.Struct, frozen=True):
-    """A storehouse's alarms after each transition (change of an alarm's state), in order.
+    """Transitions (changes of alarm states) in a storehouse.
 
-    `cursor` is the id of the last transition.
+    `alarms` contains one element for each transition, in order: the alarm as it was after the transition. `cursor` is
+    the id of the last transition.
     """
 
     store_house_id: Id
@@ -372,7 +373,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The reason why the server refused an event. `field` is the wrong key of the payload, if one key is wrong."""
+    """The reason why the server refused an event. `field` is the key of the invalid value in the payload, if any."""
 
     code: str
     message: str

@@ -1,8 +1,8 @@
 """Queries of the audit trail, which is in the `state` database.
 
-Each entry contains a hash of its own content and of the previous entry's hash. This chain of hashes reveals changed,
-removed and inserted entries. The table `audit_head` also stores the hash of the last entry, which reveals that entries
-were removed from the end.
+Each entry contains a hash of its own content and of the previous entry's hash. This chain of hashes reveals that an
+entry was changed, inserted or removed, unless entries were removed from the end of the chain. To reveal this too, the
+table `audit_head` stores the hash of the last entry.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from db import tables
 
 ESCAPED = "surrogateescape"
-"""Name of Python's decoding error handler that preserves bytes which are not valid UTF-8."""
+"""Name of Python's error handler that preserves invalid UTF-8 bytes when text is decoded and encoded."""
 
 
 class ChainHead(NamedTuple):

@@ -22,7 +22,7 @@ def alarm_id(episode_id: int) -> str:
 
 
 def episode_id(alarm_id: Id) -> int | None:
-    """Return the `episode_id` that `alarm_id` contains, or None if it is not the id of an alarm of Storewatch."""
+    """Return the `episode_id` that `alarm_id` contains, or None if the alarm is not one that Storewatch judges."""
     if not isinstance(alarm_id, str):
         return None
     digits = alarm_id.removeprefix(PREFIX)
@@ -99,7 +99,8 @@ def alarm(row: Mapping[str, Any]) -> Alarm:
 def sensor_id(subject_key: str) -> Id | None:
     """Return the id of an alarm's sensor, or None if the alarm is about a whole storehouse.
 
-    `subject_key` is the alarm's sensor or storehouse as JSON.
+    `subject_key` is JSON text: the key of the alarm's sensor (a list that starts with the sensor's id), or the id of
+    the storehouse.
     """
     subject: Sequence[Any] | Id = msgspec.json.decode(subject_key)
     return subject[0] if isinstance(subject, list) else None

@@ -28,14 +28,14 @@ LONGEST = timedelta(days=366)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 MOST_POINTS = 100_000
-"""Maximum number of points in an answer, for all sensors together. If there are more sensors, each of them gets fewer
-and wider buckets (time spans)."""
+"""Maximum number of points in an answer, for all sensors together. In a storehouse with many sensors, each sensor
+therefore gets fewer and wider buckets (time spans)."""
 MOST_ROWS = 3 * MOST_POINTS
-"""Maximum number of rows that a history query may return. It can return several rows for a bucket (time span) if the
-clocks change in the bucket, or if some of the bucket's readings are not in the rollups yet."""
+"""Maximum number of rows that a history query may return. A query can return several rows for one bucket (time span) if
+the clocks change in the bucket, or if some of the bucket's readings are not in the rollups yet."""
 BEHIND = 100_000
-"""Maximum number of readings that the rollups do not include yet, for a query that uses the rollups. If there are more
-such readings, a query of all readings is faster than a query of the rollups and of the remaining readings."""
+"""A history query uses the rollups if they lack at most this number of readings. If they lack more, a query of all
+readings is faster than a query of the rollups and of the readings that they lack."""
 SPARK_HOURS = 24
 
 
@@ -83,7 +83,7 @@ def history(
 def check_span(start: datetime, end: datetime) -> None:
     """Raise `BadRequest` if the time span from `start` to `end` is invalid.
 
-    `check_time` must accept `start`. `end` must be after `start`, by at most 366 days.
+    `start` must be in 1970 or later, and before the year 9000. `end` must be after `start`, by at most 366 days.
     """
     check_time(start, "start")
     if end <= start:

@@ -44,8 +44,8 @@ def after(
 ) -> list[Transition]:
     """Return at most `most` entries of the alarm journal with ids above `transition_id`, ordered by id.
 
-    If `store_house_id` is given, return only entries about this storehouse's alarms, and about alarms of all
-    storehouses.
+    If `store_house_id` is given, return only entries about this storehouse's alarms, and entries about alarms that
+    concern all storehouses at once.
     """
     journal = tables.alarm_journal.c
     statement = sa.select(journal.transition_id, journal.alarm).where(journal.transition_id > transition_id)

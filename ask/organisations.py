@@ -20,7 +20,7 @@ def organisations(connection: sa.Connection, subjects: Subjects) -> list[Organis
 
 
 def organisation(connection: sa.Connection, subjects: Subjects, org_id: Id) -> Id:
-    """Return `org_id` as an integer or a string, like its database column.
+    """Return `org_id`, converted to the type of its database column (integer or string).
 
     Raise `NotFound` if no organisation has this id.
     """

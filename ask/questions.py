@@ -1,6 +1,6 @@
 """The payload of each event that a client may send, and the limits of the payload's fields.
 
-The server ignores unknown keys.
+The docstring of a class says what the server does when it receives the event. The server ignores unknown keys.
 """
 
 from datetime import datetime
@@ -37,8 +37,8 @@ class Register(msgspec.Struct, frozen=True):
 
     After a reconnect, a client sends its last `cursor` to receive the alarm transitions (changes of alarm states) that
     it missed. The client must take this cursor from the answer to `register` or from an `alarms` event, and not from an
-    `envs` event. A pushed `envs` event can overtake an `alarms` event. The cursor of the `envs` event then counts
-    transitions that the client has not received yet.
+    `envs` event. A pushed `envs` event can overtake an `alarms` event. The cursor of the `envs` event is then
+    the id of a transition that the client has not received yet.
     """
 
     store_house_id: Id

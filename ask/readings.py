@@ -23,9 +23,9 @@ metric."""
 class Reading(NamedTuple):
     """A reading of a sensor. `value` is None for a fault. `metric` is None if each sensor id has only one metric.
 
-    If two readings have the same time, the reading with the higher `rank` is newer. If new rows of the reading table
-    get higher ids, `rank` is the id of the row. Otherwise the table does not show which row was written first, and
-    `rank` is always 0.
+    If two readings have the same time, the reading with the higher `rank` is newer. If each new row of the reading
+    table gets a higher id than all earlier rows, `rank` is the id of the row. Otherwise the table does not show which
+    row was written first, and `rank` is always 0.
     """
 
     sensor_id: Id
@@ -41,7 +41,7 @@ class Reading(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of the reading table. `content` contains the stored values, and `readings` the readings in the row.
+    """A row of the reading table. `content` contains the stored values. `readings` contains the readings in the row.
 
     `reading_id` is None if new rows do not get higher ids. `wall` is the stored time. `time` is the instant to which
     the query converted the stored time. In the hour that is repeated at the end of daylight saving time, a later query

@@ -51,7 +51,7 @@ class ReplayReadings:
         """Return the hours from `start` to `end` in which every slot of `slot_s` seconds has a good reading.
 
         The result maps the key of each sensor to a dict from the start of an hour (in seconds since 1970) to the
-        `Hour`. The result is empty for a site's own tables, because the values in these tables may not be SQL numbers.
+        `Hour`. The result is empty for a site's own tables, because these tables do not always store values as numbers.
         """
         if not self._subjects.ours:
             return {}
@@ -94,7 +94,7 @@ class ReplayReadings:
         return sorted(measured, key=lambda each: each[::2])
 
     def _packed(self, key: Key, spans: Sequence[tuple[datetime, datetime]]) -> Iterator[Measured]:
-        """Fetch one row for each hour, which contains all readings of the hour in one text."""
+        """Yield the readings of a sensor. The query returns one row for each hour, with the readings in one text."""
         reading = self._subjects.reading.relation.c
         dialect = dialect_of(self._connection)
         packed_readings = dialect.packed_readings(self._connection, reading.time, reading.value, reading.reading_id)

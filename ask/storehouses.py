@@ -59,7 +59,7 @@ def _select(connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElem
 def _zone(name: Any, subjects: Subjects) -> str:
     """Return `name` if it is a known time zone.
 
-    Otherwise return the time zone of the readings' stored times, or UTC if that is not set.
+    Otherwise return the time zone of the readings' stored times, or UTC if the settings contain no such time zone.
     """
     try:
         return str(zone(name))

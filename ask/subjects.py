@@ -71,8 +71,8 @@ class Subject:
     """A dict from each metric to its column, if a row of the reading table contains readings of several metrics.
     Otherwise it is empty."""
     late_window: timedelta = timedelta(hours=1)
-    """Maximum delay with which a reading may be committed. The poller, which queries new readings, misses readings that
-    are committed later."""
+    """Maximum delay before a reading is committed. The poller, which queries new readings, misses readings with a
+    longer delay. `settings.ReadingMap.late_window` says when the delay starts."""
     string_ids: frozenset[str] = frozenset()
     """Names of the subject's id columns that contain strings. The other id columns contain integers."""
 

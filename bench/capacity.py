@@ -18,13 +18,13 @@ class Kind(StrEnum):
 
     COMMIT = "committed reading"
     TICK = "poll of a process"
-    """One poll of a process. It includes other periodic work: the alarm journal, the alarm watch and the heartbeat."""
+    """One poll of a process. Its cost includes other periodic work, such as queries for alarms and the heartbeat."""
     READING = "reading that a process polls"
     """One reading that one process gets from a poll. Every process polls every reading."""
     CONNECT = "connecting browser"
     """One browser that connects by websocket and registers for a storehouse."""
     PING = "ping"
-    """One ping and its pong, with the other periodic work for an idle connection."""
+    """One ping and its pong. The cost includes the other periodic work for an idle connection."""
     ASK = "request (`orgs`)"
     PUSH = "push"
     """Push of one message to one browser."""
@@ -150,7 +150,10 @@ BACK_S = 20.0
 This is the connection time-out of a client.
 """
 MOST = 1e9
-"""Largest number of connections that `limits` considers. `limits` returns it for a resource that is never the limit."""
+"""Largest number of connections that `limits` considers.
+
+For a resource that never reaches its permitted load, `limits` returns about this number.
+"""
 
 
 def shares(measured: Measured, load: Load, deployment: Deployment) -> dict[str, float]:
@@ -191,10 +194,10 @@ def _limit(part: str, measured: Measured, usage: Usage, deployment: Deployment) 
 
 
 def crossings(measured: Measured, processes: int) -> dict[str, float | None]:
-    """Return two limits for the number of events per second that other programs may send.
+    """Return two limits for the number of events per second that other programs may send through Redis.
 
-    One limit comes from the CPU of the server processes, the other from the CPU of Redis. A limit is None if the CPU
-    time for one event was too small to be measured.
+    The CPU of the server processes sets one limit, and the CPU of Redis sets the other. A limit is None if the CPU time
+    for one event was too small to be measured.
     """
     server, redis = (measured.costs[part][Kind.CROSSING] for part in ("server", "redis"))
     return {

@@ -24,8 +24,7 @@ from tests.support.coldstore import with_year, year_in
 from tests.support.serving import StorewatchServer
 
 TITLE = (
-    "times in ms run from when a client sends `queryEnvs` until the reply arrives. "
-    "The server is started with `python main.py`"
+    "time from the request `queryEnvs` of a client to the answer, in ms. The server is started with `python main.py`"
 )
 SENSORS, MINUTES = 20, 365 * 1440
 START = datetime(2025, 1, 1, tzinfo=UTC)

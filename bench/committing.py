@@ -24,7 +24,7 @@ The first is the number of commits. The second is the target for the 99th percen
 SPACING = (1.1, 1.7)
 """Shortest and longest time between two commits, in poll intervals.
 
-The time is longer than one poll interval, because a poll pushes only the newest commit.
+Both are longer than one poll interval, because a poll pushes only the newest reading of a sensor.
 """
 SENSOR = 1
 QUIET_MS = 3000

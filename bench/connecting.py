@@ -1,6 +1,6 @@
 """The benchmark Connecting measures the CPU time for a connect and a disconnect.
 
-It also measures whether this time grows with the number of connected clients.
+It also measures whether this CPU time grows with the number of connected clients.
 """
 
 import time
@@ -16,9 +16,9 @@ from bench.turns import in_turns, ratio, started
 TITLE = "each figure is the server's CPU time for one client that connects by websocket, or that disconnects"
 CLIENTS = 1000
 WARM_UP = 4
-"""Number of warm-up turns for every server.
+"""Number of times that the clients connect to each server and disconnect before the measurement.
 
-A server with a just-in-time compiler, such as Node, needs warm-up turns.
+A server with a just-in-time compiler, such as Node, needs this warm-up.
 """
 TURNS = 7
 OF_NODE = 1.4

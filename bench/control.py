@@ -20,7 +20,7 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def clock() -> datetime:
-    """Return the time of the monotonic clock, as if this clock had started in 1970.
+    """Return the time of the system's monotonic clock as a date, as if this clock had started in 1970.
 
     The load generator uses the same clock.
     """
@@ -47,7 +47,7 @@ async def obey(commands: dict[str, Command]) -> None:
 
 
 def pushing(push: Callable[[], Awaitable[None]]) -> dict[str, Command]:
-    """Return a dictionary with the command `push`, which every server supports. The function `push` pushes once."""
+    """Return a dictionary with the command `push`, which every server supports. The argument `push` pushes once."""
 
     async def rounds(count: int, gap_ms: int) -> dict[str, Any]:
         for _ in range(count):

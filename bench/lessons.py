@@ -34,7 +34,7 @@ once.
 FAST_INTERVAL_S, FAST_ROUND_S = 0.1, 0.14
 """Poll interval and duration of a round, in seconds, for measuring pushes.
 
-If rounds were slower, the pushes would cost less than the polls.
+In slower rounds, the pushes would use less CPU time than the polls.
 """
 CLIENTS = 2000
 ROUNDS, FAST_ROUNDS, FAST_TURNS = 12, 28, 3
@@ -74,7 +74,7 @@ def _costs(part: str, lessons: Sequence[Lesson], fast: Sequence[Lesson]) -> Cost
 
 
 def _beside(spent: Spent, clients: int) -> dict[Kind, float]:
-    """Return the number of polls and the number of pings during the measurement."""
+    """Return the number of polls and the number of pings that happened during a measurement."""
     return {Kind.TICK: spent.seconds / INTERVAL_S, Kind.PING: spent.seconds * clients / PING_INTERVAL_S}
 
 
@@ -107,8 +107,8 @@ def _readings(group: ServerGroup) -> Lesson:
 def _crossings(group: ServerGroup) -> Lesson:
     """Measure events from Redis.
 
-    The benchmark sends the events as another program would send them. They go to a room in which the process has no
-    clients.
+    The benchmark sends the events as another program would send them. It sends them to a room in which the process has
+    no clients.
     """
     where = group.services.redis.settings()
     event = {"method": "emit", "event": "note", "data": "x" * 100, "namespace": "/", "room": "nobody"}
@@ -147,7 +147,7 @@ def _asks(group: ServerGroup) -> Lesson:
 
 
 def _pushes(fast: ServerGroup) -> tuple[list[Lesson], float]:
-    """Measure pushes to many clients of one storehouse, then to a few clients of each storehouse.
+    """Measure polls, then pushes to many clients of one storehouse, then pushes to a few clients of each storehouse.
 
     Return the measurements, and the size of one push in bytes.
     """

@@ -45,7 +45,7 @@ class Peer:
     required: bool = False
     """Whether the benchmark fails if this server does not keep up. True only for Storewatch."""
     day_time: bool = False
-    """Whether the server's messages contain wall-clock times. The other servers send times of the monotonic clock."""
+    """Whether the messages contain wall-clock times. If false, they contain times of the monotonic clock."""
 
 
 def python(module: str, *arguments: str) -> tuple[str, ...]:

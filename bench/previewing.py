@@ -86,7 +86,7 @@ def run(workspace: Workspace, report: Report) -> None:
     report.below(f"later previews of {SENSORS * DAYS * 1440:,} readings, median", median(times[1:]), LIMIT_S, "s")
     for which, expected in judged.items():
         different = len(_told(answer, which) ^ expected)
-        what = f"number of alarms that differ from the {len(expected):,} that the judge raises"
+        what = f"number of differences from the judge's {len(expected):,} alarms"
         report.at_most(f"{RULE_SETS[which]}: {what}", different, 0)
     report.tell("time from a reading to its push, without previews: p50, p95", spread(apart))
     report.tell("time from a reading to its push, during previews: p50, p95", spread(beside))

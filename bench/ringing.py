@@ -1,4 +1,4 @@
-"""The benchmark Ringing measures pushes while the server evaluates alarm rules for very many readings.
+"""The benchmark Ringing measures the delay of pushes while the server evaluates alarm rules for very many readings.
 
 For comparison, it also measures a server that evaluates no alarm rules. MariaDB generates the readings: 1,000 in each
 statement and commit. A real site has smaller and more frequent commits. The benchmark uses large commits so that the

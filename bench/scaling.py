@@ -19,7 +19,7 @@ from tests.support.services.redis import Redis
 
 TITLE = (
     "the first rows show the measured costs of one process. "
-    "The next rows are for 4 processes behind nginx with 8,000 connections: predicted and measured figures. "
+    "The next rows compare predicted and measured figures for 4 processes behind nginx with 8,000 connections. "
     "The last rows show computed capacities"
 )
 PROCESSES, CLIENTS = 4, 8000
@@ -103,7 +103,7 @@ def _push(report: Report, several: ServerGroup, measured: Measured) -> None:
 
 
 def _work() -> Work:
-    """Return how often each kind of work is done in all rounds together."""
+    """Return how often the processes do each kind of work in all rounds together."""
     load = Load(CLIENTS, STOREHOUSES, 1 / ROUND_S, STOREHOUSES * SENSORS / ROUND_S, INTERVAL_S)
     return {kind: times * ROUNDS * ROUND_S for kind, times in capacity.work(load, PROCESSES).items()}
 

@@ -45,7 +45,7 @@ class Spent:
 
 
 class Meter:
-    """Measures how much CPU time each part (server, nginx, MariaDB, Redis) uses after the meter was created.
+    """Measures how much CPU time each part (server, nginx, MariaDB, Redis) uses from the creation of the meter on.
 
     The processes of a part are measured together with their descendants.
     """

@@ -14,7 +14,8 @@ from bench.storewatch_server import SETTINGS
 from bench.turns import middle, pushes, ratio_of
 
 TITLE = (
-    "one of 1,000 clients stops reading but still answers pings. The server is configured not to close it. "
+    "one of 1,000 clients stops reading but still answers pings. "
+    "The server is configured not to close the connection of this client. "
     "In the last two rows, a server with default settings closes a stalled client"
 )
 CLIENTS = 1000

@@ -17,7 +17,7 @@ from bench.turns import ratio
 
 TITLE = (
     "each figure is the CPU time of one poll that finds 100 new readings. "
-    "No client watches their storehouses, so the server pushes nothing"
+    "No client watches the storehouses of these readings, so the server pushes nothing"
 )
 STOREHOUSES, SENSORS = 1000, 10
 FEW_READINGS, MANY_READINGS = 100_000, 10_000_000

@@ -84,7 +84,7 @@ def _attempt(target: Target, measure: Callable[[Target], Figure]) -> list[Figure
 
 
 def give_up(peer: Peer, error: DidNotKeepUp) -> None:
-    """Report that a server did not keep up. Raise the error if the server is required."""
+    """Report that a server did not keep up. If the server is required, raise `error` instead."""
     if peer.required:
         raise error
     print(f"bench: {peer.label} did not keep up and is not measured further: {error}", file=sys.stderr)
@@ -98,7 +98,7 @@ def middle(turns: Sequence[Turn], figure: Callable[[Turn], float]) -> float | No
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
     """Divide each figure of one server by the figure of the other server in the same turn. Return the median ratio.
 
-    Return None if there are no ratios.
+    Return None if no ratio could be computed.
     """
     # A server that did not keep up has no figures.
     pairs = zip(ours, theirs, strict=bool(theirs))

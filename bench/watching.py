@@ -24,7 +24,7 @@ from tests.support.serving import StorewatchServer
 TITLE = "the dashboard runs in headless Chromium, on the same machine as the server and the database"
 STOREHOUSES, SENSORS = 200, 20
 WATCH_S = float(os.environ.get("STOREWATCH_BENCH_WATCH_S", "120"))
-"""Seconds for which the overview is observed. The target for the heap applies to 600 s."""
+"""Seconds for which the overview is observed. The target for the growth of the heap applies to 600 s."""
 SETTLE_S = 120
 """Seconds to wait until Chromium has compiled all frequently run code. The compiled code takes 0.6 MB of the heap."""
 WRITE_S = 1
@@ -177,8 +177,8 @@ async def _readable(page: Page) -> float:
 async def _painted(page: Page) -> float:
     """Return the time from the arrival of the chart's data to the first paint of the chart, in milliseconds.
 
-    Before the measurement, wait until the page uses the websocket, because `WHEN_PAINTED` does not detect answers by
-    long polling.
+    Before the measurement, wait until the page uses the websocket, because the script `WHEN_PAINTED` in the page does
+    not detect answers by long polling.
     """
     await page.evaluate("window.opened.then(() => null)")
     await page.locator(".tile").first.wait_for()

@@ -3,7 +3,7 @@
 import os
 
 Stamp = tuple[int, int, int]
-"""The modification time (in nanoseconds), the size and the inode of a file. They change when the file changes."""
+"""The modification time (in nanoseconds), size and inode of a file. Any change of the file changes one of them."""
 
 
 class FileWatch:

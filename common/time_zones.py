@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from common.clock import AHEAD
 
 AROUND_CHANGE = timedelta(hours=3)
-"""Before and after a clock change, both the old and the new UTC offset are used for this length of time. No time zone
-has ever set its clocks back by more than this."""
+"""Length of time before and after a clock change in which this module considers both the old and the new UTC offset. No
+time zone has ever set its clocks back by more than this."""
 FAR = timedelta(days=2)
 """A time span that is longer than the UTC offset of any time zone."""
 
@@ -57,8 +57,8 @@ def local_spans(start: datetime, end: datetime, tz: ZoneInfo, now: datetime) -> 
     """Return the spans of local times that `from_local` converts to the instants from `start` up to `end`.
 
     The local times are those of the time zone `tz`. The spans do not overlap. In the hour that is repeated at the end
-    of daylight saving time, a local time belongs to the second pass. If the second pass has not reached the local time
-    yet, it belongs to the first pass.
+    of daylight saving time, a local time belongs to the second pass if that pass has already reached the local time,
+    and otherwise to the first pass.
     """
     changes = list(_changes(start - AROUND_CHANGE, end + AROUND_CHANGE, tz))
     before = _offset(start - AROUND_CHANGE, tz)

@@ -130,7 +130,7 @@ def _pushes() -> str:
 
 
 def _type(type_: Any) -> str:
-    """Return a type of the server in TypeScript. If the type has a name in TypeScript, return the name."""
+    """Convert a type of the server to TypeScript. If the type has a name in TypeScript, return the name."""
     if _is_struct(type_):
         return str(type_.__name__)
     return _NAMES.get(type_) or _expanded(type_)

@@ -46,8 +46,8 @@ export interface Storehouse {
  *
  * After a reconnect, a client sends its last `cursor` to receive the alarm transitions (changes of alarm states) that
  * it missed. The client must take this cursor from the answer to `register` or from an `alarms` event, and not from an
- * `envs` event. A pushed `envs` event can overtake an `alarms` event. The cursor of the `envs` event then counts
- * transitions that the client has not received yet.
+ * `envs` event. A pushed `envs` event can overtake an `alarms` event. The cursor of the `envs` event is then
+ * the id of a transition that the client has not received yet.
  */
 export interface Register {
   store_house_id: Id;
@@ -179,9 +179,10 @@ export interface QuerySensors {
 /**
  * A sensor with its limits.
  *
- * `interval_s` is the number of seconds between readings. It is null if the sensor reports only changes. `position` is
- * x and y on the floor plan, each from 0 to 1. `past_limits` is present only if the request contains `since`. It lists
- * the limits that were in force from `since` until the last change of the rules.
+ * `interval_s` is the number of seconds between readings. It is null if the sensor reports only changes. `position`
+ * contains x (from the left) and y (from the top) on the floor plan, each from 0 to 1. `past_limits` is present only
+ * if the request contains `since`. It lists the limits that were in force from `since` until the last change of the
+ * rules.
  */
 export interface SensorAnswer {
   sensor_id: Id;
@@ -335,8 +336,8 @@ export interface PreviewAlarms {
  * The alarms that alarm rules would have raised in a storehouse from `start` to `end`.
  *
  * The time `end` is not included. `sensors` compares the alarms of the proposed rules with those of the rules in
- * force. `rules` contains the number and the duration of the alarms of each proposed rule, in the order of the
- * request.
+ * force. `rules` contains one element for each proposed rule, in the order of the request: the number of alarms that
+ * this rule would have raised, and their total duration.
  */
 export interface Preview {
   store_house_id: Id;
@@ -457,7 +458,7 @@ export interface OverviewOrganisation {
  * `envs` contains the newest reading of one sensor for each metric, for at most four metrics. For each metric, the
  * candidates are the good readings of sensors with an open alarm. If there are none, all good readings of the metric
  * are candidates. The server chooses the candidate whose value is furthest from the median of the metric's good
- * readings. If the metric has no good reading, the server chooses its newest reading.
+ * readings. If the metric has no good reading, the server chooses the newest reading of the metric.
  *
  * `spark` contains 24 hourly means from the first temperature sensor, or from the first sensor if no sensor measures
  * temperature. The mean of an hour without readings is null.
@@ -475,8 +476,7 @@ export interface OverviewStorehouse {
 /**
  * The number and the worst severity of a storehouse's open alarms. Pending alarms are not counted.
  *
- * `unacknowledged` is the number of these alarms that no user has acknowledged. `worst` is null if there are no such
- * alarms.
+ * `unacknowledged` is the number of open alarms that no user has acknowledged. `worst` is null if no alarm is open.
  */
 export interface OpenAlarms {
   open: number;
@@ -496,9 +496,10 @@ export interface Who {
 }
 
 /**
- * A storehouse's alarms after each transition (change of an alarm's state), in order.
+ * Transitions (changes of alarm states) in a storehouse.
  *
- * `cursor` is the id of the last transition.
+ * `alarms` contains one element for each transition, in order: the alarm as it was after the transition. `cursor` is
+ * the id of the last transition.
  */
 export interface Alarms {
   store_house_id: Id;
@@ -525,7 +526,7 @@ export interface Ended {
   message: string;
 }
 
-/** The reason why the server refused an event. `field` is the wrong key of the payload, if one key is wrong. */
+/** The reason why the server refused an event. `field` is the key of the invalid value in the payload, if any. */
 export interface Refusal {
   code: string;
   message: string;

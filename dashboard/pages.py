@@ -123,7 +123,7 @@ def routes(redirect_page: Redirect = lambda _: None, chinese_names: Mapping[str,
 
     `redirect_page` is called for each request for `/`, for example to redirect users who must log in first. All other
     files are the same for every user and contain no data of the site. `chinese_names` maps names in the database to the
-    names that the page shows in Chinese. If `chinese_names` is empty, the page loads no Chinese names.
+    Chinese names that the page shows instead. If `chinese_names` is empty, the page loads no Chinese names.
     """
     files = assets()
     page = _page(files)

@@ -32,8 +32,8 @@ another exception."""
 class Database:
     """A database. Use `run` in the event loop, and `engine` in programs without an event loop.
 
-    By default, connections are read-only and in autocommit mode, so there are no stale snapshots and no lasting locks.
-    If `writes` is true, `engine.begin()` opens a transaction that can write.
+    By default, connections are read-only and in autocommit mode. Each query therefore sees the newest committed data
+    and leaves no locks behind. If `writes` is true, `engine.begin()` opens a transaction that can write.
     """
 
     def __init__(

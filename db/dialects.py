@@ -112,7 +112,7 @@ class Dialect(ABC):
     def packed_readings(
         self, connection: sa.Connection, time: sa.ColumnElement[Any], value: sa.ColumnElement[Any], rank: Any
     ) -> sa.ColumnElement[str]:
-        """Return an SQL expression for one text that contains all readings of a group.
+        """Return an SQL expression for one text that contains all readings of a GROUP BY group.
 
         The readings are ordered by time, and then by `rank`. The format of the text is "microseconds-since-1970
         value,...". A null value is empty in the text. Use the expression only on `connection`.
@@ -247,7 +247,7 @@ class Sqlite(Dialect):
     def numbers(
         self, connection: sa.Connection, columns: Sequence[sa.ColumnElement[Any]], parse: Callable[[Any], float | None]
     ) -> list[sa.ColumnElement[Any]]:
-        """Return a call of `parse` as an SQL function for each column. In SQLite, each value has its own type."""
+        """Return an expression for each column that calls `parse`, because in SQLite each value has its own type."""
         driver: Any = connection.connection.driver_connection
         driver.create_function("storewatch_number", 1, parse, deterministic=True)
         return [sa.func.storewatch_number(column) for column in columns]
@@ -351,7 +351,7 @@ class MySql(Dialect):
         connection.execute(sa.text("SELECT GET_LOCK('storewatch.migrate', 60)"))
 
     def read_committed(self, connection: sa.Connection) -> None:
-        """Set the isolation level for the next transaction only, because a level set for a session must be reset."""
+        """Set the isolation level for the next transaction only, because a level of the session would need a reset."""
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
 
     def is_time_limit(self, error: sa.exc.DBAPIError) -> bool:
@@ -408,7 +408,7 @@ class MySql(Dialect):
         return each.aggregate_order_by(time, rank)
 
     def insert_or_lock(self, table: sa.Table, row: dict[str, Any], key: str) -> sa.Insert:
-        """Return INSERT ... ON DUPLICATE KEY UPDATE that sets the key to its existing value."""
+        """Return INSERT ... ON DUPLICATE KEY UPDATE. The update locks an existing row without changing the row."""
         return mysql.insert(table).values(row).on_duplicate_key_update({key: row[key]})
 
     def upsert(

@@ -23,8 +23,8 @@ class Episode:
 def episodes(instants_s: Sequence[int], values: Sequence[float | None], limit: Limit) -> list[Episode]:
     """Return the periods in which the values were beyond the limit.
 
-    Leave out periods that did not both start and end within these readings. Also leave out periods with fewer than
-    `MIN_READINGS` readings.
+    Leave out a period that includes the first or the last of these readings, because its start or its end is unknown.
+    Also leave out periods with fewer than `MIN_READINGS` readings.
     """
     complete = []
     for start, end in _runs(values, limit):

@@ -10,7 +10,7 @@ from demo.site import Sensor, Storehouse
 STEP_S = 300
 MONTH_S = 30 * 86_400
 STOPPED_S = 4 * 86_400
-"""Time from the last report of the stopped sensor to the first start of the demo, in seconds."""
+"""One sensor of the demo stopped reporting this number of seconds before the first start of the demo."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class SensorSeries:
 def month(storehouse: Storehouse, now_s: int, seed: int) -> dict[Sensor, SensorSeries]:
     """Return the readings of the month before the first start of the demo.
 
-    They include the readings of the stopped sensor, and the state of each door at the start of the month.
+    They include the readings of a sensor that stopped during this month, and each door's state at the month's start.
     """
     instants_s = _grid(storehouse, now_s - MONTH_S, now_s)
     values = simulation.values(storehouse, instants_s, seed)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Response:
-    """How much each influence, such as an open door, changes a metric in a room.
+    """The effect of each influence, such as an open door, on a metric in a room.
 
     All fields are in the unit of the metric.
     """
@@ -39,7 +39,7 @@ class Response:
 class Limit:
     """A limit for the first sensor of `metric` in a room.
 
-    The limit of a switch is 0. A switch that is on has the value 1.
+    The limit of a switch is 0, because a switch that is on has the value 1.
     """
 
     metric: str
@@ -63,7 +63,7 @@ class Room:
     """The locations in the room at which each metric is measured. Limits apply to the first location of a metric."""
     limits: tuple[Limit, ...]
     openings: int
-    """How many times the room's door is opened on a working day."""
+    """Number of times that the room's door is opened on a working day."""
     cycle_s: int = 1800
     """Time from one start of the compressor to the next, in seconds."""
     defrosts: tuple[int, ...] = ()

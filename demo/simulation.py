@@ -21,7 +21,7 @@ WARMEST_HOUR = 15
 RUNNING = 0.4
 """Fraction of the compressor's cycle during which the compressor runs."""
 FADED = 6
-"""Number of fall times (`fall_s`) after the end of an event until the event has no effect any more."""
+"""An event has no more effect `FADED * fall_s` seconds after its end. `fall_s` is the time constant of the decay."""
 FAULT_S, FAULTLESS = 900, 0.85
 """Time is divided into periods of `FAULT_S` seconds. A failing sensor has a fault in some of these periods.
 
@@ -159,7 +159,7 @@ def _during(instants_s: Sequence[int], spans: Sequence[Span]) -> Series:
 def _echo(instants_s: Sequence[int], spans: Sequence[Span], rise_s: float, fall_s: float) -> Series:
     """Return the effect of an event at each instant. The event happens during the time spans `spans`.
 
-    The effect approaches 1 during a span and decays after the span.
+    The effect approaches 1 during a span, with the time constant `rise_s`, and decays after the span, with `fall_s`.
     """
     if not spans:
         return [0.0] * len(instants_s)
@@ -188,10 +188,10 @@ def _wander(key: int, instant: int, period_s: int) -> float:
 
 
 def _noise(key: int, step: int) -> float:
-    """Return a pseudo-random number from -1 to 1 for the number `step` and the key.
+    """Return a pseudo-random number from -1 to 1, which depends only on `key` and `step`.
 
-    The number is an integer hash. A random number generator would have to generate the numbers in the order of the
-    steps.
+    The function computes an integer hash, because a random number generator would have to generate the numbers in the
+    order of the steps.
     """
     mixed = (step * 0x9E3779B1 + key) & 0xFFFFFFFF
     mixed = ((mixed ^ (mixed >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF

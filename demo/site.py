@@ -114,7 +114,7 @@ class Storehouse:
     time_zone: str
     room: rooms.Room
     phase_s: int
-    """Delay of the storehouse's report after the start of each period of `REPORT_INTERVAL_S` seconds, in seconds.
+    """The storehouse reports this number of seconds after the start of each period of `REPORT_INTERVAL_S` seconds.
 
     Storehouses with different values report at different times.
     """
@@ -128,7 +128,7 @@ class Storehouse:
 
     @property
     def reporting(self) -> tuple[Sensor, ...]:
-        """The sensors that report at an interval."""
+        """The sensors that report at an interval and have not stopped reporting."""
         return tuple(sensor for sensor in self.sensors if sensor not in (*self.doors, *self.stopped))
 
     @property

@@ -15,7 +15,7 @@ AFTER = timedelta(days=1)
 PORTION = timedelta(hours=1)
 """Time span that is thinned in one transaction.
 
-It contains only 4,000 rows of a storehouse, so locks are held briefly.
+In this time span, a storehouse has only 4,000 rows, so locks are held briefly.
 """
 
 

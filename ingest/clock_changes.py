@@ -36,9 +36,9 @@ class Change(NamedTuple):
 def resolve(local: datetime, zone: ZoneInfo, last: datetime | None, step: timedelta) -> Resolved:
     """Return the instant at which the clocks of `zone` showed the naive time `local`.
 
-    `local` is the next time in a series, and `last` is the previous instant of the series. `step` is the usual time
-    between two rows. It is negative if the newest rows come first. Raise ValueError if there is no such instant, or if
-    there are two such instants and neither of them fits the series.
+    `local` is the time of a row, and `last` is the instant of the previous row. `step` is the usual time between two
+    rows. It is negative if the newest rows come first. Raise ValueError if there is no such instant, or if there are
+    two such instants and neither of them fits after the previous row.
     """
     first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if first == second:
@@ -52,11 +52,11 @@ def resolve(local: datetime, zone: ZoneInfo, last: datetime | None, step: timede
 
 
 def _choose(passes: list[datetime], last: datetime | None, step: timedelta) -> datetime | None:
-    """Return the instant in `passes` that is one `step` after `last`, with a small tolerance.
+    """Return which of the two instants of a repeated local time is meant.
 
-    `passes` contains the two instants of a repeated local time. If neither of them is one step after `last`, return the
-    first instant after `last`. Return None if there is no such instant. If `step` is negative, "after" means "before"
-    here.
+    `passes` contains the two instants. Return the instant that is one `step` after `last`, with a small tolerance. If
+    neither is one step after `last`, return the first instant after `last`. Return None if there is no such instant. If
+    `step` is negative, "after" means "before" here.
     """
     backwards = step < timedelta(0)
     ahead = sorted(passes, reverse=backwards)

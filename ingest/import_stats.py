@@ -53,7 +53,7 @@ class ImportStats:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing was skipped."""
+        """Whether all rows and cells were imported."""
         return not self.bad_rows and not self.bad_cells
 
     def count_row(self, row: Row) -> None:

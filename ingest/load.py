@@ -19,7 +19,7 @@ from record import readings
 TRANSACTION_SIZE = 5000
 """Approximate number of readings that are written in one transaction."""
 MAX_SLEEP_S = 60.0
-"""Maximum duration of one sleep, in seconds. The next moment may be months ahead."""
+"""Maximum duration of one sleep, in seconds. The wait for a moment may last months; it consists of several sleeps."""
 
 
 class ReplaySpeed(NamedTuple):
@@ -44,8 +44,8 @@ def replay(
 ) -> None:
     """Write each moment (the readings of all sensors at one time) when its time comes, in its own transaction.
 
-    The replay does not wait for a moment that is already stored. It counts the times of the following moments from that
-    moment. A second run therefore continues where the first run was interrupted.
+    The replay does not wait for a moment that is already stored. It computes when the following moments are due from
+    that moment. A second run therefore continues where the first run was interrupted.
     """
     start = None
     for moment, rows in _missing(engine, site, moments):

@@ -19,8 +19,8 @@ from record import sites
 class Destination:
     """The storehouse, the metric and the unit that the command line names.
 
-    If `time_zone` or `unit` is None, use the stored value if the storehouse or the sensor exists. Otherwise use a
-    default.
+    If `time_zone` is None, an existing storehouse keeps its time zone, and a new storehouse gets UTC. If `unit` is
+    None, an existing sensor keeps its unit, and a new sensor gets the usual unit of the metric.
     """
 
     org_name: str

@@ -24,7 +24,7 @@ class Where(StrEnum):
     DEFINED = "defined"
     """The project may not define this word as a name or use it as the name of a module.
 
-    Names from libraries may equal it.
+    The project may use a library's name that equals the word.
     """
     MODULE = "module"
     """A file or folder may not have the word as its name."""

@@ -17,7 +17,10 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _ENDS_VALUE = re.compile(r"[\w$)\]}]$")
-"""Characters after which a slash means a division. After any other character, a slash starts a regular expression."""
+"""Matches a token after which a slash means a division, unless `_BEFORE_PATTERN` contains the token.
+
+After any other token, a slash starts a regular expression.
+"""
 _BEFORE_PATTERN = {"return", "typeof", "case", "in", "of", "await", "yield"}
 
 

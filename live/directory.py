@@ -27,8 +27,8 @@ Each reading of an unknown sensor requests a refresh, and such readings may arri
 class Directory:
     """Keeps the storehouses and sensors in `newest` up to date with the database.
 
-    After a change, it awaits `changed` with the changed storehouses. `restricted` returns whether users must
-    authenticate. If they need not, the directory does not query the organisations of the storehouses.
+    After a change, it awaits `changed` with the ids of the changed storehouses. `restricted` returns whether users must
+    authenticate. If users need not authenticate, the directory does not query the organisations of the storehouses.
     """
 
     def __init__(

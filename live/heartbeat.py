@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 PAUSE_S = 0.4
 """Pause between two pings of the database, in seconds.
 
-A ping times out after 1.1 s, so a database that does not answer is noticed in 1.5 s.
+A ping times out after 1.1 s. The heartbeat therefore notices within 1.5 s that the database does not answer.
 """
 
 

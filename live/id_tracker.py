@@ -1,9 +1,10 @@
-"""Tracks which ids of a table with growing ids have been seen: all ids up to the highest seen id, except the holes.
+"""Tracks which ids of a table with growing ids have been seen.
 
-A hole is a range of ids that no query has returned yet. Rows are not committed in the order of their ids. A reader that
-only queries ids above the highest seen id misses rows that got their id early and were committed late (4.6 % of the
-rows with 16 writers). The tracker therefore remembers each hole, and queries it again until even the longest
-transaction must have ended. The tracker uses no clock and no database.
+The seen ids are all ids up to the highest seen id, except the holes. A hole is a range of ids that no query has
+returned yet. Rows may be committed in another order than the order of their ids. A reader that only queries ids above
+the highest seen id misses rows that got their id early and were committed late (4.6 % of the rows with 16 writers). The
+tracker therefore remembers each hole, and includes it in later queries until even the longest transaction must have
+ended. The tracker uses no clock and no database.
 """
 
 import bisect
@@ -17,7 +18,7 @@ from ask.readings import Row
 EAGER_S = 30.0
 """While a hole (a range of missing ids) is younger than this number of seconds, it is part of every query.
 
-An older hole is queried again each time a tenth of its age has passed.
+After each query of an older hole, the tracker waits a tenth of the hole's age before it queries the hole again.
 """
 MAX_HOLES_PER_QUERY = 500
 """Maximum number of holes (ranges of missing ids) in one query.
@@ -57,7 +58,7 @@ class Restarted(Exception):
 class IdTracker:
     """Tracks the ids seen so far. `last_id` is the highest seen id.
 
-    A hole (a range of missing ids) is no longer queried `patience_s` seconds after it was found.
+    A hole (a range of missing ids) that is older than `patience_s` seconds is no longer queried.
     """
 
     def __init__(self, last_id: int, patience_s: float) -> None:
@@ -70,8 +71,8 @@ class IdTracker:
     def start_at(cls, highest: int, lowest: int, recent: Iterable[int], patience_s: float, now: float) -> "IdTracker":
         """Return a tracker whose highest seen id is `highest`.
 
-        Ids below `lowest` and ids in `recent` count as seen. All further ids up to `highest` count as missing, and are
-        queried again.
+        Ids below `lowest` and ids in `recent` count as seen. All other ids up to `highest` count as missing and will be
+        queried.
         """
         id_tracker = cls(lowest - 1, patience_s)
         for reading_id in sorted(recent):
@@ -104,7 +105,7 @@ class IdTracker:
         return Query(self.last_id, sorted((hole.low, hole.high) for hole in due))
 
     def add_rows(self, query: Query, rows: Sequence[Row], limit: int, now: float) -> list[Row]:
-        """Return those of `rows` that were not seen before, or whose value was corrected.
+        """Return the rows that were not seen before. Also return the last seen row if its value was corrected.
 
         `rows` is the result of `query`: at most `limit` rows with missing ids, and at most `limit` rows with ids from
         `first_id` on. `now` is the time at which the query was sent. If the row with the highest seen id is missing or
@@ -134,9 +135,9 @@ class IdTracker:
             raise Restarted
 
     def step_back(self) -> None:
-        """Continue after the row with the highest seen id was deleted or replaced.
+        """Lower `last_id` by one, because the row with the highest seen id was deleted or replaced.
 
-        If another row has this id now, this row counts as new.
+        If another row has the deleted row's id now, that row counts as new.
         """
         self._anchor = None
         self.last_id -= 1
@@ -160,7 +161,7 @@ class IdTracker:
         return True
 
     def _postpone(self, queried: Iterable[tuple[int, int]], now: float) -> None:
-        """Set the next query time of the holes (ranges of missing ids) that were queried and are still missing.
+        """Set the next query time of the holes (ranges of missing ids) that were queried but are still not filled.
 
         Drop holes that are older than `patience_s` seconds.
         """

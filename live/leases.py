@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 RELEASE_S = 1.0
 """Time limit for releasing a lease when the process stops, in seconds.
 
-If the release takes longer, the process stops without it, and the lease expires by itself.
+If the release takes longer, the process stops anyway, and the lease expires by itself.
 """
 
 

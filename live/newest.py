@@ -1,4 +1,4 @@
-"""Keeps the newest reading of each sensor and its quality, without a clock, a socket or a database."""
+"""Keeps the newest reading and the quality of each sensor. The module uses no clock, no socket and no database."""
 
 import heapq
 from collections import Counter
@@ -63,7 +63,7 @@ class Newest:
         return self._versions[store_house_id]
 
     def knows(self, key: Key) -> bool:
-        """Return whether a known sensor has this key (the key of its readings)."""
+        """Return whether this is the key of a known sensor. Each reading contains the key of its sensor."""
         return key in self._of_key
 
     def keys(self) -> set[Key]:
@@ -119,8 +119,8 @@ class Newest:
     def add_readings(self, readings: Iterable[Reading], now: datetime) -> set[Id]:
         """Add readings, keep the newest reading of each sensor, and return the ids of the changed storehouses.
 
-        If two readings have the same time, the reading with the higher `rank` is kept. If they also have the same rank,
-        the reading that comes later in `readings` is kept.
+        If two readings have the same time, the reading with the higher `rank` is kept (see `ask.readings.Reading`). If
+        they also have the same rank, the reading that comes later in `readings` is kept.
         """
         changed: set[Id] = set()
         for reading in readings:
@@ -175,8 +175,8 @@ class Newest:
 class _Shown:
     """A sensor with its latest `Env` (the message item about the sensor), cached as an object and as JSON.
 
-    Usually only one sensor of a storehouse has changed. Without the cache, it took half of a push's CPU time to encode
-    the unchanged sensors again.
+    Usually only one sensor of a storehouse has changed since the last push. Without the cache, half of the CPU time of
+    a push was spent on encoding the unchanged sensors again.
     """
 
     __slots__ = ("_encoded", "_env", "_reading", "_until", "sensor")

@@ -104,7 +104,7 @@ class OverviewFeed:
         self._store_house_ids: dict[Id, list[Id]] = {}
         """Ids of the storehouses of each organisation."""
         self._changed: set[Id] = set()
-        """Ids of the organisations that have changed and were not pushed since then."""
+        """Ids of the organisations that have changed since they were last pushed."""
 
     @property
     def watchers(self) -> tuple[str, ...]:
@@ -197,7 +197,7 @@ class OverviewFeed:
         await self.push()
 
     async def push(self) -> None:
-        """Push each changed organisation to the connections that may see it or that it was sent to before."""
+        """Push each changed organisation to the connections that may see it, and to those that received it earlier."""
         if not self._watchers:
             return
         self._update()
@@ -211,9 +211,9 @@ class OverviewFeed:
                     await self._send("overview", message, group.recipients, ("overview", org_id))
 
     async def run(self) -> None:
-        """Until cancelled, read the organisations and hourly means again periodically.
+        """Periodically read the organisations and hourly means, and push the changes, until cancelled.
 
-        Do this only while a connection watches the overview.
+        Pause while no connection watches the overview.
         """
         await run_periodically(self._refresh_while_watched, REFRESH_S, log=log, purpose="refresh the overview")
 
@@ -247,7 +247,7 @@ class OverviewFeed:
         self._versions.pop(alarm.store_house_id, None)
 
     def _update(self) -> None:
-        """Rebuild the summaries of storehouses that have changed."""
+        """Rebuild the summaries of storehouses that have changed, and add the changed organisations to `_changed`."""
         store_house_ids: dict[Id, list[Id]] = defaultdict(list)
         for storehouse in self._newest.storehouses():
             store_house_id = storehouse.store_house_id
@@ -280,7 +280,7 @@ class OverviewFeed:
         return msgspec.Raw(msgspec.json.encode(summary))
 
     def _visible_organisations(self, visibility: Visibility) -> dict[Id, None]:
-        """Return the organisations that are wholly or partly visible, in the order of the overview."""
+        """Return the ids of the organisations that are wholly or partly visible, in the order of the overview."""
         org_ids = {**self._organisations, **self._store_house_ids}
         return {org_id: None for org_id in org_ids if self._sees_organisation(visibility, org_id)}
 
@@ -292,9 +292,9 @@ class OverviewFeed:
         return answers.Overview(self._clock(), self._is_lost(), organisations)
 
     def _organisation(self, org_id: Id, visibility: Visibility) -> OverviewOrganisation:
-        """Return an organisation for a message.
+        """Return the part of an `overview` message about one organisation.
 
-        If the organisation is hidden or deleted, it has no name and no storehouses in the message.
+        If the organisation is hidden or deleted, this part contains no name and no storehouses.
         """
         organisation = self._organisations.get(org_id) if self._sees_organisation(visibility, org_id) else None
         visible = self._guard.visible_storehouses(visibility, org_id, self._store_house_ids.get(org_id, ()))

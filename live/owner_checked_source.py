@@ -1,4 +1,4 @@
-"""A source of readings that first updates the organisation of each storehouse, before it returns readings."""
+"""A source of readings that updates the organisation of each storehouse before it returns readings."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,7 +7,7 @@ from live.source import Position, Source
 
 
 class OwnerCheckedSource:
-    """Returns each batch of readings of `source` after it has awaited `refresh_owners`.
+    """Returns the readings of `source` in batches, and awaits `refresh_owners` before it returns a batch.
 
     If `refresh_owners` raises an exception, the batch is kept for the next call of `read_new`.
     """
@@ -25,7 +25,7 @@ class OwnerCheckedSource:
         await self._source.start_at_end()
 
     async def resume_at(self, position: Position) -> None:
-        """Continue at a position in the table of readings that another source returned.
+        """Continue in the table of readings at a position that another source returned.
 
         Some readings may be delivered a second time.
         """

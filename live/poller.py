@@ -19,7 +19,7 @@ RETRY_S = 1.0
 LATE_S = 0.8
 """Time after which a poll query counts as late, in seconds.
 
-The query may wait for a lock although the heartbeat, which checks the database, succeeds.
+A poll query that waits for a lock may be late although the database answers the heartbeat.
 """
 
 Consumer = Callable[[Sequence[Reading]], Awaitable[None]]
@@ -30,8 +30,8 @@ class Poller:
 
     A query returns a limited number of rows. If there are more, the next query follows in the same tick. The poller
     awaits `ticked` after each tick, with True if it has passed on all committed readings, or with False if a query
-    failed. It awaits `late` when a query takes longer than `LATE_S`. `timed` returns the context manager that encloses
-    each tick and the call of `ticked`.
+    failed. It awaits `late` when a query takes longer than `LATE_S`. Each tick and its call of `ticked` run inside a
+    context manager that `timed` returns.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Poller:
     ) -> None:
         self.interval_s = interval_s
         self.answered_at = self.new_readings_at = time.monotonic()
-        """Times of the last answer of the database to the poller, and of the last new readings.
+        """Time of the database's last answer to the poller, and time at which the last new readings arrived.
 
         Both times are from `time.monotonic`. At first, both are the time at which the poller was created.
         """

@@ -36,12 +36,12 @@ History queries also use the readings that are not in the rollups yet.
 PAUSE_S = 0.1
 """Minimum pause between two batches of rollup updates, in seconds.
 
-A pause is at least as long as the previous batch, because SQLite allows only one writer at a time.
+A pause also lasts at least as long as the previous batch took, because SQLite allows only one writer at a time.
 """
 MOST_LATE = 500
-"""Maximum number of buckets to recompute at once. A bucket is a time span of one sensor.
+"""Maximum number of buckets to recompute in one batch. A bucket is a time span of one sensor.
 
-This takes 0.2 s if each bucket needs its own statement.
+Recomputing this number of buckets takes 0.2 s if each bucket needs its own statement.
 """
 ROLLUP_LIMITS = Limits(statement=30.0, read=31.0, answer=32.0, idle_timeout_s=20)
 """Time limits of the database statements for rollups. The limits are long because no user waits."""
@@ -57,7 +57,7 @@ class Rollups:
         self._database = database
         self._holder = holder
         self._term = -1
-        """The lease's term number when this process got the lease. It grows when another process gets the lease."""
+        """Term number of the lease when this process got it. The number grows when another process gets the lease."""
         self._claimed: int | None = None
         """All readings up to this id are in the rollups or are being added.
 
@@ -66,14 +66,14 @@ class Rollups:
         self._late: set[Bucket] = set()
         """Buckets (time spans of a sensor) to recompute.
 
-        In each of these buckets, a reading arrived late: the rollups had already passed its id.
+        In each of these buckets, a reading arrived after the rollups had already passed the id of the reading.
         """
         self._handed_out = -1
         """The highest id of a reading that the poller has handed out."""
         self._due = -1
-        """Value of `_handed_out` at the previous update of the rollups.
+        """The highest id of a reading that the poller had handed out at the previous update of the rollups.
 
-        By now, most rows up to this id that were committed late have arrived.
+        Most rows with lower ids that were committed late have arrived since then.
         """
 
     async def consume(self, readings: Sequence[Reading]) -> None:
@@ -95,9 +95,9 @@ class Rollups:
             await self._release()
 
     async def update(self) -> None:
-        """Add to the rollups the readings that arrived before the previous update, if this process has the lease.
+        """Add the readings that arrived before the previous update to the rollups.
 
-        Raise `Unavailable` if the database does not answer.
+        Do nothing if another process has the lease. Raise `Unavailable` if the database does not answer.
         """
         due, self._due = self._due, self._handed_out
         try:
@@ -110,9 +110,9 @@ class Rollups:
             raise
 
     async def _take_over(self) -> None:
-        """Try to acquire the lease. On success, this process adds all existing readings to the rollups.
+        """Try to acquire the lease. On success, prepare this process to add all existing readings to the rollups.
 
-        Mark the buckets (time spans) in which the last holder of the lease may have missed readings.
+        Also mark the buckets (time spans) in which the last holder of the lease may have missed readings.
         """
         self._late.clear()
         acquired = await self._with_lease(rollups.take_over)

@@ -21,7 +21,7 @@ MAX_ROWS = 5_000
 MAX_HOLES = 10_000
 """Maximum number of holes (ranges of missing ids) in a `Position`."""
 RECENT_IDS = 10_000
-"""At start-up, this number of ids below the highest id is searched for missing ids.
+"""At start-up, the source looks for missing ids among this number of ids below the highest id.
 
 A missing id may belong to a transaction that is not committed yet.
 """
@@ -40,7 +40,7 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Source(Protocol):
-    """Delivers every committed reading once, after a call of `start_at_end` or `resume_at`.
+    """A source of readings. After a call of `start_at_end` or `resume_at`, it delivers every further reading once.
 
     All methods except `position` raise `Unavailable` if the database does not answer.
     """
@@ -49,7 +49,7 @@ class Source(Protocol):
         """Treat all existing readings as already delivered."""
 
     async def resume_at(self, position: Position) -> None:
-        """Continue at a position in the table of readings that another source returned.
+        """Continue in the table of readings at a position that another source returned.
 
         Some readings may be delivered a second time.
         """
@@ -162,16 +162,16 @@ class TimeSource:
         return TimeTracker(reading.late_window, time, reading.wall_span)
 
     async def start_at_end(self) -> None:
-        """Treat all readings of the late window as already delivered.
+        """Treat all readings from the last late window as already delivered.
 
-        The late window is the last time span in which rows may still be committed.
+        The late window is the longest time between the time in a row and the commit of the row.
         """
         await self.read_new()
 
     async def resume_at(self, position: Position) -> None:
         """Continue one late window before the time of a position. Readings in this late window are delivered again.
 
-        The late window is the time in which rows may still be committed.
+        The late window is the longest time between the time in a row and the commit of the row.
         """
         self._time_tracker = self._track_from(position.time or self._clock())
 
@@ -180,7 +180,7 @@ class TimeSource:
         return Position(time=self._queried_at)
 
     async def read_new(self) -> tuple[list[Reading], bool]:
-        """Return all readings that were not delivered before, and False, because no more readings are available."""
+        """Return all readings that were not delivered before, and False, because another call would not return more."""
         now = self._clock()
         rows = await self._all_rows(self._time_tracker.next_query(now))
         self._queried_at = now

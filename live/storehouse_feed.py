@@ -25,12 +25,12 @@ It returns None after the connection has ended.
 
 
 def room(sid: str) -> str:
-    """Return the room of a connection."""
+    """Return the name of the room that contains only this connection."""
     return f"ROOM_{sid}"
 
 
 def alarms_message(store_house_id: Id, transitions: Sequence[Transition]) -> Alarms:
-    """Return the `alarms` message for these changes of alarms (transitions)."""
+    """Return the `alarms` message for these alarm transitions."""
     alarms = [transition.alarm for transition in transitions]
     return Alarms(store_house_id, transitions[-1].transition_id, alarms)
 
@@ -60,7 +60,7 @@ class StorehouseFeed:
         In this case, the pushed values may be out of date.
         """
         self.cursor = 0
-        """Id of the last change of an alarm (transition) that was pushed."""
+        """Id of the last alarm transition that was pushed."""
         self._newest = newest
         self._send = push
         self._clients = clients
@@ -117,7 +117,7 @@ class StorehouseFeed:
         await self.push(store_house_ids)
 
     async def push(self, store_house_ids: set[Id]) -> None:
-        """Push these storehouses, and all other storehouses with changes that were not pushed yet."""
+        """Push the current state of these storehouses, and of all others with changes that were not pushed yet."""
         self._changed |= store_house_ids
         await self._push_changed()
 

@@ -55,7 +55,7 @@ def selected_envs(envs: Iterable[Env], alarmed: Collection[Id]) -> list[Env]:
 
 
 def _select(envs: list[Env], alarmed: Collection[Id]) -> Env:
-    """Return the reading of a metric that the overview shows.
+    """Return the reading that the overview shows for a metric.
 
     Candidates are the good readings of sensors with an open alarm. If there are none, all good readings are candidates.
     Return the candidate whose value is furthest from the median of all good readings. If no reading is good, return the

@@ -95,7 +95,7 @@ class TimeTracker:
         return new
 
     def _sweep(self, now: datetime) -> None:
-        """Start a new sweep up to the time `now`. A sweep queries the older rows of the table in slices.
+        """Start a new sweep up to the time `now`. A sweep queries the older rows of the late window in slices.
 
         The new sweep covers all rows that may have been committed late since the start of the previous sweep.
         """

@@ -1,6 +1,6 @@
 """The notifier: sends the notices (notifications about alarms) in the database, and retries until they arrive.
 
-Only one process at a time sends.
+Only one process at a time sends notices.
 """
 
 import asyncio
@@ -56,8 +56,8 @@ WRITE_RETRY_S = 1.0
 class Notifier:
     """Sends notices (notifications about alarms) to the targets of the setting `notify`.
 
-    It sends only notices about Storewatch's own alarms, and only while this process has the lease `lease_name`.
-    `holder` is the name of this process.
+    It sends only notices about alarms that Storewatch itself raised, and only while this process has the lease
+    `lease_name`. `holder` is the name of this process.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Notifier:
         notices.add_for_changes(connection, alarms, self._policy, self._wait, self._clock())
 
     async def run(self) -> None:
-        """Poll until cancelled."""
+        """Poll until cancelled, then wait a short time for the messages that are being sent."""
         try:
             await run_periodically(self.poll, POLL_S, log=log, purpose="send notifications", wake=self._wake)
         finally:
@@ -104,7 +104,7 @@ class Notifier:
                     await self.wait_until_sent()
 
     async def poll(self) -> None:
-        """Write the notices that are due to the database, and start to send the messages that are due.
+        """Write due notices to the database, and start to send due messages.
 
         Raise `Unavailable` if the database does not answer.
         """
@@ -132,7 +132,8 @@ class Notifier:
     ) -> list[Message]:
         """Return at most one due message for each target in `free`, and record the attempt to send it.
 
-        Return an empty list if another process has the lease.
+        `free` contains the targets to which no message is being sent. Return an empty list if another process has the
+        lease.
         """
         with connection.begin():
             if lease.acquire(connection, self._lease_name, self._holder) is None:

@@ -1,6 +1,6 @@
 """Sends messages with Apprise. Apprise blocks, so each message is sent in its own thread, with a time-out.
 
-The first import of Apprise takes 0.3 s and 45 MB. Therefore only this module imports it. `prepare` imports it at
+The first import of Apprise takes 0.3 s and 46 MB. Therefore only this module imports it. `prepare` imports it at
 start-up, and only if the settings have `notify`.
 """
 

@@ -21,7 +21,7 @@ MOST_LINES = 20
 MOST_NAME_CHARACTERS = 80
 
 Units = Mapping[tuple[Id | None, str | None], str]
-"""The unit of the values of each sensor and metric."""
+"""The unit of a sensor's values, by the id and the metric of the sensor."""
 
 
 def subject(message: Message, storehouse: Storehouse, units: Units, language: str) -> str:
@@ -55,7 +55,7 @@ def worst(message: Message) -> str | None:
 def newest(items: Sequence[Item]) -> list[Item]:
     """Return the items of a message, without reminders and escalations that are out of date.
 
-    A reminder or an escalation is out of date if an item about the same alarm follows it.
+    A reminder or an escalation is out of date if a later item is about the same alarm.
     """
     last = {item.alarm.alarm_id: index for index, item in enumerate(items)}
     return [item for index, item in enumerate(items) if item.what not in TIMED or last[item.alarm.alarm_id] == index]

@@ -1,4 +1,4 @@
-"""Writes alarms of a site's own system, for the demo's history."""
+"""Writes alarms of the site's own alarm system, for the demo's history."""
 
 from collections.abc import Sequence
 from typing import Any

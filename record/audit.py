@@ -5,7 +5,7 @@ Each transaction locks the head of the hash chain (the id and hash of the last e
 entries of all processes are therefore numbered without gaps, in the order of the commits.
 
 To prevent deadlocks, every transaction takes its locks in this order: a lease (if it needs one), the head of the hash
-chain, and then everything else. Lock the head before the first plain SELECT, which takes no lock. With snapshot
+chain, and then everything else. Lock the head before the first plain SELECT (a SELECT without a lock). With snapshot
 isolation, which is the default since MariaDB 11.6, a transaction cannot lock a row that has changed since the first
 plain SELECT of this transaction.
 """

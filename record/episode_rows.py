@@ -47,7 +47,7 @@ class JudgedChange(NamedTuple):
     muted: bool = False
     is_test: bool = False
     cause: int | None = None
-    """The `episode_id` of the larger alarm that includes this alarm. It is None if there is no larger alarm."""
+    """The `episode_id` of the outage alarm that is the cause of this no-data alarm. It is None if there is no cause."""
 
 
 def to_datetime(seconds: float) -> datetime:

@@ -33,8 +33,8 @@ class HeldLease:
     done: datetime
     """All data before this time has been processed. The holder of the lease records this time."""
     term: int
-    """Number of times that another process has taken over the lease. After a takeover, data in this process's memory
-    about the work may be out of date."""
+    """Number of times that the lease has passed to another process. If this number has changed, another process has
+    done the work in the meantime, and this process may have outdated data about the work in memory."""
 
 
 def acquire(connection: sa.Connection, name: str, holder: str, duration: timedelta = DURATION) -> HeldLease | None:

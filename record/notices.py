@@ -32,7 +32,7 @@ BATCH = 1_000
 
 
 class Item(NamedTuple):
-    """A notice in a message. `what` is the event that the notice reports.
+    """A notice in a message. `what` is the reason for the notice, such as `raised` or `reminded`.
 
     `alarm` is the alarm at the time when the notice was written.
     """

@@ -45,8 +45,8 @@ def take_over(connection: sa.Connection) -> tuple[int, set[Bucket]]:
 
     In these buckets (time spans), the previous holder of the lease may have missed readings. The caller must recompute
     them before it calls `add_next`, because later holders do not check them again. If the highest id is below the
-    position (the id of the last reading in the rollups), the reading table was emptied or restored. In that case,
-    delete all rollups and start again.
+    position (the id of the last reading in the rollups), the reading table was emptied or restored. In that case, this
+    function deletes all rollups and sets the position to -1.
     """
     reading = tables.reading.c
     reached = position(connection)

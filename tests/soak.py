@@ -42,7 +42,7 @@ RULES: list[dict[str, Any]] = [{"scope": {"metric": "temperature"}, "high": {"li
 
 
 class Row(NamedTuple):
-    """A sample of the server's resources, the time of the sample in seconds, and the number of browsers so far."""
+    """A sample of the server's resources, its time in seconds since the start, and the number of browsers so far."""
 
     seconds: float
     came: int
@@ -57,7 +57,7 @@ class Life:
     url: str
     stays_s: tuple[float, float] = STAYS_S
     cuts: Sequence[str] = tuple(TRANSPORTS)
-    """Transports. Some browsers that use one of these transports lose the connection instead of closing it."""
+    """Transports whose browsers sometimes lose the connection instead of closing it."""
     came: int = 0
     cut: int = 0
     readings: int = 0

@@ -124,7 +124,7 @@ async def test_failed_logins_are_limited_and_successful_ones_are_not(server: Sto
 
 @pytest.fixture
 def authenticator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Authenticator]:
-    """An authenticator with many users, cheap password hashes and no refill of login attempts."""
+    """An authenticator with many users and cheap password hashes. A used login attempt is never given back."""
     monkeypatch.setattr(authenticator_module, "ATTEMPT_REFILL_S", math.inf)
     made = Authenticator(build_policy(msgspec.convert(access(*map(user, NAMES)), Access), Source(None)), now)
     yield made

@@ -73,7 +73,7 @@ async def seconds_until_told(watchers: Sequence[Watcher], since: float) -> float
 
 
 async def write(built: Site) -> None:
-    """Commit readings of `built` until cancelled."""
+    """Commit readings at the site `built` until cancelled."""
     while True:
         await asyncio.to_thread(built.add, "temperature", 4.0 + time.monotonic() % 1)
         await asyncio.sleep(PAUSE_S)

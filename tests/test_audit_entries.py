@@ -50,7 +50,7 @@ def north(each_database: dict[str, Any]) -> Iterator[Site]:
 
 
 def written(database: Database) -> list[Sealed]:
-    """Return all audit entries except changes of the access policy."""
+    """Return all audit entries except those about changes of the access policy."""
     with database.engine.connect() as connection:
         verify(connection)
         return [entry for entry in entries(connection) if entry.action != "access_changed"]

@@ -1,6 +1,6 @@
 """Tests of the benchmark on a slow machine.
 
-Some servers do not keep up there, and some figures cannot be measured.
+On such a machine, some servers do not keep up, and some figures cannot be measured.
 """
 
 import subprocess

@@ -19,7 +19,7 @@ START = datetime(2026, 1, 31, 10, tzinfo=UTC)
 
 
 def minutes(*values: float | None) -> list[list[Any]]:
-    """Return the points of a chart, one for each value and minute. There is no point for a value of None."""
+    """Return the points of a chart: one point per minute, with these values. A value of None leaves out its minute."""
     times = ((START + timedelta(minutes=number)).isoformat().replace("+00:00", "Z") for number in range(len(values)))
     return [
         [time, value - 1, value + 1, value, 4] for time, value in zip(times, values, strict=True) if value is not None

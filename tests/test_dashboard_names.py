@@ -26,7 +26,7 @@ def test_every_name_of_the_demo_has_a_chinese_one() -> None:
 
 
 def asked_for_names(page: Page) -> list[str]:
-    """Return a list to which the address of each later request for names is added. The page sends these requests."""
+    """Return a list that receives the address of each request for names that the page sends from now on."""
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "names" in request.url else None)
     return asked

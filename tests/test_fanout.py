@@ -72,7 +72,7 @@ class Site:
 
     @property
     def recipients(self) -> Recipients:
-        """The rooms of all clients. As in the server, the object stays the same until the rooms change."""
+        """The rooms of all clients. As in the server, this is the same object until the rooms change."""
         rooms = [room(sid) for sid in self.told.sids]
         if self._recipients.rooms != rooms:
             self._recipients = Recipients(rooms)

@@ -45,7 +45,7 @@ class Form(NamedTuple):
     """Names of the faults to run. If the set is empty, all faults run."""
 
     def chosen(self, faults: Sequence[Fault]) -> list[Fault]:
-        """Return those of `faults` that this form (short or full) of the tests runs."""
+        """Return the faults among `faults` that this form (short or full) of the tests runs."""
         return [fault for fault in faults if not self.only or fault.name in self.only]
 
 

@@ -1,7 +1,7 @@
 """Outages of the database while clients watch: the database is stopped, killed, frozen or locked.
 
-The server answers and informs every client, and loses no reading. The time limits are those that the documentation
-promises. The server is faster than these limits.
+The server answers and informs every client, and loses no reading. The tests check the time limits that the
+documentation promises. The server is faster than these limits.
 """
 
 import asyncio

@@ -94,7 +94,7 @@ class Reader:
 
 
 def reader(*reading_ids: int) -> Reader:
-    """Return a reader that starts when its table already contains these rows."""
+    """Return a reader that has just started. Its table contains these rows."""
     table = Table()
     table.add(*reading_ids)
     highest = max(reading_ids, default=0)

@@ -223,7 +223,7 @@ def taken(database: Database) -> bool:
 
 
 def test_a_lease_that_ends_too_far_ahead_is_ignored(built: Site) -> None:
-    """A lease can end too far ahead if the database's clock is set back after a process has acquired the lease."""
+    """The end of a lease is too far in the future if the database's clock was set back after the lease was acquired."""
     with built.database.engine.begin() as connection:
         assert lease.acquire(connection, "work", "gone") is not None
         assert lease.acquire(connection, "work", "other") is None

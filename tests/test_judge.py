@@ -525,7 +525,7 @@ def test_closed_no_data_stays_quiet_until_the_sensor_reports() -> None:
 def test_a_violation_after_closing_by_hand_is_a_new_episode(
     values: tuple[float, ...],
 ) -> None:
-    """The result is the same if the judge learns of the closing only after the new violation."""
+    """The result is the same whether the judge learns of the closing before or after the new violation."""
     judged = Judged(high(reopen=10), each_minute(*values)).forget().close("high", 1.5)
     judged.apply(each_minute(*(6, 7, 4, 8)[len(values) :], start=len(values)))
     assert judged.said() == [("raised", 3)]

@@ -52,7 +52,7 @@ async def test_random_kills_change_no_alarm_and_no_acknowledgement(
 
 
 def told_of(built: Site) -> set[tuple[str, str, Any, tuple[str, ...]]]:
-    """Return the transitions of each alarm of the sensor `rack` in the journal. Its readings are never late."""
+    """Return the journal's transitions of each alarm of the sensor `rack`, whose readings are never late."""
     told = steps(built)
     return {
         (str(alarm.sensor_name), alarm.kind, alarm.since, tuple(told[alarm.alarm_id]))

@@ -1,4 +1,4 @@
-"""Tests of the poller while the query of the poller hangs."""
+"""Tests of the poller while its query hangs."""
 
 import asyncio
 

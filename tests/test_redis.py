@@ -26,7 +26,7 @@ RECOVERY_S = 5.0
 LOST = "does not answer; messages to other processes are dropped"
 BACK = "is reachable"
 DELAYS = 200
-"""Number of delays that the test tries. After each delay, the test cancels a listener of Redis.
+"""Number of delays that the test tries. For each delay, it starts a Redis listener and cancels it after the delay.
 
 After a short delay, the listener is still connecting.
 """

@@ -105,7 +105,7 @@ CHANGES = {
 def test_each_row_within_the_window_is_delivered_once(
     tz: ZoneInfo | None, change: datetime, turns: list[tuple[int, list[tuple[int, int]], bool]], every: int, before: int
 ) -> None:
-    """The test also checks that the next successful query delivers each row that is not late."""
+    """In addition, the next successful query must deliver each row that is not late."""
     table = started(now=change - timedelta(minutes=before), tz=tz)
     for seconds, commits, answered in turns:
         table.now += seconds * SECOND

@@ -1003,9 +1003,9 @@ async def test_the_configured_cookie_is_set() -> None:
 
 
 OTHER_COMBINATIONS = [(False, False), (False, True), (True, False)]
-"""Combinations of `fast_accept` and `failing`. The test of resource leaks uses fewer connections for them.
+"""Combinations of `fast_accept` and `failing` for which the test of resource leaks uses fewer connections.
 
-In `make faults`, all combinations use the same number of connections.
+In `make faults`, the test uses the same number of connections for all combinations.
 """
 
 

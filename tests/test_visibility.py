@@ -107,7 +107,7 @@ async def wait_forever() -> None:
 
 
 async def test_a_hidden_id_is_answered_like_a_missing_id(built: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server also executes the same SQL statements for a hidden id and for a missing id."""
+    """The server must also execute the same SQL statements for a hidden id as for a missing id."""
     users = [user("all", "configure"), user("ours", "configure", organisations=[built.ids["owner"]])]
     async with restricted(built.settings, users, monkeypatch) as running:
         alarm_id = await raise_alarm_of(await running.connect("all"), built, "hidden", "other")

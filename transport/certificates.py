@@ -11,7 +11,7 @@ from common.periodic import run_periodically
 log = logging.getLogger(__name__)
 
 CHECK_INTERVAL_S = 1.0
-"""Seconds between two checks whether the certificate files have changed."""
+"""Interval in seconds at which the server checks whether the certificate files have changed."""
 
 
 class Certificate:
@@ -27,7 +27,7 @@ class Certificate:
         """The TLS context for new connections."""
 
     async def keep_current(self, server: TCPServer) -> None:
-        """Use the certificate for new connections of `server`. Reload it whenever its files change, until cancelled."""
+        """Use the certificate for new connections of `server`. Until cancelled, reload it whenever its files change."""
 
         async def reload() -> None:
             self.reload_if_changed()
@@ -39,9 +39,9 @@ class Certificate:
         )
 
     def reload_if_changed(self) -> None:
-        """Reload the certificate if its files have changed and have stayed the same since the previous check.
+        """Reload the certificate if its files have changed since it was loaded, and the change is complete.
 
-        Files that have changed since the previous check may not be completely written yet.
+        The change counts as complete if the files are the same as at the previous check.
         """
         if not self._file_watch.check():
             return

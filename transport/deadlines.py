@@ -10,7 +10,7 @@ Key = TypeVar("Key", bound=Hashable)
 TIMER_SLACK = 0.01
 """Minimum delay of the timer of `Deadlines`, as a fraction of the time limit.
 
-It lets one timer call expire many keys.
+Because of this delay, one timer call can expire many keys.
 """
 
 

@@ -1,6 +1,6 @@
 """Encodes and decodes Engine.IO packets.
 
-A websocket message contains one packet. A polling body can contain several packets.
+A websocket message contains one packet. The body of a poll response or of a POST request can contain several packets.
 """
 
 import base64

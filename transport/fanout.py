@@ -1,10 +1,10 @@
 """The client manager that encodes a message once and writes the same bytes to every connection.
 
 It replaces python-socketio's `AsyncManager`. It writes directly to a websocket (`outbox.py`) if three conditions
-hold: the upgrade is complete, the websocket is not compressed, and no packet is queued for it. Messages for all other
-connections go through the library's queues. Delivery never awaits, so each connection receives messages in the order in
-which they were emitted. For rooms that receive repeated pushes, the manager looks up the connections only once
-(`recipients.py`).
+hold: no upgrade from polling is in progress, the websocket is not compressed, and no packet is queued for it. Messages
+for all other connections go through the library's queues. Delivery never awaits, so each connection receives messages
+in the order in which they were emitted. For repeated pushes to the same rooms, the manager caches the connections in
+these rooms (`recipients.py`).
 """
 
 import asyncio
@@ -35,7 +35,7 @@ SWEEP_INTERVAL_S = 1.0
 
 
 class LibraryManager(socketio.AsyncManager):  # type: ignore[misc]
-    """The library's own manager, used if the installed libraries lack the internals that `Fanout` needs."""
+    """The client manager of python-socketio, used if the installed libraries lack the internals that `Fanout` needs."""
 
     pushed = coalesced = 0
     closed_slow_clients: Mapping[str, int] = {}
@@ -88,7 +88,7 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
     def __init__(self, limit: int, drain_s: float) -> None:
         super().__init__()
         self.pushed = 0
-        """Number of pushed messages, counted once per connection."""
+        """Number of pushed messages. A message to several connections counts once for each of them."""
         self.coalesced = 0
         """Number of pushed messages that were replaced by a newer message before they were sent."""
         self.closed_slow_clients: Counter[str] = Counter()
@@ -103,7 +103,7 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         self._tasks: set[asyncio.Task[None]] = set()  # keeps tasks alive: the event loop holds only weak references
 
     def set_server(self, server: Any) -> None:
-        """Attach this manager to a server. Replace the server's connection queues and its method `_send_packet`."""
+        """Make a server use this manager, its method `send_packet`, and a `SendQueue` for each connection."""
         super().set_server(server)
         server.eio.create_queue = lambda: SendQueue(self._count_coalesced)
         server._send_packet = self.send_packet
@@ -194,9 +194,9 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
         self._resolved.add(recipients)
 
     def _forget_recipients(self) -> None:
-        """Clear every cache of the connections in a set of rooms.
+        """Clear the cached connections of every `Recipients` object.
 
-        Called when a connection joins or leaves, or when its rooms or its transport change.
+        Call this method when a connection joins or leaves, or when its rooms or its transport change.
         """
         if not self._resolved:  # cheaper than to iterate over an empty WeakSet
             return
@@ -240,15 +240,15 @@ class Fanout(socketio.AsyncManager):  # type: ignore[misc]
             socket.queue.put_nowait(packet)
 
     def handler_class(self, base: type[Any]) -> type[Any]:
-        """Return a subclass of the request handler `base`, whose websockets this manager can write to directly."""
+        """Return a subclass of the request handler `base` that lets this manager write directly to its websockets."""
         return type("Handler", (DirectWriteHandler, base), {"fanout": self})
 
     def attach(self, handler: Any, message: str | bytes) -> tuple[str | None, Outbox | None]:
         """Create an outbox, which writes directly to the websocket of `handler`.
 
         Return the Engine.IO session id and the outbox. Return None for both if the websocket is not ready for direct
-        writes. Call this method when the library writes `message`. The library writes only to the websocket in use,
-        even if a client has opened two websockets for one session.
+        writes. Call this method when the library writes `message`: a client may open two websockets for one session,
+        but the library writes only to the websocket in use.
         """
         protocol = handler.ws_connection
         if message == "3probe" or protocol is None or protocol._compressor is not None or protocol.stream.closed():
@@ -335,7 +335,7 @@ class DirectWriteHandler(WebSocketHandler):
     """Whether the library has handled all messages of this websocket and waits for the next one."""
 
     def write_message(self, message: Any, binary: bool = False) -> Any:
-        """Send a message of the library, after all messages that were pushed before it."""
+        """Send a message from the library, after all messages that were pushed earlier."""
         if self._outbox is None:
             self._eio_sid, self._outbox = self.fanout.attach(self, message)
         if self._outbox is None:
@@ -351,9 +351,10 @@ class DirectWriteHandler(WebSocketHandler):
         return await super().get_next_message()  # type: ignore[misc]
 
     def on_message(self, message: str | bytes) -> Any:
-        """Handle a message from the websocket. If it is an event, handle it at once, if possible.
+        """Handle a message from the websocket. Handle an event at once if no earlier message is waiting.
 
-        This avoids the library's queue, four tasks and a timer, which were half of the cost of answering an event.
+        An event that is handled at once avoids the library's queue, four tasks and a timer. These were half of the cost
+        of answering an event.
         """
         # Without an outbox the upgrade is not complete: the library may still hold earlier messages from polling.
         if self._idle and self._outbox is not None and isinstance(message, str) and message.startswith("42"):

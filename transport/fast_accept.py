@@ -1,4 +1,4 @@
-"""Accepts a websocket request before Tornado creates an HTTP connection for it.
+"""Accepts websocket requests without Tornado's HTTP connection objects.
 
 Tornado prepares each connection for several requests in a row. This preparation was a fifth of the cost of a new
 websocket. Therefore the server peeks at the first request in the socket's buffer. It reads the request only if it is a
@@ -46,11 +46,11 @@ class Admission(Protocol):
 
 
 class FastAcceptServer(HTTPServer):
-    """Tornado's HTTP server, which also accepts websocket requests without creating an HTTP connection for them."""
+    """Tornado's HTTP server, extended to accept websocket requests without Tornado's HTTP connection objects."""
 
     admission: Admission
     unread: "Deadlines[AcceptedConnection]"
-    """Deadlines by which connections that have sent nothing yet must send a request."""
+    """The connections that have sent nothing yet, each with the deadline for its first data."""
 
     def set_admission(self, admission: Admission) -> None:
         """Set the object that decides which websocket requests are accepted."""
@@ -96,7 +96,7 @@ class AcceptedConnection:
 
     @property
     def context(self) -> "AcceptedConnection":
-        """The object with the client's address and protocol, for Tornado. It is the connection itself."""
+        """This object itself. Callers read the client's address and protocol from the `context` of a connection."""
         return self
 
     def check(self) -> None:
@@ -145,7 +145,7 @@ class AcceptedConnection:
             await handler.receive(protocol)
 
     def detach(self) -> IOStream:
-        """Return a stream over the socket. The first request has already been read from the socket."""
+        """Return a stream of the socket. It starts after the first request, which has already been read."""
         return IOStream(self._socket)
 
     def close(self) -> None:

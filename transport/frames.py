@@ -38,12 +38,12 @@ class FrameReader:
         self._fragments: bytearray | None = None
         """The part received so far of a message that is split into several frames.
 
-        None if no such message is incomplete.
+        None while no split message is being received.
         """
         self._kind = CONTINUATION
 
     def read(self, data: bytes) -> Iterator[tuple[int, str | bytes]]:
-        """Yield the opcode and content of each message or control frame that the received bytes `data` complete.
+        """Add the received bytes `data`. Yield the opcode and content of each message or control frame now complete.
 
         Yield `PIECE` for a frame that does not complete a message, so that the caller can count the work of each frame.
         Raise `ProtocolError` if the client violates the protocol.
@@ -91,7 +91,7 @@ class FrameReader:
         return head, unmask(bytes(data[start:body]), bytes(data[body:end])), end
 
     def _message(self, head: int, content: bytes) -> tuple[int, str | bytes]:
-        """Return the opcode and content of the message that a frame completes, or `PIECE` if it completes none.
+        """Return the opcode and content of the message that a frame completes, or `PIECE` if the message is incomplete.
 
         A control frame is always a complete message.
         """

@@ -42,7 +42,7 @@ Some clients read the answer only after they have sent the whole body.
 CHUNK_BYTES = 16_384
 """Maximum number of bytes per read from a websocket."""
 FRAME_WORK, MAX_WORK_PER_TURN = 1024, 262_144
-"""The work for a frame is the size of the frame plus `FRAME_WORK`, in bytes.
+"""The server counts the work for a frame as the size of the frame plus `FRAME_WORK`, in bytes.
 
 After more than `MAX_WORK_PER_TURN` bytes of work for one client, other clients get a turn.
 """
@@ -224,7 +224,8 @@ class Handler(RequestChecks, WebSocketHandler):
         """Upgrade a request to a websocket. Return the websocket protocol object, which `receive` needs.
 
         Return None if the connect handler rejects the session or the session is unknown. If the session already has a
-        websocket, close the new websocket at once. `receive` still waits for the client's close frame or the time-out.
+        websocket, close the new websocket at once. In this case, `receive` must still be called: it waits for the
+        client's close frame or for Tornado's time-out.
         """
         session = self._find_session(self.request)
         is_new = session is None and "sid" not in self.request.query_arguments
@@ -288,7 +289,7 @@ class Handler(RequestChecks, WebSocketHandler):
 
     # This is a separate method because local variables of `receive` would keep a message alive until the next one.
     async def _handle_data(self, protocol: Any, frame_reader: FrameReader, data: bytes) -> int:
-        """Handle the messages that the received bytes `data` complete. Return the amount of work, in bytes."""
+        """Handle the messages that are complete after the bytes `data` arrived. Return the work for them, in bytes."""
         work = len(data)
         for kind, content in frame_reader.read(data):
             work += FRAME_WORK
@@ -308,7 +309,7 @@ class Handler(RequestChecks, WebSocketHandler):
 
     @property
     def _is_over(self) -> bool:
-        """Whether this websocket does not belong, or no longer belongs, to an open session."""
+        """Whether this websocket is unused: no open session uses it or is being upgraded to it."""
         session = self.session
         return session is None or session.closing or (session.websocket is not self and session.probing is not self)
 
@@ -358,13 +359,16 @@ class Handler(RequestChecks, WebSocketHandler):
             session.stop_probing()
 
     def on_ws_connection_close(self, close_code: int | None = None, close_reason: str | None = None) -> None:
-        """Store why the websocket was closed, and close its Engine.IO session."""
+        """Store why the websocket was closed, and call `on_close`."""
         self.close_code, self.close_reason = close_code, close_reason
         self.ws_connection = None
         self.on_close()
 
     def on_close(self) -> None:
-        """Close the Engine.IO session, because the client has disconnected or has aborted its poll or POST request."""
+        """Close the Engine.IO session whose websocket was closed, or whose poll or POST request was aborted.
+
+        If only the new websocket of an upgrade was closed, cancel the upgrade and keep the session.
+        """
         session, is_websocket = self.session, self in self.engine.websockets
         self.engine.websockets.discard(self)
         if session is None:

@@ -34,7 +34,7 @@ class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
     """Serves a Tornado application. `path` is the URL path of Socket.IO, and `handler` is the request handler for it.
 
     Websocket requests bypass the application's routing, which would double the cost of accepting a websocket.
-    `trusted_proxies` contains addresses and networks. X-Forwarded headers from any other sender are ignored.
+    `trusted_proxies` contains the addresses and networks of proxies. X-Forwarded headers of other senders are ignored.
     """
 
     def __init__(
@@ -160,8 +160,8 @@ class _RequestDelegate(httputil.HTTPMessageDelegate):
 def set_send_timeout(sockets: Collection[socket.socket], timeout_s: float) -> None:
     """Make the kernel close a connection if the client acknowledges no data for `timeout_s` seconds.
 
-    Otherwise a client that requests a page and does not read it would keep its connection open, because no Storewatch
-    code waits for such a client. Only Linux supports this socket option.
+    Otherwise a client that requests a page and does not read it would keep its connection open, because Storewatch's
+    own time limits do not cover the sending of a page. Only Linux supports this socket option.
     """
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         for listening_socket in sockets:  # accepted connections inherit the option
@@ -199,7 +199,7 @@ def identify_client(context: Any, headers: Mapping[str, str], trusted_proxies: N
 def _address(text: str) -> Address | None:
     """Parse an IP address. Return None if it is invalid.
 
-    It may have a port, such as `192.0.2.7:5555` or `[2001:db8::7]:5555`.
+    The text may also contain a port, such as `192.0.2.7:5555` or `[2001:db8::7]:5555`.
     """
     with_port = _WITH_PORT.fullmatch(text)
     try:

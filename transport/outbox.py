@@ -1,8 +1,8 @@
 """Writes directly to one websocket. Unsent messages wait here, and a newer message can replace an older one.
 
 python-socketio queues each message, wakes a task for it and writes it to a stream that does not report unsent bytes.
-This takes 84 us of CPU per message, compared with 5 us for the system call. If a browser stops reading, the
-memory for its unsent bytes grows without limit.
+This takes 84 us of CPU per message, compared with 5 us for the system call alone. With python-socketio, the memory for
+unsent bytes also grows without limit if a browser stops reading.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ def frame(payload: bytes, kind: int = TEXT) -> bytes:
 class SendQueue(asyncio.Queue[Any]):
     """The library's packet queue for one connection. `pending` counts the packets not yet handed to the transport.
 
-    The queue can be empty although a packet has not been written. Such a packet has been removed from the queue, but is
-    still on its way to the transport. A packet with a `key` replaces a queued packet with the same key.
+    `pending` can be above 0 although the queue is empty: a packet has been removed from the queue, but has not been
+    handed to the transport yet. A packet with a `key` replaces a queued packet with the same key.
     """
 
     def __init__(self, on_coalesced: Callable[[], None]) -> None:
@@ -96,8 +96,8 @@ class Outbox:
     If more than `limit` bytes are unsent, the outbox calls `close_slow` with three arguments: itself, `UNSENT` and a
     text for the log. Up to `MAX_ANSWER_BYTES` of answers to the browser's own requests do not count towards the limit.
 
-    The outbox is in the set `busy` while it has unsent bytes. It is in the set `behind` while other data must be
-    written before the next frame.
+    `busy` and `behind` are sets that all outboxes of a `Fanout` share. An outbox is in `busy` while it has unsent
+    bytes. It is in `behind` while other data must be written before its next frame.
     """
 
     __slots__ = (
@@ -128,14 +128,15 @@ class Outbox:
         self.queue = queue
         # Do not bypass a TLS stream: it keeps its own state between the application and the socket.
         self.socket: Sender = stream.socket if type(stream) is IOStream else self
-        """The object that sends the frames. Code outside this class may use it while the outbox is not in `behind`.
+        """The object that sends frames: the socket, or for TLS this outbox.
 
-        If the object did not accept all bytes of a frame, this code must then call `write_rest`.
+        While the outbox is not in `behind`, code outside this class may also send frames through the object. If the
+        object does not accept all bytes of a frame, that code must call `write_rest`.
         """
         self.unsent = 0
         """Number of bytes of this connection that the kernel has not accepted yet."""
         self.stuck_since = 0.0
-        """The time since which no data has been accepted, in seconds of `time.monotonic`.
+        """The time at which the socket last accepted data, in seconds of `time.monotonic`.
 
         Valid while `unsent` is above 0.
         """
@@ -177,7 +178,10 @@ class Outbox:
             self._answer_bytes = 0
 
     def handle_error(self, message: bytes, error: OSError) -> None:
-        """Handle `error`, which `socket.send` raised for this frame."""
+        """Handle the `error` that `socket.send` raised for a frame.
+
+        If the socket accepts no bytes now, let Tornado's stream write the frame. Otherwise close the connection.
+        """
         if isinstance(error, BlockingIOError):
             self.write_rest(message, 0)
         else:

@@ -1,6 +1,7 @@
 """Caches the connections in a set of rooms until a connection joins, leaves, or changes its rooms or transport.
 
-Without the cache, looking up the room, session and outbox of each connection was a third of the cost of a message.
+Without the cache, a third of the cost of a message was to look up the room, the session and the outbox (the writer of
+the websocket) of each connection.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -18,7 +19,7 @@ class Recipients:
         self.is_resolved = False
         """Whether the connections have been looked up."""
         self.ready: dict[Sender, Outbox] = {}
-        """Outboxes (writers of websockets) that can send a frame at once, keyed by the socket that sends the frame."""
+        """Outboxes (writers of websockets) that can send a frame at once, keyed by the `socket` of the outbox."""
         self.rest: list[str] = []
         """Engine.IO session ids of the connections that are not in `ready`."""
         self._outboxes: Mapping[Outbox, str] = {}

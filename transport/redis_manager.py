@@ -1,9 +1,9 @@
 """The client manager for several processes, which are connected through Redis.
 
-A process sends messages to its own clients directly, and all other messages through Redis. It uses Redis to disconnect
-a client of another process, or to put such a client into a room. Other programs use Redis to emit events. While Redis
-does not answer, messages through Redis are dropped, and the log says so. Critical messages must therefore not use
-Redis.
+A process sends messages to its own clients directly, and all other messages through Redis. A process also uses Redis to
+disconnect a client of another process, or to put such a client into a room. Other programs use Redis to emit events.
+While Redis does not answer, messages through Redis are dropped, and the log says so. Critical messages must therefore
+not use Redis.
 """
 
 import logging
@@ -25,7 +25,7 @@ from transport.fanout import Fanout, LibraryManager
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 2.0
-"""Time limit in seconds for each answer of Redis. After this time without a message, the listener sends a ping."""
+"""Time limit in seconds for each answer of Redis. If no message arrives for this time, the listener sends a ping."""
 RETRY_S = 1.0
 """Seconds between two attempts to connect to Redis."""
 
@@ -34,8 +34,8 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
     """A mixin that exchanges messages with other processes over Redis, in python-socketio's message format.
 
     It replaces the library's `AsyncRedisManager`. That class waits up to a minute before it reconnects, and does not
-    notice a Redis that hangs. It also repeats a failed send, so that a message may arrive twice. The next base class in
-    the method resolution order delivers messages to the connections of this process.
+    notice a Redis that hangs. That class also repeats a failed send, so a message may arrive twice. The next base class
+    in the method resolution order delivers messages to the connections of this process.
     """
 
     def __init__(self, settings: RedisSettings) -> None:
@@ -75,7 +75,7 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
             await sleep(RETRY_S)
 
     async def _messages(self) -> AsyncIterator[bytes]:
-        """Yield messages. Raise `RedisError` or `OSError` if the connection to Redis is lost."""
+        """Yield messages from Redis. Raise `RedisError` or `OSError` if the connection to Redis is lost."""
         async with _connected(self._settings) as redis, redis.pubsub() as channel:
             await channel.subscribe(self.channel)
             is_pinged = False

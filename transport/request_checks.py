@@ -50,7 +50,7 @@ class RequestChecks:
 
     @classmethod
     def _rejection_of_new(cls, request: AnyRequest) -> Rejection | None:
-        """Return the error answer for a request that must not open a session, or None if the request can be served."""
+        """Check a request to open a session. Return the error answer if it must be rejected, otherwise None."""
         if request.query_arguments.get("EIO") != [b"4"]:
             return BAD_VERSION
         if request.method != "GET":
@@ -63,7 +63,7 @@ class RequestChecks:
 
     @classmethod
     def _rejection_of_existing(cls, request: AnyRequest, websocket: bool) -> Rejection | None:
-        """Return the error answer for an invalid request of an open session, or None if the request can be served."""
+        """Check a request of an open session. Return the error answer if it must be rejected, otherwise None."""
         session = cls._find_session(request)
         if session is None or not session.connected:
             return UNKNOWN_SESSION

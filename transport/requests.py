@@ -23,7 +23,10 @@ class Rejection(msgspec.Struct, frozen=True):
 
 
 NO_HANDSHAKE, SLOW = "no_handshake", "slow"
-"""Reasons for closing a connection without an answer: no namespace was joined in time, or no request came in time."""
+"""Reasons for closing a connection without an answer.
+
+The client joined no namespace in time, or did not send a complete request in time.
+"""
 
 UNKNOWN_TRANSPORT = Rejection(400, 0, "Transport unknown", "transport")
 UNKNOWN_SESSION = Rejection(400, 1, "Session ID unknown", "session")

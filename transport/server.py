@@ -164,7 +164,8 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
     def _handles_all_events(self, namespace: str) -> bool:
         """Return whether the namespace overrides `trigger_event`.
 
-        If so, it can distinguish an event of a client (whose name is an `EventName`) from an event of the library.
+        Such a namespace can distinguish the events of a client from those of the library, because the name of a
+        client's event is an `EventName`.
         """
         handler = self.namespace_handlers.get(namespace)
         return handler is not None and type(handler).trigger_event is not socketio.AsyncNamespace.trigger_event
@@ -256,7 +257,10 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
         self._connect_deadlines.discard(eio_sid)
 
     def _update_joined(self, eio_sid: str) -> None:
-        """Update the session's `joined` and `has_joined`. Start the time limit if the client is in no namespace."""
+        """Update the session's `joined` and `has_joined`.
+
+        If the client is in no namespace, start the time limit for joining one.
+        """
         session = self.eio.sockets.get(eio_sid)
         if session is not None and not session.closing:
             session.joined = self._is_in_any_namespace(eio_sid)
@@ -288,7 +292,7 @@ def remote_address(environ: Mapping[str, Any]) -> str:
 
 
 def forget_handshake(environ: Any) -> None:
-    """Release the data of a connection's first request, except the address. This saves 9 kB per connection."""
+    """Release the data of a connection's first request, except the client's address. This saves 9 kB per connection."""
     if isinstance(environ, Environ):
         environ.forget()
 
@@ -296,8 +300,8 @@ def forget_handshake(environ: Any) -> None:
 async def close_all(server: socketio.AsyncServer, timeout_s: float) -> None:
     """Stop accepting clients, disconnect the connected ones, and wait until they are gone.
 
-    Wait at most `timeout_s` seconds. Close the Engine.IO sessions, because browsers do not reconnect after a Socket.IO
-    disconnect.
+    Wait at most `timeout_s` seconds. To disconnect a client, close its Engine.IO session, because browsers do not
+    reconnect after a Socket.IO disconnect.
     """
     engine = server.eio
     engine.stopping = True

@@ -22,7 +22,7 @@ from transport.rate_limit import RateLimit, TokenBucket
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 2.0
-"""Time in seconds for which a closed polling session waits for one more poll. The answer is a close packet."""
+"""Time in seconds for which a closed polling session is kept, so that a poll on its way still gets an answer."""
 UPGRADE_TIMEOUT_S = 10.0
 """Time limit in seconds for the upgrade from polling to a websocket."""
 
@@ -152,7 +152,7 @@ class Session(BaseSocket):  # type: ignore[misc]
             websocket.close()
 
     def start_writer(self) -> None:
-        """Send the queued packets over the websocket, and start a task that sends later packets of the queue."""
+        """Send the queued packets over the websocket, and start a task that sends packets that are queued later."""
         self._flush()
         if self._writer is None and not self.closing:
             self._writer = asyncio.create_task(self._write_queue())
@@ -293,7 +293,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         task.add_done_callback(self._tasks.discard)
 
     async def trigger(self, event: str, *arguments: Any) -> Any:
-        """Call the handler of `connect`, `message` or `disconnect`. Return its result, or False if it fails."""
+        """Call the event handler of `connect`, `message` or `disconnect`. Return its result, or False if it fails."""
         handler = self.handlers.get(event)
         if handler is None:
             return None

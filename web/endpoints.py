@@ -32,10 +32,10 @@ class HealthzHandler(EndpointHandler):
 
 
 class ReadyzHandler(EndpointHandler):
-    """Readiness check: answers 200 if every part works, otherwise 503."""
+    """Readiness check: answers 200 if every enabled part of the process works, otherwise 503."""
 
     def initialize(self, health: Health) -> None:
-        """Store the object that knows the health of each part."""
+        """Store the object that reports whether each part of the process works."""
         self._health = health
 
     def get(self) -> None:
@@ -52,7 +52,7 @@ class MetricsHandler(EndpointHandler):
     """The Prometheus metrics. They cover all storehouses, so only users with unrestricted visibility may read them."""
 
     def initialize(self, metrics: Metrics, authenticator: Authenticator) -> None:
-        """Store the metrics, and the authenticator that checks who reads them."""
+        """Store the metrics, and the authenticator for the requests that read them."""
         self._metrics = metrics
         self._authenticator = authenticator
 

@@ -13,7 +13,10 @@ from transport.redis_manager import LibraryRedisManager, RedisManager
 POLLER_LATE_S = 10.0
 """The poller counts as failed if the database has not answered it for this many seconds plus the poll interval."""
 JUDGE_LATE_S = 10.0
-"""The part `judge` counts as failed if it has not reached the database for this many seconds. It tries every second."""
+"""The part `judge` counts as failed if it has not reached the database for this many seconds.
+
+The part tries to reach the database every second.
+"""
 
 REASONS = {
     "database": "the sensor database does not answer; the pages show the last known data",
@@ -32,15 +35,15 @@ class Readiness(msgspec.Struct, frozen=True):
     """Seconds since the database last answered the poller."""
     redis: bool | None
     judge: bool | None
-    """Whether the `state` database has told this process within the last 10 s which process evaluates the alarm rules.
+    """Whether this process has learned from the `state` database, within the last 10 s, which process holds the lease.
 
-    This is the process that holds the judge's lease. Null if Storewatch evaluates no alarm rules.
+    Only the process that holds the judge's lease evaluates the alarm rules. Null if Storewatch evaluates no rules.
     """
     reasons: list[str]
 
 
 class Health:
-    """Reports whether each part works. `redis` and `judge_loop` are None if they are disabled.
+    """Reports whether each part works. `redis` and `judge_loop` are None if the settings disable these parts.
 
     The heartbeat, a periodic query, keeps `database.answering` up to date.
     """

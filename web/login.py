@@ -27,10 +27,10 @@ from transport.requests import is_same_origin
 HERE = Path(__file__).parent
 FORM = Template((HERE / "login.html").read_text(encoding="utf-8"), whitespace="oneline")
 WHY, LANGUAGE = "why", "lang"
-"""Query parameters of the login page. All other parameters belong to the requested page."""
+"""Query parameters of the login page. All other parameters belong to the page that is shown after the login."""
 
 TAGS = {"en": "en-GB", "zh": "zh-CN"}
-"""The supported languages, and the language tag of each for browsers."""
+"""Language tags for browsers, keyed by the code of each supported language."""
 REASONS = {
     "wrong": "Wrong user name or password.",
     "rate_limited": "Too many attempts. Wait a minute, then try again.",
@@ -200,5 +200,5 @@ def _url(path: str, query: str) -> str:
 
 
 def _page_parameters(query: str) -> list[tuple[str, str]]:
-    """Return the query parameters that belong to the requested page, such as `wall`."""
+    """Return the query parameters that belong to the page shown after the login, such as `wall`."""
     return [(key, value) for key, value in parse_qsl(query, keep_blank_values=True) if key not in (WHY, LANGUAGE)]

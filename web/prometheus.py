@@ -1,7 +1,7 @@
 """The Prometheus metrics of this process. docs/operating.md explains each metric.
 
-At each scrape, this module reads the counts that the parts of the server keep anyway. Only durations and alarm
-transitions are recorded when they occur.
+At each scrape (request from Prometheus), this module reads the counts that the parts of the server keep anyway. Only
+durations and alarm transitions are recorded when they occur.
 """
 
 import time
@@ -28,13 +28,13 @@ from transport.outbox import STUCK, UNSENT
 from web.health import Health
 
 FLOOD = "flood"
-"""Reason for closing a connection: it kept sending too many events."""
+"""Reason for closing a connection: the client kept sending too many events."""
 ANSWERED, REFUSED, UNAVAILABLE, FAILED = "answered", "refused", "unavailable", "failed"
 """Outcomes of a database query. `refused` means that the data does not exist, or that there is too much of it."""
 ACCESS_REFUSALS = ("connect_refused", "login_refused")
 """Actions in the audit trail that record a denied connection and a denied login."""
 SITE = "site"
-"""Transition label for alarms that come from the site's own alarm system."""
+"""Value of the label `transition` for alarms that come from the site's own alarm system."""
 TRANSITIONS = (
     model.PENDING,
     model.RAISED,
@@ -51,7 +51,7 @@ CODES = (StorewatchError.code, *(error.code for error in StorewatchError.__subcl
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 """Upper bounds of the histogram buckets, in seconds.
 
-They range from the time of a poll without new readings to the longest time limit of a query.
+They range from the duration of a poll without new readings to the longest time limit of a query.
 """
 
 
@@ -204,6 +204,6 @@ def _labelled(family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[s
 def _from_zero(names: Iterable[str], values: Mapping[str, float]) -> Mapping[str, float]:
     """Return `values`, with 0 for each of the `names` that is missing.
 
-    A counter that starts at 1 would not be seen as an increase by Prometheus.
+    If a counter first appeared with the value 1, Prometheus would not see an increase.
     """
     return dict.fromkeys(names, 0.0) | dict(values)

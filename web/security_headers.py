@@ -30,7 +30,7 @@ class SecurityHeaders(OutputTransform):
     def transform_first_chunk(
         self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
     ) -> tuple[int, HTTPHeaders, bytes]:
-        """Add the security headers. Tornado calls this for the first chunk of an answer."""
+        """Add the security headers and remove `Server`. Tornado calls this method for the first chunk of an answer."""
         headers.pop("Server", None)
         headers.setdefault("Content-Security-Policy", POLICY)
         for name, value in (ALWAYS | HTTPS if self._is_https else ALWAYS).items():

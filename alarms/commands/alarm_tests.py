@@ -28,7 +28,7 @@ from record.audit import Entry
 from settings import Settings, Source
 
 POLL_S = 0.5
-"""Seconds between two checks of the test alarm."""
+"""Time between two queries for new events of the test alarm, in seconds."""
 JUDGED_WITHIN_S = 15.0
 """Maximum time that the command waits for the server to raise the test alarm, in seconds.
 
@@ -44,7 +44,7 @@ WORDS = {
     "escalated": "notified: escalated because nobody acknowledged it",
     "cleared": "notified: alarm cleared",
 }
-"""Words for each event that a notice (a notification about an alarm) can report."""
+"""The text that the command prints for each event that a notice (a notification about an alarm) can report."""
 
 
 def add(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -124,7 +124,7 @@ def _request(state: database.Database, sensor: Sensor, span: timedelta) -> int:
 def _person() -> str:
     """Return the name of the operating system's user who runs the command.
 
-    Return the user's number if the user has no name, as in some containers.
+    Return the numeric user id if the user has no name, as in some containers.
     """
     try:
         return getpass.getuser()

@@ -29,7 +29,7 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
 
 
 def add_days(parser: argparse.ArgumentParser) -> None:
-    """Add the command-line arguments for the first and the last day. They are stored as `first` and `last`."""
+    """Add the arguments `--from` (the first day) and `--to` (the last day). They are parsed as `first` and `last`."""
     parser.add_argument(
         "--from", metavar="DAY", dest="first", type=_day, required=True, help="first day, such as 2021-09-06"
     )

@@ -29,9 +29,10 @@ class _Alarm:
 def alarms(lines: Iterable[str], zone: ZoneInfo) -> dict[str, list[AlarmSpan]]:
     """Return the alarms in the log of another system, by sensor. Raise `UsageError` if the log is invalid.
 
-    A line about an end contains a limit. The line closes the sensor's newest open alarm with this limit. If no open
-    alarm has this limit, the line closes the sensor's newest open alarm. If no alarm of the sensor is open, the line is
-    ignored.
+    A line that reports the end of an alarm closes the sensor's newest open alarm with the limit in the line. If the
+    line has no limit, or no open alarm has this limit, the line closes the sensor's newest open alarm. If no alarm of
+    the sensor is open, the line is ignored. If a second alarm of the same kind is raised before the first is closed,
+    the first stays open.
     """
     by_sensor: dict[str, list[_Alarm]] = {}
     for time, row in _timed(lines, zone):

@@ -1,6 +1,7 @@
 """The command `python -m alarms noise`: counts nuisance alarms and recommends settings that prevent them.
 
-A nuisance alarm is a short alarm that nobody acknowledged. A recommended setting is a delay or a hysteresis.
+A nuisance alarm is a short alarm that nobody acknowledged. A recommended setting is a delay, a hysteresis or a
+no-data limit.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from common import clock
 MAX_ALARMS = 100_000
 """Maximum number of alarms that the command reads for each storehouse."""
 SOON_S = 3600.0
-"""A larger hysteresis could combine two alarms into one if at most this number of seconds is between them."""
+"""If at most this number of seconds is between two alarms, a larger hysteresis could have made them one alarm."""
 
 
 def add(commands: "argparse._SubParsersAction[Any]") -> None:

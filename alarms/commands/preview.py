@@ -77,10 +77,10 @@ def _in_force(state: sa.Connection, settings: Settings, origin: Source) -> Seque
 
 
 def report(comparisons: Sequence[Comparison], trial: Trial, zone: ZoneInfo, *, alarms: bool) -> Iterator[str]:
-    """Yield the lines of the report.
+    """Yield the lines of the report: first a line for each proposed rule, then the lines about the sensors.
 
-    The lines about the proposed rules come first. The lines about the sensors follow. Sensors with more alarms come
-    before sensors with fewer alarms. If `alarms` is true, also yield a line for each alarm.
+    Sensors for which the proposed rules raise more alarms come before sensors with fewer alarms. If `alarms` is true,
+    also yield a line for each alarm that the proposed rules raise.
     """
     for number, _ in enumerate(trial.proposed):
         of_rule = [

@@ -1,4 +1,4 @@
-"""`python -m alarms score`: compares the alarms that a file of rules raises with the alarm log of another system."""
+"""`python -m alarms score`: compares the alarms that the rules in a file raise with the alarm log of another system."""
 
 import argparse
 import sys
@@ -41,7 +41,7 @@ def add(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print how well the alarms of these rules agree with those of the other alarm system.
+    """Print how well the alarms that the given rules raise agree with the alarms of another system.
 
     Raise `UsageError` if a file is invalid or no rule sets a high or low limit.
     """
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def judge_table(tried_rules: list[Rule], table: dict[Sensor, list[Reading]]) -> dict[str, list[AlarmSpan]]:
-    """Return the high and low alarms that these rules raise on the readings in `table`, by sensor.
+    """Return the high and low alarms that these rules raise on the readings in `table`, by sensor name.
 
     The default rules do not apply. Sensors without a high or low limit are left out.
     """

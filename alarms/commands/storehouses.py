@@ -9,7 +9,7 @@ from errors import UsageError
 
 
 def storehouse_named(connection: sa.Connection, subjects: Subjects, name: str) -> Storehouse:
-    """Return the storehouse with this name or id. Raise `UsageError` if no storehouse has it."""
+    """Return the storehouse with this name or id. Raise `UsageError` if there is no such storehouse."""
     all_storehouses = storehouses.all_storehouses(connection, subjects)
     for storehouse in all_storehouses:
         if name in (storehouse.store_house_name, str(storehouse.store_house_id)):

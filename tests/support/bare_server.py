@@ -1,9 +1,9 @@
 """A Socket.IO server that contains only the transport, and a client that sends raw bytes.
 
 The server runs in the event loop of the test. It has two namespaces, `/` and `/custom`, as in the test suites of the
-protocols. Each namespace sends the payload of the client's CONNECT back in the event `auth`. It answers the event
-`message` with the event `message-back` and the same arguments. It acknowledges the event `message-with-ack` with the
-arguments of the event.
+protocols. Each namespace sends the payload of the client's CONNECT back in the event `auth`. The namespace answers the
+event `message` with the event `message-back` and the same arguments. It acknowledges the event `message-with-ack` with
+the arguments of that event.
 """
 
 import asyncio

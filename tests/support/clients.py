@@ -176,7 +176,7 @@ class PythonClient(Client):
     async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109
         """Check that the client uses the websocket.
 
-        No wait is needed, because it upgrades before it connects to the namespace.
+        No wait is needed, because this client upgrades before it connects to the namespace.
         """
         if self._socket.transport() != "websocket":
             raise TimeoutError("the websocket was refused")
@@ -345,7 +345,7 @@ class NodeClient(Client):
             call.set_result(_payload(args))
 
     def _over(self, reason: str) -> None:
-        """Fail all operations that still wait for an answer of the Node process, because the process has ended."""
+        """Raise `ConnectRefused` in all calls that wait for the Node process, because the process has ended."""
         for waiting in (self._admitted, *self._calls.values()):
             if not waiting.done():
                 waiting.set_exception(ConnectRefused(reason))

@@ -148,8 +148,9 @@ class Fault:
     is_leap: bool = False
     """Whether the fault is a jump of the clock.
 
-    The writer of readings pauses during the jump. After a jump, the alarms must be those that
-    result if readings are evaluated in the order of their ids. After other faults, the order of their times counts.
+    The writer of readings pauses during the jump. After a jump, the alarms must be those that result from evaluating
+    the readings in the order of their ids. After other faults, the alarms must be those that result from evaluating the
+    readings in the order of their times.
     """
 
 
@@ -251,8 +252,8 @@ async def happen(stage: Stage, fault: Fault, what: Callable[[Stage], object]) ->
 def shows_later_than(stage: Stage, mark: int) -> bool:
     """Return whether the data of every client are current.
 
-    The data must not be stale. Each client must have received a reading and an alarm transition whose values are
-    above `mark`. The sign of a value does not count.
+    The data must not be stale. Each client must have received a reading and an alarm transition that are newer than the
+    reading with the number `mark`. The absolute value of a reading is its number.
     """
     return all(_shows_later(watcher, mark) and _told_later(watcher, mark) for watcher in stage.watchers)
 
@@ -295,9 +296,9 @@ class Seen:
             await asyncio.sleep(0.02)
 
     def all_told(self, told: Told) -> bool:
-        """Return whether all affected clients have noticed the fault.
+        """Return whether the clients have noticed the fault.
 
-        If `told` is `cut`, one ended connection is enough.
+        If `told` is `cut`, one client must have lost its connection. Otherwise, every client must have seen stale data.
         """
         if told == "cut":
             return any(watcher.ended > self._began for watcher in self._watchers)
@@ -391,7 +392,10 @@ def judged(built: Site) -> set[tuple[Any, ...]]:
 
 
 def expected(built: Site, rows: Sequence[sa.Row[Any]]) -> set[tuple[Any, ...]]:
-    """Return the times at which alarms must be raised and cleared. Readings count in the order of their times."""
+    """Return the times at which alarms must be raised and cleared.
+
+    The readings are evaluated in the order of their times.
+    """
     sensor = Sensor(1, 1, "温度 1", "temperature", "", 60.0, (1, None))
     ours = (row for row in rows if row.sensor_id == built.ids["temperature"])
     written = sorted((row.time.timestamp(), row.value) for row in ours)
@@ -401,14 +405,17 @@ def expected(built: Site, rows: Sequence[sa.Row[Any]]) -> set[tuple[Any, ...]]:
 
 
 def turns(built: Site) -> set[float | None]:
-    """Return the values of the readings that raised or cleared alarms. The alarm journal contains these values."""
+    """Return the values of the readings that raised or cleared alarms, as recorded in the alarm journal."""
     with built.database.engine.connect() as connection:
         alarms = [step.alarm for step in journal.after(connection, 0, 1_000_000)]
     return {alarm.value for alarm in alarms if alarm.kind == "high" and alarm.transition in ("raised", "cleared")}
 
 
 def expected_turns(built: Site, rows: Sequence[sa.Row[Any]]) -> set[float | None]:
-    """Return the values of the readings that must raise or clear alarms. Readings count in the order of their ids."""
+    """Return the values of the readings that must raise or clear alarms.
+
+    The readings are evaluated in the order of their ids.
+    """
     ours = sorted((row.reading_id, row.value) for row in rows if row.sensor_id == built.ids["temperature"])
     values = [-1.0, *(value for _, value in ours)]
     return {value for before, value in pairwise(values) if (before > 0) != (value > 0)}

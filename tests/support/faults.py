@@ -86,9 +86,9 @@ def _fill(stage: Stage) -> None:
 
 
 def make_room(mariadb: MariaDB, name: str, sensor_id: int) -> None:
-    """Add readings until the file of the table `reading` is the largest file.
+    """Add readings until the file of the table `reading` is the largest of MariaDB's files.
 
-    A limit on the size of files then affects no other file.
+    A size limit that stops the growth of this file then affects no other file.
     """
     for day in range(15):
         rows = f"SELECT {sensor_id}, '2019-01-01' + INTERVAL {day} DAY + INTERVAL seq SECOND, -seq FROM seq_1_to_10000"
@@ -231,7 +231,7 @@ def _empty_disk(stage: Stage) -> None:
 
 
 def _set_clock(hours: int) -> Callable[[Stage], None]:
-    """Return a function that makes the clocks of the server and of the writer wrong by `hours`."""
+    """Return a function that makes the server's and the writer's clocks fast by `hours`, or slow if it is negative."""
 
     def set_clock(stage: Stage) -> None:
         stage.servers[0].set_clock(hours * 3600.0)

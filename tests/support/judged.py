@@ -34,7 +34,7 @@ RULES: list[dict[str, Any]] = [
 STEADY = ("rack", "rear", "vent")
 LATE = "vent"
 LATE_STEPS = 7
-"""Delay of every reading of the sensor `LATE`, in steps of one minute."""
+"""Number of minutes (steps) by which every reading of the sensor `LATE` arrives late."""
 MARK = "mark"
 """Name of the sensor of the last reading. An alarm of this sensor shows that the server has evaluated all readings."""
 
@@ -178,7 +178,7 @@ def steps(built: Site) -> dict[Id, list[str]]:
 
 
 def without(episodes: Iterable[Episode], *, acknowledged_by: None = None) -> set[Episode]:
-    """Return a copy of the alarms in which no alarm is acknowledged."""
+    """Return a copy of the alarms without their acknowledgements."""
     return {episode._replace(acknowledged_by=acknowledged_by) for episode in episodes}
 
 
@@ -191,7 +191,7 @@ def some(episodes: Iterable[Episode], sensor_name: str, every: int) -> Sequence[
 def holder(built: Site) -> str:
     """Return the holder of the lease to evaluate alarm rules.
 
-    The text is empty if no process has held the lease yet.
+    Return an empty text if no process has held the lease yet.
     """
     with built.database.engine.connect() as connection:
         return str(connection.scalar(sa.select(tables.lease.c.holder)) or "")

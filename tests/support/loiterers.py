@@ -2,8 +2,8 @@
 
     python -m tests.support.loiterers PORT OF_EACH
 
-The program measures the time until the server closes each connection. It prints the shortest and the longest time in
-seconds as a JSON list.
+The program opens OF_EACH connections of each kind. It measures the time until the server closes each connection, and
+prints the shortest and the longest time in seconds as a JSON list.
 """
 
 import asyncio

@@ -2,12 +2,14 @@
 
 The clients check every message that they receive.
 
-A stay is the time between two moves of a storehouse. The first organisation owns the storehouse in even stays, the
-second in odd stays. All data contain the number of the stay in which they were written. Names have the form
-`<id>/<stay>`. A value is the number of the stay plus a fraction. A value that violates a limit is larger by OUT.
+A stay is the time between two moves of a storehouse. Stays are numbered. The first organisation owns the storehouse in
+stays with even numbers, the second in stays with odd numbers. All data contain the number of the stay in which they
+were written. Names have the form `<id>/<stay>`. A value is the number of the stay plus a fraction. A value that
+violates a limit is larger by OUT.
 
-A client may receive the data of each stay in which its own organisation owns the storehouse. It may receive the data
-of a stay with the other organisation only after that stay has ended, because its own organisation is then the owner.
+A client may receive the data of each stay in which its own organisation owns the storehouse. The client may receive the
+data of a stay with the other organisation only after that stay has ended, because the storehouse then belongs to the
+client's own organisation.
 """
 
 import asyncio
@@ -99,7 +101,7 @@ class Resident(PythonClient):
         super().__init__()
         self.leaks: list[Any] = []
         self.looked: Counter[str] = Counter()
-        """Number of received data items about storehouses, by event."""
+        """For each event, the number of received data items about storehouses."""
         self.refused: Counter[str] = Counter()
         self._town = town
         self._org = org

@@ -17,7 +17,7 @@ told: list[str] = []
 
 
 def secret(of: str) -> str:
-    """Return a secret for the purpose `of`. The text of the secret contains the purpose.
+    """Return a secret whose text contains the marker and its purpose (`of`), such as `redis`.
 
     The secret also contains characters with a special meaning in URLs.
     """

@@ -1,8 +1,8 @@
 """Starts servers by forking a process that has already imported the server.
 
-The imports take about 1 s of CPU time, and the tests start several hundred servers. The forked process calls
-the function `main` of `main.py` with the same arguments. Tests of the command itself, and benchmarks, start
-`python main.py` instead.
+The imports take about 1 s of CPU time, and the tests start several hundred servers. The forked process calls the
+function `main` of `main.py` with the arguments that the command `python main.py` would get. Tests of the command
+itself, and benchmarks, start `python main.py` instead.
 """
 
 import multiprocessing

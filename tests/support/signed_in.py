@@ -46,7 +46,7 @@ class Restricted:
         self.authenticator.apply_policy(read(*users, **more))
 
     def cookie(self, name: str, begun: timedelta = timedelta()) -> str:
-        """Return the Cookie header for a session of this user that started `begun` ago."""
+        """Return the Cookie header for a session of this user. The session started `begun` ago."""
         return f"{COOKIE}={self.authenticator.policy.create_session_cookie(name, self.now[0] - begun)}"
 
     async def connect(self, name: str | None, begun: timedelta = timedelta()) -> Client:
@@ -92,5 +92,5 @@ async def restricted(
 
 
 def read(*users: dict[str, Any], **more: Any) -> Policy:
-    """Return the access policy that settings with these users give."""
+    """Return the access policy of settings with these users."""
     return build_policy(msgspec.convert(access(*users, **more), Access), Source(None))

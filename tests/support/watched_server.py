@@ -4,7 +4,7 @@ The program uses three files in its working directory:
 
 - It appends each value that the poller hands out to `seen.PID`.
 - On SIGUSR1, it appends a sample of its resources to `samples`.
-- Its clock is wrong by the number of seconds in `clock`.
+- It adds the number of seconds in `clock` to the time of its clock.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ def _sample() -> None:
 
 
 def _set_clock() -> None:
-    """Replace the server's clock. At each call, the new clock adds the number of seconds in the file `clock`."""
+    """Replace the server's clock with one that adds the number of seconds in the file `clock` to the real time."""
     if not CLOCK.exists():
         CLOCK.write_bytes(OFFSET.pack(0.0))
     with CLOCK.open("rb") as file:

@@ -13,7 +13,7 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 
 
 def upgrade() -> None:
-    """Create the tables. In the second table, insert the id and the hash that mean that there are no entries yet."""
+    """Create the tables. In the second table, insert the id and the hash of an empty audit trail."""
     op.create_table(
         "audit",
         sa.Column("entry_id", ID, primary_key=True, autoincrement=False),

@@ -72,7 +72,7 @@ class ChildProcess(ABC):
     def started(self) -> bool:
         """Whether the process was started and has not been stopped since.
 
-        It is true even if the process ended by itself.
+        The value stays true if the process ends by itself.
         """
         return self._child is not None
 
@@ -166,11 +166,11 @@ class ChildProcess(ABC):
 
 
 def leash(pid: int, folders: list[Path]) -> subprocess.Popen[bytes]:
-    """Start a watcher process, which ends the process `pid` if the test process dies.
+    """Start a watcher process, which kills the process `pid` and its children if the test process dies.
 
-    The watcher then also kills the children of the process and removes the folders. The watcher waits for the end of a
-    pipe, which the system closes when the test process ends. PR_SET_PDEATHSIG is not suitable: it would kill the
-    process as soon as the *thread* that started the process ends.
+    The watcher then also removes `folders`. The watcher reads from a pipe, which the system closes when the test
+    process ends. PR_SET_PDEATHSIG is not suitable: it would kill the process `pid` as soon as the *thread* that started
+    the process ends.
     """
     script = 'cat; kill -9 "-$0"; rm -rf "$@"'
     return subprocess.Popen(

@@ -24,7 +24,7 @@ class Redis(PrivateServer):
     def execute(self, command: str) -> str:
         """Send one command, such as `GET name`.
 
-        Return the reply as Redis's protocol writes it, such as `$5` and `value`.
+        Return the lines of the reply in the format of Redis's protocol, such as `$5` and then `value`.
         """
         with socket.create_connection((HOST, self.port), timeout=2) as connection:
             connection.sendall(f"AUTH {PASSWORD}\r\n{command}\r\nQUIT\r\n".encode())
