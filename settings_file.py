@@ -20,7 +20,7 @@ OTHER_VARIABLES = {"STOREWATCH_CONFIG", "STOREWATCH_COLDSTORE"}
 LISTS = {"allowed_origins", "trusted_proxies", "revoked"}
 """Settings keys whose environment variables contain a comma-separated list."""
 SECRETS = {"password_file": "password", "url_file": "url", "secret_file": "secret", "public_key_file": "public_key"}
-"""A dict from settings keys with the path of a file to the settings keys that get the content of the file."""
+"""Settings keys that contain the path of a file, each with the settings key that gets the content of this file."""
 
 _QUOTED = re.compile(r" (['\"])(?!<[a-z ]+>).{2,}\1", re.DOTALL)
 """Matches quoted text in a YAML error message, but not the quoted name of a token type, such as '<block end>'."""

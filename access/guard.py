@@ -213,7 +213,7 @@ class AnswerGuard:
             await self.visible_storehouse(request.storehouse.store_house_id, visibility)
 
     async def admit_rules(self, request: Request) -> Request:
-        """If the question names a storehouse, look it up and return the request with this storehouse.
+        """Return the request. If its question names a storehouse, add the data of this storehouse to the request.
 
         Raise `NotFound` if the storehouse does not exist or is hidden.
         """

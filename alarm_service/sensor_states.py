@@ -259,7 +259,7 @@ class SensorStates:
         self._no_data_due[key] = max(self._no_data_due.get(key, 0.0), time + self.no_data_after_s(key))
 
     def _is_due(self, key: Key, now: float) -> bool:
-        """Return whether an alarm of this sensor may change by the time `now` without a new reading."""
+        """Return whether the passing of time alone, up to `now`, can change an alarm of this sensor."""
         terms = self._terms_of(key)
         return terms is not None and (terms.holds or now >= self._no_data_due.get(key, 0.0))
 

@@ -144,8 +144,8 @@ def close(terms: Terms, state: State, kind: str, time: float) -> tuple[State, li
     """Close the alarm episode of this kind, because a user closed the alarm at `time`.
 
     Return the sensor's new state and the resulting changes. The judge raises no alarm of this kind until the value is
-    back to normal. Readings later than `time` may already have been evaluated as part of the closed episode. They are
-    evaluated again, because a violation after a return to normal starts a new episode.
+    back to normal. Readings later than `time` may already have been evaluated as part of the closed episode. These
+    readings are evaluated again. They may contain a return to normal and then a violation that starts a new episode.
     """
     now = max(state.now, time)
     if kind == NO_DATA or state.fingerprint != terms.fingerprint:  # new terms do not apply to earlier readings

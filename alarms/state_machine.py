@@ -40,7 +40,7 @@ Limits = tuple[Limit, ...]
 Origin = tuple[Id, Key]
 """The storehouse id and the sensor key of an alarm episode."""
 ViolatedSince = tuple[float | None, ...]
-"""For each limit of a kind of alarm, the time from which the limit's delay counts.
+"""One time for each limit of an alarm kind: the time at which the limit's delay started.
 
 The time is None for a limit that is not violated.
 """

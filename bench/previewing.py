@@ -38,7 +38,7 @@ IN_FORCE = [{"scope": {"metric": "temperature"}, "high": {"limit": 5, "delay": "
 PROPOSED = [{"scope": {"metric": "temperature"}, "high": {"limit": 5, "delay": "45m", "hysteresis": 0.5}, "low": 0.5}]
 RULE_SETS = {"proposed": "preview of the rules in the request", "in_force": "preview of the rules in force"}
 WATCHED = SENSORS + 1
-"""Id of a sensor whose storehouse a client watches. The previews are for another storehouse."""
+"""Id of a sensor in the storehouse that a client watches. The previews are for another storehouse."""
 SENSOR = Sensor(1, 1, "", "temperature", "°C", 60.0, (1, None))
 APART_S, PATIENCE_S = 10.0, 120.0
 OF_SENSOR = """

@@ -45,7 +45,7 @@ class Form(NamedTuple):
     """Names of the faults to run. If the set is empty, all faults run."""
 
     def chosen(self, faults: Sequence[Fault]) -> list[Fault]:
-        """Return the faults among `faults` that this form (short or full) of the tests runs."""
+        """Return those of the `faults` that are part of this form (short or full) of the tests."""
         return [fault for fault in faults if not self.only or fault.name in self.only]
 
 
