@@ -5,9 +5,9 @@ WORKERS ?= 4
 VENV    := .venv
 MODULES := dashboard/node_modules
 
-# Tools come from the virtual environment. If the system has no npm, node comes from there too, because npm needs it.
 # Python caches compiled modules even if the caller's environment forbids it: the tests start several hundred servers.
 export PYTHONDONTWRITEBYTECODE =
+# Tools come from the virtual environment. If the system has no npm, node comes from there too, because npm needs it.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 PIP_VERSION := 26.3
@@ -53,6 +53,7 @@ test: setup services lint
 	python -m pytest -m "not faults and not serial" -n $(WORKERS) --dist loadfile $(call REPORT,parallel)
 	python -m pytest -m "not faults and serial" $(call REPORT,serial)
 
+# Three processes, because these tests wait less than the others.
 quick: setup
 	python -m pytest -m "not faults and not serial and not services and not slow" -n 3 --dist loadfile
 

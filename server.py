@@ -400,11 +400,10 @@ def decode(event: Event, payload: list[Any]) -> Any:
 
 def refuse(error: Exception, event: str) -> Refusal:
     """Convert an error to the error answer. Log an unexpected error, and do not show its details to the client."""
-    if isinstance(error, StorewatchError):
-        return Refusal(error.code, error.message, error.field, error.params)
-    log.error("%s failed", event[:80], exc_info=error)
-    defect = StorewatchError("the server failed to handle the event; its log has the traceback")
-    return Refusal(defect.code, defect.message, defect.field, defect.params)
+    if not isinstance(error, StorewatchError):
+        log.error("%s failed", event[:80], exc_info=error)
+        error = StorewatchError("the server failed to handle the event; its log has the traceback")
+    return Refusal(error.code, error.message, error.field, error.params)
 
 
 class Flooding(RateLimited):

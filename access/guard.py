@@ -14,12 +14,12 @@ from access.connection import Request
 from access.rule_visibility import RuleScope
 from ask import Ask
 from ask.answers import EVERYWHERE, Alarm, Id, Organisation, Rules, Storehouse
-from ask.episodes import episode_id
+from ask.episodes import episode_id, no_alarm
 from ask.organisations import no_organisation
 from ask.sensors import Sensor
 from ask.storehouses import no_storehouse
 from ask.visibility import Visibility
-from errors import Forbidden, NotFound, Unavailable
+from errors import Forbidden, Unavailable
 
 
 class KnownStorehouses(Protocol):
@@ -253,7 +253,7 @@ class AnswerGuard:
                 )
             if store_house_id is not None and self._push_guard.sees_storehouse(visibility, store_house_id):
                 return request
-        raise _no_alarm(alarm_id)
+        raise no_alarm(alarm_id)
 
     async def release_alarm(self, request: Request, answer: Alarm) -> Alarm:
         """Return the answer. Raise `NotFound` if the alarm's storehouse was hidden while the handler ran."""
@@ -261,7 +261,7 @@ class AnswerGuard:
         if not visibility.everything:
             await self._refresh_owners()
             if not self._push_guard.sees_storehouse(visibility, answer.store_house_id):
-                raise _no_alarm(answer.alarm_id)
+                raise no_alarm(answer.alarm_id)
         return answer
 
     async def _sees_site_alarm(self, alarm_id: Id, visibility: Visibility) -> bool:
@@ -271,10 +271,6 @@ class AnswerGuard:
             return subject is not None
         store_house_id, sensor_id = subject
         return str(sensor_id) in scope.sensors if store_house_id is None else str(store_house_id) in scope.storehouses
-
-
-def _no_alarm(alarm_id: Id) -> NotFound:
-    return NotFound(f"there is no alarm {alarm_id!r}", "alarm_id", reason="unknown_alarm")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from ask import Ask
 from ask.answers import Alarm, Id, Maintenance, Storehouse
 from ask.episodes import episode_id
 from ask.history import check_span
+from ask.sensors import no_sensor
 from db.database import Database
-from errors import BadRequest, NotFound
+from errors import BadRequest
 from record import audit, episode_actions, lease
 from record.audit import Entry
 from record.episode_actions import ActionResult
@@ -107,7 +108,7 @@ class AlarmActions:
         for sensor in await self.ask.sensors(storehouse):
             if str(sensor.sensor_id) == str(sensor_id):
                 return sensor.sensor_id
-        raise NotFound(f"there is no sensor {sensor_id!r} in this storehouse", "sensor_id", reason="unknown_sensor")
+        raise no_sensor(sensor_id)
 
     async def _change(self, entry: Entry, action: Callable[[sa.Connection, datetime], ActionResult]) -> Alarm:
         def write(connection: sa.Connection) -> ActionResult:

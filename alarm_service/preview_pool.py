@@ -14,8 +14,8 @@ import msgspec
 
 from access.connection import Request
 from alarm_service.preview_worker import Answer, Task
+from alarm_service.rule_actions import parse_requested_rules
 from alarm_service.rules_in_force import RulesInForce
-from alarms import rules
 from alarms.rules import Rule
 from ask import Ask
 from ask.answers import Preview
@@ -76,10 +76,7 @@ class PreviewPool:
     def check(self, request: Request) -> list[Rule]:
         """Return the proposed rules of a request. Raise `BadRequest` if the rules or the time span are invalid."""
         question: PreviewAlarms = request.question
-        try:
-            proposed = rules.parse(question.rules)
-        except rules.InvalidRule as error:
-            raise BadRequest(str(error), "rules", reason=error.reason, **error.values) from None
+        proposed = parse_requested_rules(question.rules)
         check_span(question.start, question.end)
         if question.start >= self._clock():
             raise BadRequest("start must be in the past", "start", reason="start_in_future")

@@ -58,10 +58,7 @@ class RuleActions:
         the request names. Raise `NotFound` or `Forbidden` if the request changes a rule that the caller may not edit.
         """
         question, by = request.question, person(request.question.by, request.caller)
-        try:
-            wanted: list[Data] = msgspec.to_builtins(rules.parse(question.rules))
-        except rules.InvalidRule as error:
-            raise BadRequest(str(error), "rules", reason=error.reason, **error.values) from None
+        wanted: list[Data] = msgspec.to_builtins(parse_requested_rules(question.rules))
         scope = await self.guard.rule_scope(request.caller.user.visibility)
 
         def save(connection: sa.Connection) -> None:
@@ -126,6 +123,14 @@ class RuleActions:
             limits=chart_limits(rules.terms(in_force, sensor, defaults=defaults)),
             past_limits=msgspec.UNSET if former is None else former_chart_limits(former, sensor, defaults=defaults),
         )
+
+
+def parse_requested_rules(data: list[Data]) -> list[Rule]:
+    """Return the rules of a request, which are in its key `rules`. Raise `BadRequest` if they are invalid."""
+    try:
+        return rules.parse(data)
+    except rules.InvalidRule as error:
+        raise BadRequest(str(error), "rules", reason=error.reason, **error.values) from None
 
 
 def _former(connection: sa.Connection, since: datetime) -> list[FormerRules]:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from ask.answers import EVERYWHERE, Alarm, Id
 from ask.journal import key
 from db import tables
+from errors import NotFound
 
 PREFIX = "sw-"
 """Prefix of the `alarm_id` of alarms that Storewatch judges. It distinguishes these alarms from the site's own alarms.
@@ -28,6 +29,11 @@ def episode_id(alarm_id: Id) -> int | None:
     digits = alarm_id.removeprefix(PREFIX)
     ours = digits != alarm_id and digits.isascii() and digits.isdigit() and len(digits) < 19
     return int(digits) if ours else None
+
+
+def no_alarm(alarm_id: Id) -> NotFound:
+    """Return the error for an alarm that does not exist or that the user may not see."""
+    return NotFound(f"there is no alarm {alarm_id!r}", "alarm_id", reason="unknown_alarm")
 
 
 def since(connection: sa.Connection, store_house_id: Id, time: datetime, most: int) -> list[Alarm]:

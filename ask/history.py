@@ -16,13 +16,13 @@ from ask.buckets import HOUR_S, Frame, bucket_start, finite, frame, rolled_up
 from ask.questions import QueryEnvs
 from ask.readings import Key
 from ask.rows import fetch_at_most, number
-from ask.sensors import Sensor, sensors
+from ask.sensors import Sensor, no_sensor, sensors
 from ask.subjects import Subject, Subjects, identity
 from common.clock import AHEAD
 from common.time_zones import LocalSpan, local_spans
 from db import tables
 from db.dialects import Dialect, dialect_of
-from errors import BadRequest, NotFound, Unavailable
+from errors import BadRequest, Unavailable
 
 LONGEST = timedelta(days=366)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -136,7 +136,7 @@ def _shown(in_storehouse: list[Sensor], sensor_id: Id | None) -> list[Sensor]:
     # A string of digits also matches an integer id.
     shown = [each for each in in_storehouse if each.sensor_id == sensor_id or str(each.sensor_id) == sensor_id]
     if not shown:
-        raise NotFound(f"there is no sensor {sensor_id!r} in this storehouse", "sensor_id", reason="unknown_sensor")
+        raise no_sensor(sensor_id)
     return shown
 
 

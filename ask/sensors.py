@@ -10,6 +10,7 @@ from ask.readings import Key
 from ask.rows import fetch_at_most, number, text
 from ask.subjects import Subjects, identity
 from common.metric_registry import unit_of
+from errors import NotFound
 
 MOST = 200_000
 LONGEST_S = 366 * 86_400
@@ -45,6 +46,11 @@ def sensors(connection: sa.Connection, subjects: Subjects, store_house_id: Id | 
 def sensors_of_ids(connection: sa.Connection, subjects: Subjects, sensor_ids: Collection[Id]) -> list[Sensor]:
     """Return the sensors with these ids, ordered by id."""
     return _select(connection, subjects, subjects.sensor.among("sensor_id", sensor_ids)) if sensor_ids else []
+
+
+def no_sensor(sensor_id: Id) -> NotFound:
+    """Return the error for a sensor that the requested storehouse does not have."""
+    return NotFound(f"there is no sensor {sensor_id!r} in this storehouse", "sensor_id", reason="unknown_sensor")
 
 
 def _select(connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElement[bool]) -> list[Sensor]:

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from alarms.model import ACKNOWLEDGED, CLOSED
 from ask.answers import Alarm
-from ask.episodes import alarm, alarm_id
+from ask.episodes import alarm, alarm_id, no_alarm
 from db import tables
-from errors import BadRequest, NotFound
+from errors import BadRequest
 from record import journal
 from record.episode_rows import Row
 from record.episodes import select_rows, update_rows
@@ -63,7 +63,7 @@ def close(connection: sa.Connection, episode_id: int, by: str, reason: str, now:
 def _row(connection: sa.Connection, episode_id: int) -> Row:
     rows = select_rows(connection, tables.episode.c.episode_id == episode_id)
     if not rows:
-        raise NotFound(f"there is no alarm {alarm_id(episode_id)!r}", "alarm_id", reason="unknown_alarm")
+        raise no_alarm(alarm_id(episode_id))
     return rows[0]
 
 

@@ -188,6 +188,20 @@ async def alone(server: WatchedServer, patience_s: float = 60.0) -> Sample:
     return sample
 
 
+async def settled(server: WatchedServer, before: Sample, patience_s: float = 60.0) -> Sample:
+    """Wait until no client is connected, and as many tasks and files are left as before. Return the last sample.
+
+    The last tasks may outlive their connections for a moment. After `patience_s` seconds, the function returns anyway.
+    """
+    left = await alone(server, patience_s)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience_s):
+            while left.tasks != before.tasks or left.fds > before.fds + POOLED:
+                await asyncio.sleep(0.2)
+                left = await server.sample()
+    return left
+
+
 def table(rows: Sequence[Row]) -> str:
     """Return a text that shows ten samples of the server's resources as a table, and the growth of these resources."""
     lines = [
@@ -216,7 +230,7 @@ async def soak(seconds: float, directory: Path) -> bool:
             life = Life(built, server.url)
             async with living(life, BROWSERS):
                 rows = await watch(server, life, seconds, SAMPLES)
-            left = await alone(server)
+            left = await settled(server, before)
     print(table(rows))
     print(
         f"{life.came} connections, {life.cut} of them lost; {life.readings} readings; "

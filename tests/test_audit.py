@@ -14,7 +14,6 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from hypothesis import assume, given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 import ask.audit
@@ -110,7 +109,6 @@ def test_long_fields_are_cut_and_surrogates_are_replaced(connection: sa.Connecti
     assert verify(connection).entry_id == LAST + 2
 
 
-@examples(deadline=None)
 @given(
     entry_id=st.integers(1, LAST),
     column=st.sampled_from(Sealed._fields[1:]),
@@ -145,7 +143,6 @@ def write_bytes(connection: sa.Connection, entry_id: int, column: str, content: 
         change(connection, entry_id, **{column: quoted})
 
 
-@examples(deadline=None)
 @given(st.integers(1, LAST), st.sampled_from(["before", "after"]), st.booleans())
 def test_a_change_between_null_and_text_is_detected(state: Database, entry_id: int, column: str, empty: bool) -> None:
     with state.engine.connect() as connection, connection.begin() as transaction:

@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.support.documents import KEY_AND_DEFAULT
 from tests.support.serving import ROOT
 
 DOCS = ROOT / "docs"
@@ -19,11 +20,7 @@ DOCUMENTS = (
     "deploy/README.md",
     *(str(path.relative_to(ROOT)) for path in sorted(DOCS.rglob("*.md"))),
 )
-COMMENTS = {
-    "": r"(?:^|(?<=\s))#\s.*$",
-    "sh": r"(?:^|(?<=\s))#\s.*$",
-    "yaml": r"(?:^|(?<=\s))#\s.*$",
-    "python": r"(?:^|(?<=\s))#\s.*$",
+COMMENTS = dict.fromkeys(("", "sh", "yaml", "python"), r"(?:^|(?<=\s))#\s.*$") | {
     "js": r"(?:^|(?<=\s))//.*$",
     "sql": r"(?:^|(?<=\s))--\s.*$",
 }
@@ -157,8 +154,8 @@ def test_each_page_links_to_pages_in_its_language(page: str) -> None:
 
 
 def test_both_settings_pages_have_the_same_defaults() -> None:
-    row = re.compile(r"^\| `(\w+)` \|[^|]*\| (\S+) \| .+ \|$", re.MULTILINE)
-    in_english, in_chinese = (row.findall(read(path)) for path in both("settings"))
+    in_english, in_chinese = (KEY_AND_DEFAULT.findall(read(path)) for path in both("settings"))
+    assert in_english
     assert [(key, "none" if default == "无" else default) for key, default in in_chinese] == in_english
 
 

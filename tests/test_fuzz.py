@@ -95,7 +95,6 @@ async def _send_all(client: Client, events: Sequence[tuple[str, list[Any]]]) -> 
 @pytest.mark.slow
 @settings(
     max_examples=BATCHES,
-    deadline=None,
     derandomize=True,
     phases=[Phase.generate],  # shrinking would repeat thousands of events
     suppress_health_check=list(HealthCheck),

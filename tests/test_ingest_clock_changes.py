@@ -56,7 +56,7 @@ def series_around_a_change(draw: st.DrawFn) -> tuple[ZoneInfo, timedelta, list[d
     return zone, step, grid(middle - step * draw(st.integers(0, count)) - shift, step, count)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(series_around_a_change())
 def test_a_regular_series_is_resolved_exactly(case: tuple[ZoneInfo, timedelta, list[datetime]]) -> None:
     zone, step, series = case
@@ -65,7 +65,7 @@ def test_a_regular_series_is_resolved_exactly(case: tuple[ZoneInfo, timedelta, l
     assert instants(walls(series, zone), zone, step) == series
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(series_around_a_change())
 def test_a_series_with_newest_first_is_resolved_exactly(case: tuple[ZoneInfo, timedelta, list[datetime]]) -> None:
     zone, step, series = case

@@ -34,7 +34,6 @@ from tests.support.sites import Site, site
 from tests.test_several_processes import beside
 
 FAST = {"poll_interval": 0.1}
-FROZEN_S = 6.0  # longer than the lease plus the time of a takeover
 TAKEN_OVER_S = 5.0
 BREACHES = 20
 LONG_S = 60.0  # a wait takes this long only if the test fails
@@ -97,8 +96,17 @@ async def judges(built: Site, other_than: str = "") -> str:
     return holder(built)
 
 
-async def test_a_frozen_and_resumed_judge_loses_or_doubles_nothing(north: Site, serve: Serve) -> None:
-    course = Course(100, seed=3)
+@pytest.mark.parametrize(
+    ("frozen_s", "steps_of_readings"),
+    [  # both times are longer than the lease plus the time of a takeover
+        pytest.param(6.0, 100, id="short"),
+        pytest.param(10.0, 150, id="full", marks=pytest.mark.faults),
+    ],
+)
+async def test_a_frozen_and_resumed_judge_loses_or_doubles_nothing(
+    frozen_s: float, steps_of_readings: int, north: Site, serve: Serve
+) -> None:
+    course = Course(steps_of_readings, seed=3)
     course.add_sensors(north)
     settings = north.settings | {"rules": RULES}
     async with serve(settings) as first, AsyncExitStack() as running:
@@ -109,7 +117,7 @@ async def test_a_frozen_and_resumed_judge_loses_or_doubles_nothing(north: Site, 
             await asyncio.sleep(0.1)
             if step == 40:
                 first.freeze()
-                until_thawed = asyncio.create_task(asyncio.sleep(FROZEN_S))
+                until_thawed = asyncio.create_task(asyncio.sleep(frozen_s))
                 await until(lambda: holder(north) != judge_loop, TAKEN_OVER_S)
         await until_thawed
         first.thaw()

@@ -6,7 +6,6 @@ A message that is sent again is marked as repeated.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import sqlalchemy as sa
 import record.sites
 from db import tables
 from tests.support.judged import outcome
-from tests.support.kills import LONG_S, PACE_S, PERSON, Size, acknowledge, in_both_sizes, killing
+from tests.support.kills import LONG_S, PACE_S, PERSON, Size, acknowledge, in_both_sizes, killing, recovered
 from tests.support.serving import Serve, StorewatchServer
 from tests.support.serving_inside import until
 from tests.support.sites import Site, site
@@ -53,8 +52,7 @@ async def test_random_kills_lose_no_notice_and_repeated_messages_are_marked(
         async with serve(settings(disturbed, hook)) as server, killing(disturbed, server, size.kills) as killed:
             await play(names, began, disturbed, server)
             await killed
-            with suppress(TimeoutError):  # after the last kill, the server first has to acquire the lease again
-                await until(lambda: outcome(disturbed) == outcome(undisturbed), LONG_S)
+            await recovered(disturbed, undisturbed)
             await until(lambda: unsent(disturbed) == 0, LONG_S)
     say(
         f"killed {size.kills} times: {len(told(hook))} of {len(told(quiet))} lines told,"

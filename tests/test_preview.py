@@ -114,7 +114,7 @@ STRETCH = st.tuples(
 
 
 @pytest.mark.slow
-@examples(deadline=None, max_examples=200)
+@examples(max_examples=200)
 @given(st.lists(STRETCH, max_size=20), RULE, RULE, st.sampled_from([SENSOR, SWITCH]), st.integers(0, 3599))
 def test_whole_hours_give_the_same_alarms_as_individual_readings(
     stretches: list[tuple[float | None, int, float, float]],

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import msgspec
@@ -11,12 +11,29 @@ import pytest
 from ask.answers import Envs
 from contract import asyncapi, typescript
 from contract.generated import GENERATED
-from errors import StorewatchError
+from errors import Reason, StorewatchError
 from server import EVENTS
 from tests.support.serving import ROOT
 
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRACT = {
+    "bad_request",
+    "unknown_event",
+    "not_found",
+    "forbidden",
+    "rate_limited",
+    "unavailable",
+    "conflict",
+    "internal",
+}
+"""The error codes that clients rely on."""
+FOLDERS = ("access", "alarm_service", "alarms", "ask", "live", "record")
+SOURCES = [
+    path.read_text(encoding="utf-8")
+    for path in [ROOT / "server.py", *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))]
+]
+"""The modules that give reasons for errors."""
 
 
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
@@ -54,9 +71,20 @@ def test_every_event_is_documented(name: str) -> None:
     assert f"`{name}`" in README
 
 
-@pytest.mark.parametrize("code", [StorewatchError.code, *(error.code for error in StorewatchError.__subclasses__())])
+def test_the_error_codes_are_those_of_the_contract() -> None:
+    codes = {StorewatchError.code, *(error.code for error in StorewatchError.__subclasses__())}
+    assert codes == CONTRACT
+
+
+@pytest.mark.parametrize("code", sorted(CONTRACT))
 def test_every_error_code_is_documented(code: str) -> None:
     assert f"`{code}`" in PROTOCOL
+
+
+@pytest.mark.parametrize("reason", get_args(Reason))
+def test_every_reason_is_used_and_documented(reason: str) -> None:
+    assert any(f'"{reason}"' in source for source in SOURCES)
+    assert f"`{reason}`" in PROTOCOL
 
 
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)

@@ -13,8 +13,7 @@ import pytest
 
 from tests.support.services.mariadb import MariaDB
 from tests.support.services.redis import Redis
-
-ROOT = Path(__file__).parent.parent
+from tests.support.serving import ROOT
 
 
 @pytest.fixture

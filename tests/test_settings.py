@@ -31,6 +31,7 @@ from settings import (
     load,
 )
 from tests.support.command import run
+from tests.support.documents import KEY_AND_DEFAULT
 from tests.support.services.mariadb import MariaDB
 from tests.support.services.private import HOST, free_port
 from tests.support.serving import ROOT, Serve
@@ -416,7 +417,7 @@ def default(field: msgspec.structs.FieldInfo) -> str:
     ],
 )
 def test_every_key_is_documented(section: type[Section]) -> None:
-    documented = set(re.findall(r"^\| `(\w+)` \|[^|]*\| (\S+) \| .+ \|$", DOCUMENTATION, re.MULTILINE))
+    documented = set(KEY_AND_DEFAULT.findall(DOCUMENTATION))
     keys = {(field.name, default(field)) for field in msgspec.structs.fields(section)}
     assert keys - documented == set()
 

@@ -32,7 +32,6 @@ from tests.support.sites import Site, site
 ALL_WATCHING_TIMEOUT_S = 60.0  # time-out for every browser to watch again; reached only if the test fails
 CHANGE_INTERVAL_S = 0.15  # between two alarm changes
 TAKEN_OVER_S = 5.0
-FROZEN_S = 6.0  # longer than the lease plus the time of a takeover
 
 
 class Size(NamedTuple):
@@ -216,7 +215,13 @@ async def test_an_unanswered_request_does_not_block_other_clients(north: Site, s
 @pytest.mark.parametrize(
     "others_killed", [False, True], ids=["both continue", "the frozen process continues by itself"]
 )
-async def test_another_process_replaces_a_frozen_journal_writer(others_killed: bool, north: Site, serve: Serve) -> None:
+@pytest.mark.parametrize(
+    "frozen_s",  # longer than the lease plus the time of a takeover
+    [pytest.param(6.0, id="short"), pytest.param(10.0, id="full", marks=pytest.mark.faults)],
+)
+async def test_another_process_replaces_a_frozen_journal_writer(
+    frozen_s: float, others_killed: bool, north: Site, serve: Serve
+) -> None:
     async with serve(north.settings) as first, serve(north.settings) as other:
         watchers = [Follower("python", "websocket", server.url, north.ids["north"]) for server in (first, other)]
         changes = AlarmChanges(north)
@@ -226,7 +231,7 @@ async def test_another_process_replaces_a_frozen_journal_writer(others_killed: b
                 await until(lambda: all(watcher.told for watcher in watchers))
                 writing = holder(north)
                 first.freeze()  # it acquired the lease first, so it writes the journal
-                until_thawed = asyncio.create_task(asyncio.sleep(FROZEN_S))
+                until_thawed = asyncio.create_task(asyncio.sleep(frozen_s))
                 await until(lambda: holder(north) != writing, TAKEN_OVER_S)
                 count = len(watchers[1].told)
                 await until_thawed

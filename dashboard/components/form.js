@@ -43,7 +43,7 @@ export function NameField() {
   </label>`;
 }
 
-/** @param {(text: string) => void} setText */
+/** Return an event handler that passes the text of a field. @param {(text: string) => void} setText */
 export function onText(setText) {
   return (/** @type {any} */ event) => setText(event.currentTarget.value);
 }

@@ -9,7 +9,7 @@ import { readStored, writeStored } from "../browser-storage.js";
 const ANSWER_WITHIN = 10_000; // milliseconds
 const ASK_AGAIN_AFTER = 2_000; // milliseconds
 const TRANSIENT_CODES = ["unavailable", "rate_limited"];
-const LASTING_REASONS = ["too_many_rows", "too_many_readings_per_hour"];
+const LASTING_REASON = "too_many_rows"; // asking again finds as many rows
 // Questions that the server always answers while its database works. Other questions may be refused because the answer
 // is too large.
 const DATABASE_QUESTIONS = ["overview", "register"];
@@ -26,7 +26,7 @@ const ALIVE_WITHIN = 1_000; // milliseconds
  * @param {Refusal} error
  */
 function isTransient({ code, params }) {
-  return TRANSIENT_CODES.includes(code) && !LASTING_REASONS.includes(String(params?.reason));
+  return TRANSIENT_CODES.includes(code) && params?.reason !== LASTING_REASON;
 }
 
 /** The error that the server has refused an event or has not answered it. */

@@ -61,7 +61,7 @@ function Facts({ alarm }) {
   const unit = unitOfAlarm(alarm);
   const seconds = (endOf(alarm, now.value) - startOf(alarm)) / 1000;
   const facts = /** @type {[Parameters<typeof translate>[0], string | null | undefined][]} */ ([
-    ["fact_metric", alarm.metric && metricName(alarm.metric)],
+    ["column_metric", alarm.metric && metricName(alarm.metric)],
     ["fact_limit", alarm.limit === null ? null : formatAlarmValue(alarm, alarm.limit, unit)],
     ["fact_peak", alarm.peak === undefined || alarm.peak === null ? null : formatAlarmValue(alarm, alarm.peak, unit)],
     ["fact_value", alarm.value === null ? null : formatAlarmValue(alarm, alarm.value, unit)],

@@ -4,6 +4,7 @@ import { computed, signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
 import { AlarmActions } from "../components/alarm-actions.js";
+import { ErrorText, onText } from "../components/form.js";
 import { SeverityMark } from "../components/state-mark.js";
 import { endOf, isActive, isOpen } from "../data/alarm-state.js";
 import { followAlarmHistory } from "../data/history.js";
@@ -13,7 +14,6 @@ import { minute, now } from "../data/time.js";
 import { activeAlarms, alarms, alarmsLoaded, envs, watchedId, zone } from "../data/watched-storehouse.js";
 import { route, setOptions, toAlarm, toStorehouse } from "../route.js";
 import { alarmStateText, describeAlarm } from "../words/alarms.js";
-import { describeError } from "../words/errors.js";
 import { displayName, translate, translateCode } from "../words/translate.js";
 import { clock, duration } from "../words/times.js";
 
@@ -79,7 +79,7 @@ export function Alarms() {
   return html`<section class="alarms-page">
     <${Filters} options=${options} days=${days} />
     <p id="alarms-summary" role="status">${summary(listed, loading)}</p>
-    ${refused && html`<p class="error">${describeError(refused)}</p>`}
+    <${ErrorText} refused=${refused} />
     <${List} alarms=${listed.slice(0, SHOWN)} />
   </section>`;
 }
@@ -134,10 +134,7 @@ function Filters({ options, days }) {
 function Choice({ name, value, any, choices }) {
   return html`<label>
     <span>${translate(`filter_${name}`)}</span>
-    <select
-      value=${value ?? ""}
-      onChange=${(/** @type {any} */ event) => setOptions({ [name]: event.currentTarget.value || null })}
-    >
+    <select value=${value ?? ""} onChange=${onText((text) => setOptions({ [name]: text || null }))}>
       ${any && html`<option value="">${translate("all")}</option>`}
       ${choices.map(([choice, text]) => html`<option key=${choice} value=${choice}>${text}</option>`)}
     </select>

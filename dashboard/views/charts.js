@@ -5,13 +5,13 @@ import { html } from "htm/preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { COLOURS, Chart } from "../components/chart.js";
 import { exportCsv, exportPicture } from "../components/chart-export.js";
+import { ErrorText } from "../components/form.js";
 import { alarmsSince, readingHistory } from "../data/history.js";
 import { sensorKey, sensorsSince } from "../data/sensors.js";
 import { Refused, connection } from "../data/socket.js";
 import { now } from "../data/time.js";
 import { alarms as watchedAlarms, envs, watchedId, watchedStorehouse, zone } from "../data/watched-storehouse.js";
 import { route, setOptions, toAlarm } from "../route.js";
-import { describeError } from "../words/errors.js";
 import { displayName, translate } from "../words/translate.js";
 import { clock, dateTime, duration, usableZone } from "../words/times.js";
 import { formatValue, metricName, unitOf } from "../words/values.js";
@@ -51,7 +51,7 @@ export function Charts() {
     <div class="chart-columns">
       <${Chooser} all=${all} chosen=${chosen} />
       <div class="panels" ref=${container} tabindex="0" role="group" aria-label=${translate("chartKeys")} onKeyDown=${keys(span)}>
-        ${refused && html`<p class="error" role="alert">${describeError(refused)}</p>`}
+        <${ErrorText} refused=${refused} />
         ${chosen.length === 0 && html`<p class="notice">${translate("chooseSensors")}</p>`}
         ${!loaded && !refused && chosen.length > 0 && html`<p class="notice">${translate("loading")}</p>`}
         ${loaded &&

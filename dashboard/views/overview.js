@@ -3,6 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { useMemo, useRef, useState } from "preact/hooks";
+import { onText } from "../components/form.js";
 import { Age, Sparkline } from "../components/reading.js";
 import { StateMark } from "../components/state-mark.js";
 import { STOREHOUSE_STATES } from "../data/severity.js";
@@ -79,7 +80,7 @@ function Search() {
     placeholder=${translate("search")}
     aria-label=${translate("search")}
     value=${search.value}
-    onInput=${(/** @type {any} */ event) => (search.value = event.currentTarget.value)}
+    onInput=${onText((text) => (search.value = text))}
   />`;
 }
 

@@ -8,7 +8,7 @@ import { SEVERITIES } from "../data/severity.js";
 import { offers } from "../data/socket.js";
 import { may } from "../data/user.js";
 import { describeLimits } from "../components/reading.js";
-import { ErrorText, NameField, useAttempt } from "../components/form.js";
+import { ErrorText, NameField, onText, useAttempt } from "../components/form.js";
 import { translateCode, translate } from "../words/translate.js";
 import { isSwitch, valueAndUnit, unitOf } from "../words/values.js";
 
@@ -90,7 +90,7 @@ function Profile({ all, value, change }) {
   if (all.length === 0) return null;
   return html`<label class="profile">
     <b>${translate("profile")}</b>
-    <select value=${value} onChange=${(/** @type {any} */ event) => change(event.currentTarget.value)}>
+    <select value=${value} onChange=${onText(change)}>
       <option value="">${translate("profileNone")}</option>
       ${all.map((name) => html`<option key=${name} value=${name}>${translateCode("profile", name)}</option>`)}
     </select>
@@ -100,8 +100,7 @@ function Profile({ all, value, change }) {
 /** @param {{kind: RuleKind, example: Env | null, line: RuleLine, change: (line: RuleLine) => void}} props */
 function KindLine({ kind, example, line, change }) {
   const { mode, terms } = line;
-  const set = (/** @type {Term} */ term) => (/** @type {any} */ event) =>
-    change({ mode, terms: { ...terms, [term]: event.currentTarget.value } });
+  const set = (/** @type {Term} */ term) => onText((text) => change({ mode, terms: { ...terms, [term]: text } }));
   const unit = example ? unitOf(example.metric, example.unit) : "";
   const span = (/** @type {Term} */ term, /** @type {boolean} */ needed = false) =>
     html`<label>
@@ -113,7 +112,7 @@ function KindLine({ kind, example, line, change }) {
     <select
       aria-label=${translate("ruleMode")}
       value=${mode}
-      onChange=${(/** @type {any} */ event) => change({ mode: event.currentTarget.value, terms })}
+      onChange=${onText((choice) => change({ mode: /** @type {RuleLine["mode"]} */ (choice), terms }))}
     >
       ${MODES.map((choice) => html`<option key=${choice} value=${choice}>${translate(`mode_${choice}`)}</option>`)}
     </select>

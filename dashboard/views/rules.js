@@ -2,6 +2,7 @@
 
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
+import { onText } from "../components/form.js";
 import { loadRules } from "../data/rules.js";
 import { sensorKey } from "../data/sensors.js";
 import { connection, offers } from "../data/socket.js";
@@ -31,10 +32,10 @@ export function RulesPage() {
   const all = envs.value?.envs ?? [];
   const subjects = subjectsOf(all);
   const subject = subjects.find(({ key }) => key === chosenKey) ?? subjects[0];
-  const choose = (/** @type {any} */ event) => {
-    setChosenKey(event.currentTarget.value);
+  const choose = onText((key) => {
+    setChosenKey(key);
     setNote("");
-  };
+  });
   const saved = (/** @type {Rules} */ rules) => {
     setBook(rules);
     setNote(translate("saved"));

@@ -123,7 +123,6 @@ export const EN = {
 
   toAlarms: "Show all alarms",
   details: "Details",
-  fact_metric: "Metric",
   fact_limit: "Limit",
   fact_peak: "Peak",
   fact_value: "Last value",
@@ -237,8 +236,8 @@ export const EN = {
   error_time_out_of_range: "The time is out of range.",
   error_too_many_alarms: "There are more than {most} alarms. Choose a shorter time range.",
   error_too_many_previews: "Other previews are running. Try again in a minute.",
-  error_too_many_readings: "There are more than {most} readings. Choose a shorter time range.",
-  error_too_many_readings_per_hour: "An hour has too many readings. Choose another time range.",
+  error_too_many_readings: "The preview needs more than {most} readings, which is too many.",
+  error_too_many_readings_per_hour: "The preview is not possible, because one hour has too many readings.",
   error_too_many_rows: "The result has more than {most} rows.",
   error_unknown_alarm: "This alarm does not exist, or you may not see it.",
   error_unknown_maintenance: "This maintenance does not exist, or you may not see it.",

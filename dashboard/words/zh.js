@@ -124,7 +124,6 @@ export const ZH = {
 
   toAlarms: "查看全部报警",
   details: "详情",
-  fact_metric: "指标",
   fact_limit: "限值",
   fact_peak: "峰值",
   fact_value: "最后数值",
@@ -238,8 +237,8 @@ export const ZH = {
   error_time_out_of_range: "时间超出允许范围。",
   error_too_many_alarms: "报警超过 {most} 条，请缩短时间范围。",
   error_too_many_previews: "其他预览正在进行，请一分钟后重试。",
-  error_too_many_readings: "读数超过 {most} 条，请缩短时间范围。",
-  error_too_many_readings_per_hour: "某一小时内读数过多，请更换时间范围。",
+  error_too_many_readings: "预览所需的读数超过 {most} 条，无法预览。",
+  error_too_many_readings_per_hour: "某一小时内读数过多，无法预览。",
   error_too_many_rows: "结果超过 {most} 行。",
   error_unknown_alarm: "该报警不存在，或您无权查看。",
   error_unknown_maintenance: "该维护不存在，或您无权查看。",

@@ -20,20 +20,12 @@ def run(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> "subpr
     return done
 
 
-def run_forked(cwd: Path, *arguments: str) -> tuple[int, str, str]:
-    """Run `python main.py ARGUMENTS` in a fork of a process that has imported the server.
-
-    Return the exit code, stdout and stderr.
-    """
-    status, out, err = preforked.run(list(arguments), cwd, clean_environment(), timeout_s=60)
-    planted.record_leaks(out + err, "what main.py prints")
-    return status, out, err
-
-
 def check(cwd: Path, settings: dict[str, Any]) -> tuple[int, str]:
     """Run `python main.py --check` and assert that stderr is empty. Return the exit status and stdout."""
     config = cwd / "settings.yaml"
     config.write_text(yaml.safe_dump(with_defaults(settings), allow_unicode=True, sort_keys=False), encoding="utf-8")
-    status, out, err = run_forked(cwd, "--check", "--config", str(config))
+    arguments = ["--check", "--config", str(config)]
+    status, out, err = preforked.run(arguments, cwd, clean_environment(), timeout_s=60)
+    planted.record_leaks(out + err, "what main.py prints")
     assert err == ""
     return status, out

@@ -13,7 +13,7 @@ import settings
 from db.database import Database
 from db.limits import BATCH_LIMITS
 from tests.support.cable import Cable
-from tests.support.fault_table import Fault, Stage
+from tests.support.fault_table import Fault, Stage, Told
 from tests.support.services.mariadb import MariaDB
 from tests.support.services.private import HOST
 from tests.support.services.redis import Redis
@@ -114,25 +114,44 @@ MARIADB = [
 ]
 
 
+def _failed_over(
+    name: str,
+    told: Told,
+    cable: Cable,
+    other: MariaDB | Redis,
+    replaced: Callable[[Stage], MariaDB | Redis],
+    replace: Callable[[Stage], object],
+) -> Fault:
+    """Return a fault that kills the server `replaced`, and lets the server `other` replace it at the same address.
+
+    The function `replace` starts `other` and puts it on the stage.
+    """
+    loop = asyncio.get_running_loop()
+
+    def start(stage: Stage) -> None:
+        loop.call_soon_threadsafe(cable.cut)
+        replaced(stage).kill()
+
+    def end(stage: Stage) -> None:
+        replace(stage)
+        cable.lead_to(other.port)
+        loop.call_soon_threadsafe(cable.mend)
+
+    return Fault(name, told, start, end)
+
+
 def mariadb_failed_over(cable: Cable, other: MariaDB) -> Fault:
     """Return a fault in which a second MariaDB server replaces the first one at the same address.
 
     The second server uses the files of the first server.
     """
 
-    def start(stage: Stage) -> None:
-        loop.call_soon_threadsafe(cable.cut)
-        _mariadb(stage).kill()
-
-    def end(stage: Stage) -> None:
+    def replace(stage: Stage) -> None:
         other.data = _mariadb(stage).data
         stage.mariadb = other.start()
         stage.built.database = Database(settings.Database(**other.settings("site")), BATCH_LIMITS, 2, writes=True)
-        cable.lead_to(other.port)
-        loop.call_soon_threadsafe(cable.mend)
 
-    loop = asyncio.get_running_loop()
-    return Fault("MariaDB failed over", "stale", start, end)
+    return _failed_over("MariaDB failed over", "stale", cable, other, _mariadb, replace)
 
 
 def redis_failed_over(cable: Cable, other: Redis) -> Fault:
@@ -141,17 +160,10 @@ def redis_failed_over(cable: Cable, other: Redis) -> Fault:
     The second server is empty at the start.
     """
 
-    def start(stage: Stage) -> None:
-        loop.call_soon_threadsafe(cable.cut)
-        _redis(stage).kill()
-
-    def end(stage: Stage) -> None:
+    def replace(stage: Stage) -> None:
         stage.redis = other.start()
-        cable.lead_to(other.port)
-        loop.call_soon_threadsafe(cable.mend)
 
-    loop = asyncio.get_running_loop()
-    return Fault("Redis failed over", "nobody", start, end)
+    return _failed_over("Redis failed over", "nobody", cable, other, _redis, replace)
 
 
 # Redis, nginx, and the processes themselves

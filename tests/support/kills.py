@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.clients import ConnectRefused, connected
-from tests.support.judged import holder, kept
+from tests.support.judged import holder, kept, outcome
 from tests.support.serving import StorewatchServer
 from tests.support.serving_inside import until
 from tests.support.sites import Site
@@ -59,6 +59,15 @@ async def acknowledge(built: Site, server: StorewatchServer, which: Which) -> No
                         return
                     assert answer["error"]["code"] == "unavailable", answer
             await asyncio.sleep(0.1)
+
+
+async def recovered(disturbed: Site, undisturbed: Site) -> None:
+    """Wait until both sites have the same alarms. After `LONG_S` seconds, return anyway.
+
+    After the last kill, the server first has to acquire the lease again.
+    """
+    with suppress(TimeoutError):
+        await until(lambda: outcome(disturbed) == outcome(undisturbed), LONG_S)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Runs the complete server as a child process. The command is `python main.py`, which operators use too."""
+"""Runs the complete server as a child process: with `python main.py`, or forked from a process that has imported it."""
 
 import asyncio
 import os
