@@ -1,0 +1,141 @@
+"""The dialect of SQLite."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from common import clock
+from db.dialects.interface import Changes, Columns, Dialect, Execute, Pick
+from db.limits import Limits
+from errors import UsageError
+from settings import Database as DatabaseSettings
+
+
+class Sqlite(Dialect):
+    """An SQLite file."""
+
+    name = "sqlite"
+    is_remote = False
+    declares_types = False
+    placeholder = "?"
+    # SQLite answers a plain SELECT 1 without reading the file, even if the file is locked or deleted.
+    ping = "SELECT 1 FROM sqlite_master LIMIT 1"
+
+    def address(self, settings: DatabaseSettings, limits: Limits) -> tuple[sa.URL, dict[str, Any]]:
+        """Return the URL of the file. A site's own file is opened read-only."""
+        # The path is passed as a URI, because as_uri() escapes ? and #.
+        mode = "ro" if settings.map else "rwc"
+        uri = f"{Path(settings.path).absolute().as_uri()}?mode={mode}"
+        url = sa.URL.create("sqlite", database=uri, query={"uri": "true"})
+        return url, {"timeout": limits.statement, "check_same_thread": False}
+
+    def prepare_connections(self, engine: sa.Engine, settings: DatabaseSettings, limits: Limits, writes: bool) -> None:
+        """Set WAL mode, and begin write transactions with BEGIN IMMEDIATE."""
+
+        @sa.event.listens_for(engine, "connect")
+        def set_up(connection: Any, _record: object) -> None:
+            cursor = connection.cursor()
+            if not settings.map:
+                # In rollback-journal mode, a reader waits for each writer, and fails after the time limit.
+                cursor.execute("PRAGMA journal_mode=WAL")
+                cursor.execute("PRAGMA synchronous=NORMAL")
+                cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.close()
+            if writes:
+                connection.isolation_level = None
+
+        if writes:
+            # SQLite cannot always upgrade a transaction that starts with a read to a write transaction.
+            @sa.event.listens_for(engine, "begin")
+            def begin_immediate(connection: sa.Connection) -> None:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def limit_work(self, connection: sa.Connection, seconds: float) -> None:
+        """Set a progress handler that interrupts late statements, because SQLite has no time limit of its own.
+
+        SQLite calls the handler every 10,000 steps.
+        """
+        end = time.monotonic() + seconds
+        driver: Any = connection.connection.driver_connection
+        driver.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+
+    def prepare_storage(self, settings: DatabaseSettings) -> None:
+        """Create the file's folder."""
+        folder = Path(settings.path).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"database.path: cannot create the folder {folder}: {error.strerror}") from None
+
+    def lock_migrations(self, connection: sa.Connection) -> None:
+        """Do nothing: BEGIN IMMEDIATE already excludes other writers."""
+
+    def read_committed(self, connection: sa.Connection) -> None:
+        """Do nothing: BEGIN IMMEDIATE already excludes other writers."""
+
+    def is_time_limit(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether the progress handler (`limit_work`) interrupted the statement."""
+        return error.orig is not None and error.orig.args[0] == "interrupted"
+
+    def server_time(self, connection: sa.Connection) -> datetime:
+        """Return the time of this process. All processes that use the file are on one machine and share its clock."""
+        return clock.now()
+
+    def seconds_since_1970(self, time: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
+        """Cut off the fraction of the second before the conversion, because SQLite's strftime would round it."""
+        raw = sa.type_coerce(time, sa.types.NULLTYPE)
+        return sa.cast(sa.func.strftime("%s", sa.func.substr(raw, 1, 19)), sa.Integer)
+
+    def divide(self, dividend: sa.ColumnElement[int], divisor: int) -> sa.ColumnElement[int]:
+        """Return a division with `/`. In SQLite, the quotient of two integers is an integer."""
+        return dividend.op("/")(divisor)
+
+    def text_bytes(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Return the text's bytes. In a column with COLLATE NOCASE, a comparison of texts would ignore case."""
+        return sa.cast(sa.cast(column, sa.CHAR), sa.LargeBinary)
+
+    def grouped_text(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Return the column itself. By default, SQLite compares texts exactly."""
+        return column
+
+    def numbers(
+        self, connection: sa.Connection, columns: Sequence[sa.ColumnElement[Any]], parse: Callable[[Any], float | None]
+    ) -> list[sa.ColumnElement[Any]]:
+        """Return an expression for each column that calls `parse`, because in SQLite each value has its own type."""
+        driver: Any = connection.connection.driver_connection
+        driver.create_function("storewatch_number", 1, parse, deterministic=True)
+        return [sa.func.storewatch_number(column) for column in columns]
+
+    def insert_or_lock(self, table: sa.Table, row: dict[str, Any], key: str) -> sa.Insert:
+        """Return INSERT OR IGNORE. It locks no row, because BEGIN IMMEDIATE has already locked the whole database."""
+        return table.insert().prefix_with("OR IGNORE").values(row)
+
+    def upsert(
+        self, table: sa.Table, rows: sa.Select[Any], changes: Callable[[Columns, Pick, Pick], Changes]
+    ) -> sa.Insert:
+        """Return INSERT ... ON CONFLICT DO UPDATE."""
+        insert = sqlite.insert(table).from_select(table.c.keys(), rows)
+        values = dict(changes(insert.excluded, sa.func.min, sa.func.max))
+        return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
+
+    def is_text_id(self, column: sa.ColumnElement[Any], type_code: Any, execute: Execute) -> bool:
+        """Return whether the first id in the column is not an integer. If the table is empty, return False."""
+        statement = sa.select(sa.func.typeof(column)).where(column.is_not(None)).limit(1)
+        return execute(statement).scalar() not in ("integer", None)
+
+    def is_instant(self, type_code: Any) -> bool:
+        """Return False: SQLite has no time type, only texts and numbers."""
+        return False
+
+    def datetime_type(self) -> sa.types.TypeEngine[Any]:
+        """Return a string type. Date-times in ISO format, stored as text, sort in chronological order."""
+        return sa.String(32)
+
+    def datetime_parameter(self, local: datetime) -> Any:
+        """Return the date-time as text in ISO format."""
+        return local.isoformat(" ", "microseconds")
