@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from ask.subjects import FIELDS, Subject, Subjects, our_subjects
 from common.time_zones import zone
-from db.database import reason
+from db.database import database_error, reason
 from db.dialects import dialect_for, dialect_of
 from db.types import Instant
 from errors import UsageError
@@ -60,7 +60,7 @@ def subjects_of(settings: Database, source: Source, connection: sa.Connection) -
     except MappingError as error:
         raise UsageError(f"{source.where(error.key)}: {error.message}") from None
     except sa.exc.DBAPIError as error:
-        raise UsageError(f"database: cannot read {settings!r}: {reason(error)}") from None
+        raise database_error(f"cannot read {settings!r}", settings, error) from None
     return Subjects(**subjects, ours=False)
 
 

@@ -99,15 +99,23 @@ class Database:
 
 
 def reach(settings: DatabaseSettings) -> None:
-    """Connect to the database once. Raise `UsageError` within a few seconds if this fails or the database hangs."""
+    """Connect to the database once, and search a database file for damage.
+
+    Raise `UsageError` within a few seconds if this fails or the database hangs.
+    """
     database = Database(settings, QUESTION_LIMITS, 1)
     try:
-        with database.engine.connect():
-            pass
+        with database.engine.connect() as connection:
+            dialect_for(settings).check_storage(connection, settings)
     except sa.exc.DBAPIError as error:
-        raise UsageError(f"database: cannot open {settings!r}: {reason(error)}") from None
+        raise database_error(f"cannot open {settings!r}", settings, error) from None
     finally:
         database.close()
+
+
+def database_error(problem: str, settings: DatabaseSettings, error: sa.exc.DBAPIError) -> UsageError:
+    """Return the error for an operator, in one line: the problem, the database's own message, and what to do."""
+    return UsageError(f"database: {problem}: {reason(error)}{dialect_for(settings).advice(settings, error)}")
 
 
 def reason(error: sa.exc.DBAPIError) -> str:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 import settings
 from db import tables
-from db.database import Database
+from db.database import Database, database_error
 from db.limits import BATCH_LIMITS
 from demo import past_readings
 from demo.episodes import episodes
@@ -38,13 +38,16 @@ def prepare(database_settings: settings.Database, now: datetime, seed: int = SEE
     """Create the organisations, storehouses and sensors of the demo, and write their readings up to `now`.
 
     The first start writes a month of readings. Each later start writes the readings after the newest one in the
-    database. Everything is written in one transaction, so a first start that is killed leaves nothing behind.
+    database. Everything is written in one transaction, so a first start that is killed leaves nothing behind. Raise
+    `UsageError` if the database cannot be read or written.
     """
     database = Database(database_settings, BATCH_LIMITS, 1, writes=True)
     try:
         with database.engine.begin() as connection:
             _rename(connection)
             _prepare(connection, int(now.timestamp()), seed)
+    except sa.exc.DBAPIError as error:
+        raise database_error(f"cannot write the demo to {database_settings!r}", database_settings, error) from None
     finally:
         database.close()
 

@@ -1,10 +1,11 @@
 """The alarm rules of the demo, which contain the limits of every storehouse."""
 
 import msgspec
+import sqlalchemy as sa
 
 import settings
 from alarms.rules import Bound, Rule, Scope
-from db.database import Database
+from db.database import Database, database_error
 from db.limits import BATCH_LIMITS
 from demo.history import Installed, install
 from demo.rooms import Limit
@@ -15,11 +16,16 @@ DOOR_DELAY = "10m"
 
 
 def rules(database_settings: settings.Database) -> list[Rule]:
-    """Return the alarm rules of the demo. Call `history.prepare` for this database first."""
+    """Return the alarm rules of the demo. Call `history.prepare` for this database first.
+
+    Raise `UsageError` if the database cannot be read or written.
+    """
     database = Database(database_settings, BATCH_LIMITS, 1, writes=True)
     try:
         with database.engine.begin() as connection:
             installed = install(connection)
+    except sa.exc.DBAPIError as error:
+        raise database_error(f"cannot write the demo to {database_settings!r}", database_settings, error) from None
     finally:
         database.close()
     return [Rule(Scope(metric="door"), switch=Bound(1.0, "warning", delay=DOOR_DELAY))] + [

@@ -368,7 +368,10 @@ def test_an_unavailable_database_is_reported_in_one_line(
 def test_a_missing_site_database_is_reported_and_not_created(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text("access: open\ndatabase: {path: none.db, map: {}}")
     error_line = error_line_of(tmp_path, "0", "--config", "settings.yaml")
-    assert error_line == "database: cannot open sqlite none.db: unable to open database file"
+    assert error_line == (
+        "database: cannot open sqlite none.db: unable to open database file; "
+        "check that the file exists, and that this process may use it and its folder"
+    )
     assert not (tmp_path / "none.db").exists()
 
 

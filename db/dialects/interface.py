@@ -55,8 +55,32 @@ class Dialect(ABC):
         """Create everything that must exist before a new database can be opened. Raise `UsageError` if this fails."""
 
     @abstractmethod
-    def lock_migrations(self, connection: sa.Connection) -> None:
-        """Wait for the lock that lets one process at a time run migrations. Keep it until the connection is closed."""
+    def check_storage(self, connection: sa.Connection, settings: DatabaseSettings) -> None:
+        """Search a database file for damage, for at most a second.
+
+        Raise `UsageError` or `DBAPIError` if the file is damaged or cannot be read.
+        """
+
+    @abstractmethod
+    def lock_migrations(self, connection: sa.Connection, settings: DatabaseSettings) -> None:
+        """Wait for the lock that lets one process at a time run migrations. Keep it until the connection is closed.
+
+        Each database has its own lock. Raise `UsageError` if another process keeps the lock for too long.
+        """
+
+    @abstractmethod
+    def copy_storage(self, settings: DatabaseSettings, version: str) -> None:
+        """Copy the database before its tables are upgraded from `version`, if a copy is a file next to the database.
+
+        Raise `UsageError` if the copy cannot be written.
+        """
+
+    @abstractmethod
+    def advice(self, settings: DatabaseSettings, error: sa.exc.DBAPIError) -> str:
+        """Return what the operator can do about the error, as the end of a line such as "; make room on the disk".
+
+        Return an empty text if the database's own error message is enough.
+        """
 
     @abstractmethod
     def read_committed(self, connection: sa.Connection) -> None:

@@ -1,5 +1,6 @@
 """The dialect of MySQL and MariaDB."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +10,7 @@ from sqlalchemy.dialects import mysql
 
 from db.dialects.interface import Changes, Columns, Dialect, Execute, Pick
 from db.limits import Limits
+from errors import UsageError
 from settings import Database as DatabaseSettings
 
 
@@ -24,6 +26,8 @@ class MySql(Dialect):
 
     TIME_LIMIT_CODES = frozenset({1969, 3024})
     """Error codes of a statement time-out: 1969 in MariaDB, 3024 in MySQL."""
+    LOCK_WAIT_S = 60
+    """Maximum time to wait until another process has finished its migrations."""
     # PyMySQL's type codes.
     TEXT_TYPES = frozenset({15, 249, 250, 251, 252, 253, 254})
     INTEGER_TYPES = frozenset({0, 1, 2, 3, 8, 9, 246})
@@ -76,9 +80,42 @@ class MySql(Dialect):
     def prepare_storage(self, settings: DatabaseSettings) -> None:
         """Do nothing: the administrator creates the database."""
 
-    def lock_migrations(self, connection: sa.Connection) -> None:
-        """Take a named lock. A transaction is not enough, because MySQL commits at each CREATE TABLE."""
-        connection.execute(sa.text("SELECT GET_LOCK('storewatch.migrate', 60)"))
+    def check_storage(self, connection: sa.Connection, settings: DatabaseSettings) -> None:
+        """Do nothing: the server checks its own files."""
+
+    def lock_migrations(self, connection: sa.Connection, settings: DatabaseSettings) -> None:
+        """Acquire a named lock. A transaction is not enough, because MySQL commits at each CREATE TABLE.
+
+        If the connection is lost, the server releases the lock and executes no further statement of the migration.
+        """
+        name = self.lock_name(settings.name)
+        # 1: acquired; 0: timed out; null: the server could not wait for the lock
+        if connection.scalar(sa.select(sa.func.get_lock(name, self.LOCK_WAIT_S))) == 1:
+            return
+        holder = connection.scalar(sa.select(sa.func.is_used_lock(name)))
+        if holder is None:
+            raise UsageError(f"database: {settings!r} did not give the lock for migrations; start again")
+        raise UsageError(
+            f"database: another process is creating or upgrading Storewatch's own tables in {settings!r} and has not "
+            f"finished after {self.LOCK_WAIT_S} s; its connection to the database has the id {holder}; "
+            "wait until it has finished, then start again"
+        )
+
+    def lock_name(self, database: str) -> str:
+        """Return the name of the lock for migrations of this database.
+
+        Locks belong to the whole server, and their names have at most 64 characters. The name contains a hash, because
+        the name of the database alone can have 64 characters. Depending on the server, `Site` and `site` are the same
+        database, so they have the same lock.
+        """
+        return f"storewatch.migrate.{hashlib.sha256(database.lower().encode()).hexdigest()[:40]}"
+
+    def copy_storage(self, settings: DatabaseSettings, version: str) -> None:
+        """Do nothing: docs/operating.md tells the administrator how to dump the tables before an upgrade."""
+
+    def advice(self, settings: DatabaseSettings, error: sa.exc.DBAPIError) -> str:
+        """Return an empty text: the server's error messages say what is wrong."""
+        return ""
 
     def read_committed(self, connection: sa.Connection) -> None:
         """Set the isolation level for the next transaction only, because a level of the session would need a reset."""

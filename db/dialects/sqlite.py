@@ -1,5 +1,6 @@
 """The dialect of SQLite."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -11,6 +12,7 @@ from sqlalchemy.dialects import sqlite
 
 from common import clock
 from db.dialects.interface import Changes, Columns, Dialect, Execute, Pick
+from db.file_copy import copy_file
 from db.limits import Limits
 from errors import UsageError
 from settings import Database as DatabaseSettings
@@ -25,6 +27,10 @@ class Sqlite(Dialect):
     placeholder = "?"
     # SQLite answers a plain SELECT 1 without reading the file, even if the file is locked or deleted.
     ping = "SELECT 1 FROM sqlite_master LIMIT 1"
+
+    CHECK_S = 1.0
+    """Time limit of `check_storage`. SQLite checks about 500 MB in this time."""
+    DAMAGED = "; restore the file from a copy, see docs/operating.md"
 
     def address(self, settings: DatabaseSettings, limits: Limits) -> tuple[sa.URL, dict[str, Any]]:
         """Return the URL of the file. A site's own file is opened read-only."""
@@ -72,8 +78,45 @@ class Sqlite(Dialect):
         except OSError as error:
             raise UsageError(f"database.path: cannot create the folder {folder}: {error.strerror}") from None
 
-    def lock_migrations(self, connection: sa.Connection) -> None:
+    def check_storage(self, connection: sa.Connection, settings: DatabaseSettings) -> None:
+        """Run SQLite's quick check. Ignore rows that violate a constraint: the file can still be read."""
+        self.limit_work(connection, self.CHECK_S)
+        try:
+            problem = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        except sa.exc.DBAPIError as error:
+            # SQLITE_ERROR: for example, a constraint in a site's table calls a function that does not exist here.
+            if _code(error) in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_ERROR):
+                return
+            raise
+        if problem.startswith("*** in database"):
+            raise UsageError(f"database: cannot read {settings!r}: database disk image is malformed{self.DAMAGED}")
+
+    def lock_migrations(self, connection: sa.Connection, settings: DatabaseSettings) -> None:
         """Do nothing: BEGIN IMMEDIATE already excludes other writers."""
+
+    def copy_storage(self, settings: DatabaseSettings, version: str) -> None:
+        """Copy the file. Call this method in a write transaction, so that no other process writes the file."""
+        try:
+            copy_file(Path(settings.path), version, clock.now())
+        except (OSError, sqlite3.Error) as error:
+            what = error.strerror if isinstance(error, OSError) else error
+            raise UsageError(
+                f"database: cannot copy {settings.path} before the upgrade of Storewatch's own tables: {what}; "
+                "make room on the disk and allow this process to write to the folder, then start again"
+            ) from None
+
+    def advice(self, settings: DatabaseSettings, error: sa.exc.DBAPIError) -> str:
+        """Return what to do about a damaged file, a full disk, a folder or missing permissions."""
+        code = _code(error)
+        if Path(settings.path).is_dir():
+            return "; it is a folder: name a file in database.path"
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return self.DAMAGED
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            return "; check the disk, and make room on it"
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
+            return "; check that the file exists, and that this process may use it and its folder"
+        return ""
 
     def read_committed(self, connection: sa.Connection) -> None:
         """Do nothing: BEGIN IMMEDIATE already excludes other writers."""
@@ -139,3 +182,8 @@ class Sqlite(Dialect):
     def datetime_parameter(self, local: datetime) -> Any:
         """Return the date-time as text in ISO format."""
         return local.isoformat(" ", "microseconds")
+
+
+def _code(error: sa.exc.DBAPIError) -> int:
+    """Return SQLite's primary error code. The lowest byte of an extended code is the primary code."""
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF

@@ -2,7 +2,9 @@
 
 from alembic import context
 
+from db.migrate import VERSION_TABLE
+
 connection = context.config.attributes["connection"]
-# The database may also contain other programs' tables with their own alembic_version.
-context.configure(connection=connection, version_table="storewatch_version", transaction_per_migration=False)
+# `db.migrate` has begun the transaction. SQLite runs all migrations in it; MySQL commits at each change of the schema.
+context.configure(connection=connection, version_table=VERSION_TABLE, transaction_per_migration=False)
 context.run_migrations()

@@ -59,7 +59,7 @@ def start(
     arguments: list[str], cwd: Path, environment: dict[str, str], out: IO[bytes], err: IO[bytes]
 ) -> ForkedProcess:
     """Run `main.py ARGUMENTS` in a forked process. Its stdout goes to the file `out` and its stderr to `err`."""
-    process = _context().Process(target=_run, args=(arguments, str(cwd), environment, out.name, err.name))
+    process = context().Process(target=_run, args=(arguments, str(cwd), environment, out.name, err.name))
     process.start()
     return ForkedProcess(process)
 
@@ -75,7 +75,8 @@ def run(arguments: list[str], cwd: Path, environment: dict[str, str], timeout_s:
         return status, Path(out.name).read_text(), Path(err.name).read_text()
 
 
-def _context() -> ForkServerContext:
+def context() -> ForkServerContext:
+    """Return a context whose processes are forked from the process that has imported the server."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     return context

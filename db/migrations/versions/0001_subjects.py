@@ -6,8 +6,9 @@ A migration must never change after its release. It therefore lists its columns 
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import op
 from sqlalchemy.dialects import mysql
+
+from db.migration_steps import create_index, create_table
 
 revision = "0001"
 down_revision = None
@@ -19,13 +20,13 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4",
 
 def upgrade() -> None:
     """Create the tables."""
-    op.create_table(
+    create_table(
         "organisation",
         sa.Column("org_id", ID, primary_key=True),
         sa.Column("org_name", sa.String(255), nullable=False),
         **OPTIONS,
     )
-    op.create_table(
+    create_table(
         "storehouse",
         sa.Column("store_house_id", ID, primary_key=True),
         sa.Column("store_house_name", sa.String(255), nullable=False),
@@ -33,7 +34,7 @@ def upgrade() -> None:
         sa.Column("time_zone", sa.String(64), nullable=False),
         **OPTIONS,
     )
-    op.create_table(
+    create_table(
         "sensor",
         sa.Column("sensor_id", ID, primary_key=True),
         sa.Column("store_house_id", ID, sa.ForeignKey("storehouse.store_house_id"), nullable=False),
@@ -45,7 +46,7 @@ def upgrade() -> None:
         sa.Column("position_y", sa.Float),
         **OPTIONS,
     )
-    op.create_table(
+    create_table(
         "reading",
         sa.Column("reading_id", ID, primary_key=True),
         sa.Column("sensor_id", ID, nullable=False),
@@ -53,8 +54,8 @@ def upgrade() -> None:
         sa.Column("value", sa.Double),
         **OPTIONS,
     )
-    op.create_index("ix_reading_sensor_id_time", "reading", ["sensor_id", "time"])
-    op.create_table(
+    create_index("ix_reading_sensor_id_time", "reading", ["sensor_id", "time"])
+    create_table(
         "alarm",
         sa.Column("alarm_id", ID, primary_key=True),
         sa.Column("store_house_id", ID, sa.ForeignKey("storehouse.store_house_id"), nullable=False),
@@ -70,5 +71,5 @@ def upgrade() -> None:
         sa.Column("cleared", TIME),
         **OPTIONS,
     )
-    op.create_index("ix_alarm_store_house_id_raised", "alarm", ["store_house_id", "raised"])
-    op.create_index("ix_alarm_store_house_id_cleared", "alarm", ["store_house_id", "cleared"])
+    create_index("ix_alarm_store_house_id_raised", "alarm", ["store_house_id", "raised"])
+    create_index("ix_alarm_store_house_id_cleared", "alarm", ["store_house_id", "cleared"])

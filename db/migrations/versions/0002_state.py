@@ -3,8 +3,9 @@
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import op
 from sqlalchemy.dialects import mysql
+
+from db.migration_steps import create_index, create_table
 
 revision = "0002"
 down_revision = "0001"
@@ -17,7 +18,7 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4",
 
 def upgrade() -> None:
     """Create the tables."""
-    op.create_table(
+    create_table(
         "alarm_journal",
         sa.Column("transition_id", ID, primary_key=True),
         sa.Column("alarm_key", KEY, nullable=False),
@@ -28,11 +29,11 @@ def upgrade() -> None:
         sa.Column("alarm", sa.Text, nullable=False),
         **OPTIONS,
     )
-    op.create_index("ix_alarm_journal_alarm_key_step", "alarm_journal", ["alarm_key", "step"], unique=True)
-    op.create_index(
+    create_index("ix_alarm_journal_alarm_key_step", "alarm_journal", ["alarm_key", "step"], unique=True)
+    create_index(
         "ix_alarm_journal_store_house_key_transition_id", "alarm_journal", ["store_house_key", "transition_id"]
     )
-    op.create_table(
+    create_table(
         "lease",
         sa.Column("lease_name", sa.String(64), primary_key=True),
         sa.Column("holder", sa.String(64), nullable=False),

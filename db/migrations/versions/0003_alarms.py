@@ -3,8 +3,9 @@
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import op
 from sqlalchemy.dialects import mysql
+
+from db.migration_steps import add_column, create_index, create_table
 
 revision = "0003"
 down_revision = "0002"
@@ -20,15 +21,15 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4",
 
 def upgrade() -> None:
     """Create the tables."""
-    op.add_column("lease", sa.Column("term", sa.BigInteger, nullable=False, server_default="0"))
+    add_column("lease", sa.Column("term", sa.BigInteger, nullable=False, server_default="0"))
     _episode()
-    op.create_table(
+    create_table(
         "rule",
         sa.Column("rule_id", ID, primary_key=True),
         sa.Column("rule", sa.Text, nullable=False),
         **OPTIONS,
     )
-    op.create_table(
+    create_table(
         "rule_change",
         sa.Column("change_id", ID, primary_key=True),
         sa.Column("written", TIME, nullable=False),
@@ -37,7 +38,7 @@ def upgrade() -> None:
         sa.Column("after", LONG, nullable=False),
         **OPTIONS,
     )
-    op.create_table(
+    create_table(
         "maintenance",
         sa.Column("maintenance_id", ID, primary_key=True),
         sa.Column("store_house_key", KEY, nullable=False),
@@ -49,8 +50,8 @@ def upgrade() -> None:
         sa.Column("written", TIME, nullable=False),
         **OPTIONS,
     )
-    op.create_index("ix_maintenance_end", "maintenance", ["end"])
-    op.create_table(
+    create_index("ix_maintenance_end", "maintenance", ["end"])
+    create_table(
         "judge_snapshot",
         sa.Column("snapshot_key", sa.String(64), primary_key=True),
         sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
@@ -61,7 +62,7 @@ def upgrade() -> None:
 
 
 def _episode() -> None:
-    op.create_table(
+    create_table(
         "episode",
         sa.Column("episode_id", ID, primary_key=True),
         sa.Column("store_house_key", KEY, nullable=False),
@@ -92,8 +93,8 @@ def _episode() -> None:
         sa.Column("drill", sa.Boolean, nullable=False),
         **OPTIONS,
     )
-    op.create_index("ix_episode_subject_key_kind_since", "episode", ["subject_key", "kind", "since"], unique=True)
-    op.create_index("ix_episode_subject_key_kind_is_open", "episode", ["subject_key", "kind", "is_open"], unique=True)
-    op.create_index("ix_episode_store_house_key_raised", "episode", ["store_house_key", "raised"])
-    op.create_index("ix_episode_store_house_key_cleared", "episode", ["store_house_key", "cleared"])
-    op.create_index("ix_episode_is_open", "episode", ["is_open"])
+    create_index("ix_episode_subject_key_kind_since", "episode", ["subject_key", "kind", "since"], unique=True)
+    create_index("ix_episode_subject_key_kind_is_open", "episode", ["subject_key", "kind", "is_open"], unique=True)
+    create_index("ix_episode_store_house_key_raised", "episode", ["store_house_key", "raised"])
+    create_index("ix_episode_store_house_key_cleared", "episode", ["store_house_key", "cleared"])
+    create_index("ix_episode_is_open", "episode", ["is_open"])

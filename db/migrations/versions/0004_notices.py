@@ -3,8 +3,9 @@
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import op
 from sqlalchemy.dialects import mysql
+
+from db.migration_steps import create_index, create_table
 
 revision = "0004"
 down_revision = "0003"
@@ -17,7 +18,7 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4",
 
 def upgrade() -> None:
     """Create the tables."""
-    op.create_table(
+    create_table(
         "notice",
         sa.Column("notice_id", ID, primary_key=True),
         sa.Column("episode_id", ID, nullable=False),
@@ -36,10 +37,10 @@ def upgrade() -> None:
         sa.Column("sent", TIME),
         **OPTIONS,
     )
-    op.create_index("ix_notice_episode_id_target_number", "notice", ["episode_id", "target", "number"], unique=True)
-    op.create_index("ix_notice_sent_due", "notice", ["sent", "due"])
-    op.create_index("ix_notice_store_house_key_target_sent", "notice", ["store_house_key", "target", "sent"])
-    op.create_table(
+    create_index("ix_notice_episode_id_target_number", "notice", ["episode_id", "target", "number"], unique=True)
+    create_index("ix_notice_sent_due", "notice", ["sent", "due"])
+    create_index("ix_notice_store_house_key_target_sent", "notice", ["store_house_key", "target", "sent"])
+    create_table(
         "drill",
         sa.Column("drill_id", ID, primary_key=True),
         sa.Column("sensor", sa.Text, nullable=False),

@@ -3,7 +3,8 @@
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import op
+
+from db.migration_steps import create_table
 
 revision = "0005"
 down_revision = "0004"
@@ -14,7 +15,7 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 
 def upgrade() -> None:
     """Create the tables."""
-    op.create_table(
+    create_table(
         "rollup",
         sa.Column("bucket_s", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("sensor_id", ID, primary_key=True, autoincrement=False),
@@ -26,7 +27,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
         **OPTIONS,
     )
-    op.create_table(
+    create_table(
         "rollup_position",
         sa.Column("position_id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("reading_id", ID, nullable=False),

@@ -3,7 +3,8 @@
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import op
+
+from db.migration_steps import create_index, create_table, insert_row
 
 revision = "0006"
 down_revision = "0005"
@@ -14,7 +15,7 @@ OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 
 def upgrade() -> None:
     """Create the tables. In the second table, insert the id and the hash of an empty audit trail."""
-    op.create_table(
+    create_table(
         "audit",
         sa.Column("entry_id", ID, primary_key=True, autoincrement=False),
         sa.Column("time", sa.String(32), nullable=False),
@@ -28,12 +29,12 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(64), nullable=False),
         **OPTIONS,
     )
-    op.create_index("ix_audit_action_entry_id", "audit", ["action", "entry_id"])
-    head = op.create_table(
+    create_index("ix_audit_action_entry_id", "audit", ["action", "entry_id"])
+    create_table(
         "audit_head",
         sa.Column("head_id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("entry_id", ID, nullable=False),
         sa.Column("hash", sa.String(64), nullable=False),
         **OPTIONS,
     )
-    op.bulk_insert(head, [{"head_id": 1, "entry_id": 0, "hash": "0" * 64}])
+    insert_row("audit_head", {"head_id": 1, "entry_id": 0, "hash": "0" * 64}, key="head_id")
