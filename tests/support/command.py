@@ -11,9 +11,13 @@ from tests.support import planted, preforked
 from tests.support.serving import ROOT, clean_environment, with_defaults
 
 
-def run(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run `python main.py ARGUMENTS` in the folder `cwd`."""
+def run(
+    cwd: Path, *arguments: str, env: dict[str, str] | None = None, file_limit: int | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run `python main.py ARGUMENTS` in the folder `cwd`. No file can become larger than `file_limit` bytes."""
     command = [sys.executable, str(ROOT / "main.py"), *arguments]
+    if file_limit is not None:
+        command = ["sh", "-c", 'ulimit -f "$0"; exec "$@"', str(file_limit // 512), *command]
     environment = clean_environment() | (env or {})
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
     planted.record_leaks(done.stdout + done.stderr, "what main.py prints")

@@ -5,8 +5,8 @@ import re
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
@@ -45,19 +45,20 @@ def start(
     target: str | None = None,
     *,
     killed_after: int | None = None,
-    started: Event | None = None,
+    connected: Event | None = None,
 ) -> ForkServerProcess:
-    """Start a migration in a new process. `started` is set when the process has connected to the database."""
-    process = preforked.context().Process(target=_migrate, args=(database, target, killed_after, started), daemon=True)
+    """Start a migration in a new process. The event `connected` is set when the process begins a transaction."""
+    arguments = (database, target, killed_after, connected)
+    process = preforked.context().Process(target=_migrate, args=arguments, daemon=True)
     process.start()
     return process
 
 
-def _migrate(database: DatabaseSettings, target: str | None, killed_after: int | None, started: Event | None) -> None:
+def _migrate(database: DatabaseSettings, target: str | None, killed_after: int | None, connected: Event | None) -> None:
     if killed_after is not None:
         _kill_after(killed_after)
-    if started is not None:
-        sa.event.listen(sa.Engine, "begin", lambda _connection: started.set())
+    if connected is not None:
+        sa.event.listen(sa.Engine, "begin", lambda _connection: connected.set())
     try:
         migrate(settings.Database(**database), target)
     except UsageError as error:
@@ -69,18 +70,36 @@ def _migrate(database: DatabaseSettings, target: str | None, killed_after: int |
 def _kill_after(changes: int) -> None:
     done = 0
 
-    def before_statement(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        nonlocal done
-        if CHANGES.match(statement.lstrip()):
-            kill()
-            done += 1
-
-    def kill(_connection: object = None) -> None:
+    def kill(_connection: object) -> None:
         if done >= changes:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    sa.event.listen(sa.Engine, "before_cursor_execute", before_statement)
+    def kill_or_count(connection: object, _statement: str) -> None:
+        nonlocal done
+        kill(connection)
+        done += 1
+
+    _listen(kill_or_count)
     sa.event.listen(sa.Engine, "commit", kill)
+
+
+@contextmanager
+def before_changes(call: Callable[[sa.Connection, str], object]) -> Iterator[None]:
+    """During the block, call `call(connection, statement)` before each statement that changes something."""
+    listener = _listen(call)
+    try:
+        yield
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", listener)
+
+
+def _listen(call: Callable[[sa.Connection, str], object]) -> Callable[..., None]:
+    def before_statement(connection: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
+        if CHANGES.match(statement.lstrip()):
+            call(connection, statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", before_statement)
+    return before_statement
 
 
 def schema(database: DatabaseSettings) -> dict[str, str]:
