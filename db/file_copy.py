@@ -53,8 +53,8 @@ def copies(path: Path) -> list[FileCopy]:
 
 def _matching(path: Path, suffix: str) -> list[FileCopy]:
     name = re.compile(rf"{re.escape(path.name)}\.(\w+)\.(\d{{8}}T\d{{6}}Z)\.backup{suffix}")
-    found = ((name.fullmatch(each.name), each) for each in path.parent.iterdir())
-    return sorted(FileCopy(match[2], match[1], each) for match, each in found if match)
+    matches = ((name.fullmatch(each.name), each) for each in path.parent.iterdir())
+    return sorted(FileCopy(match[2], match[1], each) for match, each in matches if match)
 
 
 def _write(path: Path, target: Path) -> None:

@@ -72,13 +72,13 @@ def test_a_damaged_file_ends_the_start_with_one_line(
     shutil.copy(intact, path)
     damage(path)
     database = {"path": "var/storewatch.db"}
-    keys: dict[str, Any] = {
+    roles: dict[str, dict[str, Any]] = {
         "demo": {},  # the default path
         "own tables": {"database": database},
         "site's tables": {"database": database | {"map": {}}},
         "state": {"database": {"path": str(intact), "map": {}}, "state": database},
-    }[role]
-    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(with_defaults(keys)))
+    }
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(with_defaults(roles[role])))
     arguments = ["0", "--config", "settings.yaml"]
     status, out, err = preforked.run(arguments, tmp_path, clean_environment(), timeout_s=60)
     assert (status, out) == (2, "")
