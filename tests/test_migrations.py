@@ -97,6 +97,17 @@ def administrator_of(mariadb: MariaDB, database: dict[str, Any]) -> Iterator[pym
         yield cursor
 
 
+@contextmanager
+def ended_at_last(*servers: StorewatchServer) -> Iterator[None]:
+    """At the end of the block, kill the servers that still run because the test has failed."""
+    try:
+        yield
+    finally:
+        for server in servers:
+            if server.started:
+                server.kill()
+
+
 def is_running(mariadb: MariaDB, statement: str) -> bool:
     running = mariadb.execute("SELECT info FROM information_schema.processlist")
     return any((info or "").startswith(statement) for (info,) in running)
@@ -179,7 +190,7 @@ async def test_a_server_stopped_during_a_change_of_the_schema_starts_again(
     with_old_data(mariadb_database)
     migrated(mariadb_database, "0002")
     first, second = (server_for(mariadb_database, tmp_path / name) for name in ("first", "second"))
-    with administrator_of(mariadb, mariadb_database) as administrator:
+    with administrator_of(mariadb, mariadb_database) as administrator, ended_at_last(first, second):
         administrator.execute("LOCK TABLES lease READ")  # the first change of the next migration waits for this lock
         starting = asyncio.create_task(asyncio.to_thread(first.start))
         await until(lambda: is_running(mariadb, "ALTER TABLE lease"))
@@ -192,7 +203,7 @@ async def test_a_server_stopped_during_a_change_of_the_schema_starts_again(
         await until(lambda: is_running(mariadb, "SELECT get_lock"))  # the first server's statement still runs
         administrator.execute("UNLOCK TABLES")
         await starting
-    assert await second.terminate() == 0
+        assert await second.terminate() == 0
     assert [len(rows) for rows in content(mariadb_database)] == [1, 1, 1, 2, 1, 1, 1]
 
 
