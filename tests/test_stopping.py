@@ -7,19 +7,21 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tornado.websocket
 
-from tests.support.clients import TRANSPORTS, new
+from tests.support.clients import KINDS, TRANSPORTS, Client, Kind, new
 from tests.support.services.mariadb import MariaDB
 from tests.support.services.private import HOST, free_port
 from tests.support.services.process import DidNotStart
 from tests.support.serving import Serve, StorewatchServer
 from tests.support.serving_inside import SOON, until
 from tests.support.sites import Site, site
+from transport.sessions import GOING_AWAY
 
 STOPPED_S = 5.0
 WATCHERS = 200
@@ -27,14 +29,13 @@ WATCHERS = 200
 # Engine.IO packets, and Socket.IO packets that Engine.IO messages contain
 PATH = "socket.io/?EIO=4&transport=websocket"
 KEY = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-CLOSE, PING, PONG, CONNECT, EVENT = "1", "2", "3", "40", "42"
+PING, PONG, CONNECT, EVENT = "2", "3", "40", "42"
 
 
 class Watcher:
     """A minimal client. It is so small that a test can run hundreds of clients."""
 
     def __init__(self, socket: tornado.websocket.WebSocketClientConnection) -> None:
-        self.got_close = False
         self.is_watching = asyncio.Event()
         self._socket = socket
 
@@ -53,7 +54,7 @@ class Watcher:
                 self.is_watching.set()
             elif packet == PING:
                 await self._socket.write_message(PONG)
-            self.got_close = packet == CLOSE
+        assert self._socket.close_code == GOING_AWAY
 
     async def ask(self, event: str, *payload: Any) -> None:
         """Send an event."""
@@ -66,7 +67,10 @@ class Watcher:
 
 @asynccontextmanager
 async def watching(server: StorewatchServer, count: int, store_house_id: int) -> AsyncIterator[list[Watcher]]:
-    """Connect `count` watching clients. At the end of the block, wait until the server has closed all connections."""
+    """Connect `count` watching clients. At the end of the block, wait until the server has closed all connections.
+
+    Assert that the server has told each client that it is going away.
+    """
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
         watchers = [await Watcher.connect(server) for _ in range(count)]
         for watcher in watchers:
@@ -120,10 +124,9 @@ async def test_every_client_is_disconnected_before_the_server_ends(
         running.push_async_callback(node.close)
         await node.connect(server.url)
         running.callback((await open_silent_websocket(server)).close)
-        async with watching(server, WATCHERS, north.ids["north"]) as watchers:
+        async with watching(server, WATCHERS, north.ids["north"]):
             await stops_in_time(server, number)
-        assert all(watcher.got_close for watcher in watchers)
-        for client, reason in ((polling, "server disconnect"), (node, "transport close")):
+        for client, reason in ((polling, "transport error"), (node, "transport close")):
             await asyncio.wait_for(client.disconnected.wait(), SOON)
             assert client.reason == reason
 
@@ -145,25 +148,49 @@ async def test_a_server_ends_in_time_while_its_database_hangs(
                 await stops_in_time(server)
             finally:
                 own_mariadb.thaw()
-        assert all(watcher.got_close for watcher in watchers)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_browsers_reconnect_after_a_server_restart(
-    transport: str, serve: Serve, own_mariadb: MariaDB, north: Site
-) -> None:
-    question = {"store_house_id": north.ids["north"]}
-    async with serve({"database": own_mariadb.settings("site")}) as server, AsyncExitStack() as running:
-        client = new("node4", reconnection=True)
-        running.push_async_callback(client.close)
-        await client.connect(server.url, TRANSPORTS[transport])
-        assert (await client.call("register", question))["ok"]
-        await stops_in_time(server)
-        await asyncio.wait_for(client.disconnected.wait(), SOON)
-        assert client.reason == "transport close"
-        await asyncio.to_thread(server.start)
-        await until(lambda: not client.disconnected.is_set(), 3 * SOON)
-        assert (await client.call("register", question))["ok"]
+def kinds_and_transports() -> Iterator[tuple[Kind, str]]:
+    """Return every kind of client with every transport that it supports."""
+    kinds: tuple[Kind, ...] = (*KINDS, "threads")
+    for kind in kinds:
+        for transport in TRANSPORTS:
+            if kind != "threads" or transport == "polling" or find_spec("websocket"):
+                yield kind, transport
+
+
+@pytest.mark.slow
+async def test_clients_return_after_a_restart_unless_they_were_sent_away(serve: Serve, tmp_path: Path) -> None:
+    where = {"path": str(tmp_path / "site.db")}
+    settings = {"database": where, "rate_limit": 0.001, "rate_burst": 2}
+    with site(where):
+        async with serve(settings) as server, AsyncExitStack() as running:
+
+            async def connected(kind: Kind, transport: str) -> Client:
+                client = new(kind, reconnection=True)
+                running.push_async_callback(client.close)
+                await client.connect(server.url, TRANSPORTS[transport])
+                assert (await client.call("orgs"))["ok"]
+                return client
+
+            # `ended` goes to clients that send too many events, and to clients whose session or user was removed.
+            sent_away = await asyncio.gather(*(connected(*each) for each in kinds_and_transports()))
+            for client in sent_away:
+                for _ in range(4):
+                    await client.emit("orgs")
+                assert (await client.next("ended"))["code"] == "rate_limited"
+                await asyncio.wait_for(client.disconnected.wait(), SOON)
+                assert client.reason == "server disconnect"
+            returning = await asyncio.gather(*(connected(*each) for each in kinds_and_transports()))
+            await stops_in_time(server)
+            for client in returning:
+                await asyncio.wait_for(client.disconnected.wait(), SOON)
+                assert client.reason in ("transport close", "transport error")
+            await asyncio.to_thread(server.start)
+            await until(lambda: not any(client.disconnected.is_set() for client in returning))
+            for client in returning:
+                assert (await client.call("orgs"))["ok"]
+            assert all(client.disconnected.is_set() for client in sent_away)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

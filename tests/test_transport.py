@@ -455,7 +455,7 @@ async def test_only_clients_that_answer_pings_stay_connected() -> None:
     async with bare(ping_interval=0.05, ping_timeout=0.05) as server:
         session = await server.open()
         raw = await server.websocket()
-        assert (await raw.told_until_closed())[1:] == ["2", "1"]
+        assert (await raw.told_until_closed())[1:] == ["2"]  # a close packet would end python-socketio's client
         await asyncio.sleep(0.1)  # longer than the ping interval plus the ping time-out of the polling session
         assert (await session.get()).status == 400
         assert not server.sio.environ

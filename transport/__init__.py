@@ -4,11 +4,12 @@
 """
 
 from transport.certificates import Certificate
+from transport.closing import close_all
 from transport.handler import MAX_DRAINED_BYTES
 from transport.http_server import ConnectionDelegate, set_send_timeout
 from transport.rate_limit import RateLimit
 from transport.requests import REASONS
-from transport.server import AsyncServer, close_all, forget_handshake, get_tornado_handler, remote_address
+from transport.server import AsyncServer, forget_handshake, get_tornado_handler, remote_address
 from transport.socketio_packets import UNREADABLE, EventName, ForgivingJson, HardenedPacket, Json, TextPacket
 
 __all__ = [

@@ -345,6 +345,11 @@ class DirectWriteHandler(WebSocketHandler):
         payload = message.encode() if isinstance(message, str) else message
         return self._outbox.put(frame(payload, BINARY if binary else TEXT))
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether the kernel has not accepted all messages of this websocket yet."""
+        return self._outbox.unsent > 0 if self._outbox is not None else bool(super().is_sending)  # type: ignore[misc]
+
     async def get_next_message(self) -> Any:
         """Wait for the next message. The library calls this when it has handled the previous message."""
         self._idle = self.receive_queue.empty()

@@ -20,6 +20,7 @@ from transport.requests import (
     BAD_REQUEST,
     FLOODING,
     MALFORMED,
+    STOPPING,
     TOO_LARGE,
     UNAUTHORIZED,
     UNKNOWN_SESSION,
@@ -171,6 +172,9 @@ class Handler(RequestChecks, WebSocketHandler):
             except ValueError:
                 await self._reject_and_close()
                 return
+            if not packets:
+                self._respond_and_close(STOPPING if self.engine.stopping else UNKNOWN_SESSION)
+                return
         self._respond("text/plain; charset=UTF-8", encode_payload(packets))
 
     def _set_cookie(self, sid: str) -> None:
@@ -306,6 +310,12 @@ class Handler(RequestChecks, WebSocketHandler):
             if protocol.client_terminated:
                 break
         return work
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether the kernel has not accepted all messages of this websocket yet."""
+        protocol: Any = self.ws_connection
+        return protocol is not None and protocol.stream.writing()
 
     @property
     def _is_over(self) -> bool:

@@ -35,6 +35,7 @@ HARDENED_SERVER: PrivateNames = {
         "_handle_event",
         "_handle_ack",
     },
+    socketio.AsyncServer._handle_event: {"_handle_event_internal"},
     socketio.AsyncServer._handle_eio_connect: {"environ"},
     socketio.AsyncServer._handle_connect: {"pre_connect", "_send_packet", "namespace_handlers", "namespaces"},
     socketio.AsyncServer._handle_disconnect: {"sid_from_eio_sid", "is_connected", "_trigger_event"},

@@ -70,6 +70,8 @@ class RequestChecks:
         # A second websocket for a session is not a bad request: the handler accepts it and then closes it.
         if not cls.engine.allow_upgrades if websocket else session.upgraded:
             return BAD_REQUEST
+        if websocket and cls.engine.stopping:
+            return STOPPING  # python-socketio's client continues with polling, but an upgrade that is cut ends it
         if request.method not in (("GET",) if websocket or session.closing else ("GET", "POST")):
             return BAD_REQUEST
         return None

@@ -5,9 +5,7 @@ before it is upgraded and before its body is read. A client that violates the En
 disconnected at once. Each websocket needs one task and no timer.
 """
 
-import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +21,7 @@ from transport.environ import Environ
 from transport.handler import Handler
 from transport.rate_limit import RateLimit
 from transport.requests import MALFORMED, NO_HANDSHAKE
-from transport.sessions import EngineServer
+from transport.sessions import EngineServer, Session
 from transport.socketio_packets import EventName, HardenedPacket
 
 log = logging.getLogger(__name__)
@@ -175,6 +173,19 @@ class AsyncServer(socketio.AsyncServer):  # type: ignore[misc]
             return self.not_handled
         return await super()._trigger_event(event, namespace, *arguments)
 
+    async def _handle_event_internal(
+        self, server: Any, sid: str, eio_sid: str, data: Any, namespace: str, id: Any
+    ) -> None:
+        session = self.eio.sockets.get(eio_sid)
+        if not isinstance(session, Session):  # the client has left, or the library's own server is used
+            await super()._handle_event_internal(server, sid, eio_sid, data, namespace, id)
+            return
+        session.unanswered += 1
+        try:
+            await super()._handle_event_internal(server, sid, eio_sid, data, namespace, id)
+        finally:
+            session.unanswered -= 1
+
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         namespace = namespace or "/"
         if eio_sid not in self.environ:
@@ -295,17 +306,3 @@ def forget_handshake(environ: Any) -> None:
     """Release the data of a connection's first request, except the client's address. This saves 9 kB per connection."""
     if isinstance(environ, Environ):
         environ.forget()
-
-
-async def close_all(server: socketio.AsyncServer, timeout_s: float) -> None:
-    """Stop accepting clients, disconnect the connected ones, and wait until they are gone.
-
-    Wait at most `timeout_s` seconds. To disconnect a client, close its Engine.IO session, because browsers do not
-    reconnect after a Socket.IO disconnect.
-    """
-    engine = server.eio
-    engine.stopping = True
-    await engine.disconnect()
-    end = time.monotonic() + timeout_s
-    while (engine.sockets or engine.websockets) and time.monotonic() < end:  # noqa: ASYNC110 - there is no event
-        await asyncio.sleep(0.02)

@@ -25,16 +25,24 @@ CLOSE_TIMEOUT_S = 2.0
 """Time in seconds for which a closed polling session is kept, so that a poll on its way still gets an answer."""
 UPGRADE_TIMEOUT_S = 10.0
 """Time limit in seconds for the upgrade from polling to a websocket."""
+GOING_AWAY = 1001
+"""Websocket close code of a server that stops (RFC 6455, section 7.4.1)."""
+END_OF_TRANSPORT = Packet(CLOSE)
+"""The last item in the queue of a polling session whose transport ends. It is never sent."""
 
 
 class Websocket(Protocol):
     """The methods of a websocket that a session needs."""
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether the kernel has not accepted all messages yet."""
+
     def write_message(self, message: str | bytes, binary: bool = False) -> Any:
         """Send a message."""
 
-    def close(self) -> None:
-        """Close the websocket."""
+    def close(self, code: int | None = None) -> None:
+        """Close the websocket with a close code."""
 
 
 class Session(BaseSocket):  # type: ignore[misc]
@@ -60,6 +68,8 @@ class Session(BaseSocket):  # type: ignore[misc]
     """Whether the client of this session is, or was earlier, in a Socket.IO namespace."""
     is_polled = False
     """Whether a poll of the client is waiting for packets."""
+    unanswered = 0
+    """Number of events of this client that the server is handling."""
     _writer: "asyncio.Task[None] | None" = None
     _token_bucket: TokenBucket | None = None
 
@@ -101,7 +111,10 @@ class Session(BaseSocket):  # type: ignore[misc]
             self.queue.task_done()
 
     async def poll(self) -> list[Packet]:
-        """Wait for packets and return all of them. Raise ValueError if another poll waits or the session is closed."""
+        """Wait for packets and return all of them. Return none if the transport ends.
+
+        Raise ValueError if another poll waits or the session is closed.
+        """
         if self.upgrading:
             return [Packet(NOOP)]
         if self.is_polled or self.closed:
@@ -120,7 +133,7 @@ class Session(BaseSocket):  # type: ignore[misc]
                 self.start_writer()
         if self.closing and packets[-1].packet_type in (CLOSE, NOOP):
             self.end()
-        return packets
+        return packets if packets[-1] is not END_OF_TRANSPORT else packets[:-1]
 
     def probe(self, message: str | bytes) -> None:
         """Handle a message on `probing`, the websocket to which the session is being upgraded.
@@ -170,15 +183,32 @@ class Session(BaseSocket):  # type: ignore[misc]
         elif packet.packet_type == CLOSE:
             await self.close(abort=True, reason=self.server.reason.CLIENT_DISCONNECT)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no answer is due, no bytes are unsent and no upgrade is in progress."""
+        is_sending = self.websocket is not None and self.websocket.is_sending
+        return not (self.unanswered or is_sending or self.probing is not None)
+
+    async def end_transport(self, reason: str, code: int | None = None) -> None:
+        """Close the session by ending its transport, so that the client reconnects.
+
+        Send no close packet: python-socketio's clients do not reconnect after one. Queued packets are still sent. A
+        websocket is closed with `code`.
+        """
+        if not await self._start_closing(reason):
+            return
+        if self.websocket is not None:
+            self._flush()
+            self.end(code)
+        else:
+            # Keep the session for a moment, so that the next poll gets the queued packets.
+            self.server.closing_sessions.add(self)
+            self.queue.put_nowait(END_OF_TRANSPORT)
+
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """Close the session. Without `abort`, send the client a close packet first."""
-        if self.closing:
-            return
-        self.closing = True
         client_left = reason == self.server.reason.CLIENT_DISCONNECT
-        self.server.release(self)
-        await self.server.trigger("disconnect", self.sid, reason or self.server.reason.SERVER_DISCONNECT)
-        if self.closed:
+        if not await self._start_closing(reason or self.server.reason.SERVER_DISCONNECT):
             return
         if self.websocket is not None:
             if not abort:
@@ -193,8 +223,17 @@ class Session(BaseSocket):  # type: ignore[misc]
                 self.queue.put_nowait(Packet(CLOSE))
             self.end()
 
-    def end(self) -> None:
-        """Remove the session from the server and close its websocket."""
+    async def _start_closing(self, reason: str) -> bool:
+        """Mark the session as closing, and call the disconnect handler. Return whether the transport is still open."""
+        if self.closing:
+            return False
+        self.closing = True
+        self.server.release(self)
+        await self.server.trigger("disconnect", self.sid, reason)
+        return not self.closed
+
+    def end(self, code: int | None = None) -> None:
+        """Remove the session from the server, and close its websocket with a close code."""
         if self.closed:
             return
         self.closed = True
@@ -203,7 +242,7 @@ class Session(BaseSocket):  # type: ignore[misc]
         if self._writer is not None:
             self._writer.cancel()
         if self.websocket is not None:
-            self.websocket.close()
+            self.websocket.close(code)
             self.websocket = None  # break the reference cycle: otherwise only the garbage collector frees both objects
 
 
@@ -283,8 +322,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             self._pings.add(session)
 
     def _close_unresponsive(self, session: Session, _: float) -> None:
-        is_polling = session.websocket is None  # no client is there to receive a close packet
-        self.run_in_background(session.close(abort=is_polling, reason=self.reason.PING_TIMEOUT))
+        # The client may only be slow, or its computer may be asleep. It must reconnect as soon as it can.
+        self.run_in_background(session.end_transport(self.reason.PING_TIMEOUT))
 
     def run_in_background(self, work: Awaitable[None]) -> None:
         """Run `work` in a new task."""

@@ -1,6 +1,7 @@
 """Socket.IO clients of several kinds with the same interface, so that one test can run with each kind.
 
-"python" is python-socketio's client. "node3" and "node4" are socket.io-client 3 and 4 in a Node process.
+"python" and "threads" are python-socketio's clients: the asynchronous one, and the one that uses threads. "node3" and
+"node4" are socket.io-client 3 and 4 in a Node process.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import itertools
 import json
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, assert_never
 from urllib.parse import urlencode
@@ -21,7 +22,7 @@ from engineio.payload import Payload
 
 from tests.support import planted
 
-Kind = Literal["python", "node3", "node4"]
+Kind = Literal["python", "threads", "node3", "node4"]
 KINDS: tuple[Kind, ...] = ("python", "node3", "node4")
 TRANSPORTS: dict[str, Sequence[str]] = {
     "polling": ["polling"],
@@ -30,6 +31,7 @@ TRANSPORTS: dict[str, Sequence[str]] = {
 }
 
 HANG = 60.0  # seconds; an operation that takes longer hangs
+FIRST_RECONNECTION, LAST_RECONNECTION = 0.1, 0.5  # seconds to wait before the client tries to reconnect
 BRIDGE = Path(__file__).parent / "node" / "bridge.mjs"
 PACKETS = 100_000  # maximum number of packets in the response to a polling request
 GOODBYE = 1.0  # seconds to wait for the last packets; some servers leave the last polling request open for a long time
@@ -146,7 +148,12 @@ class PythonClient(Client):
         self._connect_refused: ConnectRefused | None = None
         # This class opens and closes the HTTP session, because the client does not always close a session of its own.
         self._http = aiohttp.ClientSession()
-        self._socket = socketio.AsyncClient(reconnection=reconnection, http_session=self._http)
+        self._socket = socketio.AsyncClient(
+            reconnection=reconnection,
+            reconnection_delay=FIRST_RECONNECTION,
+            reconnection_delay_max=LAST_RECONNECTION,
+            http_session=self._http,
+        )
         self._socket.on("connect", self.disconnected.clear)
         self._socket.on("connect_error", self._refuse)
         self._socket.on("disconnect", self._ended)
@@ -220,6 +227,74 @@ class PythonClient(Client):
         self._connect_refused = ConnectRefused(told.get("message", ""), told.get("data"))
 
 
+class ThreadsClient(Client):
+    """python-socketio's client that uses threads."""
+
+    def __init__(self, *, reconnection: bool = False) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._socket = socketio.Client(
+            reconnection=reconnection,
+            reconnection_delay=FIRST_RECONNECTION,
+            reconnection_delay_max=LAST_RECONNECTION,
+        )
+        self._socket.on("connect", self._in_loop(self.disconnected.clear))
+        self._socket.on("disconnect", self._in_loop(self._ended))
+        self._socket.on("*", self._in_loop(self._arrived))
+
+    async def connect(
+        self,
+        url: str,
+        transports: Sequence[str] = ("polling", "websocket"),
+        auth: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> None:
+        """Connect to the server. Return when the server has accepted the connection.
+
+        Raise `ConnectRefused` under the conditions described in `Client.connect`.
+        """
+        address = f"{url}?{urlencode(query)}" if query else url
+        try:
+            await asyncio.to_thread(
+                self._socket.connect, address, transports=list(transports), auth=auth, wait_timeout=HANG
+            )
+        except socketio.exceptions.ConnectionError as error:
+            raise ConnectRefused(str(error)) from None
+
+    async def upgraded(self, timeout: float = HANG) -> None:  # noqa: ASYNC109
+        """Check that the client uses the websocket, to which it upgrades before it connects to the namespace."""
+        if self._socket.transport() != "websocket":
+            raise TimeoutError("the websocket was refused")
+
+    async def emit(self, event: str, *args: Any) -> None:
+        """Send an event without requesting an acknowledgement."""
+        await asyncio.to_thread(self._socket.emit, event, args)
+
+    async def call(self, event: str, *args: Any, timeout: float = HANG) -> Any:  # noqa: ASYNC109
+        """Send an event. Return the server's acknowledgement. Raise `TimeoutError` if none arrives in time."""
+        try:
+            answer = await asyncio.to_thread(self._socket.call, event, args, timeout=timeout)
+        except socketio.exceptions.TimeoutError:
+            raise _unanswered(event, timeout) from None
+        return list(answer) if isinstance(answer, tuple) else answer
+
+    async def raw(self, text: str) -> None:
+        """Send a text as an Engine.IO message."""
+        await asyncio.to_thread(self._socket.eio.send, text)
+
+    async def close(self) -> None:
+        """Disconnect and release all resources."""
+        await asyncio.to_thread(self._socket.shutdown)
+
+    def _in_loop(self, handler: Callable[..., None]) -> Callable[..., None]:
+        """Return a handler that a thread of the client can call. The event loop of the test calls `handler`."""
+
+        def call(*args: Any) -> None:
+            self._loop.call_soon_threadsafe(handler, *args)
+
+        return call
+
+
 class NodeClient(Client):
     """The socket.io-client of a given major version, in a Node process."""
 
@@ -258,6 +333,8 @@ class NodeClient(Client):
             "auth": auth or {},
             "query": query or {},
             "reconnection": self._reconnection,
+            "reconnectionDelay": FIRST_RECONNECTION * 1000,
+            "reconnectionDelayMax": LAST_RECONNECTION * 1000,
         }
         await self._command("connect", version=self._version, url=url, options=options)
         try:
@@ -358,6 +435,8 @@ def new(kind: Kind, *, reconnection: bool = False) -> Client:
     match kind:
         case "python":
             return PythonClient(reconnection=reconnection)
+        case "threads":
+            return ThreadsClient(reconnection=reconnection)
         case "node3":
             return NodeClient(3, reconnection=reconnection)
         case "node4":
