@@ -2,9 +2,9 @@
 
 The functions are pure. Their input is the alarms, the last notice about each alarm to each target, and the current
 time. They compare the alarms with the notices that are already written, and return the missing notices. The caller
-calls them after every change of an alarm and periodically. Each target then gets one notice when an alarm is raised,
-one when the alarm worsens and one when the alarm is cleared. If nobody acknowledges an alarm, its targets are reminded,
-and the alarm is escalated to the next tier of targets.
+calls them after every change of an alarm and periodically. Each target then gets one notice when an alarm is raised or
+reopened, one when the alarm worsens and one when the alarm is cleared. If nobody acknowledges an alarm, its targets are
+reminded, and the alarm is escalated to the next tier of targets.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from alarms.model import ACKNOWLEDGED, CLEARED, PENDING, RAISED, WORSENED
+from alarms.model import ACKNOWLEDGED, CLEARED, PENDING, RAISED, REOPENED, WORSENED
 from ask.answers import Alarm, Id
 from common.severity import WORST_RANK, rank
 from settings import Notify, Target, duration
 
 REMINDED, ESCALATED = "reminded", "escalated"
-NOTICE_EVENTS = (RAISED, WORSENED, CLEARED, REMINDED, ESCALATED)
+NOTICE_EVENTS = (RAISED, WORSENED, REOPENED, CLEARED, REMINDED, ESCALATED)
 """Types of events about which targets (recipients) are notified, such as a raised alarm."""
 TIMED = {REMINDED, ESCALATED}
 """Types of events that become due only because time passes, without a change of the alarm."""
@@ -144,11 +144,13 @@ def _of_unacknowledged(
             last = last_notices.get(name)
             if last is None:
                 if tier == 0:
-                    yield _notice(case, name, RAISED, now)
+                    was_cleared = name in case.last_notices and case.alarm.transition != RAISED
+                    yield _notice(case, name, REOPENED if was_cleared else RAISED, now)
                 elif name in together or now - start >= tier * policy.escalate:
                     yield _notice(case, name, ESCALATED, start)
             elif last.what == RECORD_ONLY:
-                yield _notice(case, name, WORSENED, now)
+                # An acknowledgement becomes void if the alarm worsens or is reopened.
+                yield _notice(case, name, WORSENED if _is_worse(case.alarm, last) else REOPENED, now)
             elif _is_worse(case.alarm, last):
                 yield _notice(case, name, WORSENED, last.since)
             elif last.time is not None and (name in together or now - last.time >= policy.repeat):

@@ -1,5 +1,6 @@
 """Queries of the alarm journal, which is in the `state` database."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -7,6 +8,9 @@ import sqlalchemy as sa
 
 from ask.answers import EVERYWHERE, Alarm, Id
 from db import tables
+
+BATCH = 1_000
+"""Maximum number of alarms in one query."""
 
 
 class Transition(NamedTuple):
@@ -37,6 +41,19 @@ def exists(connection: sa.Connection, transition_id: int) -> bool:
     journal = tables.alarm_journal.c
     statement = sa.select(journal.transition_id).where(journal.transition_id == transition_id)
     return transition_id == 0 or connection.scalar(statement) is not None
+
+
+def ever_acknowledged(connection: sa.Connection, alarm_ids: Sequence[Id]) -> set[Id]:
+    """Return those of the alarms that users have acknowledged, even if the acknowledgement has become void."""
+    journal = tables.alarm_journal.c
+    acknowledged: set[Id] = set()
+    for start in range(0, len(alarm_ids), BATCH):
+        keys = [key(alarm_id) for alarm_id in alarm_ids[start : start + BATCH]]
+        steps = sa.select(journal.alarm_key).where(
+            journal.alarm_key.in_(keys), journal.alarm.contains('"transition":"acknowledged"')
+        )
+        acknowledged.update(msgspec.json.decode(alarm_key) for alarm_key in connection.scalars(steps))
+    return acknowledged
 
 
 def after(

@@ -15,6 +15,7 @@ from alarms.model import (
     PENDING,
     RAISED,
     REFRESHED,
+    REOPENED,
     WITHDRAWN,
     Change,
     Episode,
@@ -157,7 +158,8 @@ def _next_row(before: Row | None, judged: JudgedChange) -> Row:
         "silenced": judged.muted,
         "cause": judged.cause or (before["cause"] if before else None),
     }
-    if before and _severity_rank(row) > _severity_rank(before):
+    if before and (what == REOPENED or _severity_rank(row) > _severity_rank(before)):
+        # The user acknowledged a milder alarm, or an alarm that has ended since. The journal keeps the acknowledgement.
         row |= {"acknowledged_by": None, "acknowledged_at": None, "comment": None}
     return row
 

@@ -23,6 +23,7 @@ from alarms.model import (
     Episode,
     Limit,
 )
+from ask.journal import ever_acknowledged
 from db import tables
 from errors import NotFound
 from record import episode_actions, episode_rows, episodes
@@ -147,7 +148,7 @@ def test_a_late_alarm_is_reported_again_when_it_becomes_current(built: Site) -> 
     assert steps(built) == {"sw-1": [PENDING, RAISED]}
 
 
-def test_only_a_worsened_alarm_loses_its_acknowledgement(built: Site) -> None:
+def test_a_refreshed_alarm_keeps_and_a_worsened_one_loses_acknowledgement(built: Site) -> None:
     write(built, *LIFE[:2])
     with built.database.engine.begin() as connection:
         assert episode_actions.acknowledge(connection, 1, "Li", "seen", NOW).is_changed
@@ -158,6 +159,27 @@ def test_only_a_worsened_alarm_loses_its_acknowledgement(built: Site) -> None:
     assert rows(built)[0].acknowledged_by == "Li"
     write(built, LIFE[2])
     assert rows(built)[0].acknowledged_by is None
+
+
+def test_a_reopened_alarm_loses_its_acknowledgement_once(built: Site) -> None:
+    write(built, *LIFE[:3])
+    acknowledge(built)
+    write(built, LIFE[3])
+    assert rows(built)[0].acknowledged_by == "Li"
+    (reopened,) = write(built, LIFE[4]).alarms
+    assert (reopened.transition, reopened.acknowledged, reopened.comment) == (REOPENED, False, msgspec.UNSET)
+    (row,) = rows(built)
+    assert (row.acknowledged_by, row.acknowledged_at, row.comment) == (None, None, None)
+    with built.database.engine.connect() as connection:
+        assert ever_acknowledged(connection, ["sw-1", "sw-2"]) == {"sw-1"}
+    acknowledge(built)
+    assert write(built, *LIFE[:5]).alarms == []  # after a crash, the judge reports the changes again
+    assert rows(built)[0].acknowledged_by == "Li"
+
+
+def acknowledge(built: Site) -> None:
+    with built.database.engine.begin() as connection:
+        assert episode_actions.acknowledge(connection, 1, "Li", "seen", NOW).is_changed
 
 
 def test_the_judge_does_not_reopen_an_alarm_closed_by_hand(built: Site) -> None:

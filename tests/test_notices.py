@@ -158,6 +158,31 @@ def test_an_alarm_that_returns_is_notified_and_escalates_again() -> None:
     ]
 
 
+def test_a_reopened_alarm_is_notified_although_it_was_acknowledged() -> None:
+    again = but(transition="reopened")
+    story = Story().happens(ALARM, but(acknowledged=True)).until(25).happens(CLEARED).until(30).happens(again).until(50)
+    assert story.said == [
+        (0, "duty", "raised"),
+        (25, "duty", "cleared"),
+        (30, "duty", "reopened"),
+        (40, "duty", "reminded"),
+        (50, "duty", "reminded"),
+        (50, "boss", "escalated"),
+    ]
+
+
+def test_a_reopened_alarm_is_notified_when_its_maintenance_ends() -> None:
+    muted = but(transition="reopened", silenced=True)
+    story = Story().happens(ALARM, CLEARED, muted).until(30).happens(but(transition="reopened"))
+    assert story.said[2:] == [(30, "duty", "reopened")]
+
+
+def test_an_acknowledged_alarm_that_reopens_unseen_is_notified() -> None:
+    """The judge may evaluate the end and the new start of an alarm in one step."""
+    story = Story().happens(ALARM, but(acknowledged=True)).until(60).happens(but(transition="reopened"))
+    assert story.said == [(0, "duty", "raised"), (60, "duty", "reopened")]
+
+
 def test_an_alarm_raised_and_cleared_together_gives_two_notices() -> None:
     assert [what for _, _, what in Story().happens(ALARM, CLEARED).said] == ["raised", "cleared"]
 

@@ -40,6 +40,7 @@ REPORTED = 10
 WORDS = {
     "raised": "notified: alarm raised",
     "worsened": "notified: alarm worsened",
+    "reopened": "notified: alarm reopened",
     "reminded": "reminded: not acknowledged yet",
     "escalated": "notified: escalated because nobody acknowledged it",
     "cleared": "notified: alarm cleared",

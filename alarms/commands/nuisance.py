@@ -17,7 +17,7 @@ from alarms.commands.databases import Databases, open_databases
 from alarms.model import DISMISSED, HIGH, LOW, NO_DATA, PENDING, WITHDRAWN, Limit
 from alarms.notices import is_muted
 from alarms.nuisance import AlarmOccurrence, NuisanceAlarms, Recommendation, nuisance_alarms
-from ask import episodes, sensors, storehouses
+from ask import episodes, journal, sensors, storehouses
 from ask.answers import Alarm
 from ask.buckets import Frame
 from ask.history import buckets
@@ -70,16 +70,17 @@ def _occurrences(databases: Databases, since: datetime) -> Iterator[AlarmOccurre
     for storehouse in storehouses.all_storehouses(databases.readings, databases.subjects):
         of_storehouse = sensors.sensors(databases.readings, databases.subjects, storehouse.store_house_id)
         sensor_of = {(sensor.sensor_id, sensor.metric): sensor for sensor in of_storehouse}
-        alarms = episodes.since(databases.state, storehouse.store_house_id, since, MAX_ALARMS)
+        alarms = [*filter(was_shown, episodes.since(databases.state, storehouse.store_house_id, since, MAX_ALARMS))]
+        acknowledged = journal.ever_acknowledged(databases.state, [alarm.alarm_id for alarm in alarms])
         groups: dict[tuple[Any, ...], list[Alarm]] = {}
-        for alarm in sorted(filter(was_shown, alarms), key=_since):
+        for alarm in sorted(alarms, key=_since):
             groups.setdefault((alarm.sensor_id, alarm.metric, alarm.kind), []).append(alarm)
         for (sensor_id, metric, _), group in groups.items():
             sensor = sensor_of.get((sensor_id, metric))
             name = f"{storehouse.store_house_name}, {group[0].sensor_name or 'the whole storehouse'}"
             insides = [None, *(_inside_by(databases, sensor, *pair) for pair in pairwise(group))]
             for alarm, inside_by in zip(group, insides, strict=True):
-                yield _occurrence(name, alarm, sensor, inside_by)
+                yield _occurrence(name, alarm, alarm.alarm_id in acknowledged, sensor, inside_by)
 
 
 def was_shown(alarm: Alarm) -> bool:
@@ -88,14 +89,16 @@ def was_shown(alarm: Alarm) -> bool:
     return was_raised and not is_muted(alarm) and alarm.drill is not True
 
 
-def _occurrence(name: str, alarm: Alarm, sensor: Sensor | None, inside_by: float | None) -> AlarmOccurrence:
+def _occurrence(
+    name: str, alarm: Alarm, acknowledged: bool, sensor: Sensor | None, inside_by: float | None
+) -> AlarmOccurrence:
     return AlarmOccurrence(
         name,
         alarm.kind,
         _since(alarm).timestamp(),
         alarm.raised.timestamp(),
         None if alarm.cleared is None else alarm.cleared.timestamp(),
-        alarm.acknowledged,
+        acknowledged,
         _limit(alarm),
         (sensor.interval_s if sensor else None) or 0.0,
         inside_by,
