@@ -22,6 +22,19 @@ def zone(name: str) -> ZoneInfo:
         raise ValueError(f"{name!r} is not a time zone; name one like Asia/Shanghai or UTC") from None
 
 
+def offset_if_repeated(instant: datetime, tz: ZoneInfo) -> str | None:
+    """Return the UTC offset at an instant, such as `+01:00`, if the clocks of `tz` show the same local time twice.
+
+    This is the case in both passes of the hour that is repeated at the end of daylight saving time. Otherwise return
+    None.
+    """
+    local = instant.astimezone(tz)
+    if local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset():
+        return None
+    digits = f"{local:%z}"
+    return f"{digits[:3]}:{digits[3:5]}"
+
+
 def from_local(local: datetime, tz: ZoneInfo, now: datetime) -> datetime:
     """Return the instant at which the clocks of `tz` showed the naive time `local`.
 

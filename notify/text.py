@@ -12,7 +12,7 @@ from alarms.alarm_test_reading import TEST_ALARM
 from alarms.model import CLEARED, CLOSED, KINDS, NO_DATA, SWITCH, WITHDRAWN
 from alarms.notices import DELIVERY, TIMED, severity_rank
 from ask.answers import EVERYWHERE, Alarm, Id, Storehouse
-from common.time_zones import zone
+from common.time_zones import offset_if_repeated, zone
 from notify.words import MARK, words
 from record.notices import Item, Message
 
@@ -94,8 +94,8 @@ def _line(item: Item, storehouse: Storehouse, units: Units, phrases: Mapping[str
         where=_where(alarm, phrases),
         alarm=_what(alarm, units, phrases),
         severity=phrases.get(alarm.severity, clean(alarm.severity)),
-        since=_local(alarm.since if isinstance(alarm.since, datetime) else alarm.raised, storehouse),
-        cleared=_local(alarm.cleared, storehouse),
+        since=_local(alarm.since if isinstance(alarm.since, datetime) else alarm.raised, storehouse, phrases),
+        cleared=_local(alarm.cleared, storehouse, phrases),
         by=_or_dash(alarm.closed_by),
         reason=_or_dash(alarm.reason),
     )
@@ -133,8 +133,12 @@ def _number(value: float | None, unit: str) -> str:
     return "–" if value is None else f"{value:.6g} {clean(unit)}".rstrip()
 
 
-def _local(instant: datetime | None, storehouse: Storehouse) -> str:
-    return "–" if instant is None else f"{instant.astimezone(zone(storehouse.time_zone)):%Y-%m-%d %H:%M}"
+def _local(instant: datetime | None, storehouse: Storehouse, phrases: Mapping[str, str]) -> str:
+    if instant is None:
+        return "–"
+    tz = zone(storehouse.time_zone)
+    time, offset = f"{instant.astimezone(tz):%Y-%m-%d %H:%M}", offset_if_repeated(instant, tz)
+    return time if offset is None else phrases["repeated"].format(time=time, offset=offset)
 
 
 def _or_dash(text: str | msgspec.UnsetType) -> str:

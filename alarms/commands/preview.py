@@ -106,4 +106,8 @@ def _sum(episodes: Sequence[Episode], end: float) -> str:
 
 
 def _time(second: float | None, zone: ZoneInfo) -> str:
-    return "the end" if second is None else f"{datetime.fromtimestamp(second, zone):%Y-%m-%d %H:%M:%S}"
+    if second is None:
+        return "the end"
+    instant = datetime.fromtimestamp(second, zone)
+    time, offset = f"{instant:%Y-%m-%d %H:%M:%S}", time_zones.offset_if_repeated(instant, zone)
+    return time if offset is None else f"{time} (UTC{offset})"
