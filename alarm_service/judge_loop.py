@@ -9,10 +9,11 @@ in the database are not written twice.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
+from alarm_service.clock_watch import ClockWatch
 from alarm_service.journal_follower import JournalFollower
 from alarm_service.judge_input import JudgeInbox, JudgeInput, ReadingBatch
 from alarm_service.judge_snapshots import save_snapshot
@@ -50,11 +51,13 @@ class JudgeLoop:
         journal: JournalFollower,
         in_force: RulesInForce,
         clock: Clock,
+        database_lead: Callable[[float], float | None],
     ) -> None:
         self._input = judge_input
         self._store = store
         self._journal = journal
         self._clock = clock
+        self._clock_watch = ClockWatch(database_lead)
         self._inbox = JudgeInbox()
         self._takeover = JudgeTakeover(judge_input, self._inbox, store, in_force, clock, self._persist)
         self._judge_term: JudgeTerm | None = None
@@ -81,6 +84,7 @@ class JudgeLoop:
 
     async def enqueue(self, readings: Sequence[Reading]) -> None:
         """Queue new readings. The judge evaluates them when the current tick (poll) of the poller ends."""
+        self._clock_watch.add_readings(readings)
         if self._inbox.is_open:
             self._inbox.add_readings(readings, self._input.live.position())
             if self._inbox.is_full:
@@ -127,6 +131,7 @@ class JudgeLoop:
             return
         is_due = time.monotonic() - judge_term.synced_at >= POLL_S
         if not judge_term.unwritten:  # a failed write must be repeated before further readings are evaluated
+            self._check_clock(judge_term, is_due=is_due)
             await self._judge_inbox(judge_term)
             if is_due:
                 judge_term.judge_outages(self._lost_since, self._clock().timestamp())
@@ -179,6 +184,24 @@ class JudgeLoop:
     async def _save_snapshot_if_due(self, judge_term: JudgeTerm) -> None:
         if time.monotonic() >= judge_term.snapshot_due and not await save_snapshot(self._store, judge_term):
             self._leave()
+
+    def _check_clock(self, judge_term: JudgeTerm, *, is_due: bool) -> None:
+        """Compare the server's clock with other clocks, and raise or clear the alarm about a wrong clock.
+
+        While the clock is wrong, the server cannot use the readings, so no sensor counts as a sensor without data.
+        """
+        now = self._clock().timestamp()
+        watch = self._clock_watch
+        if is_due or watch.differs_from_database(now):
+            watch.check(judge_term.states.sensor, now, is_open=judge_term.is_clock_alarm_open)
+        if watch.error_s is not None:
+            judge_term.states.restart_no_data(now)
+        if is_due and judge_term.judge_clock(watch.error_s, watch.wrong_for_s, now):
+            log.error(
+                "the clocks of the sensors or of the database are %+.0f s ahead of this server's clock; correct the "
+                "wrong clock, for example with NTP",
+                watch.error_s,
+            )
 
     async def _judge_inbox(self, judge_term: JudgeTerm) -> None:
         entries = self._inbox.drain()

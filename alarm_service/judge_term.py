@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
+
 from alarm_service.sensor_states import SensorStates
-from alarms import outages
-from alarms.model import NO_DATA, REFRESHED, Change, Episode
+from alarms import outages, wrong_clock
+from alarms.model import ACTIVE, NO_DATA, REFRESHED, Change, Episode
 from alarms.rules import Rule
 from ask.answers import EVERYWHERE, Id, Maintenance
 from ask.readings import Reading
@@ -25,6 +27,8 @@ LATE_S = 180.0
 
 This age applies to sensors without a no-data limit. For a sensor with a no-data limit, the limit is used instead.
 """
+NEVER_REOPENED = -math.inf
+"""Value of `Limit.reopen` with which an alarm is never reopened."""
 BATCH = 500
 """Number of sensors or readings that are evaluated before other tasks of the event loop can run."""
 
@@ -76,6 +80,8 @@ class JudgeTerm:
 
     The outage alarm of the sensor database has the key `EVERYWHERE`.
     """
+    clock_alarm: Episode | None = None
+    """Last alarm about a wrong clock of the server."""
     late: dict[Identity, Episode] = field(default_factory=dict)
     """Open alarm episodes whose last change was written late."""
     synced_at: float = 0.0
@@ -116,6 +122,22 @@ class JudgeTerm:
             self.outage_alarms[change.episode.store_house_id] = change.episode
         self.add_changes(changes)
 
+    @property
+    def is_clock_alarm_open(self) -> bool:
+        """Whether the alarm about a wrong clock is open."""
+        return self.clock_alarm is not None and self.clock_alarm.state == ACTIVE
+
+    def judge_clock(self, error_s: float | None, wrong_for_s: float, now: float) -> bool:
+        """Raise or clear the alarm about a wrong clock. Return whether it was raised.
+
+        See `alarms.wrong_clock.clock_alarm` for the arguments.
+        """
+        was_open = self.is_clock_alarm_open
+        for change in wrong_clock.clock_alarm(self.clock_alarm, error_s, wrong_for_s, now):
+            self.clock_alarm = change.episode
+            self.add_changes([change])
+        return self.is_clock_alarm_open and not was_open
+
     def add_changes(self, changes: Iterable[Change]) -> None:
         """Keep changes of alarms in memory until they are written to the database."""
         for change in changes:
@@ -134,6 +156,8 @@ class JudgeTerm:
             self.states.adopt(episode)
             if episode.key is None and episode.kind == NO_DATA:
                 self.outage_alarms[episode.store_house_id] = episode
+            elif episode.kind == wrong_clock.CLOCK:
+                self.clock_alarm = episode
         self.late = {identity(episode): episode for episode in late}
 
     def judged_change(self, change: Change, now: datetime) -> JudgedChange:
@@ -196,6 +220,7 @@ class JudgeTerm:
         # Apply the closed episodes of the write first, because they include changes that the others do not include.
         for closed in (*result.written.closed, *result.closed):
             self.add_changes(self.states.close(closed))
+            self._keep_closed(closed.episode)
         for episode in result.written.already_open:
             self.states.adopt(episode)
         self.cursor, self.versions = result.cursor, result.versions
@@ -203,6 +228,21 @@ class JudgeTerm:
             self.states.set_rules(result.rules)
         if result.maintenance is not None:
             self.maintenance = result.maintenance
+
+    def _keep_closed(self, episode: Episode) -> None:
+        """Do not reopen an alarm about many sensors that a user closed by hand. Raise a new alarm instead.
+
+        A change of the closed alarm would not be written, so nobody would learn of it.
+        """
+        kept = self.clock_alarm if episode.kind == wrong_clock.CLOCK else self.outage_alarms.get(episode.store_house_id)
+        if episode.key is not None or kept is None or identity(kept) != identity(episode):
+            return
+        limits = tuple(msgspec.structs.replace(limit, reopen=NEVER_REOPENED) for limit in kept.limits)
+        kept = msgspec.structs.replace(kept, limits=limits)
+        if kept.kind == wrong_clock.CLOCK:
+            self.clock_alarm = kept
+        else:
+            self.outage_alarms[kept.store_house_id] = kept
 
 
 def is_muted(maintenance: Iterable[Maintenance], time: datetime, episode: Episode) -> bool:

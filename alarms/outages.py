@@ -39,7 +39,7 @@ def storehouse_outage(
     limit = Limit(max(monitored * SHARE, MIN_SENSORS - 1.0), SEVERITY)
     count = len(sensor_alarms)
     if count <= limit.limit:
-        return _clear(last_outage, time)
+        return clear(last_outage, time)
     if last_outage is not None and last_outage.state == ACTIVE:
         return _refresh(last_outage, count, time)
     # The sensor alarm that made the number of sensors without data exceed the limit.
@@ -55,7 +55,7 @@ def storehouse_outage(
         float(count),
         _raised(decisive),
     )
-    return [_raise(last_outage, outage)]
+    return [raise_or_reopen(last_outage, outage)]
 
 
 def database_outage(last_outage: Episode | None, since: float | None, now: float) -> list[Change]:
@@ -65,15 +65,16 @@ def database_outage(last_outage: Episode | None, since: float | None, now: float
     last outage alarm, open or cleared.
     """
     if since is None:
-        return _clear(last_outage, now)
+        return clear(last_outage, now)
     raised = since + DATABASE_OUTAGE_AFTER_S
     if now < raised or (last_outage is not None and last_outage.state == ACTIVE):
         return []
     limits = (Limit(DATABASE_OUTAGE_AFTER_S, SEVERITY),)
-    return [_raise(last_outage, Episode(EVERYWHERE, None, NO_DATA, since, limits, 0, None, None, raised))]
+    return [raise_or_reopen(last_outage, Episode(EVERYWHERE, None, NO_DATA, since, limits, 0, None, None, raised))]
 
 
-def _raise(last_outage: Episode | None, outage: Episode) -> Change:
+def raise_or_reopen(last_outage: Episode | None, outage: Episode) -> Change:
+    """Return the change that raises an alarm about many sensors, or reopens the last one if it ended only recently."""
     raised = _raised(outage)
     if (
         last_outage is not None
@@ -92,7 +93,8 @@ def _refresh(outage: Episode, count: int, time: float) -> list[Change]:
     return [Change(REFRESHED, time, refreshed)]
 
 
-def _clear(outage: Episode | None, time: float) -> list[Change]:
+def clear(outage: Episode | None, time: float) -> list[Change]:
+    """Return the change that clears an alarm about many sensors at `time`. The list is empty if no alarm is open."""
     if outage is None or outage.state != ACTIVE:
         return []
     cleared = max(time, _raised(outage))

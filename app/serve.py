@@ -53,6 +53,7 @@ from ask.journal import Transition
 from common import clock
 from db.database import Database
 from errors import UsageError
+from live.database_clock import DatabaseClock
 from live.directory import Directory
 from live.heartbeat import Heartbeat
 from live.newest import Newest
@@ -152,6 +153,8 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         readings = OwnerCheckedSource(create_source(ask, clock.now), directory.refresh_owners)
 
         # Alarms
+        database_clock = DatabaseClock()
+
         async def push_transitions(transitions: Sequence[Transition]) -> None:
             metrics.count_transitions(transitions)
             await storehouse_feed.push_alarms(transitions)
@@ -166,6 +169,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             journal,
             in_force,
             clock.now,
+            database_clock.lead_s,
         )
         rollups = Rollups(databases.rollups, process_id) if databases.rollups else None
         site_alarms = SiteAlarms(ask, state_writer, journal, process_id, settings.poll_interval)
@@ -195,7 +199,9 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             # Poll at once, even after a loss: a tick that was answered just before may have marked the data as good.
             poller.wake()
 
-        heartbeat = Heartbeat(databases.heartbeat, [databases.questions, databases.slow_questions], heartbeat_changed)
+        heartbeat = Heartbeat(
+            databases.heartbeat, [databases.questions, databases.slow_questions], heartbeat_changed, database_clock
+        )
 
         # Events and pages
         services = Services(

@@ -9,6 +9,7 @@ from common.periodic import run_periodically
 from db.database import Database
 from db.dialects import dialect_of
 from errors import Unavailable
+from live.database_clock import DatabaseClock
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +24,18 @@ class Heartbeat:
     """Pings the database periodically over a separate connection, `pulse`.
 
     When the database stops answering or answers again, the heartbeat sets the attribute `answering` of each object in
-    `databases`. Then it awaits `changed` with the new value.
+    `databases`. Then it awaits `changed` with the new value. Each ping also reads `database_clock`.
     """
 
     def __init__(
-        self, pulse: Database, databases: Sequence[Database], changed: Callable[[bool], Awaitable[None]]
+        self,
+        pulse: Database,
+        databases: Sequence[Database],
+        changed: Callable[[bool], Awaitable[None]],
+        database_clock: DatabaseClock,
     ) -> None:
         self._pulse = pulse
+        self._database_clock = database_clock
         self._databases = databases
         self._changed = changed
         self._answering = True
@@ -45,7 +51,7 @@ class Heartbeat:
 
     async def _is_answering(self) -> bool:
         try:
-            await self._pulse.run(_ping)
+            await self._pulse.run(self._ping)
         except Unavailable:
             return False
         except Exception:
@@ -66,6 +72,6 @@ class Heartbeat:
         except Exception:
             log.exception("cannot pass on that the database stopped answering or answers again")
 
-
-def _ping(connection: sa.Connection) -> None:
-    connection.execute(sa.text(dialect_of(connection).ping)).all()
+    def _ping(self, connection: sa.Connection) -> None:
+        if not self._database_clock.read(connection):
+            connection.execute(sa.text(dialect_of(connection).ping)).all()

@@ -11,6 +11,7 @@ import msgspec
 from alarms.alarm_test_reading import TEST_ALARM
 from alarms.model import CLEARED, CLOSED, KINDS, NO_DATA, SWITCH, WITHDRAWN
 from alarms.notices import DELIVERY, TIMED, severity_rank
+from alarms.wrong_clock import CLOCK
 from ask.answers import EVERYWHERE, Alarm, Id, Storehouse
 from common.time_zones import offset_if_repeated, zone
 from notify.words import MARK, words
@@ -19,6 +20,8 @@ from record.notices import Item, Message
 MOST_LINES = 20
 """Maximum number of alarms that one message lists. The message states how many further alarms there are."""
 MOST_NAME_CHARACTERS = 80
+
+UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
 
 Units = Mapping[tuple[Id | None, str | None], str]
 """The unit of a sensor's values, by the id and the metric of the sensor."""
@@ -107,6 +110,8 @@ def _storehouse_name(storehouse: Storehouse, phrases: Mapping[str, str]) -> str:
 
 
 def _where(alarm: Alarm, phrases: Mapping[str, str]) -> str:
+    if alarm.kind == CLOCK:
+        return phrases["server_clock"]
     if alarm.sensor_name is None:
         return phrases["database" if alarm.store_house_id == EVERYWHERE else "whole"]
     name = clean(alarm.sensor_name)
@@ -124,6 +129,9 @@ def _what(alarm: Alarm, units: Units, phrases: Mapping[str, str]) -> str:
         return phrases.get(f"{alarm.metric}{value:g}", phrases[SWITCH])
     if alarm.kind == NO_DATA and alarm.store_house_id == EVERYWHERE:
         return phrases["no_answer"]
+    if alarm.kind == CLOCK and value is not None:
+        form = phrases["clock_behind" if value > 0 else "clock_ahead"]
+        return form.format(span=_span(abs(value), phrases))
     shown = _number(value, "" if alarm.kind == DELIVERY else unit)
     form = phrases[alarm.kind if alarm.kind in (*KINDS, DELIVERY, TEST_ALARM) else "other"]
     return form.format(kind=clean(alarm.kind), value=shown, limit=_number(alarm.limit, unit))
@@ -131,6 +139,12 @@ def _what(alarm: Alarm, units: Units, phrases: Mapping[str, str]) -> str:
 
 def _number(value: float | None, unit: str) -> str:
     return "–" if value is None else f"{value:.6g} {clean(unit)}".rstrip()
+
+
+def _span(seconds: float, phrases: Mapping[str, str]) -> str:
+    """Return an approximate time span: one number with its largest fitting unit."""
+    unit, length = next((each for each in UNITS if seconds >= 0.95 * each[1]), UNITS[-1])
+    return phrases[unit].format(count=f"{seconds / length:.2g}" if seconds < 99 * length else round(seconds / length))
 
 
 def _local(instant: datetime | None, storehouse: Storehouse, phrases: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from alarms.alarm_test_reading import TEST_ALARM
 from alarms.model import KINDS
 from alarms.notices import DELIVERY, NOTICE_EVENTS
+from alarms.wrong_clock import CLOCK
 from ask.answers import EVERYWHERE, Alarm, Storehouse
 from common.metric_registry import METRICS
 from common.severity import SEVERITIES
@@ -68,7 +69,7 @@ def test_a_message_about_closing_names_user_and_reason() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("what", NOTICE_EVENTS)
-@pytest.mark.parametrize("kind", [*KINDS, DELIVERY, TEST_ALARM, "the site's own"])
+@pytest.mark.parametrize("kind", [*KINDS, DELIVERY, TEST_ALARM, CLOCK, "the site's own"])
 def test_every_event_and_kind_has_words_in_both_languages(language: str, what: str, kind: str) -> None:
     for metric in (*METRICS, "their own", None):
         for value in (0.0, 1.0, None):
@@ -165,6 +166,27 @@ def test_a_database_outage_names_all_storehouses_and_the_database() -> None:
         "[Warning] All storehouses: Sensor database does not answer"
     )
     assert both(message(("raised", outage)), "zh", everywhere)[0] == "【警告】所有仓库：传感器数据库无响应"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "english", "chinese"),
+    [
+        (3600.0, "is behind by about 1 h, or the clocks of", "慢约 1 小时，或者"),
+        (3590.0, "is behind by about 1 h,", "慢约 1 小时，"),
+        (-75.0, "is ahead by about 1.2 min,", "快约 1.2 分钟，"),
+        (-5400.0, "is ahead by about 1.5 h, or the clocks of", "快约 1.5 小时，或者"),
+        (90_000.0, "is behind by about 1 d,", "慢约 1 天，"),
+        (1e9, "is behind by about 11574 d,", "慢约 11574 天，"),
+    ],
+)
+def test_a_clock_alarm_names_the_server_and_the_difference(seconds: float, english: str, chinese: str) -> None:
+    everywhere = Storehouse(EVERYWHERE, str(EVERYWHERE), "", "UTC")
+    alarm = but(store_house_id=EVERYWHERE, sensor_id=None, sensor_name=None, metric=None, kind=CLOCK, value=seconds)
+    assert (
+        f"All storehouses: Clock of the Storewatch server {english}"
+        in both(message(("raised", alarm)), storehouse=everywhere)[0]
+    )
+    assert f"所有仓库：Storewatch 服务器的时钟{chinese}" in both(message(("raised", alarm)), "zh", everywhere)[0]
 
 
 def test_a_delivery_alarm_names_the_recipient() -> None:

@@ -39,7 +39,7 @@ export function describeAlarm(alarm, unit) {
  * @param {string | undefined} unit
  */
 export function formatAlarmValue(alarm, value, unit) {
-  if (alarm.kind === "no_data") return value === null ? "—" : duration(value);
+  if (alarm.kind === "no_data" || alarm.kind === "clock") return value === null ? "—" : duration(Math.abs(value));
   // A rate of change does not have the unit of the metric.
   return alarm.kind === "rate" ? formatValue("", value, "") : formatValue(alarm.metric ?? "", value, unit);
 }

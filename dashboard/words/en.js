@@ -96,6 +96,7 @@ export const EN = {
   high_limit: "High: {value}, limit {limit}",
   low_limit: "Low: {value}, limit {limit}",
   rate_limit: "Rate of change: {value}, limit {limit}",
+  alarm_clock: "Server clock differs from the others",
   alarm_delivery: "Notification not delivered",
   alarm_drill: "Test alarm",
 

@@ -97,6 +97,7 @@ export const ZH = {
   high_limit: "过高：{value}，限值 {limit}",
   low_limit: "过低：{value}，限值 {limit}",
   rate_limit: "变化过快：{value}，限值 {limit}",
+  alarm_clock: "服务器时钟与其他时钟不一致",
   alarm_delivery: "通知发送失败",
   alarm_drill: "测试报警",
 
