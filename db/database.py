@@ -15,7 +15,9 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from db.condition import Condition
 from db.dialects import dialect_for
+from db.failures import OUTDATED_CONNECTION, OUTDATED_POOL, Failure
 from db.limits import QUESTION_LIMITS, Limits
 from errors import Unavailable, UsageError
 from settings import Database as DatabaseSettings
@@ -27,6 +29,8 @@ T = TypeVar("T")
 DATABASE_ERRORS = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
 """The exceptions that SQLAlchemy raises if the database itself fails. An error that affects only one query raises
 another exception."""
+OPENED_AT = "opened_at"
+"""The key under which the pool stores when it opened a connection."""
 
 
 class Database:
@@ -34,13 +38,24 @@ class Database:
 
     By default, connections are read-only and in autocommit mode. Each query therefore sees the newest committed data
     and leaves no locks behind. If `writes` is true, `engine.begin()` opens a transaction that can write.
+
+    `purpose` says in the log for what the connections are needed. Several pools of one database share its `condition`.
     """
 
     def __init__(
-        self, settings: DatabaseSettings, limits: Limits = QUESTION_LIMITS, workers: int = 8, *, writes: bool = False
+        self,
+        settings: DatabaseSettings,
+        limits: Limits = QUESTION_LIMITS,
+        workers: int = 8,
+        *,
+        writes: bool = False,
+        purpose: str = "queries",
+        condition: Condition | None = None,
     ) -> None:
         self.settings = settings
         self.limits = limits
+        self._purpose = purpose
+        self._condition = condition or Condition(repr(settings))
         self.answering = True
         """False while the database does not answer the heartbeat. `run` then raises `Unavailable` without waiting."""
         self._dialect = dialect_for(settings)
@@ -62,16 +77,21 @@ class Database:
                 # The thread needs the caller's context, because log lines contain the connection from it.
                 return await loop.run_in_executor(self._threads, copy_context().run, self._work, work)
         except TimeoutError:
+            self._condition.failed(self._purpose, Failure.LOST, f"no answer within {self.limits.answer:g} s")
             raise Unavailable("the database does not answer in time") from None
 
     def _work(self, work: Callable[[sa.Connection], T]) -> T:
         try:
             with self.engine.connect() as connection:
                 self._dialect.limit_work(connection, self.limits.statement)
-                return work(connection)
+                result = work(connection)
         except DATABASE_ERRORS as error:
             log.debug("query on %r failed: %s", self.settings, error)
+            original = error.orig if isinstance(error, sa.exc.DBAPIError) else None
+            self._condition.failed(self._purpose, self._dialect.failure(original), reason(error))
             raise Unavailable("the database does not answer") from error
+        self._condition.answered()
+        return result
 
     def close(self) -> None:
         """Release the threads and connections. Do not wait for a database that hangs."""
@@ -95,7 +115,34 @@ class Database:
             **({} if writes else {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}),
         )
         self._dialect.prepare_connections(engine, self.settings, self.limits, writes)
+        self._replace_bad_connections(engine)
         return engine
+
+    def _replace_bad_connections(self, engine: sa.Engine) -> None:
+        """Let the pool replace each connection after an error that a new connection may not have.
+
+        SQLAlchemy itself replaces only connections that the driver reports as closed.
+        """
+
+        @sa.event.listens_for(engine, "connect")
+        def opened(_connection: object, record: sa.pool.ConnectionPoolEntry) -> None:
+            record.info[OPENED_AT] = self._condition.now()
+
+        @sa.event.listens_for(engine, "checkout")
+        def check(_connection: object, record: sa.pool.ConnectionPoolEntry, _proxy: object) -> None:
+            if self._condition.is_outdated(record.info[OPENED_AT]):
+                raise sa.exc.DisconnectionError  # the pool then opens a new connection
+
+        @sa.event.listens_for(engine, "handle_error")
+        def examine(context: sa.engine.ExceptionContext) -> None:
+            failure = self._dialect.failure(context.original_exception)
+            if failure is Failure.LOST:
+                context.is_disconnect = True
+            elif failure in OUTDATED_CONNECTION and context.connection is not None:
+                # The caller can still end its transaction. The pool replaces the connection before its next use.
+                context.connection.connection.invalidate(soft=True)
+                if failure in OUTDATED_POOL:
+                    self._condition.renew(context.connection.info[OPENED_AT])
 
 
 def reach(settings: DatabaseSettings) -> None:
@@ -118,8 +165,8 @@ def database_error(problem: str, settings: DatabaseSettings, error: sa.exc.DBAPI
     return UsageError(f"database: {problem}: {reason(error)}{dialect_for(settings).advice(settings, error)}")
 
 
-def reason(error: sa.exc.DBAPIError) -> str:
+def reason(error: sa.exc.SQLAlchemyError) -> str:
     """Return the database's own error message as one line."""
-    original = error.orig
+    original = error.orig if isinstance(error, sa.exc.DBAPIError) else None
     words = original.args[-1] if original is not None and original.args else error
     return " ".join(str(words).split())

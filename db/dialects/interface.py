@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
+from db.failures import Failure
 from db.limits import Limits
 from settings import Database as DatabaseSettings
 
@@ -90,8 +91,12 @@ class Dialect(ABC):
         """
 
     @abstractmethod
+    def failure(self, error: BaseException | None) -> Failure:
+        """Return the kind of an error that the driver raised (`DBAPIError.orig`)."""
+
     def is_time_limit(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether the database ended a statement because of its time limit."""
+        return self.failure(error.orig) is Failure.TIME_LIMIT
 
     @abstractmethod
     def server_time(self, connection: sa.Connection) -> datetime:

@@ -5,10 +5,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import pymysql
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from db.dialects.interface import Changes, Columns, Dialect, Execute, Pick
+from db.dialects.mysql_errors import FAILURES
+from db.failures import Failure
 from db.limits import Limits
 from errors import UsageError
 from settings import Database as DatabaseSettings
@@ -24,8 +27,6 @@ class MySql(Dialect):
     ping = "SELECT 1"
     packs_readings = True
 
-    TIME_LIMIT_CODES = frozenset({1969, 3024})
-    """Error codes of a statement time-out: 1969 in MariaDB, 3024 in MySQL."""
     LOCK_WAIT_S = 60
     """Maximum time to wait until another process has finished its migrations."""
     # PyMySQL's type codes.
@@ -121,9 +122,12 @@ class MySql(Dialect):
         """Set the isolation level for the next transaction only, because a level of the session would need a reset."""
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
 
-    def is_time_limit(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether the error has the code of a statement time-out in MariaDB or MySQL."""
-        return error.orig is not None and error.orig.args[0] in self.TIME_LIMIT_CODES
+    def failure(self, error: BaseException | None) -> Failure:
+        """Return the kind of the error, by its code."""
+        if isinstance(error, pymysql.err.InterfaceError):  # the driver has already closed the connection
+            return Failure.LOST
+        code = error.args[0] if error is not None and error.args else None
+        return FAILURES.get(code, Failure.OTHER) if isinstance(code, int) else Failure.OTHER
 
     def server_time(self, connection: sa.Connection) -> datetime:
         """Return the server's UTC_TIMESTAMP, to the millisecond."""

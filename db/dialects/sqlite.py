@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy.dialects import sqlite
 from common import clock
 from db.dialects.interface import Changes, Columns, Dialect, Execute, Pick
 from db.file_copy import copy_file
+from db.failures import Failure
 from db.limits import Limits
 from errors import UsageError
 from settings import Database as DatabaseSettings
@@ -31,6 +32,18 @@ class Sqlite(Dialect):
     CHECK_S = 1.0
     """Time limit of `check_storage`. SQLite checks about 500 MB in this time."""
     DAMAGED = "; restore the file from a copy, see docs/operating.md"
+    FAILURES: Mapping[int, Failure] = {
+        sqlite3.SQLITE_CANTOPEN: Failure.LOST,
+        sqlite3.SQLITE_CORRUPT: Failure.LOST,
+        sqlite3.SQLITE_NOTADB: Failure.LOST,
+        sqlite3.SQLITE_PERM: Failure.DENIED,
+        sqlite3.SQLITE_AUTH: Failure.DENIED,
+        sqlite3.SQLITE_READONLY: Failure.READ_ONLY,
+        sqlite3.SQLITE_FULL: Failure.STORAGE,
+        sqlite3.SQLITE_IOERR: Failure.STORAGE,
+        sqlite3.SQLITE_INTERRUPT: Failure.TIME_LIMIT,
+    }
+    """The kinds of errors by SQLite's primary error code. All other codes are of the kind `OTHER`."""
 
     def address(self, settings: DatabaseSettings, limits: Limits) -> tuple[sa.URL, dict[str, Any]]:
         """Return the URL of the file. A site's own file is opened read-only."""
@@ -121,9 +134,11 @@ class Sqlite(Dialect):
     def read_committed(self, connection: sa.Connection) -> None:
         """Do nothing: BEGIN IMMEDIATE already excludes other writers."""
 
-    def is_time_limit(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether the progress handler (`limit_work`) interrupted the statement."""
-        return error.orig is not None and error.orig.args[0] == "interrupted"
+    def failure(self, error: BaseException | None) -> Failure:
+        """Return the kind of the error, by its code. `limit_work` interrupts statements after their time limit."""
+        code = getattr(error, "sqlite_errorcode", None)
+        # An extended code, such as SQLITE_READONLY_DBMOVED, contains the code in its lowest byte.
+        return Failure.OTHER if code is None else self.FAILURES.get(code & 0xFF, Failure.OTHER)
 
     def server_time(self, connection: sa.Connection) -> datetime:
         """Return the time of this process. All processes that use the file are on one machine and share its clock."""

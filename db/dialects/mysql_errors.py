@@ -1,0 +1,77 @@
+"""The kind of each error code of MariaDB, MySQL and PyMySQL that says something about the connection or the storage."""
+
+from collections.abc import Mapping
+
+from db.failures import Failure
+
+FAILURES: Mapping[int, Failure] = {
+    # The connection has ended, or cannot be opened.
+    1040: Failure.LOST,  # too many connections
+    1042: Failure.LOST,  # the server cannot look up the host name
+    1043: Failure.LOST,  # bad handshake
+    1046: Failure.LOST,  # no database selected: it was dropped, and perhaps created again
+    1047: Failure.LOST,  # unknown command: a Galera node has left its cluster
+    1053: Failure.LOST,  # shutdown in progress
+    1077: Failure.LOST,  # normal shutdown
+    1079: Failure.LOST,  # shutdown complete
+    1152: Failure.LOST,  # aborted connection
+    1153: Failure.LOST,  # packet too large; the server closes the connection
+    1155: Failure.LOST,  # error of fcntl()
+    1156: Failure.LOST,  # packets out of order
+    1157: Failure.LOST,  # compressed packet not readable
+    1158: Failure.LOST,  # read error
+    1159: Failure.LOST,  # read time-out
+    1160: Failure.LOST,  # write error
+    1161: Failure.LOST,  # write time-out
+    1184: Failure.LOST,  # new connection aborted
+    1203: Failure.LOST,  # too many connections of this account
+    1927: Failure.LOST,  # killed, in MariaDB
+    2002: Failure.LOST,  # cannot connect through the socket
+    2003: Failure.LOST,  # cannot connect
+    2005: Failure.LOST,  # unknown host
+    2006: Failure.LOST,  # the server has gone away
+    2012: Failure.LOST,  # error in the handshake
+    2013: Failure.LOST,  # connection lost during a query
+    2014: Failure.LOST,  # commands out of sync
+    2026: Failure.LOST,  # error of TLS
+    2027: Failure.LOST,  # malformed packet
+    2045: Failure.LOST,  # cannot open shared memory
+    2055: Failure.LOST,  # connection lost
+    3169: Failure.LOST,  # killed, in MySQL
+    4031: Failure.LOST,  # closed because it was idle for too long
+    # The account may not do this.
+    1044: Failure.DENIED,  # no access to the database
+    1045: Failure.DENIED,  # wrong password
+    1049: Failure.DENIED,  # no such database
+    1129: Failure.DENIED,  # host blocked after many errors
+    1130: Failure.DENIED,  # host not allowed
+    1142: Failure.DENIED,  # no privilege for the table
+    1143: Failure.DENIED,  # no privilege for the column
+    1226: Failure.DENIED,  # resource limit of the account exceeded
+    1227: Failure.DENIED,  # a global privilege is missing
+    1251: Failure.DENIED,  # authentication method not supported
+    1275: Failure.DENIED,  # the password has an old format
+    1370: Failure.DENIED,  # no privilege for the routine
+    1698: Failure.DENIED,  # no password given
+    1820: Failure.DENIED,  # the password has expired; the connection must change it
+    1862: Failure.DENIED,  # the password has expired
+    3118: Failure.DENIED,  # account locked, in MySQL
+    3955: Failure.DENIED,  # account blocked after wrong passwords, in MySQL
+    4151: Failure.DENIED,  # account locked, in MariaDB
+    # The database accepts no writes.
+    1290: Failure.READ_ONLY,  # the server runs with the option read_only
+    1792: Failure.READ_ONLY,  # the transaction is read-only
+    1836: Failure.READ_ONLY,  # the server is in read-only mode
+    1874: Failure.READ_ONLY,  # InnoDB is in read-only mode
+    3101: Failure.READ_ONLY,  # a replication group rolled back: this node is not its primary
+    # The database cannot store data.
+    3: Failure.STORAGE,  # error while writing a file
+    1021: Failure.STORAGE,  # disk full
+    1026: Failure.STORAGE,  # error while writing a file
+    1030: Failure.STORAGE,  # error of the storage engine, such as "No space left on device"
+    1114: Failure.STORAGE,  # table full
+    # The server has ended the statement because of its time limit.
+    1969: Failure.TIME_LIMIT,  # in MariaDB
+    3024: Failure.TIME_LIMIT,  # in MySQL
+}
+"""A dict from the error code to the kind of the error. All other codes are of the kind `OTHER`."""

@@ -1,0 +1,31 @@
+"""What an error of a database says about the database and about the connection. The dialects classify the errors."""
+
+from enum import Enum
+
+
+class Failure(Enum):
+    """The kind of a database error. `Dialect.failure` contains the error codes of each kind."""
+
+    LOST = "lost"
+    """The connection has ended, or the database cannot be reached. The driver or the server may have closed it."""
+    DENIED = "denied"
+    """The account may not do this. Its password has expired or changed, or it lacks a privilege. It also cannot use a
+    database that does not exist."""
+    READ_ONLY = "read_only"
+    """The database accepts no writes, such as a former primary after a failover."""
+    STORAGE = "storage"
+    """The database cannot store data. Its disk is full, or it cannot read or write a file."""
+    TIME_LIMIT = "time_limit"
+    """The database has ended the statement because of its time limit."""
+    OTHER = "other"
+    """Any other error. The connection is still usable."""
+
+
+CANNOT_WRITE = frozenset({Failure.DENIED, Failure.READ_ONLY, Failure.STORAGE})
+"""The database answers, but does not accept what is written."""
+OUTDATED_CONNECTION = frozenset({Failure.DENIED, Failure.READ_ONLY, Failure.STORAGE})
+"""A new connection may work although this connection does not. A connection keeps the state of the account and of the
+server from the time when it was opened. For example, it stays with the former primary after a failover."""
+OUTDATED_POOL = frozenset({Failure.DENIED, Failure.READ_ONLY})
+"""All connections that were opened before the error are outdated too, even those that do not report an error. For
+example, a former primary still answers queries, but its data may be old."""
