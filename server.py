@@ -18,11 +18,13 @@ import logger
 import transport
 from access import guard
 from access.access_denied import AccessDenied
+from access.admission import Admission, Flooding
 from access.audit_writer import AuditWriter
 from access.authenticator import Authenticator
 from access.caller import Caller
 from access.connection import Connection, Connections, Request
 from access.guard import AnswerGuard, Guarded
+from access.lane import Lane
 from access.user import Role
 from alarm_service.actions import AlarmActions
 from alarm_service.journal_follower import JournalFollower
@@ -32,6 +34,7 @@ from ask import Ask
 from ask.answers import (
     Alarm,
     AskError,
+    AskWaiting,
     Ended,
     Envs,
     History,
@@ -59,7 +62,7 @@ from ask.questions import (
     SaveRules,
     Storehouses,
 )
-from errors import BadRequest, Conflict, Forbidden, RateLimited, StorewatchError, Unavailable, UnknownEvent
+from errors import BadRequest, Conflict, Forbidden, StorewatchError, Unavailable, UnknownEvent
 from globals import Clients
 from live.directory import Directory
 from live.newest import Newest
@@ -73,8 +76,6 @@ log = logging.getLogger(__name__)
 
 PING_INTERVAL_S = 10
 PING_TIMEOUT_S = 5
-MAX_IN_FLIGHT = 8
-"""Maximum number of unanswered events of one connection."""
 PACKETS_PER_EVENT, SPARE_PACKETS = 4, 50
 """Packet limit: 4 x the event limit, plus 50. Attachments, pongs and handshakes are packets too."""
 
@@ -120,6 +121,8 @@ class Event:
     """A client may send the value of this key alone (a number or a string) instead of an object with this key."""
     emitted_as: str | None = None
     """Name of the event that carries the answer, if it is not the name of this event."""
+    is_long: bool = False
+    """Whether the handler may run for seconds. It then waits for a place in the lane (`access.lane`)."""
 
 
 async def register(services: Services, request: Request) -> Envs:
@@ -228,8 +231,11 @@ EVENTS: dict[str, Event] = {
         guard.STOREHOUSE,
         lambda s, r: s.previews.check(r),
         needs="configure",
+        is_long=True,
     ),
-    "queryEnvs": Event(QueryEnvs, History, lambda s, r: s.ask.history(r.question, r.storehouse), guard.STOREHOUSE),
+    "queryEnvs": Event(
+        QueryEnvs, History, lambda s, r: s.ask.history(r.question, r.storehouse), guard.STOREHOUSE, is_long=True
+    ),
     "overview": Event(Nothing, Overview, watch_overview),
     "leaveOverview": Event(Nothing, None, leave_overview),
     "whoami": Event(Nothing, Who, whoami),
@@ -252,6 +258,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         """Number of connections closed because they kept sending too many events."""
         self._services = services
         self._rate_limit = RateLimit(services.settings.rate_limit, services.settings.rate_burst)
+        self._lane = Lane(self._tell_position)
 
     async def on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         """Authenticate a browser and add its connection. If access is denied, reject the connection."""
@@ -282,6 +289,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         if connection is None:
             return
         connection.caller = caller
+        self._lane.drop(caller.sid)
         await self._services.connections.send(caller.sid, "whoami", who(caller))
         await self._services.storehouse_feed.caller_changed(caller.sid)
         await self._services.overview_feed.caller_changed(caller.sid, caller.user.visibility)
@@ -299,6 +307,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
 
     async def _forget(self, sid: str) -> None:
         await self._services.connections.remove(sid)
+        self._lane.drop(sid)
         self._services.overview_feed.leave(sid)
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
@@ -319,7 +328,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             return self.server.not_handled
         caller = connection.caller
         try:
-            with _Admission(connection, self._services.settings):
+            with Admission(connection, self._services.settings):
                 answer, emitted_as = await self._ask(event, connection, payload)
                 await self._services.connections.send(sid, emitted_as, answer)
         except Exception as error:
@@ -344,7 +353,7 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             row.check(self._services, request)
         request = await guarded.admit(answer_guard, request)
         try:
-            answer = await row.handler(self._services, request)
+            answer = await self._handle(event, row, request)
         except (BadRequest, Conflict):
             await guarded.recheck(answer_guard, request)  # the error may name data that was hidden meanwhile
             raise
@@ -352,6 +361,20 @@ class BrowserNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         answer = await guarded.release(answer_guard, request, answer)
         request.check_caller()
         return answer, row.emitted_as or event
+
+    async def _handle(self, event: str, row: Event, request: Request) -> Any:
+        """Call the handler of an event. If the event is long, wait for a place in the lane first."""
+        if not row.is_long:
+            return await row.handler(self._services, request)
+
+        async def work() -> Any:
+            await row.guarded.recheck(self._services.guard, request)  # it may have been hidden during the wait
+            return await row.handler(self._services, request)
+
+        return await self._lane.run(request.caller, event, work)
+
+    async def _tell_position(self, sid: str, event: str, position: int) -> None:
+        await self._services.connections.send(sid, "ask_waiting", AskWaiting(event, position))
 
     async def _refuse(self, event: str, caller: Caller, error: Exception) -> Any:
         """Send a client the error answer to an event, and return the acknowledgement of the event."""
@@ -404,32 +427,6 @@ def refuse(error: Exception, event: str) -> Refusal:
         log.error("%s failed", event[:80], exc_info=error)
         error = StorewatchError("the server failed to handle the event; its log has the traceback")
     return Refusal(error.code, error.message, error.field, error.params)
-
-
-class Flooding(RateLimited):
-    """The connection keeps sending too many events, although they are refused."""
-
-
-class _Admission:
-    """Context manager. Raises `RateLimited` if a connection sends events too fast or has too many unanswered events."""
-
-    def __init__(self, connection: Connection, settings: Settings) -> None:
-        self._connection = connection
-        self._settings = settings
-
-    def __enter__(self) -> None:
-        connection = self._connection
-        left = connection.token_bucket.consume(time.monotonic())
-        if left < -self._settings.rate_burst:
-            raise Flooding("too many events without a pause; the connection is closed")
-        if left < 0 or connection.in_flight >= MAX_IN_FLIGHT:
-            raise RateLimited(
-                f"too many events: send at most {self._settings.rate_limit:g} a second, and {MAX_IN_FLIGHT} at a time"
-            )
-        connection.in_flight += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.in_flight -= 1
 
 
 def socket_server(settings: Settings, manager: socketio.AsyncManager) -> socketio.AsyncServer:

@@ -3,7 +3,6 @@
 A transition is a change of an alarm's state. The alarm journal is the table of all transitions.
 """
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +12,7 @@ from ask import journal
 from ask.answers import EVERYWHERE, Id
 from ask.journal import Transition
 from common.periodic import run_periodically
+from common.shared_run import SharedRun
 from db.database import Database
 from errors import Unavailable
 
@@ -36,12 +36,14 @@ class JournalFollower:
     """Polls the alarm journal in the database `state` every `interval_s` seconds, and pushes new transitions.
 
     To push, the follower awaits `push` with the new transitions, in the order of the journal. Before each push, it
-    awaits `refresh_owners`, which updates the owners of the storehouses and may raise `Unavailable`.
+    awaits `refresh_owners`, which updates the owners of the storehouses and may raise `Unavailable`. `questions` is
+    another connection pool of the same database, for the queries that clients cause.
     """
 
     def __init__(
         self,
         state: Database,
+        questions: Database,
         interval_s: float,
         push: Callable[[Sequence[Transition]], Awaitable[None]],
         refresh_owners: Callable[[], Awaitable[None]],
@@ -49,13 +51,14 @@ class JournalFollower:
         self.cursor = 0
         """Id of the last alarm transition that this process has pushed."""
         self._state = state
+        self._questions = questions
         self._interval_s = interval_s
         self._push = push
         self._refresh_owners = refresh_owners
         self._floor = 0
         """Memory contains every pushed transition with an id above this number."""
         self._remembered: deque[Transition] = deque(maxlen=REMEMBERED)
-        self._pushing = asyncio.Lock()
+        self._push_new = SharedRun(self._push_all)
 
     async def start(self) -> None:
         """Treat all transitions that are now in the alarm journal as already pushed."""
@@ -67,15 +70,17 @@ class JournalFollower:
 
     async def push_new(self) -> None:
         """Push the new transitions in the alarm journal. Raise `Unavailable` if the database does not answer."""
-        async with self._pushing:
-            more = True
-            while more:
-                transitions = await self._state.run(lambda connection: journal.after(connection, self.cursor, MOST))
-                pushable = await self._pushable(transitions) if transitions else transitions
-                more = len(pushable) == MOST
-                if pushable:
-                    self._remember(pushable)
-                    await self._push(pushable)
+        await self._push_new()
+
+    async def _push_all(self) -> None:
+        more = True
+        while more:
+            transitions = await self._state.run(lambda connection: journal.after(connection, self.cursor, MOST))
+            pushable = await self._pushable(transitions) if transitions else transitions
+            more = len(pushable) == MOST
+            if pushable:
+                self._remember(pushable)
+                await self._push(pushable)
 
     async def _pushable(self, transitions: Sequence[Transition]) -> Sequence[Transition]:
         """Return those of `transitions` (changes of alarm states) that may be pushed now.
@@ -108,7 +113,7 @@ class JournalFollower:
             return None
         if cursor >= self._floor:
             return []
-        transitions = await self._state.run(
+        transitions = await self._questions.run(
             lambda connection: (
                 journal.after(connection, cursor, MOST_MISSED + 1, store_house_id)
                 if journal.exists(connection, cursor)

@@ -23,15 +23,13 @@ from ask.history import check_span
 from ask.questions import PreviewAlarms
 from common.clock import Clock
 from db.database import Database
-from errors import BadRequest, RateLimited, Unavailable
+from errors import BadRequest, Unavailable
 from settings import Database as DatabaseSettings
 
 COMMAND = (sys.executable, "-m", "alarm_service.preview_worker")
 ROOT = Path(__file__).resolve().parent.parent
 ANSWER_S = 60.0
-"""Time-out of a preview, including the time in the queue, in seconds."""
-MAX_WAITING = 4
-"""Maximum number of previews that are running or queued at the same time."""
+"""Time-out of a preview, in seconds. The time in the lane's queue does not count."""
 LONGEST_LINE = 64 * 1024 * 1024
 """Maximum length of an answer from the preview process, in bytes."""
 
@@ -53,25 +51,19 @@ class PreviewPool:
         self._process: Process | None = None
         self._killed: list[Process] = []
         self._turn = asyncio.Lock()
-        self._waiting = 0
 
     async def preview(self, request: Request) -> Preview:
         """Return the alarms that the proposed rules and the rules in force would have raised in the time span.
 
         Raise `BadRequest` if the rules or the time span are invalid, `Unavailable` if the preview fails or takes too
-        long, and `RateLimited` if too many previews are running or queued.
+        long.
         """
         task = await self._task(request)
-        if self._waiting >= MAX_WAITING:
-            raise RateLimited("too many previews are running; try again in a minute", reason="too_many_previews")
-        self._waiting += 1
         try:
             async with asyncio.timeout(ANSWER_S), self._turn:
                 return await self._make(task)
         except TimeoutError:
             raise Unavailable("the preview takes too long; try a shorter span", reason="preview_too_slow") from None
-        finally:
-            self._waiting -= 1
 
     def check(self, request: Request) -> list[Rule]:
         """Return the proposed rules of a request. Raise `BadRequest` if the rules or the time span are invalid."""

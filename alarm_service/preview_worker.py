@@ -22,7 +22,7 @@ from ask.sensors import Sensor
 from ask.site_mapping import subjects_of
 from ask.subjects import Subjects
 from db import database
-from db.limits import BATCH_LIMITS
+from db.limits import PREVIEW_LIMITS
 from errors import BadRequest, Params, Reason, Unavailable, UsageError
 
 NICE = 10
@@ -124,7 +124,7 @@ def main(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
     """
     line_iterator = iter(lines)
     database_settings = msgspec.json.decode(next(line_iterator), type=settings.Database)
-    sensor_database = database.Database(database_settings, BATCH_LIMITS, 1)
+    sensor_database = database.Database(database_settings, PREVIEW_LIMITS, 1)
     for line in line_iterator:
         task = msgspec.json.decode(line, type=Task)
         try:

@@ -9,11 +9,13 @@ from functools import partial
 from typing import ParamSpec, Self, TypeVar
 
 import demo.history
+from access import lane
 from ask.site_mapping import subjects_of
 from ask.subjects import Subjects
 from common import clock
+from db.condition import Condition
 from db.database import Database, reach
-from db.limits import HEARTBEAT_LIMITS, LEASE_LIMITS, QUESTION_LIMITS, Limits
+from db.limits import CHART_LIMITS, HEARTBEAT_LIMITS, LEASE_LIMITS, QUESTION_LIMITS, Limits
 from db.migrate import migrate
 from live.rollups import ROLLUP_LIMITS
 from notify import sender
@@ -29,39 +31,74 @@ START_LIMITS = Limits(connect=2.0, statement=30.0, read=31.0, answer=32.0)
 
 @dataclass(frozen=True)
 class Databases:
-    """The connection pools, one per purpose, so that a slow query does not delay the heartbeat or the judge."""
+    """The connection pools, one per purpose.
 
-    questions: Database
-    """Pool of the sensor database for the queries of browsers and of the poller."""
-    slow_questions: Database
-    """Pool of the sensor database for queries at start-up, which may be slow."""
+    The questions of clients have pools of their own. They can never take a connection that the heartbeat, the poller,
+    the judge or the directory needs. The pools open a connection only when all their other connections are in use.
+    """
+
     heartbeat: Database
     """Pool of the sensor database for the heartbeat only."""
+    live: Database
+    """Pool of the sensor database for the server's own work.
+
+    The poller, the directory, its query of the owners, the overview, the judge and the recorder of the site's alarms
+    each have at most one query at a time.
+    """
+    newest: Database
+    """Pool of the sensor database for the newest reading of each sensor, which may take long."""
+    questions: Database
+    """Pool of the sensor database for the short questions of clients."""
+    charts: Database
+    """Pool of the sensor database for the history queries of clients: one connection for each place in the lane."""
     rollups: Database | None
     """Pool of the sensor database for rollups (summaries) of readings.
 
     None if the readings are in the site's own tables.
     """
-    state: Database
-    """Pool of the database with Storewatch's own tables, for reading."""
-    state_writer: Database
-    """Pool of the database with Storewatch's own tables, for all writes, including the writes that require a lease."""
+    journal: Database
+    """Pool of the database with Storewatch's own tables, for the journal follower only."""
+    records: Database
+    """Pool of the database with Storewatch's own tables, for the writes of the server itself.
+
+    The judge, the recorder of the site's alarms, the notifier and the audit writer use it, with and without a lease.
+    """
+    state_questions: Database
+    """Pool of the database with Storewatch's own tables, for reading what clients ask for."""
+    actions: Database
+    """Pool of the database with Storewatch's own tables, for the changes that clients make, and for rules."""
+
+    @property
+    def watched(self) -> list[Database]:
+        """The pools that must not be used while the sensor database does not answer the heartbeat."""
+        pools = [self.live, self.newest, self.questions, self.charts, self.rollups]
+        return [pool for pool in pools if pool is not None]
 
     @classmethod
     def open(cls, settings: Settings, stack: AsyncExitStack) -> Self:
         """Open the connection pools. `stack` closes them when it exits."""
-
-        def pool(which: DatabaseSettings, limits: Limits, workers: int, *, writes: bool = False) -> Database:
-            return stack.enter_context(closing(Database(which, limits, workers, writes=writes)))
-
         sensors, state = settings.sensor_database, settings.state_database
+        sensor_condition = Condition(repr(sensors))
+        state_condition = sensor_condition if state is sensors else Condition(repr(state))
+
+        def pool(
+            which: DatabaseSettings, purpose: str, limits: Limits, workers: int, *, writes: bool = False
+        ) -> Database:
+            condition = sensor_condition if which is sensors else state_condition
+            database = Database(which, limits, workers, writes=writes, purpose=purpose, condition=condition)
+            return stack.enter_context(closing(database))
+
         return cls(
-            questions=pool(sensors, QUESTION_LIMITS, 8),
-            slow_questions=pool(sensors, START_LIMITS, 1),
-            heartbeat=pool(sensors, HEARTBEAT_LIMITS, 1),
-            rollups=pool(sensors, ROLLUP_LIMITS, 1, writes=True) if sensors.map is None else None,
-            state=pool(state, QUESTION_LIMITS, 2),
-            state_writer=pool(state, LEASE_LIMITS, 3, writes=True),
+            heartbeat=pool(sensors, "the heartbeat", HEARTBEAT_LIMITS, 1),
+            live=pool(sensors, "the live data", QUESTION_LIMITS, 6),
+            newest=pool(sensors, "the newest readings", START_LIMITS, 1),
+            questions=pool(sensors, "the clients' questions", QUESTION_LIMITS, 5),
+            charts=pool(sensors, "charts", CHART_LIMITS, lane.PLACES),
+            rollups=pool(sensors, "rollups", ROLLUP_LIMITS, 1, writes=True) if sensors.map is None else None,
+            journal=pool(state, "the alarm journal", QUESTION_LIMITS, 1),
+            records=pool(state, "alarms and notices", LEASE_LIMITS, 3, writes=True),
+            state_questions=pool(state, "the clients' questions", QUESTION_LIMITS, 2),
+            actions=pool(state, "the clients' actions", LEASE_LIMITS, 2, writes=True),
         )
 
 

@@ -116,8 +116,8 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         stack.callback(listener.close)
         await in_thread(prepare, settings, origin)
         databases = Databases.open(settings, stack)
-        state, state_writer = databases.state, databases.state_writer
-        subjects = await in_thread(find_subjects, databases.slow_questions, origin)
+        records, actions = databases.records, databases.actions
+        subjects = await in_thread(find_subjects, databases.newest, origin)
         in_force = RulesInForce(await in_thread(configured_rules, settings, origin), settings.own_alarms.default_rules)
         process_id = uuid.uuid4().hex
 
@@ -126,23 +126,26 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         clients = globals.clients
         authenticator = Authenticator(build_policy(settings.restricted, origin), clock.now)
         stack.callback(authenticator.stop)
-        audit = AuditWriter(state_writer, clock.now)
+        audit = AuditWriter(records, clock.now)
         audit.enqueue_if_changed(Entry("access_changed", "", "", after=authenticator.policy.audit_summary()))
         manager = create_manager(settings)
         sio = socket_server(settings, manager)
         connections = Connections(sio, clients)
 
         # Readings and pushes
-        ask = Ask(databases.questions, databases.slow_questions, subjects, clock.now, state, metrics.time_query)
+        live_ask = Ask(databases.live, databases.newest, subjects, clock.now, databases.journal, metrics.time_query)
+        ask = Ask(
+            databases.questions, databases.charts, subjects, clock.now, databases.state_questions, metrics.time_query
+        )
         newest = Newest()
         push_guard = PushGuard(newest)
         storehouse_feed = StorehouseFeed(newest, manager.push, clients, clock.now, push_guard, connections.caller)
         directory = Directory(
-            ask, newest, clock.now, storehouse_feed.storehouses_changed, lambda: authenticator.restricted
+            live_ask, newest, clock.now, storehouse_feed.storehouses_changed, lambda: authenticator.restricted
         )
         guard = AnswerGuard(ask, push_guard, newest, directory.refresh_owners)
         overview_feed = OverviewFeed(
-            ask,
+            live_ask,
             newest,
             manager.push,
             clock.now,
@@ -150,7 +153,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             directory.refresh_owners,
             push_guard,
         )
-        readings = OwnerCheckedSource(create_source(ask, clock.now), directory.refresh_owners)
+        readings = OwnerCheckedSource(create_source(live_ask, clock.now), directory.refresh_owners)
 
         # Alarms
         database_clock = DatabaseClock()
@@ -160,21 +163,27 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             await storehouse_feed.push_alarms(transitions)
             await overview_feed.add_transitions(transitions)
 
-        journal = JournalFollower(state, settings.poll_interval, push_transitions, directory.refresh_owners)
-        notifier = _notifier(settings, state_writer, newest, process_id)
+        journal = JournalFollower(
+            databases.journal,
+            databases.state_questions,
+            settings.poll_interval,
+            push_transitions,
+            directory.refresh_owners,
+        )
+        notifier = _notifier(settings, records, newest, process_id)
         on_alarms = notifier.write_notices if notifier else _notify_nobody
         judge_loop = JudgeLoop(
-            JudgeInput(ask, newest, readings, lambda: create_source(ask, clock.now)),
-            JudgeStore(state_writer, process_id, clock.now, in_force, on_alarms),
+            JudgeInput(live_ask, newest, readings, lambda: create_source(live_ask, clock.now)),
+            JudgeStore(records, process_id, clock.now, in_force, on_alarms),
             journal,
             in_force,
             clock.now,
             database_clock.lead_s,
         )
         rollups = Rollups(databases.rollups, process_id) if databases.rollups else None
-        site_alarms = SiteAlarms(ask, state_writer, journal, process_id, settings.poll_interval)
-        test_alarms = AlarmTestRunner(state_writer, on_alarms, clock.now, LEASE, process_id)
-        previews = PreviewPool(ask, state_writer, settings.sensor_database, clock.now, in_force)
+        site_alarms = SiteAlarms(live_ask, records, journal, process_id, settings.poll_interval)
+        test_alarms = AlarmTestRunner(records, on_alarms, clock.now, LEASE, process_id)
+        previews = PreviewPool(ask, actions, settings.sensor_database, clock.now, in_force)
         stack.push_async_callback(previews.close)
 
         # The poller and the actions after each tick
@@ -199,9 +208,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             # Poll at once, even after a loss: a tick that was answered just before may have marked the data as good.
             poller.wake()
 
-        heartbeat = Heartbeat(
-            databases.heartbeat, [databases.questions, databases.slow_questions], heartbeat_changed, database_clock
-        )
+        heartbeat = Heartbeat(databases.heartbeat, databases.watched, heartbeat_changed, database_clock)
 
         # Events and pages
         services = Services(
@@ -217,8 +224,8 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             storehouse_feed=storehouse_feed,
             overview_feed=overview_feed,
             journal=journal,
-            alarm_actions=AlarmActions(ask, guard, state_writer, journal, on_alarms),
-            rule_actions=RuleActions(ask, state_writer, guard, clock.now, in_force),
+            alarm_actions=AlarmActions(ask, guard, actions, journal, on_alarms),
+            rule_actions=RuleActions(ask, actions, guard, clock.now, in_force),
             previews=previews,
         )
         namespace = BrowserNamespace(services)
@@ -226,7 +233,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         revalidation = Revalidation(authenticator, connections, namespace.caller_changed, namespace.end)
         judge = judge_loop if settings.own_alarms.judge else None
         redis = manager if isinstance(manager, RedisManager | LibraryRedisManager) else None
-        health = Health(databases.questions, poller, redis, judge)
+        health = Health(databases.live, poller, redis, judge)
         metrics.collect_from(
             MetricSources(
                 clients, namespace, sio.rejections, audit.counts, manager, poller, overview_feed, judge, health
@@ -239,7 +246,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         await directory.refresh()
         await journal.start()
         storehouse_feed.cursor = journal.cursor
-        open_steps = await state.run(record.journal.open_steps)
+        open_steps = await databases.journal.run(record.journal.open_steps)
         await overview_feed.load(step.alarm for step in open_steps.values())
         if rollups is not None:
             poller.subscribe(rollups.consume)  # only new readings: the rollups read earlier ones from the database

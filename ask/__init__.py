@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 
 from ask import alarms, episodes, history, organisations, readings, sensors, storehouses
-from ask.answers import Alarm, History, Id, Organisation, Storehouse
+from ask.answers import Alarm, Id, Organisation, Storehouse
 from ask.questions import QueryAlarms, QueryEnvs, Storehouses
 from ask.readings import Key, Reading, Row, Spans
 from ask.sensors import Sensor
@@ -128,12 +129,17 @@ class Ask:
         """
         return await self._put(alarms.recent, since, self._clock())
 
-    async def history(self, question: QueryEnvs, storehouse: Storehouse) -> History:
-        """Return the history of a storehouse's sensors.
+    async def history(self, question: QueryEnvs, storehouse: Storehouse) -> msgspec.Raw:
+        """Return the history of a storehouse's sensors, a `History`, as JSON.
 
         Raise `NotFound` if the requested sensor does not exist, and `BadRequest` if the requested time span is invalid.
         """
-        return await self._put(history.history, question, storehouse, self._clock())
+        with self._timed("history.history"):
+            return await self._patient.run(
+                lambda connection: history.encoded(
+                    history.history(connection, self.subjects, question, storehouse, self._clock())
+                )
+            )
 
     async def sparks(self, wanted: Sequence[Sensor]) -> dict[Key, list[float | None]]:
         """Return a dict from the key of each sensor in `wanted` to the sensor's hourly means of the last 24 hours."""

@@ -392,3 +392,13 @@ class AskError(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str
     field: str | None = None
     params: Params = msgspec.field(default_factory=dict)
+
+
+class AskWaiting(msgspec.Struct, frozen=True):
+    """The payload of the event `ask_waiting`: a long question of the client waits for its turn.
+
+    `event` is the name of the question. At position 1, the question is the next to start.
+    """
+
+    event: str
+    position: int

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from ask.answers import Curve, History, Id, Point, Storehouse
@@ -78,6 +79,16 @@ def history(
     ]
     start, end = question.start.astimezone(UTC), question.end.astimezone(UTC)
     return History(storehouse.store_house_id, start, end, span.bucket_s, curves)
+
+
+def encoded(answer: History) -> msgspec.Raw:
+    """Return an answer as JSON. Call this in a worker thread.
+
+    In the event loop, the encoding of 100,000 points would delay the pushes by 0.1 s. msgspec does not let other
+    threads run while it encodes, so each curve is encoded separately.
+    """
+    curves: Any = [msgspec.Raw(msgspec.json.encode(curve)) for curve in answer.sensors]
+    return msgspec.Raw(msgspec.json.encode(msgspec.structs.replace(answer, sensors=curves)))
 
 
 def check_span(start: datetime, end: datetime) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from ask.answers import Alarms, AskError, Ended, Envs, Overview, Refusal, Who
+from ask.answers import Alarms, AskError, AskWaiting, Ended, Envs, Overview, Refusal, Who
 from server import EVENTS, Event
 
 PATH = Path(__file__).parent.parent / "docs" / "asyncapi.yaml"
@@ -21,13 +21,19 @@ PUSHED: dict[str, tuple[Any, str]] = {
     "ask_error": (AskError, "A question was refused."),
     "ended": (Ended, "The server is about to close the connection. `code` is the reason."),
 }
+PROGRESS: dict[str, tuple[Any, str]] = {
+    "ask_waiting": (AskWaiting, "A `queryEnvs` or `previewAlarms` waits, because other long questions are running."),
+}
+"""Messages about a question that the server has not answered yet. Only the connection that asked gets them."""
+SENT = PUSHED | PROGRESS
+"""All events that the server sends besides the answers."""
 
 
 def document() -> dict[str, Any]:
     """Return the AsyncAPI document, which describes the messages from clients and from the server."""
     questions = {name: _question(name, event) for name, event in EVENTS.items()}
     answers = {f"{name}.answer": _answer(name, event) for name, event in EVENTS.items() if not event.emitted_as}
-    pushes = {f"{name}.push": _message(name, name, about, type_) for name, (type_, about) in PUSHED.items()}
+    pushes = {f"{name}.push": _message(name, name, about, type_) for name, (type_, about) in SENT.items()}
     messages = questions | answers | pushes
     return {
         "asyncapi": "3.0.0",
@@ -65,7 +71,7 @@ _Dumper.add_representer(str, _represent_text)
 def _schemas() -> dict[str, Any]:
     """Return the JSON schema of every struct, keyed by the name of the struct."""
     types = [*(event.question for event in EVENTS.values()), *(event.answer for event in EVENTS.values())]
-    types += [*(type_ for type_, _ in PUSHED.values()), Refusal]
+    types += [*(type_ for type_, _ in SENT.values()), Refusal]
     _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
     for schema in schemas.values():
         # Before Python 3.13, docstrings contain their indentation, and msgspec does not remove it.

@@ -15,7 +15,7 @@ from alarms.rules import Profile, Rule
 from ask.answers import Alarm, Id, Point, Quality, Refusal, RuleChange, Rules, StorehouseState
 from ask.questions import Nothing, PreviewAlarms, SaveRules
 from common.severity import Severity
-from contract.asyncapi import PUSHED
+from contract.asyncapi import SENT
 from server import EVENTS, Event
 
 PATH = Path(__file__).parent.parent / "dashboard" / "contract.d.ts"
@@ -77,7 +77,7 @@ def text() -> str:
 def _structs() -> list[type[Any]]:
     """Return all structs of the contract, in the order in which a depth-first search finds them."""
     roots = [type_ for event in EVENTS.values() for type_ in (event.question, event.answer)]
-    roots += [*(type_ for type_, _ in PUSHED.values()), Refusal]
+    roots += [*(type_ for type_, _ in SENT.values()), Refusal]
     structs: dict[type[Any], None] = {}
     waiting = roots[::-1]
     while waiting:
@@ -125,7 +125,7 @@ def _question_and_answer(event: Event) -> str:
 
 
 def _pushes() -> str:
-    lines = [f"{_comment(about, '  ')}  {name}: {_type(type_)};" for name, (type_, about) in PUSHED.items()]
+    lines = [f"{_comment(about, '  ')}  {name}: {_type(type_)};" for name, (type_, about) in SENT.items()]
     return "\n".join(["/** The pushes that the server sends, by event. */", "export interface Pushes {", *lines, "}\n"])
 
 

@@ -526,6 +526,16 @@ export interface Ended {
   message: string;
 }
 
+/**
+ * The payload of the event `ask_waiting`: a long question of the client waits for its turn.
+ *
+ * `event` is the name of the question. At position 1, the question is the next to start.
+ */
+export interface AskWaiting {
+  event: string;
+  position: number;
+}
+
 /** The reason why the server refused an event. `field` is the key of the invalid value in the payload, if any. */
 export interface Refusal {
   code: string;
@@ -601,4 +611,6 @@ export interface Pushes {
   ask_error: AskError;
   /** The server is about to close the connection. `code` is the reason. */
   ended: Ended;
+  /** A `queryEnvs` or `previewAlarms` waits, because other long questions are running. */
+  ask_waiting: AskWaiting;
 }

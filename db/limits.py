@@ -22,6 +22,13 @@ class Limits:
 
 QUESTION_LIMITS = Limits()
 """Limits for the queries of clients. With these limits, a client gets an answer within 3 s."""
+CHART_LIMITS = Limits(statement=30.0, read=31.0, answer=32.0)
+"""Limits for the history queries of charts, which run in the lane. The time in the lane's queue does not count.
+
+A chart of a year of 3 million readings takes seconds in MariaDB, and longer if others run at the same time."""
+PREVIEW_LIMITS = Limits(connect=5.0, statement=60.0, read=63.0, answer=66.0)
+"""Limits for previews of alarm rules. After 60 s the server stops the process that computes the preview. The statement
+limit then also ends the statement, which would otherwise continue in the database."""
 LEASE_LIMITS = Limits(idle_timeout_s=3)
 """Limits for transactions that hold a lease. A process that hangs in a transaction must not block other processes."""
 HEARTBEAT_LIMITS = Limits(connect=1.0, statement=0.8, read=1.0, answer=1.1)

@@ -9,6 +9,7 @@ from ask.answers import Id
 from ask.readings import Reading
 from common.clock import Clock
 from common.periodic import run_periodically
+from common.shared_run import SharedRun
 from errors import Unavailable
 from live.newest import Newest
 from logger import errors_logged
@@ -47,6 +48,8 @@ class Directory:
         self._refresh_soon = asyncio.Event()
         # Held while the owners are read and applied: the result of an older query must not overwrite a newer one.
         self._turn = asyncio.Lock()
+        self._refresh = SharedRun(self._read_directory)
+        self._refresh_owners = SharedRun(self._read_owners)
 
     async def check_sensors(self, readings: Sequence[Reading]) -> None:
         """Schedule a refresh if any of the readings belongs to an unknown sensor."""
@@ -55,6 +58,9 @@ class Directory:
 
     async def refresh(self) -> None:
         """Read the storehouses and sensors now. Raise `Unavailable` if the database does not answer."""
+        await self._refresh()
+
+    async def _read_directory(self) -> None:
         storehouses, sensors = await self._ask.directory()
         is_new = any(not self._newest.knows(sensor.key) for sensor in sensors)
         readings = await self._ask.newest() if is_new else ()
@@ -73,8 +79,10 @@ class Directory:
         organisation, users of its previous organisation then do not get data that was committed after the move. Raise
         `Unavailable` if the database does not answer.
         """
-        if not self._restricted():
-            return
+        if self._restricted():
+            await self._refresh_owners()
+
+    async def _read_owners(self) -> None:
         async with self._turn:
             owners = await self._owners()
             moved = set() if owners is None else self._newest.set_owners(owners)

@@ -20,6 +20,7 @@ from ask.sensors import Sensor
 from ask.visibility import Visibility
 from common.clock import Clock
 from common.periodic import run_periodically
+from common.shared_run import SharedRun
 from errors import Unavailable
 from live.newest import Newest
 from live.storehouse_feed import Push, room
@@ -92,6 +93,7 @@ class OverviewFeed:
         self._groups: dict[Visibility, Group] = {}
         self._watched = asyncio.Event()
         self._organisations: dict[Id, Organisation] = {}
+        self._refresh_organisations = SharedRun(self._read_organisations)
         self._open: dict[Id, dict[Id, Alarm]] = defaultdict(dict)  # by storehouse
         self._sparks: dict[Key, list[float | None]] = {}
         self._sparks_read_at: datetime | None = None
@@ -132,6 +134,9 @@ class OverviewFeed:
         If the database does not answer, keep the organisations that are known already. Raise `Unavailable` if no
         organisation is known.
         """
+        await self._refresh_organisations()
+
+    async def _read_organisations(self) -> None:
         try:
             organisations = {organisation.org_id: organisation for organisation in await self._ask.organisations()}
         except Unavailable:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from server import EVENTS, MAX_IN_FLIGHT
+from access.admission import MAX_IN_FLIGHT
+from server import EVENTS
 from tests.support.clients import KINDS, TRANSPORTS, Client, Kind, new
 from tests.support.serving import StorewatchServer, served
 from tests.support.sites import site

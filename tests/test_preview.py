@@ -279,16 +279,6 @@ async def test_an_invalid_preview_is_refused_with_its_field(built: Site, serve: 
         assert (await ask(client, built, [], now - DAY, now))["ok"]
 
 
-async def test_too_many_previews_at_once_are_rate_limited(built: Site, serve: Serve) -> None:
-    now = datetime.now(UTC)
-    async with serve(built.settings) as server, connected("python", server.url) as client:
-        # The first preview waits until a worker process has started. The other previews wait for the first.
-        answers = await asyncio.gather(*(ask(client, built, STRICT, now - DAY, now) for _ in range(6)))
-        codes = [answer["error"]["code"] for answer in answers if not answer["ok"]]
-        assert codes == ["rate_limited"] * 2
-        assert (await ask(client, built, STRICT, now - DAY, now))["ok"]
-
-
 def preview_workers(server: int) -> list[int]:
     """Return the process ids of the server's preview workers."""
     processes = subprocess.run(

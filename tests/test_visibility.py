@@ -451,7 +451,7 @@ async def test_alarms_wait_while_storehouse_owners_are_unknown(built: Site) -> N
     async def push(transitions: Sequence[Transition]) -> None:
         pushed.extend(transition.alarm.alarm_id for transition in transitions)
 
-    journal = JournalFollower(built.database, 1.0, push, refresh_owners)
+    journal = JournalFollower(built.database, built.database, 1.0, push, refresh_owners)
     await journal.start()
     with built.database.engine.begin() as connection:
         steps = [Step(1, alarm(1, EVERYWHERE)), Step(1, alarm(2, built.ids["north"])), Step(1, alarm(3, EVERYWHERE))]

@@ -1,7 +1,7 @@
 // Loads and saves alarm rules and maintenance, and drafts a changed rule.
 
 import { refreshSensors } from "./sensors.js";
-import { ask, request } from "./socket.js";
+import { LONG_WITHIN, ask, request } from "./socket.js";
 import { now } from "./time.js";
 import { personName } from "./user.js";
 
@@ -11,7 +11,6 @@ import { personName } from "./user.js";
 const SECOND = 1_000; // milliseconds
 const MINUTE = 60; // seconds
 const MONTH = 30 * 86_400_000; // milliseconds
-const PREVIEW_WITHIN = 90_000; // milliseconds; the server stops a preview after 60 s
 const SECONDS = /** @type {Record<string, number>} */ ({ s: 1, m: MINUTE, h: 60 * MINUTE, d: 1440 * MINUTE });
 const SPAN_TERMS = ["delay", "clear_delay", "reopen", "within"];
 
@@ -63,7 +62,7 @@ export function endMaintenance(maintenance, reason) {
  */
 export async function preview(store_house_id, rules) {
   const span = { start: iso(now.peek() - MONTH), end: iso(now.peek()) };
-  const { sensors } = await request("previewAlarms", { store_house_id, rules, ...span }, PREVIEW_WITHIN);
+  const { sensors } = await request("previewAlarms", { store_house_id, rules, ...span }, LONG_WITHIN);
   const sum = (/** @type {"proposed" | "in_force"} */ whose) =>
     sensors.reduce((total, kind) => total + kind[whose].count, 0);
   return { proposed: sum("proposed"), inForce: sum("in_force") };

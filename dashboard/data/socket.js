@@ -7,9 +7,8 @@ import { readStored, writeStored } from "../browser-storage.js";
 /** @import { Acknowledgement, Ended, Events, Pushes, Refusal } from "../contract.js" */
 
 const ANSWER_WITHIN = 10_000; // milliseconds
+export const LONG_WITHIN = 240_000; // milliseconds; a long question may wait in the server's queue
 const ASK_AGAIN_AFTER = 2_000; // milliseconds
-const TRANSIENT_CODES = ["unavailable", "rate_limited"];
-const LASTING_REASON = "too_many_rows"; // asking again finds as many rows
 // Questions that the server always answers while its database works. Other questions may be refused because the answer
 // is too large.
 const DATABASE_QUESTIONS = ["overview", "register"];
@@ -22,11 +21,11 @@ const IDLE = 900; // milliseconds
 const ALIVE_WITHIN = 1_000; // milliseconds
 
 /**
- * Return whether asking again may help.
+ * Return whether asking again may help. A query with too many rows, or a slow one, would fail again.
  * @param {Refusal} error
  */
 function isTransient({ code, params }) {
-  return TRANSIENT_CODES.includes(code) && params?.reason !== LASTING_REASON;
+  return /unavailable|rate_limited/.test(code) && !/too_many_rows|query_too_slow/.test(`${params?.reason}`);
 }
 
 /** The error that the server has refused an event or has not answered it. */
@@ -210,7 +209,7 @@ export async function request(event, question, within) {
  * @param {number} [within] milliseconds
  * @returns {Promise<Acknowledgement<Events[Name]["answer"]> | null>} null if no answer arrives
  */
-async function attempt(event, question, within = ANSWER_WITHIN) {
+async function attempt(event, question, within = event === "queryEnvs" ? LONG_WITHIN : ANSWER_WITHIN) {
   /** @type {Acknowledgement<Events[Name]["answer"]>} */
   let answer;
   try {

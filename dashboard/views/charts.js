@@ -8,7 +8,7 @@ import { exportCsv, exportPicture } from "../components/chart-export.js";
 import { ErrorText } from "../components/form.js";
 import { alarmsSince, readingHistory } from "../data/history.js";
 import { sensorKey, sensorsSince } from "../data/sensors.js";
-import { Refused, connection } from "../data/socket.js";
+import { Refused, connection, onPush } from "../data/socket.js";
 import { now } from "../data/time.js";
 import { alarms as watchedAlarms, envs, watchedId, watchedStorehouse, zone } from "../data/watched-storehouse.js";
 import { route, setOptions, toAlarm } from "../route.js";
@@ -35,6 +35,10 @@ const MAX_CURVES = 12; // users cannot distinguish more curves
 /** The time at the cursor, in seconds. */
 const cursor = signal(/** @type {number | null} */ (null));
 
+/** The position of the question in the server's queue, or null if it does not wait. */
+const waiting = signal(/** @type {import("../contract.js").AskWaiting | null} */ (null));
+onPush("ask_waiting", (payload) => (waiting.value = payload));
+
 export function Charts() {
   const all = envs.value?.envs ?? [];
   const options = route.value.options;
@@ -53,7 +57,7 @@ export function Charts() {
       <div class="panels" ref=${container} tabindex="0" role="group" aria-label=${translate("chartKeys")} onKeyDown=${keys(span)}>
         <${ErrorText} refused=${refused} />
         ${chosen.length === 0 && html`<p class="notice">${translate("chooseSensors")}</p>`}
-        ${!loaded && !refused && chosen.length > 0 && html`<p class="notice">${translate("loading")}</p>`}
+        ${!loaded && !refused && chosen.length > 0 && html`<p class="notice">${translate(waiting.value ? "waiting" : "loading", { ...waiting.value })}</p>`}
         ${loaded &&
         panels.map(
           ({ key, curves }) => html`<section class="panel chart" key=${key}>
@@ -95,6 +99,7 @@ function useHistory(chosen, fixed, length) {
     let timer;
     async function load() {
       setLoading(true);
+      waiting.value = null;
       const span = fixed ?? [now.peek() - length, now.peek()];
       try {
         const answer = await fetchSpan(chosen, span, () => wanted);

@@ -24,6 +24,7 @@ export const EN = {
   notCurrent: "Not current",
 
   loading: "Loading…",
+  waiting: "Waiting: place {position}",
   unknownPage: "Page not found.",
   toOverview: "Show all storehouses",
 
@@ -236,7 +237,7 @@ export const EN = {
   error_start_in_future: "The start must be in the past.",
   error_time_out_of_range: "The time is out of range.",
   error_too_many_alarms: "There are more than {most} alarms. Choose a shorter time range.",
-  error_too_many_previews: "Other previews are running. Try again in a minute.",
+  error_too_many_waiting: "Too many charts and previews are waiting. Try again later.",
   error_too_many_readings: "The preview needs more than {most} readings, which is too many.",
   error_too_many_readings_per_hour: "The preview is not possible, because one hour has too many readings.",
   error_too_many_rows: "The result has more than {most} rows.",

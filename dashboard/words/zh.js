@@ -25,6 +25,7 @@ export const ZH = {
   notCurrent: "数据非最新",
 
   loading: "加载中…",
+  waiting: "排队中，第 {position} 位",
   unknownPage: "页面不存在。",
   toOverview: "查看全部仓库",
 
@@ -237,7 +238,7 @@ export const ZH = {
   error_start_in_future: "开始时间必须早于当前时间。",
   error_time_out_of_range: "时间超出允许范围。",
   error_too_many_alarms: "报警超过 {most} 条，请缩短时间范围。",
-  error_too_many_previews: "其他预览正在进行，请一分钟后重试。",
+  error_too_many_waiting: "排队的图表和预览过多，请稍后重试。",
   error_too_many_readings: "预览所需的读数超过 {most} 条，无法预览。",
   error_too_many_readings_per_hour: "某一小时内读数过多，无法预览。",
   error_too_many_rows: "结果超过 {most} 行。",
