@@ -34,8 +34,8 @@ class Ticket:
 class FairQueue:
     """A queue that gives all users the same share, however many questions they ask.
 
-    When a place becomes free, the user with the fewest running questions is next. Users with the same number take turns.
-    The questions of one user start in the order in which they entered, unless all places of a kind are taken.
+    When a place becomes free, the user with the fewest running questions is next. Users with the same number take
+    turns. The questions of one user start in the order in which they entered, unless all places of a kind are taken.
     """
 
     def __init__(self, limits: QueueLimits) -> None:

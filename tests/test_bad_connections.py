@@ -1,12 +1,15 @@
 """Connections that a new connection should replace, and the log of an outage."""
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -17,8 +20,12 @@ from db.dialects import DIALECTS
 from db.failures import Failure
 from errors import Unavailable
 from tests.support import planted
+from tests.support.clients import Client, connected
 from tests.support.services.mariadb import MariaDB
 from tests.support.services.private import HOST
+from tests.support.serving import Serve
+from tests.support.serving_inside import until
+from tests.support.sites import Site, site
 
 PASSWORD = planted.secret("account")
 
@@ -195,3 +202,45 @@ def test_only_connections_from_before_an_error_are_outdated() -> None:
     assert not condition.is_outdated(new)
     condition.renew(new)
     assert condition.is_outdated(new)
+
+
+async def test_a_server_survives_an_expired_password_and_a_failover(
+    own_mariadb: MariaDB, account: Account, serve: Serve
+) -> None:
+    account.execute(f"GRANT ALL ON {account.name}.* TO {account.name}@'{HOST}'")
+    database = {key: value for key, value in msgspec.structs.asdict(account.settings).items() if value is not None}
+    with site(database) as built:
+        rules = [{"scope": {"metric": "temperature"}, "high": {"limit": 30, "reopen": 0}}]
+        async with (
+            serve({"database": database, "poll_interval": 0.1, "rules": rules}) as server,
+            connected("python", server.url) as client,
+        ):
+            await client.call("register", {"store_house_id": built.ids["north"]})
+            own_mariadb.execute("SET GLOBAL read_only = ON")  # root may still write
+            await add(own_mariadb, built, 41.0)
+            await until(lambda: "read-only" in server.log())
+            assert not states(client)
+            own_mariadb.execute("SET GLOBAL read_only = OFF")
+            await until(lambda: "active" in states(client))
+
+            account.alter("PASSWORD EXPIRE")
+            account.kill_connections()
+            await until(lambda: client.last("envs")["stale"])
+            account.alter("IDENTIFIED BY %s PASSWORD EXPIRE NEVER", PASSWORD)
+            await add(own_mariadb, built, 5.0)
+            await until(lambda: "cleared" in states(client) and not client.last("envs")["stale"])
+            warnings = [line for line in server.log().splitlines() if " WARNING db.condition: " in line]
+            assert sum("read-only" in line for line in warnings) == 1
+            assert sum("must be changed" in line or "SET PASSWORD" in line for line in warnings) == 1
+            assert len(warnings) <= 3  # the killed connections may be a cause of their own
+
+
+def states(client: Client) -> list[str]:
+    return [alarm["state"] for told in client.received("alarms") for alarm in told["alarms"]]
+
+
+async def add(mariadb: MariaDB, built: Site, value: float) -> None:
+    """Commit a reading as root."""
+    statement = "INSERT INTO reading (sensor_id, time, value) VALUES (%s, UTC_TIMESTAMP(3), %s)"
+    database = built.database.settings.name
+    await asyncio.to_thread(partial(mariadb.execute, statement, built.ids["temperature"], value, database=database))

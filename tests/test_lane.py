@@ -65,13 +65,13 @@ async def test_a_waiting_client_is_told_each_new_position() -> None:
     assert await asyncio.gather(*tasks) == [f"answer to {sid}" for sid in ("first", "second", "third")]
 
 
-@pytest.mark.parametrize("place", ["user", "address"])
-async def test_connections_of_one_user_or_address_share_the_limits(place: str) -> None:
+@pytest.mark.parametrize("same", ["user", "address"])
+async def test_connections_of_one_user_or_address_share_the_limits(same: str) -> None:
     def user(name: str) -> User:
-        return User(name, "watch") if place == "user" else ANYBODY
+        return User(name, "watch") if same == "user" else ANYBODY
 
     def address(name: str) -> str:
-        return "10.0.0.1" if place == "user" else name
+        return "10.0.0.1" if same == "user" else name
 
     questions = Questions()
     tasks = [questions.ask(f"greedy {number}", user("greedy"), address("greedy")) for number in range(3)]

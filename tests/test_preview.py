@@ -1,6 +1,5 @@
 """A preview and the evaluation of live readings give the same alarms if the readings and the rules are the same."""
 
-import asyncio
 import math
 import os
 import random

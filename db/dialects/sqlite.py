@@ -12,8 +12,8 @@ from sqlalchemy.dialects import sqlite
 
 from common import clock
 from db.dialects.interface import Changes, Columns, Dialect, Execute, Pick
-from db.file_copy import copy_file
 from db.failures import Failure
+from db.file_copy import copy_file
 from db.limits import Limits
 from errors import UsageError
 from settings import Database as DatabaseSettings
