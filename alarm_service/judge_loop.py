@@ -16,16 +16,17 @@ import sqlalchemy as sa
 from alarm_service.clock_watch import ClockWatch
 from alarm_service.journal_follower import JournalFollower
 from alarm_service.judge_input import JudgeInbox, JudgeInput, ReadingBatch
-from alarm_service.judge_snapshots import save_snapshot
+from alarm_service.judge_snapshots import SNAPSHOT_S, save_snapshot
 from alarm_service.judge_store import JudgeStore
 from alarm_service.judge_takeover import JudgeTakeover
 from alarm_service.judge_term import JudgeTerm
 from alarm_service.rules_in_force import RulesInForce
-from ask.readings import Reading
+from ask.readings import Key, Reading
 from common.clock import Clock
 from common.periodic import run_periodically
 from errors import Unavailable
 from live.source import Position
+from record.set_aside import SetAside
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +53,23 @@ class JudgeLoop:
         in_force: RulesInForce,
         clock: Clock,
         database_lead: Callable[[float], float | None],
+        set_aside: SetAside,
     ) -> None:
+        self.completed_at = time.monotonic()
+        """Time of the last poll without an error, on the monotonic clock. Initially, the time when this was created.
+
+        If another process is the judge, a poll only tries to acquire the judge's lease.
+        """
+        self._set_aside = set_aside
         self._input = judge_input
         self._store = store
         self._journal = journal
         self._clock = clock
         self._clock_watch = ClockWatch(database_lead)
         self._inbox = JudgeInbox()
-        self._takeover = JudgeTakeover(judge_input, self._inbox, store, in_force, clock, self._persist)
+        self._takeover = JudgeTakeover(
+            judge_input, self._inbox, store, in_force, clock, self._persist, self._set_aside_sensor
+        )
         self._judge_term: JudgeTerm | None = None
         self._start = Position()
         """Position in the table of readings when this process started.
@@ -76,11 +86,6 @@ class JudgeLoop:
     def is_judging(self) -> bool:
         """Whether this process is the judge, the process that evaluates the alarm rules."""
         return self._judge_term is not None
-
-    @property
-    def last_contact(self) -> float:
-        """Time at which this process last learned from the database whether it is the judge, on the monotonic clock."""
-        return self._store.last_contact
 
     async def enqueue(self, readings: Sequence[Reading]) -> None:
         """Queue new readings. The judge evaluates them when the current tick (poll) of the poller ends."""
@@ -126,6 +131,8 @@ class JudgeLoop:
             except Unavailable:
                 await self._raise_database_outage()
                 raise
+            if self._judge_term is None:  # another process is the judge
+                self.completed_at = time.monotonic()
         judge_term = self._judge_term
         if judge_term is None:
             return
@@ -139,6 +146,7 @@ class JudgeLoop:
             judge_term.states.set_sensors(self._input.sensors())
             await judge_term.judge_readings(judge_term.states.pop_recognised(), self._clock().timestamp())
             await self._persist(judge_term)
+            self.completed_at = time.monotonic()
         if self._judge_term is judge_term and not judge_term.unwritten:
             await self._save_snapshot_if_due(judge_term)
 
@@ -147,9 +155,6 @@ class JudgeLoop:
             await self.poll()
         except Unavailable:
             raise  # the next poll writes the changes
-        except sa.exc.IntegrityError:
-            log.info("another process has written the same alarm changes; this process takes over again")
-            self._leave()
         except Exception:
             self._leave()
             raise
@@ -182,8 +187,20 @@ class JudgeLoop:
             await self._journal.push_new()
 
     async def _save_snapshot_if_due(self, judge_term: JudgeTerm) -> None:
-        if time.monotonic() >= judge_term.snapshot_due and not await save_snapshot(self._store, judge_term):
-            self._leave()
+        if time.monotonic() < judge_term.snapshot_due:
+            return
+        try:
+            if not await save_snapshot(self._store, judge_term):
+                self._leave()
+        except Unavailable:
+            raise
+        except Exception as error:
+            # Alarms do not depend on the snapshot: without it, a takeover evaluates more readings.
+            self._set_aside.add("snapshot", "the judge", error)
+            judge_term.snapshot_due = time.monotonic() + SNAPSHOT_S
+
+    def _set_aside_sensor(self, key: Key, error: Exception) -> None:
+        self._set_aside.add("reading", key, error)
 
     def _check_clock(self, judge_term: JudgeTerm, *, is_due: bool) -> None:
         """Compare the server's clock with other clocks, and raise or clear the alarm about a wrong clock.

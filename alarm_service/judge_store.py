@@ -1,11 +1,10 @@
 """The judge's access to the database: acquires the lease, writes changes of alarms, and reads the users' actions."""
 
 import logging
-import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
-from functools import partial
+from datetime import datetime, timedelta
+from functools import partial, reduce
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -27,6 +26,7 @@ from db.database import Database
 from record import episodes, lease, snapshots
 from record.episode_rows import JudgedChange
 from record.episodes import WriteResult
+from record.set_aside import SetAside, write_separately
 
 log = logging.getLogger(__name__)
 
@@ -57,23 +57,25 @@ class JudgeStore:
     `Unavailable` if the database does not answer.
     """
 
-    def __init__(self, state: Database, holder: str, clock: Clock, in_force: RulesInForce, on_alarms: OnAlarms) -> None:
-        self.last_contact = time.monotonic()
-        """Time at which this process last learned from the database whether it is the judge, on the monotonic clock.
-
-        Initially, this is the time at which the object is created.
-        """
+    def __init__(
+        self,
+        state: Database,
+        holder: str,
+        clock: Clock,
+        in_force: RulesInForce,
+        on_alarms: OnAlarms,
+        set_aside: SetAside,
+    ) -> None:
         self._state = state
         self._holder = holder
         self._clock = clock
         self._in_force = in_force
         self._on_alarms = on_alarms
+        self._set_aside = set_aside
 
     async def acquire(self) -> AcquiredLease | None:
         """Acquire the judge's lease. Return None if another process has the lease."""
-        acquired = await self._state.run(self._acquire)
-        self.last_contact = time.monotonic()
-        return acquired
+        return await self._state.run(self._acquire)
 
     async def sync(self, judge_term: JudgeTerm) -> SyncResult:
         """Return the users' actions that have not been applied to `judge_term` yet. Write nothing.
@@ -86,12 +88,9 @@ class JudgeStore:
         """Write changes of alarms.
 
         Return the written changes, and the users' actions that have not been applied to `judge_term` yet. Return None
-        if another process has the judge's lease. Raise SQLAlchemy's IntegrityError if another process has just written
-        the same changes.
+        if another process has the judge's lease. Set aside each change that the database rejects.
         """
-        result = await self._state.run(lambda connection: self._write(connection, judge_term, changes))
-        self.last_contact = time.monotonic()
-        return result
+        return await self._state.run(lambda connection: self._write(connection, judge_term, changes))
 
     async def write_database_outage(self, lost_since: Callable[[], float | None]) -> bool:
         """Raise the outage alarm of the sensor database if it is due. Return whether an alarm was written.
@@ -151,15 +150,28 @@ class JudgeStore:
                 return None
             # Write outage alarms first, so that the sensors' alarms name their cause from their first step on.
             outage_changes = [judged for judged in changes if judged.change.episode.key is None]
-            first = episodes.write(connection, outage_changes, held.now)
+            first = self._write_changes(connection, outage_changes, held.now)
             causes = episodes.assign_causes(connection)
             rest = [_with_cause(judged, causes) for judged in changes if judged.change.episode.key is not None]
-            written = episodes.write(connection, rest, held.now).after(first)
+            written = self._write_changes(connection, rest, held.now).after(first)
             if judge_term.maintenance:
                 episodes.update_muted(connection, partial(is_muted, judge_term.maintenance, held.now))
+            return self._sync(connection, judge_term)._replace(written=written)
+
+    def _write_changes(self, connection: sa.Connection, changes: Sequence[JudgedChange], now: datetime) -> WriteResult:
+        def write(part: Sequence[JudgedChange]) -> WriteResult:
+            written = episodes.write(connection, part, now)
             if written.alarms or written.current:
                 self._on_alarms(connection, [*written.alarms, *written.current])
-            return self._sync(connection, judge_term)._replace(written=written)
+            return written
+
+        def set_aside(judged: JudgedChange, error: Exception) -> None:
+            self._set_aside.add("alarm", subject_of_alarm(judged.change.episode), error)
+
+        nothing = WriteResult([], [], [], [])
+        return reduce(
+            lambda first, second: second.after(first), write_separately(connection, changes, write, set_aside), nothing
+        )
 
     def _write_database_outage(self, connection: sa.Connection, lost_since: Callable[[], float | None]) -> bool:
         with connection.begin():
@@ -172,10 +184,7 @@ class JudgeStore:
             since = lost_since()
             changes = [] if since is None else outages.database_outage(last_outage, since, self._clock().timestamp())
             judged = [JudgedChange(change, None, None) for change in changes]
-            alarms = episodes.write(connection, judged, held.now).alarms
-            if alarms:
-                self._on_alarms(connection, alarms)
-            return bool(alarms)
+            return bool(self._write_changes(connection, judged, held.now).alarms)
 
     def _sync(self, connection: sa.Connection, judge_term: JudgeTerm) -> SyncResult:
         cursor = ask.journal.last(connection)
@@ -211,6 +220,11 @@ class JudgeStore:
                 return False
             snapshots.finish(connection, snapshot_key, head)
             return True
+
+
+def subject_of_alarm(episode: Episode) -> str:
+    """Return a text for the log: the sensor or the storehouse of an alarm, and the kind of the alarm."""
+    return f"{ask.episodes.subject_key(episode.store_house_id, episode.key)} ({episode.kind})"
 
 
 def _open_episodes(connection: sa.Connection) -> tuple[list[Episode], list[Episode]]:

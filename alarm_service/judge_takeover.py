@@ -12,7 +12,7 @@ from alarm_service.judge_store import AcquiredLease, JudgeStore
 from alarm_service.judge_term import JudgeTerm
 from alarm_service.rules_in_force import RulesInForce
 from alarm_service.sensor_states import SensorStates
-from ask.readings import Reading
+from ask.readings import Key, Reading
 from common.clock import Clock
 from live.source import Position, Source
 
@@ -21,7 +21,8 @@ class JudgeTakeover:
     """Makes this process the judge, the process that evaluates the alarm rules.
 
     `persist` writes to the database the changes of alarms that a `JudgeTerm` (the memory of the judge) contains. If
-    another process has the lease, `persist` closes the inbox (the queue of new readings).
+    another process has the lease, `persist` closes the inbox (the queue of new readings). `set_aside` is called with
+    each sensor whose reading cannot be evaluated.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class JudgeTakeover:
         in_force: RulesInForce,
         clock: Clock,
         persist: Callable[[JudgeTerm], Awaitable[None]],
+        set_aside: Callable[[Key, Exception], None],
     ) -> None:
         self._input = judge_input
         self._inbox = inbox
@@ -39,6 +41,7 @@ class JudgeTakeover:
         self._in_force = in_force
         self._clock = clock
         self._persist = persist
+        self._set_aside = set_aside
 
     async def take_over(self, acquired: AcquiredLease, start: Position) -> JudgeTerm | None:
         """Evaluate all readings since the last snapshot, or since the position `start` if there is no snapshot.
@@ -66,7 +69,7 @@ class JudgeTakeover:
         return judge_term
 
     def _new_states(self) -> SensorStates:
-        states = SensorStates(self._in_force.configured, defaults=self._in_force.defaults)
+        states = SensorStates(self._in_force.configured, defaults=self._in_force.defaults, set_aside=self._set_aside)
         states.set_sensors(self._input.sensors())
         return states
 

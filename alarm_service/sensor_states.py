@@ -5,7 +5,7 @@ The judge is the component that evaluates alarm rules. This module uses no clock
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 
 import msgspec
@@ -41,11 +41,15 @@ The number is limited because a sensor that is never listed in the database may 
 class SensorStates:
     """The judge's state of each sensor that has a reading and a limit.
 
-    If `defaults` is true, a limit that no rule sets gets its default value, if there is one.
+    If `defaults` is true, a limit that no rule sets gets its default value, if there is one. If the evaluation of a
+    sensor fails, `set_aside` is called with the sensor's key and the error, and all other sensors are evaluated.
     """
 
-    def __init__(self, rules: Sequence[Rule], *, defaults: bool) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], *, defaults: bool, set_aside: Callable[[Key, Exception], None] | None = None
+    ) -> None:
         self._rules = rules
+        self._set_aside = set_aside
         self._defaults = defaults
         self._listed: list[Sensor] = []
         """All sensors that were passed to the last `set_sensors`.
@@ -53,6 +57,8 @@ class SensorStates:
         If several sensors have the same key, `_sensors` contains only the first of them.
         """
         self._sensors: Mapping[Key, Sensor] = {}
+        self._keys: Mapping[Id, Sequence[Key]] = {}
+        """The keys in `_sensors`, by storehouse."""
         self._terms: dict[Key, Terms] = {}
         self._states: dict[Key, State] = {}
         self._no_data_due: dict[Key, float] = {}
@@ -80,6 +86,10 @@ class SensorStates:
         for sensor in sensors:
             by_key.setdefault(sensor.key, sensor)
         self._sensors = by_key
+        keys: dict[Id, list[Key]] = {}
+        for key, sensor in by_key.items():
+            keys.setdefault(sensor.store_house_id, []).append(key)
+        self._keys = keys
         self._terms = {}
 
     def set_rules(self, rules: Sequence[Rule]) -> None:
@@ -175,7 +185,7 @@ class SensorStates:
 
     def count_no_data_watched(self, store_house_id: Id) -> int:
         """Return the number of the storehouse's evaluated sensors that have a no-data limit."""
-        here = (key for key, sensor in self._sensors.items() if sensor.store_house_id == store_house_id)
+        here = self._keys.get(store_house_id, ())
         return sum(key in self._states and math.isfinite(self.no_data_after_s(key)) for key in here)
 
     def close(self, closed: ClosedByHand) -> list[Change]:
@@ -218,6 +228,15 @@ class SensorStates:
             self._states[state.key] = state
 
     def _judge(self, key: Key, event: Measured | float) -> Sequence[Change]:
+        try:
+            return self._judge_sensor(key, event)
+        except Exception as error:
+            if self._set_aside is None:
+                raise
+            self._set_aside(key, error)
+            return ()
+
+    def _judge_sensor(self, key: Key, event: Measured | float) -> Sequence[Change]:
         state, terms = self._states.get(key), self._terms_of(key)
         if terms is None:
             return ()

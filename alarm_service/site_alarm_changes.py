@@ -19,7 +19,11 @@ def next_steps(last_steps: Mapping[Id, Step], alarms: Iterable[Alarm], begun: da
     of the first poll. An open alarm that is no longer listed counts as cleared at the time `now`, because some sites
     move cleared alarms into another table.
     """
-    listed = {alarm.alarm_id: alarm for alarm in alarms}
+    listed: dict[Id, Alarm] = {}
+    for alarm in alarms:
+        same_id = listed.setdefault(alarm.alarm_id, alarm)
+        if same_id is not alarm:  # the site's ids are not unique; without a fixed order, each poll would find a change
+            listed[alarm.alarm_id] = max(same_id, alarm, key=_order)
     gone = {
         alarm_id: msgspec.structs.replace(step.alarm, state="cleared", cleared=now)
         for alarm_id, step in last_steps.items()
@@ -37,6 +41,10 @@ def _has_changed(alarm: Alarm, last_step: Step | None, begun: datetime) -> bool:
     if last_step is None:
         return alarm.is_open or (alarm.cleared or alarm.raised) >= begun
     return _stage(alarm) != _stage(last_step.alarm)
+
+
+def _order(alarm: Alarm) -> tuple[bool, datetime, str]:
+    return alarm.is_open, alarm.raised, str(_stage(alarm))
 
 
 def _stage(alarm: Alarm) -> tuple[object, ...]:

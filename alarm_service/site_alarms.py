@@ -1,8 +1,11 @@
 """Polls the site's own alarms and writes their changes to the alarm journal, in one process at a time."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 import sqlalchemy as sa
@@ -10,12 +13,13 @@ import sqlalchemy as sa
 from alarm_service import site_alarm_changes
 from alarm_service.journal_follower import JournalFollower
 from ask import Ask
-from ask.answers import Alarm, Id
+from ask.answers import Id
 from common.periodic import run_periodically
 from db.database import Database
 from live import leases
 from record import journal, lease
 from record.journal import Step
+from record.set_aside import SetAside, write_separately
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,8 @@ LATE = timedelta(days=1)
 
 Changes that are committed later may not be found.
 """
+BATCH = 1_000
+"""Maximum number of steps (entries for the alarm journal) in one transaction."""
 MOST_BETWEEN_S = 1.0
 """Maximum time between two polls, in seconds. It is short so that an expired lease is soon acquired."""
 
@@ -42,7 +48,18 @@ class SiteAlarms:
     process.
     """
 
-    def __init__(self, ask: Ask, state: Database, followed: JournalFollower, holder: str, interval_s: float) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        state: Database,
+        followed: JournalFollower,
+        holder: str,
+        interval_s: float,
+        set_aside: SetAside,
+    ) -> None:
+        self.completed_at = time.monotonic()
+        """Time of the last poll without an error, on the monotonic clock. Initially, the time when this was created."""
+        self._set_aside = set_aside
         self._ask = ask
         self._state = state
         self._journal = followed
@@ -75,22 +92,33 @@ class SiteAlarms:
         # If this poll fails, the next poll reads the last steps again.
         last_steps, self._last_steps = self._last_steps, None
         held = await self._state.run(self._hold)
-        if held is None:
-            return
-        if held.term != self._term:
-            last_steps = None
+        if held is not None:
+            await self._record(held, None if held.term != self._term else last_steps)
+        self.completed_at = time.monotonic()
+
+    async def _record(self, held: lease.HeldLease, last_steps: Steps | None) -> None:
+        """Write the changes of the site's alarms to the journal, in batches.
+
+        `last_steps` are the newest steps as of the last poll, or None if they must be read from the journal.
+        """
+        if last_steps is None:
+            last_steps = await self._state.run(_open_steps)
         alarms = await self._ask.recent_alarms(held.done - LATE)
-        written = await self._state.run(lambda connection: self._write(connection, held, last_steps, alarms))
-        if written is None:
-            return
+        steps = await asyncio.to_thread(site_alarm_changes.next_steps, last_steps, alarms, held.begun, held.now)
+        for start in range(0, max(len(steps), 1), BATCH):
+            batch = steps[start : start + BATCH]
+            is_last = start + BATCH >= len(steps)
+            written = await self._state.run(partial(self._write, before=held, steps=batch, is_last=is_last))
+            if written is None:
+                return
+            last_steps = {**last_steps, **written}
+            if batch:
+                await self._journal.push_new()
         self._term = held.term
-        last_steps, steps = written
         listed = {alarm.alarm_id for alarm in alarms}
         self._last_steps = {
             alarm_id: step for alarm_id, step in last_steps.items() if alarm_id in listed or step.alarm.is_open
         }
-        if steps:
-            await self._journal.push_new()
 
     # The methods below run in a worker thread and may continue after their caller is cancelled. Therefore they must not
     # change attributes.
@@ -100,30 +128,38 @@ class SiteAlarms:
             return lease.acquire(connection, LEASE, self._holder)
 
     def _write(
-        self, connection: sa.Connection, before: lease.HeldLease, last_steps: Steps | None, alarms: list[Alarm]
-    ) -> tuple[Steps, list[Step]] | None:
-        """Write the new steps to the alarm journal. A step is a new state of an alarm.
+        self, connection: sa.Connection, before: lease.HeldLease, steps: Sequence[Step], is_last: bool
+    ) -> Steps | None:
+        """Write new steps to the alarm journal. A step is a new state of an alarm.
 
-        Return two things: the last step of each alarm, and the list of the new steps. Return None if another process
-        has had the lease since this process acquired it (`before`).
+        Return the last step of each of these alarms, which is also the step if it was set aside. Return None if another
+        process has had the lease since this process acquired it (`before`).
         """
+
+        def set_aside(step: Step, error: Exception) -> None:
+            self._set_aside.add("site_alarm", step.alarm.alarm_id, error)
+
         with connection.begin():
             held = lease.acquire(connection, LEASE, self._holder)
             if held is None or held.term != before.term:
                 return None
-            if last_steps is None:
-                last_steps = {
-                    alarm_id: step
-                    for alarm_id, step in journal.open_steps(connection).items()
-                    if step.alarm.transition is msgspec.UNSET  # Storewatch's own alarms have a transition
-                }
-            # The alarms were read after `before.now`. The next poll handles changes that happened in between.
-            steps = site_alarm_changes.next_steps(last_steps, alarms, before.begun, before.now)
             # An alarm that seems new may already be in the journal, even if it ended long ago.
-            new = [step.alarm.alarm_id for step in steps if step.number == 1]
-            if new:
-                last_steps = {**last_steps, **journal.last_steps(connection, new)}
-                steps = site_alarm_changes.next_steps(last_steps, alarms, before.begun, before.now)
-            journal.add(connection, steps, before.now)
-            lease.set_done(connection, LEASE, before.now)
-            return {**last_steps, **{step.alarm.alarm_id: step for step in steps}}, steps
+            new = [step.alarm for step in steps if step.number == 1]
+            stored = journal.last_steps(connection, [alarm.alarm_id for alarm in new])
+            recorded = [alarm for alarm in new if alarm.alarm_id in stored]
+            # The alarms were read after `before.now`. The next poll handles changes that happened in between.
+            changed = site_alarm_changes.next_steps(stored, recorded, before.begun, before.now)
+            steps = [*(step for step in steps if step.alarm.alarm_id not in stored), *changed]
+            write_separately(connection, steps, partial(journal.add, connection, now=before.now), set_aside)
+            if is_last:
+                lease.set_done(connection, LEASE, before.now)
+            return {**stored, **{step.alarm.alarm_id: step for step in steps}}
+
+
+def _open_steps(connection: sa.Connection) -> Steps:
+    """Return the last step of each open alarm of the site."""
+    return {
+        alarm_id: step
+        for alarm_id, step in journal.open_steps(connection).items()
+        if step.alarm.transition is msgspec.UNSET  # Storewatch's own alarms have a transition
+    }

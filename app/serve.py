@@ -66,6 +66,7 @@ from live.storehouse_feed import StorehouseFeed
 from notify.notifier import Notifier
 from notify.sender import Sender
 from record.audit import Entry
+from record.set_aside import SetAside
 from server import BrowserNamespace, Services, socket_server
 from settings import Settings, Source
 from transport.redis_manager import LibraryRedisManager, RedisManager
@@ -171,17 +172,19 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             directory.refresh_owners,
         )
         notifier = _notifier(settings, records, newest, process_id)
+        set_aside = SetAside()
         on_alarms = notifier.write_notices if notifier else _notify_nobody
         judge_loop = JudgeLoop(
             JudgeInput(live_ask, newest, readings, lambda: create_source(live_ask, clock.now)),
-            JudgeStore(records, process_id, clock.now, in_force, on_alarms),
+            JudgeStore(records, process_id, clock.now, in_force, on_alarms, set_aside),
             journal,
             in_force,
             clock.now,
             database_clock.lead_s,
+            set_aside,
         )
         rollups = Rollups(databases.rollups, process_id) if databases.rollups else None
-        site_alarms = SiteAlarms(live_ask, records, journal, process_id, settings.poll_interval)
+        site_alarms = SiteAlarms(live_ask, records, journal, process_id, settings.poll_interval, set_aside)
         test_alarms = AlarmTestRunner(records, on_alarms, clock.now, LEASE, process_id)
         previews = PreviewPool(ask, actions, settings.sensor_database, clock.now, in_force)
         stack.push_async_callback(previews.close)
@@ -233,10 +236,19 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         revalidation = Revalidation(authenticator, connections, namespace.caller_changed, namespace.end)
         judge = judge_loop if settings.own_alarms.judge else None
         redis = manager if isinstance(manager, RedisManager | LibraryRedisManager) else None
-        health = Health(databases.live, poller, redis, judge)
+        health = Health(databases.live, poller, redis, judge, site_alarms if subjects.alarm else None)
         metrics.collect_from(
             MetricSources(
-                clients, namespace, sio.rejections, audit.counts, manager, poller, overview_feed, judge, health
+                clients,
+                namespace,
+                sio.rejections,
+                audit.counts,
+                set_aside.counts,
+                manager,
+                poller,
+                overview_feed,
+                judge,
+                health,
             )
         )
 

@@ -147,7 +147,8 @@ class Ask:
 
     async def directory(self) -> tuple[list[Storehouse], list[Sensor]]:
         """Return two lists: all storehouses and all sensors."""
-        return await self._put(storehouses.all_storehouses), await self._put(sensors.sensors)
+        # The time limits of `patient`, because the lists may be long.
+        return await self._put_patiently(storehouses.all_storehouses), await self._put_patiently(sensors.sensors)
 
     async def newest(self) -> list[Reading]:
         """Return the newest reading of each sensor.
@@ -190,6 +191,14 @@ class Ask:
     async def _put(
         self, question: Callable[Concatenate[sa.Connection, Subjects, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        subject = question.__module__.rpartition(".")[2]
-        with self._timed(f"{subject}.{question.__name__}"):
+        with self._timed(_name(question)):
             return await self._database.run(lambda connection: question(connection, self.subjects, *args, **kwargs))
+
+    async def _put_patiently(self, question: Callable[[sa.Connection, Subjects], T]) -> T:
+        with self._timed(_name(question)):
+            return await self._patient.run(lambda connection: question(connection, self.subjects))
+
+
+def _name(question: Callable[..., object]) -> str:
+    subject = question.__module__.rpartition(".")[2]
+    return f"{subject}.{question.__name__}"

@@ -7,13 +7,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from ask.answers import Alarm, Id, Storehouse
-from ask.rows import fetch_at_most, flag, number, text
+from ask.ids import identity
+from ask.rows import flag, number, text
 from ask.sensors import Sensor, sensors, sensors_of_ids
-from ask.subjects import Subject, Subjects, identity
+from ask.subjects import Subject, Subjects
 from common.time_zones import zone
 from errors import BadRequest
 
 MOST = 10_000
+"""Maximum number of alarms in the answer to a question."""
+NEVER_AFTER = timedelta(days=366)
+"""An alarm whose end is further ahead than this is still open. Some sites write a time such as 9999-12-31 as the end of
+an open alarm."""
 
 FIELDS = (
     "alarm_id",
@@ -47,7 +52,7 @@ def alarms(
         of_storehouse = alarm.equals("store_house_id", storehouse.store_house_id)
     else:
         of_storehouse = alarm.among("sensor_id", sensors_by_id)
-    rows = connection.execute(_since(alarm, since).where(of_storehouse)).all()
+    rows = connection.execute(_since(alarm, since).where(of_storehouse).limit(MOST + 1)).all()
     return [_alarm(alarm, row, storehouse.store_house_id, sensors_by_id, now) for row in rows]
 
 
@@ -63,29 +68,32 @@ def subject(connection: sa.Connection, subjects: Subjects, alarm_id: Id) -> tupl
     row = connection.execute(statement).first()
     if row is None:
         return None
-    store_house_id, sensor_id = (None if value is None else identity(value) for value in row)
-    return store_house_id, sensor_id
+    return _identity(row.store_house_id, "store_house_id"), _identity(row.sensor_id)
 
 
 def recent(connection: sa.Connection, subjects: Subjects, since: datetime, now: datetime) -> list[Alarm]:
     """Return the alarms of all storehouses that were open at `since` or were raised later, newest first.
 
-    Leave out alarms whose storehouse is unknown. Raise `Unavailable` if there are more than 10,000 alarms.
+    Leave out alarms whose storehouse is unknown. The number of alarms has no maximum.
     """
     alarm = subjects.alarm
     if alarm is None:
         return []
-    rows = fetch_at_most(connection, _since(alarm, since), MOST)
+    rows = connection.execute(_since(alarm, since)).all()
     sensor_ids = {identity(row.sensor_id) for row in rows if row.sensor_id is not None}
     by_id = _by_id(sensors_of_ids(connection, subjects, sensor_ids))
     alarms_of_storehouses = []
     for row in rows:
-        store_house_id = row.store_house_id
+        store_house_id = _identity(row.store_house_id, "store_house_id")
         if store_house_id is None and row.sensor_id is not None and identity(row.sensor_id) in by_id:
             store_house_id = by_id[identity(row.sensor_id)].store_house_id
         if store_house_id is not None:
-            alarms_of_storehouses.append(_alarm(alarm, row, identity(store_house_id), by_id, now))
+            alarms_of_storehouses.append(_alarm(alarm, row, store_house_id, by_id, now))
     return alarms_of_storehouses
+
+
+def _identity(value: Any, column: str = "") -> Id | None:
+    return None if value is None else identity(value, column)
 
 
 def _by_id(sensors: Iterable[Sensor]) -> dict[Id, Sensor]:
@@ -127,16 +135,17 @@ def _since(alarm: Subject, since: datetime) -> sa.Select[Any]:
         alarm.select(*FIELDS)
         .where(sa.or_(still_open, cleared >= since, raised >= since))
         .order_by(raised.desc(), alarm.column("alarm_id").desc())
-        .limit(MOST + 1)
     )
 
 
 def _alarm(alarm: Subject, row: Any, store_house_id: Id, by_id: dict[Id, Sensor], now: datetime) -> Alarm:
     raised, cleared = alarm.instant(row.raised, now), alarm.instant(row.cleared, now)
-    sensor_id = None if row.sensor_id is None else identity(row.sensor_id)
+    if cleared is not None and cleared > now + NEVER_AFTER:
+        cleared = None
+    sensor_id = _identity(row.sensor_id)
     sensor = None if sensor_id is None else by_id.get(sensor_id)
     return Alarm(
-        alarm_id=identity(row.alarm_id),
+        alarm_id=identity(row.alarm_id, "alarm_id"),
         store_house_id=store_house_id,
         sensor_id=sensor_id,
         sensor_name=text(row.sensor_name) or (sensor.sensor_name if sensor else None),

@@ -5,9 +5,8 @@ scrolls along the time axis. Buckets are in UTC and ignore clock changes, so a o
 storehouse.
 """
 
-import sys
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -60,11 +59,3 @@ def rolled_up(bucket_s: int) -> int | None:
 def bucket_start(second: sa.ColumnElement[int], bucket_s: int) -> sa.ColumnElement[int]:
     """Return the SQL expression for the start of the bucket (time span) that contains `second`."""
     return second - second % bucket_s
-
-
-def finite(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """Return an SQL expression that has the value of `value`, but is null if `value` is infinite.
-
-    SQLite can store infinite values.
-    """
-    return sa.case((value.between(-sys.float_info.max, sys.float_info.max), value))

@@ -1,6 +1,6 @@
 """Queries of the alarms that Storewatch judges. Their table is in the `state` database."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -8,13 +8,49 @@ import msgspec
 import sqlalchemy as sa
 
 from ask.answers import EVERYWHERE, Alarm, Id
-from ask.journal import key
+from ask.journal import is_complete
+from ask.journal import key as id_key
+from ask.readings import Key
+from common.texts import shortened
 from db import tables
+from db.tables import LONGEST_SUBJECT
 from errors import NotFound
 
 PREFIX = "sw-"
 """Prefix of the `alarm_id` of alarms that Storewatch judges. It distinguishes these alarms from the site's own alarms.
 """
+
+
+def subject_key(store_house_id: Id, key: Key | None) -> str:
+    """Return the subject of an alarm as JSON text, shortened if it is too long.
+
+    The subject is the key of the alarm's sensor. If `key` is None, the subject is the id of the storehouse.
+    """
+    return id_key(store_house_id) if key is None else shortened(_json(key), LONGEST_SUBJECT)
+
+
+def long_ids(store_house_id: Id, key: Key | None) -> str | None:
+    """Return the value of the column `ids`: the alarm's ids, if the key columns do not contain them completely."""
+    if is_complete(store_house_id) and (key is None or len(_json(key)) <= LONGEST_SUBJECT):
+        return None
+    return _json([store_house_id, key])
+
+
+def subject_of(row: Mapping[str, Any]) -> tuple[Id, Key | None]:
+    """Return the id of an alarm's storehouse and the key of its sensor, from a row of the table `episode`.
+
+    The key is None if the alarm is about a whole storehouse.
+    """
+    if row["ids"] is not None:
+        store_house_id, key = msgspec.json.decode(row["ids"])
+    else:
+        store_house_id, subject = (msgspec.json.decode(row[name]) for name in ("store_house_key", "subject_key"))
+        key = subject if isinstance(subject, list) else None
+    return store_house_id, None if key is None else (key[0], key[1])
+
+
+def _json(data: object) -> str:
+    return msgspec.json.encode(data).decode()
 
 
 def alarm_id(episode_id: int) -> str:
@@ -46,7 +82,7 @@ def since(connection: sa.Connection, store_house_id: Id, time: datetime, most: i
     statement = (
         sa.select(tables.episode)
         .where(
-            episode.store_house_key.in_([key(store_house_id), key(EVERYWHERE)]),
+            episode.store_house_key.in_([id_key(store_house_id), id_key(EVERYWHERE)]),
             sa.or_(episode.is_open, episode.cleared >= time, episode.raised >= time),
         )
         .order_by(begun.desc(), episode.episode_id.desc())
@@ -64,18 +100,20 @@ def open_alarms(connection: sa.Connection) -> list[Alarm]:
 def storehouse_of(connection: sa.Connection, episode_id: int) -> Id | None:
     """Return the id of an alarm's storehouse, or None if the alarm does not exist."""
     episode = tables.episode.c
-    store_house_key = connection.scalar(sa.select(episode.store_house_key).where(episode.episode_id == episode_id))
-    return None if store_house_key is None else msgspec.json.decode(store_house_key)
+    columns = (episode.store_house_key, episode.subject_key, episode.ids)
+    row = connection.execute(sa.select(*columns).where(episode.episode_id == episode_id)).mappings().first()
+    return None if row is None else subject_of(dict(row))[0]
 
 
 def alarm(row: Mapping[str, Any]) -> Alarm:
     """Convert a row of the table `episode` to an `Alarm`, the type that the server sends to clients."""
+    store_house_id, key = subject_of(row)
     limits = msgspec.json.decode(row["limits"])
     limit = limits[row["level"]]
     return Alarm(
         alarm_id=alarm_id(row["episode_id"]),
-        store_house_id=msgspec.json.decode(row["store_house_key"]),
-        sensor_id=sensor_id(row["subject_key"]),
+        store_house_id=store_house_id,
+        sensor_id=None if key is None else key[0],
         sensor_name=row["sensor_name"],
         metric=row["metric"],
         kind=row["kind"],
@@ -100,16 +138,6 @@ def alarm(row: Mapping[str, Any]) -> Alarm:
         silenced=row["silenced"],
         drill=row["drill"],
     )
-
-
-def sensor_id(subject_key: str) -> Id | None:
-    """Return the id of an alarm's sensor, or None if the alarm is about a whole storehouse.
-
-    `subject_key` is JSON text: the key of the alarm's sensor (a list that starts with the sensor's id), or the id of
-    the storehouse.
-    """
-    subject: Sequence[Any] | Id = msgspec.json.decode(subject_key)
-    return subject[0] if isinstance(subject, list) else None
 
 
 def _set(value: Any) -> Any:

@@ -13,16 +13,18 @@ import msgspec
 import sqlalchemy as sa
 
 from ask.answers import Curve, History, Id, Point, Storehouse
-from ask.buckets import HOUR_S, Frame, bucket_start, finite, frame, rolled_up
+from ask.buckets import HOUR_S, Frame, bucket_start, frame, rolled_up
+from ask.ids import identity, metric_key
 from ask.questions import QueryEnvs
 from ask.readings import Key
 from ask.rows import fetch_at_most, number
 from ask.sensors import Sensor, no_sensor, sensors
-from ask.subjects import Subject, Subjects, identity
+from ask.subjects import Subject, Subjects
 from common.clock import AHEAD
 from common.time_zones import LocalSpan, local_spans
 from db import tables
 from db.dialects import Dialect, dialect_of
+from db.plausible import plausible
 from errors import BadRequest, Unavailable
 
 LONGEST = timedelta(days=366)
@@ -235,7 +237,7 @@ def _values(connection: sa.Connection, subjects: Subjects) -> list[Any]:
     columns: list[Any] = [reading.relation.c[label] for label in reading.wide.values()]
     columns = columns or [reading.column("value")]
     if subjects.ours:
-        return [finite(column) for column in columns]
+        return [plausible(column) for column in columns]
     return dialect_of(connection).numbers(connection, columns, number)
 
 
@@ -276,7 +278,7 @@ def _not_rolled_up(
         columns.time >= start,
         columns.time < end,
     )
-    return _of_readings(connection, reading, [finite(columns.value)], span, timedelta()).where(*few)
+    return _of_readings(connection, reading, [plausible(columns.value)], span, timedelta()).where(*few)
 
 
 def _merged(rows: Iterable[Any], reading: Subject) -> Buckets:
@@ -287,7 +289,7 @@ def _merged(rows: Iterable[Any], reading: Subject) -> Buckets:
             low, high, total, count = values[index : index + 4]
             if not count:
                 continue
-            of_key = merged[_id(sensor_id), metrics[index // 4] if metrics else _text(metric)]
+            of_key = merged[_id(sensor_id), metrics[index // 4] if metrics else metric_key(_decoded(metric))]
             part, earlier = Bucket(float(low), float(high), float(total), int(count)), of_key.get(second)
             of_key[second] = part if earlier is None else _sum(part, earlier)
     return merged
@@ -298,8 +300,9 @@ def _sum(a: Bucket, b: Bucket) -> Bucket:
 
 
 def _id(value: Any) -> Id:
-    return value.decode() if isinstance(value, bytes) else identity(value)
+    return identity(_decoded(value))
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else value.decode() if isinstance(value, bytes) else str(value)
+def _decoded(value: Any) -> Any:
+    # As in `db.dialects`, an invalid text must not make the query fail.
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value

@@ -1,13 +1,19 @@
 """Queries of the alarm journal, which is in the `state` database."""
 
+import logging
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from ask.answers import EVERYWHERE, Alarm, Id
+from common.texts import shortened
 from db import tables
+from db.tables import LONGEST_KEY
+
+log = logging.getLogger(__name__)
 
 BATCH = 1_000
 """Maximum number of alarms in one query."""
@@ -24,8 +30,16 @@ class Transition(NamedTuple):
 
 
 def key(identity: Id) -> str:
-    """Return an id as JSON text, because the journal stores ids as JSON. In JSON, the ids 5 and "5" are different."""
-    return msgspec.json.encode(identity).decode()
+    """Return the key of an id in Storewatch's own tables: the id as JSON text, shortened if it is too long.
+
+    In JSON, the ids 5 and "5" are different.
+    """
+    return shortened(msgspec.json.encode(identity).decode(), LONGEST_KEY)
+
+
+def is_complete(identity: Id) -> bool:
+    """Return whether the key of an id contains the whole id."""
+    return len(msgspec.json.encode(identity).decode()) <= LONGEST_KEY
 
 
 def last(connection: sa.Connection) -> int:
@@ -70,4 +84,21 @@ def after(
         keys = [key(store_house_id), key(EVERYWHERE)]
         statement = statement.where(journal.store_house_key.in_(keys))
     rows: Any = connection.execute(statement.order_by(journal.transition_id).limit(most))
-    return [Transition(row_id, msgspec.json.decode(alarm, type=Alarm)) for row_id, alarm in rows]
+    return [Transition(row_id, alarm) for row_id, text in rows if (alarm := decoded_alarm(row_id, text)) is not None]
+
+
+def decoded_alarm(transition_id: int, text: str) -> Alarm | None:
+    """Decode the alarm in an entry of the alarm journal. Return None if it is invalid.
+
+    MariaDB without the strict mode truncated the JSON of long alarms that earlier versions wrote.
+    """
+    try:
+        return msgspec.json.decode(text, type=Alarm)
+    except msgspec.DecodeError:
+        _log_invalid(transition_id)
+        return None
+
+
+@lru_cache(maxsize=10_000)  # so that each entry is logged once
+def _log_invalid(transition_id: int) -> None:
+    log.warning("entry %d of the alarm journal is invalid and is ignored", transition_id)

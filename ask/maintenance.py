@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ask.answers import Id, Maintenance
-from ask.journal import key
+from ask.journal import is_complete, key
 from db import tables
 from errors import NotFound
 
@@ -42,11 +42,22 @@ def get(connection: sa.Connection, maintenance_id: int, store_house_id: Id) -> M
     return _maintenance(row)
 
 
+def long_ids(store_house_id: Id, sensor_id: Id | None) -> str | None:
+    """Return the value of the column `ids`: the ids, if the key columns do not contain them completely."""
+    ids = [store_house_id, sensor_id]
+    return None if all(each is None or is_complete(each) for each in ids) else msgspec.json.encode(ids).decode()
+
+
 def _maintenance(row: sa.Row[Any]) -> Maintenance:
+    if row.ids is not None:
+        store_house_id, sensor_id = msgspec.json.decode(row.ids)
+    else:
+        store_house_id = msgspec.json.decode(row.store_house_key)
+        sensor_id = None if row.sensor_key is None else msgspec.json.decode(row.sensor_key)
     return Maintenance(
         maintenance_id=row.maintenance_id,
-        store_house_id=msgspec.json.decode(row.store_house_key),
-        sensor_id=None if row.sensor_key is None else msgspec.json.decode(row.sensor_key),
+        store_house_id=store_house_id,
+        sensor_id=sensor_id,
         start=row.start,
         end=row.end,
         reason=row.reason,

@@ -3,19 +3,16 @@
 import sqlalchemy as sa
 
 from ask.answers import Id, Organisation
-from ask.rows import fetch_at_most, text
-from ask.subjects import Subjects, identity
+from ask.ids import identity
+from ask.rows import text
+from ask.subjects import Subjects
 from errors import NotFound
-
-MOST = 10_000
 
 
 def organisations(connection: sa.Connection, subjects: Subjects) -> list[Organisation]:
     """Return all organisations, ordered by id."""
     organisation = subjects.organisation
-    rows = fetch_at_most(
-        connection, organisation.select("org_id", "org_name").order_by(organisation.column("org_id")), MOST
-    )
+    rows = connection.execute(organisation.select("org_id", "org_name").order_by(organisation.column("org_id")))
     return [Organisation(identity(org_id), text(org_name) or "") for org_id, org_name in rows if org_id is not None]
 
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ask.answers import Id
+from ask.ids import identity, metric_key
 from ask.rows import number
-from ask.subjects import Subject, Subjects, identity
+from ask.subjects import Subject, Subjects
 from common.clock import AHEAD
 
 log = logging.getLogger(__name__)
@@ -224,7 +225,7 @@ def _rows(reading: Subject, rows: Iterable[Any], now: datetime) -> Iterable[Row]
 def _parse_long(
     sensor_id: Id, metric: Any, metrics: list[str], time: datetime, values: list[Any], rank: int
 ) -> tuple[Reading, ...]:
-    return (Reading(sensor_id, None if metric is None else str(metric), time, number(values[0]), rank),)
+    return (Reading(sensor_id, metric_key(metric), time, number(values[0]), rank),)
 
 
 def _parse_wide(

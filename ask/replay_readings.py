@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from ask.buckets import HOUR_S, bucket_start, finite
+from ask.buckets import HOUR_S, bucket_start
 from ask.readings import Key, of_sensor
 from ask.sensors import Sensor
 from ask.subjects import Subjects
 from common.clock import AHEAD
 from db.dialects import dialect_of
+from db.plausible import plausible
 from errors import BadRequest, Unavailable
 
 MOST = 12_000_000
@@ -57,7 +58,7 @@ class ReplayReadings:
             return {}
         reading = self._subjects.reading.relation.c
         dialect = dialect_of(self._connection)
-        second, value = dialect.seconds_since_1970(reading.time), finite(reading.value)
+        second, value = dialect.seconds_since_1970(reading.time), plausible(reading.value)
         hour = bucket_start(second, HOUR_S).label("hour")
         good = sa.case((value.is_not(None), dialect.divide(second, slot_s)))
         until = min(end, self._now.timestamp())
@@ -97,7 +98,9 @@ class ReplayReadings:
         """Yield the readings of a sensor. The query returns one row for each hour, with the readings in one text."""
         reading = self._subjects.reading.relation.c
         dialect = dialect_of(self._connection)
-        packed_readings = dialect.packed_readings(self._connection, reading.time, reading.value, reading.reading_id)
+        packed_readings = dialect.packed_readings(
+            self._connection, reading.time, plausible(reading.value), reading.reading_id
+        )
         hour = bucket_start(dialect.seconds_since_1970(reading.time), HOUR_S).label("hour")
         statement = (
             sa.select(hour, sa.func.count(), packed_readings)

@@ -6,13 +6,17 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ask.answers import Id
+from ask.ids import identity, metric_key
 from ask.readings import Key
 from ask.rows import fetch_at_most, number, text
-from ask.subjects import Subjects, identity
+from ask.subjects import Subjects
 from common.metric_registry import unit_of
 from errors import NotFound
 
 MOST = 200_000
+"""Maximum number of sensors of one storehouse. The list of the sensors of all storehouses has no maximum."""
+BATCH = 5_000
+"""Maximum number of ids in one statement. SQLite allows 32,766 parameters."""
 LONGEST_S = 366 * 86_400
 """Longest valid interval between a sensor's readings, in seconds. If the database contains a longer interval, it is
 ignored."""
@@ -40,12 +44,15 @@ def sensors(connection: sa.Connection, subjects: Subjects, store_house_id: Id | 
     """Return the sensors of one storehouse, or by default of all storehouses, ordered by id."""
     sensor = subjects.sensor
     here = sa.true() if store_house_id is None else sensor.equals("store_house_id", store_house_id)
-    return _select(connection, subjects, here)
+    return _select(connection, subjects, here, None if store_house_id is None else MOST)
 
 
 def sensors_of_ids(connection: sa.Connection, subjects: Subjects, sensor_ids: Collection[Id]) -> list[Sensor]:
-    """Return the sensors with these ids, ordered by id."""
-    return _select(connection, subjects, subjects.sensor.among("sensor_id", sensor_ids)) if sensor_ids else []
+    """Return the sensors with these ids."""
+    ids = list(sensor_ids)
+    batches = (ids[start : start + BATCH] for start in range(0, len(ids), BATCH))
+    wanted = (subjects.sensor.among("sensor_id", batch) for batch in batches)
+    return [sensor for condition in wanted for sensor in _select(connection, subjects, condition, None)]
 
 
 def no_sensor(sensor_id: Id) -> NotFound:
@@ -53,11 +60,13 @@ def no_sensor(sensor_id: Id) -> NotFound:
     return NotFound(f"there is no sensor {sensor_id!r} in this storehouse", "sensor_id", reason="unknown_sensor")
 
 
-def _select(connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElement[bool]) -> list[Sensor]:
+def _select(
+    connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElement[bool], most: int | None
+) -> list[Sensor]:
     sensor = subjects.sensor
     names = ("sensor_id", "store_house_id", "sensor_name", "metric", "unit", "interval_s", "position_x", "position_y")
     statement = sensor.select(*names).where(wanted)
-    rows = fetch_at_most(connection, statement.order_by(sensor.column("sensor_id")), MOST)
+    rows = fetch_at_most(connection, statement.order_by(sensor.column("sensor_id")), most)
     return [sensor for row in rows if None not in row[:2] for sensor in _sensors(subjects, row)]
 
 
@@ -69,12 +78,12 @@ def _sensors(subjects: Subjects, row: Any) -> list[Sensor]:
     return [
         Sensor(
             identity(sensor_id),
-            identity(store_house_id),
+            identity(store_house_id, "store_house_id"),
             text(name) or "",
             text(each) or "",
             (text(unit) if len(metrics) == 1 else None) or unit_of(str(each)),
             _interval(interval_s),
-            (identity(sensor_id), str(each) if apart else None),
+            (identity(sensor_id), metric_key(str(each)) if apart else None),
             _position(x, y),
         )
         for each in metrics

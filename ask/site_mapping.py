@@ -5,7 +5,7 @@ the column with the same name as the field is read. Each error message contains 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -214,13 +214,14 @@ class _SubjectMapper:
         assert result.cursor is not None  # noqa: S101 - a SELECT has a cursor
         return {name: column[1] for name, column in zip(relation.c.keys(), result.cursor.description, strict=True)}
 
-    def _string_ids(self, relation: sa.FromClause, type_codes: dict[str, Any]) -> frozenset[str]:
+    def _string_ids(self, relation: sa.FromClause, type_codes: dict[str, Any]) -> Mapping[str, Callable[[str], bool]]:
         def execute(statement: sa.Executable) -> sa.CursorResult[Any]:
             return self._try(statement, self.key)
 
         names = [name for name in FIELDS[self.name] if name in IDS and name in relation.c]
         is_text = self.dialect.is_text_id
-        return frozenset(name for name in names if is_text(relation.c[name], type_codes[name], execute))
+        texts = [name for name in names if is_text(relation.c[name], type_codes[name], execute)]
+        return {name: self.dialect.can_contain(relation.c[name], execute) for name in texts}
 
     def _check_times(self, relation: sa.FromClause, type_codes: dict[str, Any]) -> None:
         for name in TIMES & set(relation.c.keys()):

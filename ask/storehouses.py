@@ -5,12 +5,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from ask.answers import Id, Storehouse
+from ask.ids import identity
 from ask.rows import fetch_at_most, text
-from ask.subjects import Subjects, identity
+from ask.subjects import Subjects
 from common.time_zones import zone
 from errors import NotFound
 
 MOST = 10_000
+"""Maximum number of storehouses in the answer to a question. Other queries of storehouses have no maximum."""
 
 
 def storehouses(connection: sa.Connection, subjects: Subjects, org_id: Id) -> list[Storehouse]:
@@ -36,21 +38,32 @@ def no_storehouse(store_house_id: Id) -> NotFound:
 
 def owners(connection: sa.Connection, subjects: Subjects) -> dict[Id, Id]:
     """Return a dict from the id of each storehouse to the `org_id` of its organisation."""
-    rows = fetch_at_most(connection, subjects.storehouse.select("store_house_id", "org_id"), MOST)
-    return {identity(store_house_id): identity(org_id) for store_house_id, org_id in rows if store_house_id is not None}
+    rows = connection.execute(subjects.storehouse.select("store_house_id", "org_id"))
+    return {
+        identity(store_house_id, "store_house_id"): identity(org_id)
+        for store_house_id, org_id in rows
+        if store_house_id is not None
+    }
 
 
 def all_storehouses(connection: sa.Connection, subjects: Subjects) -> list[Storehouse]:
     """Return the storehouses of all organisations, ordered by id."""
-    return _select(connection, subjects, sa.true())
+    return _select(connection, subjects, sa.true(), None)
 
 
-def _select(connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElement[bool]) -> list[Storehouse]:
+def _select(
+    connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElement[bool], most: int | None = MOST
+) -> list[Storehouse]:
     storehouse = subjects.storehouse
     statement = storehouse.select("store_house_id", "store_house_name", "org_id", "time_zone")
-    rows: Any = fetch_at_most(connection, statement.where(wanted).order_by(storehouse.column("store_house_id")), MOST)
+    rows: Any = fetch_at_most(connection, statement.where(wanted).order_by(storehouse.column("store_house_id")), most)
     return [
-        Storehouse(identity(store_house_id), text(name) or "", identity(org_id), _zone(time_zone, subjects))
+        Storehouse(
+            identity(store_house_id, "store_house_id"),
+            text(name) or "",
+            identity(org_id),
+            _zone(time_zone, subjects),
+        )
         for store_house_id, name, org_id, time_zone in rows
         if store_house_id is not None
     ]

@@ -5,17 +5,16 @@ standard names (see `ask.site_mapping`). All other queries are therefore the sam
 fields may be missing.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 from ask.answers import Id
+from ask.ids import stored_id
 from common.time_zones import from_local, wall_span
 from db import tables
 from db.dialects import Dialect
@@ -51,8 +50,6 @@ FIELDS: Mapping[str, Mapping[str, bool]] = {
         "cleared": False,
     },
 }
-INTEGER_DIGITS = re.compile(r"-?[0-9]{1,19}")
-BIGINT = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True)
@@ -73,8 +70,9 @@ class Subject:
     late_window: timedelta = timedelta(hours=1)
     """Maximum delay before a reading is committed. The poller, which queries new readings, misses readings with a
     longer delay. `settings.ReadingMap.late_window` says when the delay starts."""
-    string_ids: frozenset[str] = frozenset()
-    """Names of the subject's id columns that contain strings. The other id columns contain integers."""
+    string_ids: Mapping[str, Callable[[str], bool]] = field(default_factory=dict)
+    """The subject's id columns that contain strings. The other id columns contain integers. The value for each column
+    is a function that returns whether the column can store a text."""
 
     def has(self, name: str) -> bool:
         """Return whether the table or query of the subject has the field `name`."""
@@ -109,7 +107,7 @@ class Subject:
         see the data of 'A'.
         """
         column = self.column(name)
-        values = [value for value in (self._bindable(name, identity) for identity in wanted) if value is not None]
+        values = [value for value in (self._bindable(name, each) for each in wanted) if value is not None]
         alike = column.in_(values)  # this condition can use an index; the comparison of bytes cannot
         if name not in self.string_ids:
             return alike
@@ -117,13 +115,9 @@ class Subject:
         return sa.and_(alike, exact)
 
     def _bindable(self, name: str, wanted: Id) -> Id | None:
-        if name in self.string_ids:
-            return str(wanted)
-        if isinstance(wanted, str):
-            if not INTEGER_DIGITS.fullmatch(wanted):
-                return None
-            wanted = int(wanted)
-        return wanted if wanted in BIGINT else None
+        can_contain = self.string_ids.get(name)
+        value = stored_id(wanted, name, is_text=can_contain is not None)
+        return None if value is None or (can_contain is not None and not can_contain(str(value))) else value
 
     def instant(self, value: datetime | None, now: datetime) -> datetime | None:
         """Convert a stored time to an instant.
@@ -155,13 +149,6 @@ class Subjects:
     reading: Subject
     alarm: Subject | None
     ours: bool
-
-
-def identity(value: Any) -> Id:
-    """Convert an id from the database to an integer or a string, which are the types of ids in answers."""
-    if isinstance(value, Decimal) and value == value.to_integral_value():
-        return int(value)
-    return value if isinstance(value, int) else str(value)
 
 
 def our_subjects(dialect: Dialect) -> Subjects:

@@ -12,6 +12,10 @@ from typing import Literal, NamedTuple
 
 Kind = Literal["measurement", "switch"]
 
+GREATEST = 1e15
+"""The greatest absolute value that counts as a measured value. A greater number is no value of any sensor: it means
+"no value", such as the largest double, or it is an error. The reading is then bad."""
+
 
 class Term(NamedTuple):
     """A word or phrase in English and Chinese."""

@@ -22,13 +22,24 @@ def zone(name: str) -> ZoneInfo:
         raise ValueError(f"{name!r} is not a time zone; name one like Asia/Shanghai or UTC") from None
 
 
+def to_local(instant: datetime, tz: ZoneInfo) -> datetime:
+    """Convert an instant to the local time of `tz`.
+
+    Return the instant itself at the start of the year 1 or at the end of the year 9999, if `tz` has no such time.
+    """
+    try:
+        return instant.astimezone(tz)
+    except OverflowError:
+        return instant
+
+
 def offset_if_repeated(instant: datetime, tz: ZoneInfo) -> str | None:
     """Return the UTC offset at an instant, such as `+01:00`, if the clocks of `tz` show the same local time twice.
 
     This is the case in both passes of the hour that is repeated at the end of daylight saving time. Otherwise return
     None.
     """
-    local = instant.astimezone(tz)
+    local = to_local(instant, tz)
     if local.replace(fold=0).utcoffset() == local.replace(fold=1).utcoffset():
         return None
     digits = f"{local:%z}"

@@ -17,6 +17,9 @@ class Failure(Enum):
     """The database cannot store data. Its disk is full, or it cannot read or write a file."""
     TIME_LIMIT = "time_limit"
     """The database has ended the statement because of its time limit."""
+    DATA = "data"
+    """The database has rejected the data of the statement. The drivers report most of these errors as DataError or
+    IntegrityError; this kind contains the others."""
     OTHER = "other"
     """Any other error. The connection is still usable."""
 

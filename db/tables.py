@@ -80,7 +80,9 @@ alarm = _table(
 
 # The tables below are always in the `state` database, even if the sensor database has a site's own tables.
 
-_Key = sa.String(255).with_variant(mysql.VARCHAR(255, collation="utf8mb4_bin"), "mysql")  # JSON of an id: 5 or "A5"
+LONGEST_KEY = 255
+# JSON of an id, such as 5 or "A5". If it is too long, `common.texts.shortened` shortens it.
+_Key = sa.String(LONGEST_KEY).with_variant(mysql.VARCHAR(LONGEST_KEY, collation="utf8mb4_bin"), "mysql")
 
 # The unique key prevents duplicate steps if two processes both assume that they hold the lease.
 alarm_journal = _table(
@@ -107,8 +109,10 @@ lease = _table(
     sa.Column("term", sa.BigInteger, nullable=False, server_default="0"),  # how many times the holder has changed
 )
 
-# The subject of an alarm, as JSON: [sensor_id, metric], or store_house_id for an alarm of a whole storehouse.
-_Subject = sa.String(512).with_variant(mysql.VARCHAR(512, collation="utf8mb4_bin"), "mysql")
+LONGEST_SUBJECT = 512
+# The subject of an alarm, as JSON: [sensor_id, metric], or store_house_id for an alarm of a whole storehouse. If it is
+# too long, `common.texts.shortened` shortens it.
+_Subject = sa.String(LONGEST_SUBJECT).with_variant(mysql.VARCHAR(LONGEST_SUBJECT, collation="utf8mb4_bin"), "mysql")
 
 # The alarms that Storewatch judges. If two processes both assume that they hold the lease, the two unique keys prevent
 # a duplicate episode, and a second open episode of the same subject and kind.
@@ -141,6 +145,7 @@ episode = _table(
     sa.Column("late", sa.Boolean, nullable=False),
     sa.Column("silenced", sa.Boolean, nullable=False),
     sa.Column("drill", sa.Boolean, nullable=False),
+    sa.Column("ids", sa.Text),  # JSON: [store_house_id, sensor's key or null]; null: the key columns contain all ids
     sa.Index(None, "subject_key", "kind", "since", unique=True),
     sa.Index(None, "subject_key", "kind", "is_open", unique=True),
     sa.Index(None, "store_house_key", "raised"),
@@ -176,6 +181,7 @@ maintenance = _table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("by", sa.String(255), nullable=False),
     sa.Column("written", Instant, nullable=False),
+    sa.Column("ids", sa.Text),  # JSON: [store_house_id, sensor_id or null]; null: the key columns contain all ids
     sa.Index(None, "end"),
 )
 

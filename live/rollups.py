@@ -82,7 +82,8 @@ class Rollups:
         If the rollups have already passed the id of a reading, mark the reading's bucket (time span) for recomputation.
         """
         for reading in readings:
-            if self._claimed is None or reading.rank <= self._claimed:
+            is_late = self._claimed is None or reading.rank <= self._claimed
+            if is_late and rollups.can_be_rolled_up(reading.time):
                 second = int(reading.time.timestamp())
                 self._late.add((int(reading.sensor_id), second - second % NARROWEST_S))
             self._handed_out = max(self._handed_out, reading.rank)

@@ -162,13 +162,20 @@ class Notifier:
 
     async def _deliver(self, message: Message) -> None:
         try:
-            arrived = await self._send(message)
+            arrived = await self._send_or_log(message)
             await self._run_until_written(lambda connection: self._write_result(connection, message, arrived))
         except Exception:
-            log.exception("cannot send a message to %s; it is retried", message.target)
+            log.exception("cannot record whether a message to %s has arrived; it is sent again", message.target)
         finally:
             del self._sending[message.target]
             self._wake.set()
+
+    async def _send_or_log(self, message: Message) -> bool:
+        try:
+            return await self._send(message)
+        except Exception:  # counts as a failed attempt, so that the next attempt waits
+            log.exception("cannot send a message to %s; it is retried", message.target)
+            return False
 
     async def _send(self, message: Message) -> bool:
         target = self._targets[message.target]

@@ -13,7 +13,7 @@ from alarms.model import CLEARED, CLOSED, KINDS, NO_DATA, SWITCH, WITHDRAWN
 from alarms.notices import DELIVERY, TIMED, severity_rank
 from alarms.wrong_clock import CLOCK
 from ask.answers import EVERYWHERE, Alarm, Id, Storehouse
-from common.time_zones import offset_if_repeated, zone
+from common.time_zones import offset_if_repeated, to_local, zone
 from notify.words import MARK, words
 from record.notices import Item, Message
 
@@ -151,7 +151,7 @@ def _local(instant: datetime | None, storehouse: Storehouse, phrases: Mapping[st
     if instant is None:
         return "–"
     tz = zone(storehouse.time_zone)
-    time, offset = f"{instant.astimezone(tz):%Y-%m-%d %H:%M}", offset_if_repeated(instant, tz)
+    time, offset = f"{to_local(instant, tz):%Y-%m-%d %H:%M}", offset_if_repeated(instant, tz)
     return time if offset is None else phrases["repeated"].format(time=time, offset=offset)
 
 

@@ -21,10 +21,10 @@ from alarms.model import (
     Episode,
     Limit,
 )
-from ask.answers import Id
+from ask.episodes import long_ids, subject_key, subject_of
 from ask.journal import key as id_key
-from ask.readings import Key
 from common.severity import rank
+from common.texts import truncated
 from db import tables
 
 Row = dict[str, Any]
@@ -56,14 +56,6 @@ def to_datetime(seconds: float) -> datetime:
     return datetime.fromtimestamp(round(seconds, 3), UTC)
 
 
-def subject_key(store_house_id: Id, key: Key | None) -> str:
-    """Return the subject of an alarm as JSON text.
-
-    The subject is the key of the alarm's sensor. If `key` is None, the subject is the id of the storehouse.
-    """
-    return msgspec.json.encode(store_house_id if key is None else key).decode()
-
-
 def identity(episode: Episode) -> Identity:
     """Return the values that identify an episode (an alarm of the judge)."""
     return subject_key(episode.store_house_id, episode.key), episode.kind, to_datetime(episode.since)
@@ -76,10 +68,10 @@ def row_identity(row: Row) -> Identity:
 
 def to_episode(row: Row) -> Episode:
     """Convert a row of the table `episode` to an `Episode`."""
-    subject = msgspec.json.decode(row["subject_key"])
+    store_house_id, key = subject_of(row)
     return Episode(
-        store_house_id=msgspec.json.decode(row["store_house_key"]),
-        key=(subject[0], subject[1]) if isinstance(subject, list) else None,
+        store_house_id=store_house_id,
+        key=key,
         kind=row["kind"],
         since=row["since"].timestamp(),
         limits=msgspec.json.decode(row["limits"], type=tuple[Limit, ...]),
@@ -171,11 +163,12 @@ def _first_row(judged: JudgedChange) -> Row:
     return empty | {
         "store_house_key": id_key(episode.store_house_id),
         "subject_key": subject,
-        "sensor_name": judged.sensor_name,
-        "metric": judged.metric,
+        "sensor_name": None if judged.sensor_name is None else truncated(judged.sensor_name),
+        "metric": None if judged.metric is None else truncated(judged.metric),
         "kind": kind,
         "since": since,
         "drill": judged.is_test,
+        "ids": long_ids(episode.store_house_id, episode.key),
     }
 
 

@@ -11,12 +11,11 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
 import sqlalchemy as sa
 
 from alarms.model import DISMISSED, NO_DATA, Episode
 from ask.answers import EVERYWHERE, Alarm, Id
-from ask.episodes import alarm
+from ask.episodes import alarm, subject_of
 from ask.journal import key as id_key
 from db import tables
 from record import journal
@@ -101,7 +100,8 @@ def assign_causes(connection: sa.Connection) -> dict[Id, int]:
     no_data = sa.and_(episode.is_open, episode.kind == NO_DATA)
     causes: dict[Id, int] = {}
     for row in select_rows(connection, no_data, episode.subject_key == episode.store_house_key):
-        causes[msgspec.json.decode(row["store_house_key"])] = row["episode_id"]
+        store_house_id, _ = subject_of(row)
+        causes[store_house_id] = row["episode_id"]
         here = (
             sa.true()
             if row["store_house_key"] == id_key(EVERYWHERE)

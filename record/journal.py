@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ask.answers import Alarm, Id
-from ask.journal import key
+from ask.journal import decoded_alarm, key
 from db import tables
 
 BATCH = 1_000
@@ -46,9 +46,10 @@ def _last_steps(connection: sa.Connection, condition: sa.ColumnElement[bool]) ->
     journal = tables.alarm_journal
     after = journal.alias("after")
     followed = sa.exists().where(after.c.alarm_key == journal.c.alarm_key, after.c.step == journal.c.step + 1)
-    rows = connection.execute(sa.select(journal.c.step, journal.c.alarm).where(condition, sa.not_(followed)))
-    steps = [Step(number, msgspec.json.decode(alarm, type=Alarm)) for number, alarm in rows]
-    return {step.alarm.alarm_id: step for step in steps}
+    columns = (journal.c.transition_id, journal.c.step, journal.c.alarm)
+    rows = connection.execute(sa.select(*columns).where(condition, sa.not_(followed)))
+    decoded = [(number, decoded_alarm(transition_id, alarm)) for transition_id, number, alarm in rows]
+    return {alarm.alarm_id: Step(number, alarm) for number, alarm in decoded if alarm is not None}
 
 
 def add(connection: sa.Connection, steps: Sequence[Step], now: datetime) -> None:

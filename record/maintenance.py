@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from ask.answers import Id, Maintenance
 from ask.journal import key
+from ask.maintenance import long_ids
 from db import tables
 
 
@@ -30,6 +31,7 @@ def add(
             reason=reason,
             by=by,
             written=now,
+            ids=long_ids(store_house_id, sensor_id),
         )
     ).inserted_primary_key
     assert primary_key is not None  # noqa: S101 - one row was inserted, so there is one key

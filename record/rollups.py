@@ -14,9 +14,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ask.buckets import ROLLED_UP_S, bucket_start, finite
+from ask.buckets import ROLLED_UP_S, bucket_start
+from ask.history import EARLIEST, LATEST
+from common.metric_registry import GREATEST
 from db import tables
 from db.dialects import Changes, Columns, Pick, dialect_of
+from db.plausible import plausible
 
 MOST = 10_000
 """Maximum number of readings that `add_next` adds at once. This takes 0.1 s, in which SQLite allows no other writer."""
@@ -57,7 +60,7 @@ def take_over(connection: sa.Connection) -> tuple[int, set[Bucket]]:
         reached = _move(connection, -1)
     start = bucket_start(dialect_of(connection).seconds_since_1970(reading.time), NARROWEST_S)
     recent = reading.reading_id.between(reached - RECENT_IDS, reached)
-    rows = connection.execute(sa.select(reading.sensor_id, start).where(recent).distinct())
+    rows = connection.execute(sa.select(reading.sensor_id, start).where(recent, *_can_be_rolled_up(start)).distinct())
     return highest, {(int(sensor_id), int(second)) for sensor_id, second in rows}
 
 
@@ -123,20 +126,36 @@ def _by_start(buckets: Iterable[Bucket], bucket_s: int) -> Iterator[tuple[int, i
 def _of_readings(connection: sa.Connection, bucket_s: int) -> sa.Select[Any]:
     reading = tables.reading.c
     start = bucket_start(dialect_of(connection).seconds_since_1970(reading.time), bucket_s).label("start")
-    value = finite(reading.value)
+    value = plausible(reading.value)
     aggregates = [sa.func.min(value), sa.func.max(value), sa.func.sum(value), sa.func.count(value)]
     return (
         sa.select(sa.literal(bucket_s), reading.sensor_id, start, *aggregates)
+        .where(*_can_be_rolled_up(start))
         .group_by(reading.sensor_id, start)
         .having(sa.func.count(value) > 0)
     )
+
+
+def can_be_rolled_up(time: datetime) -> bool:
+    """Return whether the rollups include readings with this time. They include all times that a chart can show."""
+    return EARLIEST <= time < LATEST
+
+
+def _can_be_rolled_up(start: sa.ColumnElement[int]) -> list[sa.ColumnElement[bool]]:
+    # In SQLite, a column can contain a text that is no time. Then `start` is null.
+    time = tables.reading.c.time
+    return [time >= EARLIEST, time < LATEST, start.is_not(None)]
 
 
 def _of_rollups(bucket_s: int) -> sa.Select[Any]:
     rollup = tables.rollup.c
     start = bucket_start(rollup.start, bucket_s).label("begin")
     aggregates = [sa.func.min(rollup.min), sa.func.max(rollup.max), sa.func.sum(rollup.sum), sa.func.sum(rollup.count)]
-    return sa.select(sa.literal(bucket_s), rollup.sensor_id, start, *aggregates).group_by(rollup.sensor_id, start)
+    return (
+        sa.select(sa.literal(bucket_s), rollup.sensor_id, start, *aggregates)
+        .where(rollup.min >= -GREATEST, rollup.max <= GREATEST)  # earlier versions stored any number
+        .group_by(rollup.sensor_id, start)
+    )
 
 
 def _upsert(connection: sa.Connection, rows: sa.Select[Any], changes: Callable[[Columns, Pick, Pick], Changes]) -> None:

@@ -69,7 +69,7 @@ async def test_a_healthy_server_is_ready(our_site: Site, serve: Serve) -> None:
         answer = await becomes(server.url, 200)
         alive = await fetch(f"{server.url}healthz")
     assert 0 <= answer.pop("poller_age_s") < HANG
-    assert answer == {"ready": True, "database": True, "redis": None, "judge": True, "reasons": []}
+    assert answer == {"ready": True, "database": True, "redis": None, "judge": True, "site_alarms": True, "reasons": []}
     assert (alive.code, alive.body) == (200, b"ok\n")
 
 
@@ -92,7 +92,7 @@ async def test_readiness_reports_a_database_outage_and_its_end(serve: Serve, mar
 async def test_readiness_reports_an_outage_of_the_judges_tables(
     our_site: Site, mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "JUDGE_LATE_S", 3.0)
+    monkeypatch.setattr(health, "ALARMS_LATE_S", 3.0)
     mariadb.create_database("state")
     async with serving_inside(our_site.settings | {"state": mariadb.settings("state")}) as inside:
         await becomes(inside.url, 200, judge=True)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.support.clients import Client, connected
-from tests.support.command import check, run
+from tests.support.command import check
 from tests.support.services.mariadb import MariaDB
 from tests.support.serving import Serve
 from tests.support.site_tables import SiteTables
@@ -421,16 +421,6 @@ async def test_rows_without_id_are_skipped_and_names_are_optional(serve: Serve, 
         assert [(each["store_house_id"], each["store_house_name"]) for each in storehouses] == [(10, "North"), (11, "")]
         (seen,) = (await asks(client, "register", {"store_house_id": 11}))["envs"]
         assert (seen["sensor_id"], seen["sensor_name"], seen["metric"]) == (101, "", "")
-
-
-def test_too_many_storehouses_are_reported_in_one_line(tmp_path: Path, site: SiteTables) -> None:
-    site.execute(*SHAPES["Storewatch's own names"].tables)
-    many = {"sql": "SELECT seq AS store_house_id, 1 AS org_id, 'x' AS store_house_name FROM seq_1_to_10001"}
-    settings = {"database": site.settings(storehouse=many)}
-    check(tmp_path, settings)
-    done = run(tmp_path, "0", "--config", "settings.yaml")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "storewatch: the query returned more than 10000 rows, which is the limit\n"
 
 
 async def test_text_ids_must_match_exactly(serve: Serve, site: SiteTables) -> None:

@@ -6,23 +6,25 @@ from collections.abc import Mapping
 import msgspec
 
 from alarm_service.judge_loop import JudgeLoop
+from alarm_service.site_alarms import SiteAlarms
 from db.database import Database
 from live.poller import Poller
 from transport.redis_manager import LibraryRedisManager, RedisManager
 
 POLLER_LATE_S = 10.0
 """The poller counts as failed if the database has not answered it for this many seconds plus the poll interval."""
-JUDGE_LATE_S = 10.0
-"""The part `judge` counts as failed if it has not reached the database for this many seconds.
+ALARMS_LATE_S = 10.0
+"""The parts `judge` and `site_alarms` count as failed if they have completed no work for this many seconds.
 
-The part tries to reach the database every second.
+Each of them starts its work every second.
 """
 
 REASONS = {
     "database": "the sensor database does not answer; the pages show the last known data",
     "poller": "the poller has had no answer from the database for too long; new readings do not arrive",
     "redis": "Redis does not answer; messages between processes and from other programs are dropped",
-    "judge": "the judge is behind or cannot reach its tables; alarms are late",
+    "judge": "the judge is behind, fails or cannot reach its tables; alarms are late",
+    "site_alarms": "the site's own alarms cannot be read or recorded; they are late",
 }
 
 
@@ -35,15 +37,22 @@ class Readiness(msgspec.Struct, frozen=True):
     """Seconds since the database last answered the poller."""
     redis: bool | None
     judge: bool | None
-    """Whether this process has learned from the `state` database, within the last 10 s, which process holds the lease.
+    """Whether this process, within the last 10 s, has evaluated the alarm rules or learned that another process does.
 
-    Only the process that holds the judge's lease evaluates the alarm rules. Null if Storewatch evaluates no rules.
+    Null if Storewatch evaluates no rules.
+    """
+    site_alarms: bool | None
+    """Whether this process, within the last 10 s, has recorded the site's own alarms or learned that another does.
+
+    Null if the site has no alarms of its own.
     """
     reasons: list[str]
 
 
 class Health:
-    """Reports whether each part works. `redis` and `judge_loop` are None if the settings disable these parts.
+    """Reports whether each part works.
+
+    `redis`, `judge_loop` and `site_alarms` are None if the settings disable these parts.
 
     The heartbeat, a periodic query, keeps `database.answering` up to date.
     """
@@ -54,11 +63,13 @@ class Health:
         poller: Poller,
         redis: RedisManager | LibraryRedisManager | None,
         judge_loop: JudgeLoop | None,
+        site_alarms: SiteAlarms | None,
     ) -> None:
         self._database = database
         self._poller = poller
         self._redis = redis
         self._judge_loop = judge_loop
+        self._site_alarms = site_alarms
 
     @property
     def poller_age_s(self) -> float:
@@ -74,7 +85,9 @@ class Health:
         if self._redis is not None:
             parts["redis"] = self._redis.is_redis_reachable
         if self._judge_loop is not None:
-            parts["judge"] = time.monotonic() - self._judge_loop.last_contact <= JUDGE_LATE_S
+            parts["judge"] = time.monotonic() - self._judge_loop.completed_at <= ALARMS_LATE_S
+        if self._site_alarms is not None:
+            parts["site_alarms"] = time.monotonic() - self._site_alarms.completed_at <= ALARMS_LATE_S
         return parts
 
     def readiness(self) -> Readiness:
@@ -86,5 +99,6 @@ class Health:
             poller_age_s=round(self.poller_age_s, 3),
             redis=parts.get("redis"),
             judge=parts.get("judge"),
+            site_alarms=parts.get("site_alarms"),
             reasons=[REASONS[part] for part, works in parts.items() if not works],
         )

@@ -22,6 +22,7 @@ from common.severity import SEVERITIES
 from errors import StorewatchError, Unavailable
 from live.overview_feed import OverviewFeed
 from live.poller import Poller
+from record import set_aside
 from server import BrowserNamespace
 from transport.fanout import Fanout, LibraryManager
 from transport.outbox import STUCK, UNSENT
@@ -58,7 +59,8 @@ They range from the duration of a poll without new readings to the longest time 
 class MetricSources(NamedTuple):
     """The objects from which each scrape by Prometheus reads the current values.
 
-    `rejected_requests` has a count for each reason, and `audit_counts` has a count for each action in the audit trail.
+    `rejected_requests` has a count for each reason, `audit_counts` for each action in the audit trail, and `set_aside`
+    for each kind of data.
     `judge_loop` is None if Storewatch evaluates no alarm rules.
     """
 
@@ -66,6 +68,7 @@ class MetricSources(NamedTuple):
     namespace: BrowserNamespace
     rejected_requests: Mapping[str, int]
     audit_counts: Mapping[str, int]
+    set_aside: Mapping[str, int]
     fanout: Fanout | LibraryManager
     poller: Poller
     overview: OverviewFeed
@@ -176,6 +179,9 @@ class _SourcesCollector(Collector):
 
     def _alarms(self) -> Iterable[Metric]:
         severities = _from_zero(SEVERITIES, self._sources.overview.open_alarms)
+        help_text = "Sensors and alarms whose data could not be evaluated or stored, by kind of data."
+        counts = _from_zero(set_aside.KINDS, self._sources.set_aside)
+        yield _counters("set_aside", help_text, "kind", counts)
         help_text = "Open alarms, the same in every process."
         yield _gauges("alarms_open", help_text, "severity", severities)
         judge_loop = self._sources.judge_loop

@@ -98,6 +98,13 @@ class Dialect(ABC):
         """Return whether the database ended a statement because of its time limit."""
         return self.failure(error.orig) is Failure.TIME_LIMIT
 
+    def is_row_error(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether the database rejected the data of a statement. Other data may then succeed on the connection.
+
+        Return False for errors of the database, the connection or the statement itself.
+        """
+        return isinstance(error, sa.exc.DataError | sa.exc.IntegrityError) or self.failure(error.orig) is Failure.DATA
+
     @abstractmethod
     def server_time(self, connection: sa.Connection) -> datetime:
         """Return the database's time, in UTC."""
@@ -165,6 +172,13 @@ class Dialect(ABC):
     @abstractmethod
     def is_instant(self, type_code: Any) -> bool:
         """Return whether a time column contains instants (which the driver returns in UTC) rather than local times."""
+
+    @abstractmethod
+    def can_contain(self, column: sa.ColumnElement[Any], execute: Execute) -> Callable[[str], bool]:
+        """Return a function that returns whether a text consists of characters that the text column can store.
+
+        A comparison of the column with any other text may fail.
+        """
 
     # Columns of Storewatch's own tables.
 

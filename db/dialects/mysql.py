@@ -9,11 +9,13 @@ import pymysql
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
+from db.dialects import mysql_text
 from db.dialects.interface import Changes, Columns, Dialect, Execute, Pick
 from db.dialects.mysql_errors import FAILURES
 from db.failures import Failure
 from db.limits import Limits
 from errors import UsageError
+from db.plausible import plausible
 from settings import Database as DatabaseSettings
 
 
@@ -61,6 +63,7 @@ class MySql(Dialect):
 
         @sa.event.listens_for(engine, "connect")
         def set_up(connection: Any, _record: object) -> None:
+            connection.encoding = mysql_text.ENCODING
             # TIMESTAMP columns and FROM_UNIXTIME return times in the session's time zone, so set it to UTC.
             statements = ["SET SESSION time_zone = '+00:00'"]
             if "mariadb" in connection.get_server_info().lower():
@@ -69,7 +72,10 @@ class MySql(Dialect):
                 statements.append(f"SET SESSION max_execution_time = {round(limits.statement * 1000)}")
             if limits.idle_timeout_s is not None:
                 statements.append(f"SET SESSION wait_timeout = {limits.idle_timeout_s}")
-            if not writes:
+            if writes:
+                # Without the strict mode, MariaDB truncates texts that are too long, for example in the middle of JSON.
+                statements.append("SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')")
+            else:
                 statements.append("SET SESSION TRANSACTION READ ONLY")
             with connection.cursor() as cursor:
                 for statement in statements:
@@ -167,7 +173,9 @@ class MySql(Dialect):
 
     def _number(self, column: sa.ColumnElement[Any], type_code: int) -> sa.ColumnElement[Any]:
         value = sa.type_coerce(column, sa.Double) + sa.literal_column("0e0")  # DECIMAL and BIT become doubles too
-        return sa.case((column.regexp_match(self.NUMBER), value)) if type_code in self.TEXT_TYPES else value
+        if type_code in self.TEXT_TYPES:
+            value = sa.case((column.regexp_match(self.NUMBER), value))
+        return plausible(value)
 
     def packed_readings(
         self, connection: sa.Connection, time: sa.ColumnElement[Any], value: sa.ColumnElement[Any], rank: Any
@@ -196,6 +204,15 @@ class MySql(Dialect):
     def is_instant(self, type_code: Any) -> bool:
         """Return whether the column is a TIMESTAMP."""
         return type_code == self.TIMESTAMP_TYPE  # type: ignore[no-any-return]
+
+    def can_contain(self, column: sa.ColumnElement[Any], execute: Execute) -> Callable[[str], bool]:
+        """Return the check for the column's character set. A column in `latin1` cannot store most characters."""
+        # The outer join returns a row even if the table is empty.
+        first = sa.select(column.label("text")).limit(1).subquery()
+        always = sa.select(sa.literal(1).label("always")).subquery()
+        joined = always.outerjoin(first, sa.true())
+        charset = execute(sa.select(sa.func.charset(first.c.text)).select_from(joined)).scalar()
+        return mysql_text.check_for(str(charset))
 
     def datetime_type(self) -> sa.types.TypeEngine[Any]:
         """Return DATETIME(3), because a plain DATETIME in MySQL rounds to seconds."""

@@ -1,4 +1,4 @@
-"""The kind of each error code of MariaDB, MySQL and PyMySQL that says something about the connection or the storage."""
+"""The kind of each error code of MariaDB, MySQL and PyMySQL that says something about the connection, the storage or the data."""
 
 from collections.abc import Mapping
 
@@ -70,6 +70,18 @@ FAILURES: Mapping[int, Failure] = {
     1026: Failure.STORAGE,  # error while writing a file
     1030: Failure.STORAGE,  # error of the storage engine, such as "No space left on device"
     1114: Failure.STORAGE,  # table full
+    # The server has rejected data. PyMySQL raises OperationalError for some of these errors.
+    1264: Failure.DATA,  # number out of range of the column
+    1292: Failure.DATA,  # incorrect value
+    1300: Failure.DATA,  # invalid characters
+    1366: Failure.DATA,  # incorrect value of the column
+    1367: Failure.DATA,  # illegal value found during parsing
+    1411: Failure.DATA,  # incorrect value for a function
+    1441: Failure.DATA,  # date-time out of range
+    1525: Failure.DATA,  # incorrect value of a type
+    1690: Failure.DATA,  # number out of range of the expression
+    3140: Failure.DATA,  # invalid JSON
+    4025: Failure.DATA,  # a CHECK constraint is violated
     # The server has ended the statement because of its time limit.
     1969: Failure.TIME_LIMIT,  # in MariaDB
     3024: Failure.TIME_LIMIT,  # in MySQL

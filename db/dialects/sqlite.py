@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ class Sqlite(Dialect):
 
         @sa.event.listens_for(engine, "connect")
         def set_up(connection: Any, _record: object) -> None:
+            # SQLite does not check that a text is valid UTF-8. One invalid text must not make the whole query fail.
+            connection.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
             cursor = connection.cursor()
             if not settings.map:
                 # In rollback-journal mode, a reader waits for each writer, and fails after the time limit.
@@ -189,6 +192,10 @@ class Sqlite(Dialect):
     def is_instant(self, type_code: Any) -> bool:
         """Return False: SQLite has no time type, only texts and numbers."""
         return False
+
+    def can_contain(self, column: sa.ColumnElement[Any], execute: Execute) -> Callable[[str], bool]:
+        """Return a function that always returns True: SQLite can store and compare every text."""
+        return lambda _text: True
 
     def datetime_type(self) -> sa.types.TypeEngine[Any]:
         """Return a string type. Date-times in ISO format, stored as text, sort in chronological order."""
