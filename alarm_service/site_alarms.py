@@ -65,6 +65,8 @@ class SiteAlarms:
         self._journal = followed
         self._holder = holder
         self._interval_s = interval_s
+        self._poll_s = 0.0
+        """Duration of the last poll without an error."""
         self._last_steps: Steps | None = None
         """The newest step (entry in the alarm journal) of each alarm, as of the last poll.
 
@@ -78,11 +80,14 @@ class SiteAlarms:
 
     async def run(self) -> None:
         """Poll until cancelled. Then release the lease, so that another process can take over immediately."""
-        interval_s = min(self._interval_s, MOST_BETWEEN_S)
         try:
-            await run_periodically(self.poll, interval_s, log=log, purpose="record the site's alarms")
+            await run_periodically(self.poll, self._pause_s, log=log, purpose="record the site's alarms")
         finally:
             await leases.release(self._state, LEASE, self._holder)
+
+    def _pause_s(self) -> float:
+        # If the site has very many alarms, a poll takes seconds of CPU time, and the other parts need the CPU too.
+        return max(min(self._interval_s, MOST_BETWEEN_S), self._poll_s)
 
     async def poll(self) -> None:
         """Write the changes of the site's alarms to the journal, if this process has the lease.
@@ -91,10 +96,12 @@ class SiteAlarms:
         """
         # If this poll fails, the next poll reads the last steps again.
         last_steps, self._last_steps = self._last_steps, None
+        started = time.monotonic()
         held = await self._state.run(self._hold)
         if held is not None:
             await self._record(held, None if held.term != self._term else last_steps)
         self.completed_at = time.monotonic()
+        self._poll_s = self.completed_at - started
 
     async def _record(self, held: lease.HeldLease, last_steps: Steps | None) -> None:
         """Write the changes of the site's alarms to the journal, in batches.

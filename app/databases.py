@@ -25,8 +25,9 @@ from settings import Settings, Source
 P = ParamSpec("P")
 T = TypeVar("T")
 
-START_LIMITS = Limits(connect=2.0, statement=30.0, read=31.0, answer=32.0)
-"""Time limits for queries at start-up. Finding the newest reading of each sensor can take a long time."""
+SLOW_LIMITS = Limits(connect=2.0, statement=30.0, read=31.0, answer=32.0)
+"""Time limits for queries of the server itself that may be slow, because a site can have very many sensors or alarms.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class Databases:
     The poller, the directory, its query of the owners, the overview, the judge and the recorder of the site's alarms
     each have at most one query at a time.
     """
-    newest: Database
-    """Pool of the sensor database for the newest reading of each sensor, which may take long."""
+    slow: Database
+    """Pool of the sensor database for queries of the server itself that may be slow: the newest readings, the directory
+    of storehouses and sensors, and the site's own alarms. Each of them has a connection."""
     questions: Database
     """Pool of the sensor database for the short questions of clients."""
     charts: Database
@@ -71,7 +73,7 @@ class Databases:
     @property
     def watched(self) -> list[Database]:
         """The pools that must not be used while the sensor database does not answer the heartbeat."""
-        pools = [self.live, self.newest, self.questions, self.charts, self.rollups]
+        pools = [self.live, self.slow, self.questions, self.charts, self.rollups]
         return [pool for pool in pools if pool is not None]
 
     @classmethod
@@ -91,7 +93,7 @@ class Databases:
         return cls(
             heartbeat=pool(sensors, "the heartbeat", HEARTBEAT_LIMITS, 1),
             live=pool(sensors, "the live data", QUESTION_LIMITS, 6),
-            newest=pool(sensors, "the newest readings", START_LIMITS, 1),
+            slow=pool(sensors, "slow queries", SLOW_LIMITS, 3),
             questions=pool(sensors, "the clients' questions", QUESTION_LIMITS, 5),
             charts=pool(sensors, "charts", CHART_LIMITS, lane.PLACES),
             rollups=pool(sensors, "rollups", ROLLUP_LIMITS, 1, writes=True) if sensors.map is None else None,

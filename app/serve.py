@@ -118,7 +118,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         await in_thread(prepare, settings, origin)
         databases = Databases.open(settings, stack)
         records, actions = databases.records, databases.actions
-        subjects = await in_thread(find_subjects, databases.newest, origin)
+        subjects = await in_thread(find_subjects, databases.slow, origin)
         in_force = RulesInForce(await in_thread(configured_rules, settings, origin), settings.own_alarms.default_rules)
         process_id = uuid.uuid4().hex
 
@@ -134,7 +134,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         connections = Connections(sio, clients)
 
         # Readings and pushes
-        live_ask = Ask(databases.live, databases.newest, subjects, clock.now, databases.journal, metrics.time_query)
+        live_ask = Ask(databases.live, databases.slow, subjects, clock.now, databases.journal, metrics.time_query)
         ask = Ask(
             databases.questions, databases.charts, subjects, clock.now, databases.state_questions, metrics.time_query
         )

@@ -127,7 +127,7 @@ class Ask:
 
         The list contains only alarms from the site's own alarm system.
         """
-        return await self._put(alarms.recent, since, self._clock())
+        return await self._put_patiently(alarms.recent, since, self._clock())
 
     async def history(self, question: QueryEnvs, storehouse: Storehouse) -> msgspec.Raw:
         """Return the history of a storehouse's sensors, a `History`, as JSON.
@@ -147,7 +147,6 @@ class Ask:
 
     async def directory(self) -> tuple[list[Storehouse], list[Sensor]]:
         """Return two lists: all storehouses and all sensors."""
-        # The time limits of `patient`, because the lists may be long.
         return await self._put_patiently(storehouses.all_storehouses), await self._put_patiently(sensors.sensors)
 
     async def newest(self) -> list[Reading]:
@@ -194,9 +193,12 @@ class Ask:
         with self._timed(_name(question)):
             return await self._database.run(lambda connection: question(connection, self.subjects, *args, **kwargs))
 
-    async def _put_patiently(self, question: Callable[[sa.Connection, Subjects], T]) -> T:
+    async def _put_patiently(
+        self, question: Callable[Concatenate[sa.Connection, Subjects, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Send a query that may return a long list, with the time limits of the database `patient`."""
         with self._timed(_name(question)):
-            return await self._patient.run(lambda connection: question(connection, self.subjects))
+            return await self._patient.run(lambda connection: question(connection, self.subjects, *args, **kwargs))
 
 
 def _name(question: Callable[..., object]) -> str:

@@ -38,8 +38,9 @@ class Env(msgspec.Struct, frozen=True):
     """A sensor's newest reading.
 
     `value` is null if the reading is a fault, such as a value that is not a number or that no sensor can measure.
-    `value` and `time` are null if the sensor has no reading. `quality` is bad if the reading is a fault or does not exist. It is stale if the reading is
-    older than three times the sensor's interval between readings. Otherwise it is good.
+    `value` and `time` are null if the sensor has no reading. `quality` is bad if the reading is a fault or does not
+    exist. It is stale if the reading is older than three times the sensor's interval between readings. Otherwise it is
+    good.
     """
 
     sensor_id: Id

@@ -426,7 +426,7 @@ async def test_a_long_database_outage_is_one_alarm_of_all_storehouses(
     taken_over: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("alarms.outages.DATABASE_OUTAGE_AFTER_S", 2.0)
-    monkeypatch.setattr("app.databases.START_LIMITS", Limits(statement=2.0))  # a takeover queries the failed database
+    monkeypatch.setattr("app.databases.SLOW_LIMITS", Limits(statement=2.0))  # a takeover queries the failed database
     path, where = tmp_path / "site.db", {"path": str(tmp_path / "state.db")}
     with site({"path": str(path)}) as built:
         north = {"store_house_id": built.ids["north"]}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pymysql
 
@@ -128,7 +129,38 @@ class OddRows:
 
 
 class OddSite(ABC):
-    """A site's own tables, in which nearly every column is a text column."""
+    """A site's own tables, in which nearly every column is a text column.
+
+    The table `reading` may have no growing id. Its times and those of the table `alarm` are local times of `time_zone`.
+    """
+
+    def __init__(self, *, has_reading_id: bool = True, time_zone: str = "UTC") -> None:
+        self.first_column = "reading_id {}, " if has_reading_id else ""
+        self._zone = ZoneInfo(time_zone)
+
+    def now(self) -> datetime:
+        """Return the current local time, without a time zone, to the millisecond."""
+        time = datetime.now(self._zone).replace(tzinfo=None)
+        return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+    def utc(self, local: datetime) -> datetime:
+        """Convert a local time to an instant."""
+        return local.replace(tzinfo=self._zone).astimezone(UTC)
+
+    def mapping(self) -> dict[str, Any]:
+        """Return the setting `database.map`."""
+        return {"reading": {"time_zone": self._zone.key}, "alarm": {"time_zone": self._zone.key}}
+
+    def add_reading(self, sensor: str, value: float) -> datetime:
+        """Commit a reading of a sensor at this moment. Return the moment."""
+        time = self.now()
+        self.insert({"reading": [(sensor, time, str(value))]})
+        return self.utc(time)
+
+    def add_alarm(self, alarm_id: str, **other: Any) -> None:
+        """Commit an alarm of the site's own system about the good storehouse, raised at this moment."""
+        row = {"alarm_id": alarm_id, "store_house_id": "good", "kind": "theirs", "raised": self.now()} | other
+        self.insert({"alarm": [tuple(row.get(name) for name in COLUMNS["alarm"])]})
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -142,15 +174,17 @@ class OddSite(ABC):
 class SqliteSite(OddSite):
     """The tables in an SQLite file. SQLite stores every value, including texts that are no valid UTF-8."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **options: Any) -> None:
+        super().__init__(**options)
         self._path = folder / "site.db"
         with sqlite3.connect(self._path) as connection:
             for table, columns in COLUMNS.items():
-                first = "reading_id INTEGER PRIMARY KEY AUTOINCREMENT, " if table == "reading" else ""
+                kind = "INTEGER PRIMARY KEY AUTOINCREMENT"
+                first = self.first_column.format(kind) if table == "reading" else ""
                 connection.execute(f"CREATE TABLE {table} ({first}{', '.join(f'`{name}` TEXT' for name in columns)})")
 
     def settings(self) -> dict[str, Any]:
-        return {"path": str(self._path), "map": {"alarm": {}}}
+        return {"kind": "sqlite", "path": str(self._path), "map": self.mapping()}
 
     def insert(self, rows: dict[str, list[tuple[Any, ...]]]) -> None:
         with sqlite3.connect(self._path, timeout=60) as connection:
@@ -164,18 +198,19 @@ class SqliteSite(OddSite):
 class MariaDBSite(OddSite):
     """The tables in MariaDB, with text columns of the character set `charset`."""
 
-    def __init__(self, mariadb: MariaDB, charset: str) -> None:
+    def __init__(self, mariadb: MariaDB, charset: str, **options: Any) -> None:
+        super().__init__(**options)
         self._tables = SiteTables(mariadb)
         self._encoding = {"latin1": "cp1252"}.get(charset, "utf-8")
         self._most = "\uffff" if charset == "utf8mb3" else "\U0010ffff"
         for table, columns in COLUMNS.items():
-            first = "reading_id BIGINT PRIMARY KEY AUTO_INCREMENT, " if table == "reading" else ""
+            first = self.first_column.format("BIGINT PRIMARY KEY AUTO_INCREMENT") if table == "reading" else ""
             types = {name: "DATETIME(3)" if name in TIMES else "MEDIUMTEXT" for name in columns}
             fields = ", ".join(f"`{name}` {kind}" for name, kind in types.items())
             self._tables.execute(f"CREATE TABLE {table} ({first}{fields}) CHARACTER SET {charset}")
 
     def settings(self) -> dict[str, Any]:
-        return self._tables.settings(alarm={})
+        return self._tables.settings(**self.mapping())
 
     def insert(self, rows: dict[str, list[tuple[Any, ...]]]) -> None:
         connection = pymysql.connect(
@@ -212,23 +247,6 @@ def good_rows(sensors: Sequence[str]) -> dict[str, list[tuple[Any, ...]]]:
         "storehouse": [("good", "good", "Good", "Asia/Shanghai")],
         "sensor": [(name, "good", name, "temperature", "", "60", None, None) for name in sensors],
     }
-
-
-def good_reading(sensor: str, value: float) -> dict[str, list[tuple[Any, ...]]]:
-    """Return a reading of a sensor at this moment."""
-    return {"reading": [(sensor, now(), str(value))]}
-
-
-def good_alarm(alarm_id: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Return an alarm of the site's own system, raised at this moment."""
-    row = (alarm_id, "good", "site", None, None, "theirs", "critical", "active", "0", "1", "2", now(), None)
-    return {"alarm": [row]}
-
-
-def now() -> datetime:
-    """Return the current time in UTC, without a time zone, to the millisecond."""
-    time = datetime.now(UTC).replace(tzinfo=None)
-    return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def unique_name() -> str:
