@@ -20,12 +20,12 @@ def storehouses(connection: sa.Connection, subjects: Subjects, org_id: Id) -> li
 
     If the organisation does not exist, return an empty list.
     """
-    return _select(connection, subjects, subjects.storehouse.equals("org_id", org_id))
+    return _select(connection, subjects, subjects.storehouse.equals("org_id", org_id), MOST)
 
 
 def storehouse(connection: sa.Connection, subjects: Subjects, store_house_id: Id) -> Storehouse:
     """Return the storehouse with this id. Raise `NotFound` if it does not exist."""
-    rows = _select(connection, subjects, subjects.storehouse.equals("store_house_id", store_house_id))
+    rows = _select(connection, subjects, subjects.storehouse.equals("store_house_id", store_house_id), MOST)
     if not rows:
         raise no_storehouse(store_house_id)
     return rows[0]
@@ -52,7 +52,7 @@ def all_storehouses(connection: sa.Connection, subjects: Subjects) -> list[Store
 
 
 def _select(
-    connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElement[bool], most: int | None = MOST
+    connection: sa.Connection, subjects: Subjects, wanted: sa.ColumnElement[bool], most: int | None
 ) -> list[Storehouse]:
     storehouse = subjects.storehouse
     statement = storehouse.select("store_house_id", "store_house_name", "org_id", "time_zone")

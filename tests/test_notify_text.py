@@ -205,3 +205,10 @@ def test_the_worst_open_alarm_determines_the_messages_severity() -> None:
 def test_urls_of_targets_appear_in_no_repr() -> None:
     notify = msgspec.convert({"tiers": [[{"name": "duty", "url": "json://user:secret@host/"}]]}, Notify)
     assert "secret" not in f"{notify!r} {notify} {notify.tiers} {timedelta()}"
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/Chicago"])
+@pytest.mark.parametrize("time", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+def test_the_first_and_last_times_of_all_have_a_text(time: datetime, zone: str) -> None:
+    alarm = but(since=time, raised=time)
+    assert f", since {time:%Y-%m}" in both(message(("raised", alarm)), storehouse=Storehouse(1, "", 1, zone))[1][1]

@@ -26,6 +26,8 @@ SITES: dict[str, dict[str, Any]] = {
 }
 """For each kind of site, the options of its tables. `utf8mb4` and so on are the character sets of MariaDB."""
 SENSORS = ["first", "second", "third"]
+ODD = "odd"
+"""A sensor of the good storehouse with odd readings."""
 RULES = [{"scope": {}, "high": 8, "rate": {"limit": 1e9, "within": "1m"}, "no_data": "10m"}]
 ROWS = 520
 """Number of odd rows in each database. The run has more than 2,000."""
@@ -103,7 +105,7 @@ async def check_odd_rows(
 ) -> None:
     """Insert odd rows while the server runs and before it restarts. Each time, check the alarms of the good sensors."""
     site, state = tables
-    site.insert(good_rows(SENSORS))
+    site.insert(good_rows([*SENSORS, ODD]))
     notify = {
         "group_wait": "1s",
         "group_interval": "1s",
@@ -113,7 +115,9 @@ async def check_odd_rows(
     async with serve(settings_of(site, state, notify=notify), traceback_allowed=True) as server:
         async with connected("python", server.url) as client:
             await watch(client)
-            site.insert(OddRows(seed).rows(count))
+            odd_rows = OddRows(seed)
+            site.insert(odd_rows.rows(count))
+            site.insert({"reading": [(ODD, time, value) for _, time, value in odd_rows.rows(100)["reading"]]})
             await breach(site, client, "first")
             site.add_alarm("theirs")
             await alarm_of(client, alarm_id="theirs")

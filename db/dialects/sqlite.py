@@ -169,8 +169,8 @@ class Sqlite(Dialect):
     ) -> list[sa.ColumnElement[Any]]:
         """Return an expression for each column that calls `parse`, because in SQLite each value has its own type."""
         driver: Any = connection.connection.driver_connection
-        driver.create_function("storewatch_number", 1, parse, deterministic=True)
-        return [sa.func.storewatch_number(column) for column in columns]
+        driver.create_function("storewatch_number", 2, partial(_number, parse), deterministic=True)
+        return [sa.func.storewatch_number(_readable(column), sa.func.typeof(column)) for column in columns]
 
     def insert_or_lock(self, table: sa.Table, row: dict[str, Any], key: str) -> sa.Insert:
         """Return INSERT OR IGNORE. It locks no row, because BEGIN IMMEDIATE has already locked the whole database."""
@@ -209,3 +209,12 @@ class Sqlite(Dialect):
 def _code(error: sa.exc.DBAPIError) -> int:
     """Return SQLite's primary error code. The lowest byte of an extended code is the primary code."""
     return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+
+
+def _readable(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Return an SQL expression with each text as bytes. A Python function cannot receive a text that is invalid."""
+    return sa.case((sa.func.typeof(column) == "text", sa.cast(column, sa.LargeBinary)), else_=column)
+
+
+def _number(parse: Callable[[Any], float | None], value: Any, kind: str) -> float | None:
+    return parse(value.decode(errors="backslashreplace") if kind == "text" else value)
