@@ -11,8 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-import sqlalchemy as sa
-
 from alarm_service.clock_watch import ClockWatch
 from alarm_service.journal_follower import JournalFollower
 from alarm_service.judge_input import JudgeInbox, JudgeInput, ReadingBatch

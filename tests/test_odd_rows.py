@@ -14,7 +14,7 @@ from tests.support.credentials import access, fetch, token
 from tests.support.odd_rows import MariaDBSite, OddRows, OddSite, SqliteSite, good_rows, unique_name
 from tests.support.services.mariadb import MariaDB
 from tests.support.serving import Serve, StorewatchServer
-from tests.support.serving_inside import until
+from tests.support.serving_inside import serving_inside, until
 from tests.support.webhook import Webhook, webhook
 
 MESSAGE = re.compile(r"^\S+ \S+ (?:ERROR|WARNING) (.*)$", re.MULTILINE)
@@ -187,6 +187,36 @@ async def test_long_ids_stay_complete_in_answers_and_pushes(
             assert {alarm["sensor_id"] for alarm in answer["data"]} == set(twins)
             maintenance = (await client.call("queryRules", {"store_house_id": LONG}))["data"]["maintenance"]
             assert [each["sensor_id"] for each in maintenance] == [twins[1]]
+
+
+async def test_an_alarm_that_cannot_be_stored_stops_no_other(
+    mariadb: MariaDB, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In this test, long texts are not truncated, so that the database rejects them."""
+    for module in ("ask.rows", "record.episode_rows"):
+        monkeypatch.setattr(f"{module}.truncated", lambda text: text)
+    site, state = site_of("utf8mb4", Path(), request)
+    rows = good_rows(SENSORS)
+    rows["sensor"].append(("long", "good", "n" * 300, "temperature", "", "60", None, None))
+    site.insert(rows)
+    async with (
+        serving_inside(settings_of(site, state)) as inside,
+        connected("python", inside.url) as client,
+    ):
+        await watch(client)
+        site.add_reading("long", 30)
+        site.add_alarm("rejected", kind="k" * 70_000)
+        await breach(site, client, "first")
+        site.add_alarm("theirs")
+        await alarm_of(client, alarm_id="theirs")
+        await until(lambda: caplog.text.count("set aside the") == 2)
+        metrics = (await fetch(f"{inside.url}metrics")).body.decode()
+        assert 'storewatch_set_aside_total{kind="alarm"} 1.0' in metrics
+        assert 'storewatch_set_aside_total{kind="site_alarm"} 1.0' in metrics
+        assert (await fetch(f"{inside.url}readyz")).code == 200
+        pushed = [alarm["sensor_id"] for message in client.received("alarms") for alarm in message["alarms"]]
+        assert "long" not in pushed
+    assert caplog.text.count("set aside the") == 2
 
 
 async def test_ids_with_a_meaning_in_storewatch_are_escaped(tmp_path: Path, serve: Serve) -> None:

@@ -14,8 +14,8 @@ from db.dialects.interface import Changes, Columns, Dialect, Execute, Pick
 from db.dialects.mysql_errors import FAILURES
 from db.failures import Failure
 from db.limits import Limits
-from errors import UsageError
 from db.plausible import plausible
+from errors import UsageError
 from settings import Database as DatabaseSettings
 
 

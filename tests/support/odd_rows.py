@@ -196,18 +196,20 @@ class SqliteSite(OddSite):
 
 
 class MariaDBSite(OddSite):
-    """The tables in MariaDB, with text columns of the character set `charset`."""
+    """The tables in MariaDB, with text columns of the character set `charset`. The table `alarm` has `utf8mb4`.
+
+    Alarms may therefore contain ids that the table `sensor` cannot contain.
+    """
 
     def __init__(self, mariadb: MariaDB, charset: str, **options: Any) -> None:
         super().__init__(**options)
         self._tables = SiteTables(mariadb)
-        self._encoding = {"latin1": "cp1252"}.get(charset, "utf-8")
-        self._most = "\uffff" if charset == "utf8mb3" else "\U0010ffff"
+        self._charset = charset
         for table, columns in COLUMNS.items():
             first = self.first_column.format("BIGINT PRIMARY KEY AUTO_INCREMENT") if table == "reading" else ""
             types = {name: "DATETIME(3)" if name in TIMES else "MEDIUMTEXT" for name in columns}
             fields = ", ".join(f"`{name}` {kind}" for name, kind in types.items())
-            self._tables.execute(f"CREATE TABLE {table} ({first}{fields}) CHARACTER SET {charset}")
+            self._tables.execute(f"CREATE TABLE {table} ({first}{fields}) CHARACTER SET {self._charset_of(table)}")
 
     def settings(self) -> dict[str, Any]:
         return self._tables.settings(**self.mapping())
@@ -221,14 +223,19 @@ class MariaDBSite(OddSite):
             for table, of_table in rows.items():
                 names = ", ".join(f"`{name}`" for name in COLUMNS[table])
                 marks = ", ".join(["%s"] * len(COLUMNS[table]))
-                values = [[self._value(value) for value in row] for row in of_table]
+                values = [[_stored(value, self._charset_of(table)) for value in row] for row in of_table]
                 cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", values)
             connection.commit()
 
-    def _value(self, value: Any) -> Any:
-        if isinstance(value, str):
-            value = "".join(character for character in value if character <= self._most)
-        return value if isinstance(value, datetime) else _bytes(value, self._encoding)
+    def _charset_of(self, table: str) -> str:
+        return "utf8mb4" if table == "alarm" else self._charset
+
+
+def _stored(value: Any, charset: str) -> Any:
+    """Return a value in the form in which a column of this character set can store it."""
+    if isinstance(value, str) and charset == "utf8mb3":
+        value = "".join(character for character in value if character <= "\uffff")
+    return value if isinstance(value, datetime) else _bytes(value, "cp1252" if charset == "latin1" else "utf-8")
 
 
 def _bytes(value: Any, encoding: str) -> bytes | None:
