@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import settings
 from demo import history, past_readings
 from demo.site import ORGANISATIONS
 from tests.support import preforked
-from tests.support.command import run
+from tests.support.command import check, run
 from tests.support.migrations import execute
 from tests.support.serving import clean_environment, with_defaults
 from tests.support.sites import site
@@ -86,6 +88,34 @@ def test_a_damaged_file_ends_the_start_with_one_line(
     assert "sqlite var/storewatch.db: " in err
     assert err.endswith(f"{message}\n")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [
+            "CREATE TABLE theirs (value TEXT COLLATE theirs PRIMARY KEY) WITHOUT ROWID",
+            "INSERT INTO theirs VALUES ('a')",
+        ],
+        [
+            "CREATE TABLE theirs (value INTEGER)",
+            "INSERT INTO theirs VALUES (NULL)",
+            "PRAGMA writable_schema = ON",
+            "UPDATE sqlite_master SET sql = 'CREATE TABLE theirs (value INTEGER NOT NULL)' WHERE name = 'theirs'",
+        ],
+    ],
+    ids=["unknown collation", "violated constraint"],
+)
+def test_peculiarities_of_a_sites_file_are_no_damage(statements: list[str], intact: Path, tmp_path: Path) -> None:
+    path = tmp_path / "site.db"
+    shutil.copy(intact, path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.create_collation("theirs", lambda first, second: (first > second) - (first < second))
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+    status, output = check(tmp_path, {"database": {"path": str(path), "map": {}}})
+    assert (status, output.splitlines()[-1]) == (0, "no errors")
 
 
 @pytest.mark.slow

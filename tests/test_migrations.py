@@ -210,7 +210,7 @@ async def test_a_server_stopped_during_a_change_of_the_schema_starts_again(
 @pytest.mark.faults
 @pytest.mark.parametrize("target", VERSIONS)
 def test_a_migration_killed_at_50_random_moments_continues(
-    target: str, new_database: NewDatabase, say: Callable[[str], None]
+    target: str, mariadb: MariaDB, new_database: NewDatabase, say: Callable[[str], None]
 ) -> None:
     undisturbed, moments, kills, unfinished = before_version(target, new_database("mariadb")), random.Random(1), 0, 0
     duration_s = kill_after(undisturbed, target, None)
@@ -221,6 +221,7 @@ def test_a_migration_killed_at_50_random_moments_continues(
         unfinished += schema(killed) != expected[0]
         assert migrate_in_process(killed, target) == 0
         assert (schema(killed), content(killed)) == expected
+        mariadb.execute(f"DROP DATABASE {killed['name']}")
     say(f"migration {target}: killed {kills} times, {unfinished} times with a part of the schema; all continued")
 
 
@@ -247,7 +248,12 @@ def kill_after(database: dict[str, Any], target: str, seconds: float | None) -> 
 @pytest.mark.parametrize("oldest", [False, True], ids=["empty", "oldest"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_a_server_stopped_at_50_random_moments_starts_again(
-    number: signal.Signals, oldest: bool, new_database: NewDatabase, tmp_path: Path, say: Callable[[str], None]
+    number: signal.Signals,
+    oldest: bool,
+    mariadb: MariaDB,
+    new_database: NewDatabase,
+    tmp_path: Path,
+    say: Callable[[str], None],
 ) -> None:
     def database() -> dict[str, Any]:
         return with_old_data(new_database("mariadb")) if oldest else new_database("mariadb")
@@ -267,7 +273,9 @@ async def test_a_server_stopped_at_50_random_moments_starts_again(
         unfinished += schema(stopped) != schema(undisturbed)
         async with serving(server):
             assert schema(stopped) == schema(undisturbed)
-        assert content(stopped) == content(undisturbed)
+        assert content(stopped, WITH_DATA) == content(undisturbed, WITH_DATA)
+        assert [len(rows) for rows in content(stopped, ["audit_head", VERSION_TABLE])] == [1, 1]
+        mariadb.execute(f"DROP DATABASE {stopped['name']}")
     say(f"stopped 50 times, {unfinished} times with a part of the schema; all servers started again")
 
 

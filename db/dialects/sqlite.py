@@ -100,7 +100,7 @@ class Sqlite(Dialect):
         try:
             problem = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
         except sa.exc.DBAPIError as error:
-            # SQLITE_ERROR: for example, a constraint in a site's table calls a function that does not exist here.
+            # SQLITE_ERROR: for example, a column of a site's table has a collation that exists only in its own program.
             if _code(error) in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_ERROR):
                 return
             raise
