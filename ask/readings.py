@@ -4,6 +4,7 @@ import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 Key = tuple[Id, str | None]
 """The key of a sensor's readings: the `sensor_id` and the metric. The metric is None if each sensor id has only one
 metric."""
+
+GREATEST_ID = 2**63 - 1
+"""Rows with a greater `reading_id` are ignored. In SQLite, this includes each id that is a text."""
 
 
 class Reading(NamedTuple):
@@ -70,11 +74,11 @@ def after(
     """
     reading = subjects.reading
     reading_id = reading.column("reading_id")
-    parts = [_part(reading, reading_id >= from_id, most)]
+    parts = [_part(reading, sa.and_(reading_id >= from_id, reading_id <= GREATEST_ID), most)]
     if holes:
         parts.append(_part(reading, _in_spans(reading_id, holes), most))
-    rows = connection.execute(sa.union_all(*parts)).all()
-    return sorted(_rows(reading, rows, now), key=lambda row: row.reading_id or 0)
+    rows = _rows(reading, connection.execute(sa.union_all(*parts)), now)
+    return sorted((row for row in rows if row.reading_id is not None), key=lambda row: row.reading_id or 0)
 
 
 def _part(reading: Subject, wanted: sa.ColumnElement[bool], most: int) -> sa.Select[Any]:
@@ -90,7 +94,8 @@ def _in_spans(reading_id: sa.ColumnElement[Any], spans: Spans) -> sa.ColumnEleme
 
 def highest(connection: sa.Connection, subjects: Subjects) -> int:
     """Return the highest `reading_id`, or -1 if there are no readings."""
-    reading_id = connection.scalar(sa.select(sa.func.max(subjects.reading.column("reading_id"))))
+    column = subjects.reading.column("reading_id")
+    reading_id = connection.scalar(sa.select(sa.func.max(column)).where(column <= GREATEST_ID))
     return -1 if reading_id is None else int(reading_id)
 
 
@@ -211,7 +216,7 @@ def _rows(reading: Subject, rows: Iterable[Any], now: datetime) -> Iterable[Row]
     parse = _parse_wide if reading.wide else _parse_long
     metrics = list(reading.wide)
     for row_id, sensor_id, metric, raw, *values in rows:
-        reading_id = None if row_id is None else int(row_id)
+        reading_id = _reading_id(row_id)
         time = reading.instant(raw, now)
         if time is None or sensor_id is None:
             # Debug level, because the same row may be read each second; `--check` counts such rows.
@@ -220,6 +225,12 @@ def _rows(reading: Subject, rows: Iterable[Any], now: datetime) -> Iterable[Row]
         else:
             readings = parse(identity(sensor_id), metric, metrics, time, values, reading_id or 0)
         yield Row(reading_id, raw, time, (sensor_id, metric, raw, *values), readings)
+
+
+def _reading_id(value: Any) -> int | None:
+    """Return the id of a row, or None if it is no integer. In SQLite, a column can contain values of any type."""
+    is_integer = isinstance(value, int | Decimal) and value == int(value) and value <= GREATEST_ID
+    return int(value) if is_integer else None
 
 
 def _parse_long(

@@ -15,8 +15,8 @@ from errors import NotFound
 
 MOST = 200_000
 """Maximum number of sensors of one storehouse. The list of the sensors of all storehouses has no maximum."""
-BATCH = 5_000
-"""Maximum number of ids in one statement. SQLite allows 32,766 parameters."""
+BATCH = 1_000
+"""Maximum number of ids in one statement. SQLite allows 32,766 parameters, and MariaDB 16 MB."""
 LONGEST_S = 366 * 86_400
 """Longest valid interval between a sensor's readings, in seconds. If the database contains a longer interval, it is
 ignored."""

@@ -156,8 +156,10 @@ class IdTracker:
         if index < 0 or self._holes[index].high < reading_id:
             return False
         hole = self._holes.pop(index)
-        parts = [(hole.low, reading_id - 1), (reading_id + 1, hole.high)]
-        self._holes[index:index] = [Hole(low, high, hole.since, hole.due) for low, high in parts if low <= high]
+        # Rows still arrive in this hole, so the ids after this one may follow. If a single row has a far too high id,
+        # the ids of all later rows are in one hole.
+        parts = [Hole(hole.low, reading_id - 1, hole.since, hole.due), Hole(reading_id + 1, hole.high, now, hole.due)]
+        self._holes[index:index] = [part for part in parts if part.low <= part.high]
         return True
 
     def _postpone(self, queried: Iterable[tuple[int, int]], now: float) -> None:

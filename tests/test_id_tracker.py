@@ -173,6 +173,15 @@ def test_a_hole_is_dropped_only_after_the_patience_time() -> None:
     assert not asking.delivered
 
 
+def test_rows_below_a_far_too_high_id_are_delivered_for_ever() -> None:
+    asking = reader(1, 1_000_000)
+    for number in range(2, 12):
+        asking.now += PATIENCE / 2
+        asking.table.add(number)
+        asking.ask()
+    assert sorted(asking.delivered) == list(range(2, 12))
+
+
 def test_a_hole_is_queried_before_it_is_dropped() -> None:
     asking = reader(1, 3)
     asking.now = 1_000 * PATIENCE  # as after a long outage of the database

@@ -245,6 +245,25 @@ async def test_ids_with_a_meaning_in_storewatch_are_escaped(tmp_path: Path, serv
         assert refused["error"]["params"]["reason"] == "site_alarm"
 
 
+@pytest.mark.parametrize("reading_id", ["text", 5.5, 2**63 - 1, -5, None])
+async def test_a_reading_with_an_odd_id_stops_no_other(reading_id: object, tmp_path: Path, serve: Serve) -> None:
+    site = SqliteSite(tmp_path, has_reading_id=False)
+    site.insert(good_rows([*SENSORS, ODD]))
+    site.execute("ALTER TABLE reading ADD COLUMN reading_id INTEGER")
+    insert = "INSERT INTO reading (reading_id, sensor_id, time, value) VALUES (?, ?, ?, ?)"
+    site.execute(insert, 1, "first", site.now().isoformat(" "), "1")
+    async with (
+        serve(settings_of(site, {"path": str(tmp_path / "state.db")})) as server,
+        connected("python", server.url) as client,
+    ):
+        await watch(client)
+        site.execute(insert, reading_id, ODD, site.now().isoformat(" "), "1")
+        for number, sensor in enumerate(SENSORS, 2):
+            site.execute(insert, number, sensor, site.now().isoformat(" "), "30")
+            await alarm_of(client, sensor_id=sensor)
+    assert repeated_messages(server) == {}
+
+
 async def test_a_site_alarm_that_ends_in_9999_is_open(tmp_path: Path, serve: Serve) -> None:
     site = SqliteSite(tmp_path)
     site.insert(good_rows(SENSORS))

@@ -15,10 +15,11 @@ import ask.storehouses
 from alarm_service.judge_store import JudgeStore
 from alarms import judge
 from alarms.judge import State
-from alarms.model import Reading
+from alarms.model import Reading as Measured
 from alarms.rules import Terms
 from ask import Ask
 from ask.ids import identity, stored_id
+from ask.readings import Reading
 from ask.rows import number
 from ask.subjects import our_subjects
 from common.texts import shortened, truncated
@@ -107,7 +108,7 @@ async def test_a_sensor_that_cannot_be_judged_stops_no_other(
 ) -> None:
     judge_correctly = judge.judge
 
-    def fail_for_far(terms: Terms, state: State, event: Reading | float) -> Any:
+    def fail_for_far(terms: Terms, state: State, event: Measured | float) -> Any:
         if state.key[0] == sqlite_site.ids["far"]:
             raise ZeroDivisionError
         return judge_correctly(terms, state, event)
@@ -190,7 +191,9 @@ async def test_the_largest_double_stops_no_rollups(built: Site) -> None:
     built.add_all(rows)
     rollups = Rollups(built.database, "test")
     await rollups.update()
+    await rollups.consume([Reading(built.ids["far"], None, rows[-2][1], 1.0, 1)])  # recomputes its bucket
     await rollups.update()
+    await Rollups(built.database, "test").update()  # recomputes the buckets of all recent readings
     rollup = tables.rollup.c
     with built.database.engine.connect() as connection:
         position = connection.scalar(sa.select(tables.rollup_position.c.reading_id))

@@ -1,4 +1,4 @@
-"""The kind of each error code of MariaDB, MySQL and PyMySQL that says something about the connection, the storage or the data."""
+"""The kind of each error code of MariaDB, MySQL and PyMySQL about the connection, the storage or the data."""
 
 from collections.abc import Mapping
 

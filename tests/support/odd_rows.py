@@ -183,6 +183,11 @@ class SqliteSite(OddSite):
                 first = self.first_column.format(kind) if table == "reading" else ""
                 connection.execute(f"CREATE TABLE {table} ({first}{', '.join(f'`{name}` TEXT' for name in columns)})")
 
+    def execute(self, statement: str, *parameters: object) -> None:
+        """Run and commit one statement."""
+        with sqlite3.connect(self._path, timeout=60) as connection:
+            connection.execute(statement, parameters)
+
     def settings(self) -> dict[str, Any]:
         return {"kind": "sqlite", "path": str(self._path), "map": self.mapping()}
 
