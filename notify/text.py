@@ -97,8 +97,8 @@ def _line(item: Item, storehouse: Storehouse, units: Units, phrases: Mapping[str
         where=_where(alarm, phrases),
         alarm=_what(alarm, units, phrases),
         severity=phrases.get(alarm.severity, clean(alarm.severity)),
-        since=_local(alarm.since if isinstance(alarm.since, datetime) else alarm.raised, storehouse, phrases),
-        cleared=_local(alarm.cleared, storehouse, phrases),
+        since=_local(alarm.since if isinstance(alarm.since, datetime) else alarm.raised, storehouse),
+        cleared=_local(alarm.cleared, storehouse),
         by=_or_dash(alarm.closed_by),
         reason=_or_dash(alarm.reason),
     )
@@ -147,12 +147,12 @@ def _span(seconds: float, phrases: Mapping[str, str]) -> str:
     return phrases[unit].format(count=f"{seconds / length:.2g}" if seconds < 99 * length else round(seconds / length))
 
 
-def _local(instant: datetime | None, storehouse: Storehouse, phrases: Mapping[str, str]) -> str:
+def _local(instant: datetime | None, storehouse: Storehouse) -> str:
     if instant is None:
         return "–"
     tz = zone(storehouse.time_zone)
     time, offset = f"{to_local(instant, tz):%Y-%m-%d %H:%M}", offset_if_repeated(instant, tz)
-    return time if offset is None else phrases["repeated"].format(time=time, offset=offset)
+    return time if offset is None else f"{time} (UTC{offset})"
 
 
 def _or_dash(text: str | msgspec.UnsetType) -> str:

@@ -24,7 +24,6 @@ _PHRASES: dict[str, dict[str, str]] = {
         "cleared": "Alarm cleared: {where} {alarm}, from {since} to {cleared}. Severity: {severity}.",
         "closed": "Alarm closed by {by} ({reason}): {where} {alarm}, from {since} to {cleared}. Severity: {severity}.",
         "withdrawn": "False alarm: {where} {alarm}, since {since}. Late readings show that all was normal.",
-        "repeated": "{time} (UTC{offset})",
         "more": "and {count} more",
         "before": "This message was sent before and may have reached you already.",
         # severities
@@ -69,7 +68,6 @@ _PHRASES: dict[str, dict[str, str]] = {
         "cleared": "报警已解除：{where}{alarm}，{since} 至 {cleared}。级别：{severity}。",
         "closed": "{by} 已手动解除报警（{reason}）：{where}{alarm}，{since} 至 {cleared}。级别：{severity}。",
         "withdrawn": "误报：{where}{alarm}，{since} 开始。迟到的读数表明当时一切正常。",
-        "repeated": "{time}（UTC{offset}）",
         "more": "另有 {count} 条",
         "before": "本消息此前已发送过，您可能已经收到。",
         "info": "提示",

@@ -206,6 +206,13 @@ async def test_alarms_are_listed_under_their_cause(browser: Browser, site: Scrip
         await expect(texts(page, ".what")).to_have_text(["No data"])
 
 
+async def test_a_wrong_clock_is_shown_with_its_difference(browser: Browser, site: ScriptedSite) -> None:
+    everywhere = {"store_house_id": "*", "sensor_id": None, "sensor_name": None, "metric": None, "kind": "clock"}
+    site.alarms = [own_alarm(**everywhere, value=-7500.0, peak=-7500.0, limit=60.0)]
+    async with visit(browser, site.storehouse_url) as page:
+        await expect(texts(page, ".what")).to_have_text(["Server clock differs from the others: 2 hrs"])
+
+
 async def test_a_new_alarm_sounds_only_after_sound_is_on(browser: Browser, site: ScriptedSite) -> None:
     async with visit(browser, site.storehouse_url) as page:
         await page.evaluate(

@@ -106,8 +106,8 @@ def test_times_are_in_the_storehouses_time_zone() -> None:
         assert f"since 2026-0{month}-01 {local}." in both(message(("raised", alarm)), storehouse=chicago)[1][1]
 
 
-@pytest.mark.parametrize(("language", "shown"), [("en", "{} (UTC{})"), ("zh", "{}（UTC{}）")])
-def test_times_in_the_repeated_hour_have_their_offset(language: str, shown: str) -> None:
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_times_in_the_repeated_hour_have_their_offset(language: str) -> None:
     """In Berlin, clocks go back from 03:00 to 02:00 at 01:00 UTC."""
 
     def line(start: str, end: str) -> str:
@@ -116,8 +116,8 @@ def test_times_in_the_repeated_hour_have_their_offset(language: str, shown: str)
         return both(message(("cleared", alarm)), language, Storehouse(1, "Nord", 1, "Europe/Berlin"))[1][1]
 
     repeated = line("25T00:30", "25T01:30")
-    assert shown.format("2026-10-25 02:30", "+02:00") in repeated
-    assert shown.format("2026-10-25 02:30", "+01:00") in repeated
+    assert "2026-10-25 02:30 (UTC+02:00)" in repeated
+    assert "2026-10-25 02:30 (UTC+01:00)" in repeated
     for start, end in (("25T00:00", "25T00:59"), ("25T01:00", "25T01:59")):
         assert line(start, end).count("UTC+") == 2
     around = line("24T23:59", "25T02:00")
