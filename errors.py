@@ -13,6 +13,7 @@ Reason = Literal[
     "invalid_value",
     "low_low_not_below_low",
     "missing_field",
+    "not_recorded",
     "permissions_changed",
     "preview_failed",
     "preview_too_slow",
@@ -99,6 +100,10 @@ class Unavailable(StorewatchError):
     """The database does not answer, or not in time."""
 
     code = "unavailable"
+
+
+class NotRecorded(Unavailable):
+    """The database cannot be written, so the change was certainly not recorded."""
 
 
 class Conflict(StorewatchError):

@@ -18,7 +18,10 @@ from alarm_service.judge_snapshots import SNAPSHOT_S, save_snapshot
 from alarm_service.judge_store import JudgeStore
 from alarm_service.judge_takeover import JudgeTakeover
 from alarm_service.judge_term import JudgeTerm
+from alarm_service.on_alarms import UnrecordedAlarms
+from alarm_service.recording import Recording
 from alarm_service.rules_in_force import RulesInForce
+from ask.answers import Alarm
 from ask.readings import Key, Reading
 from common.clock import Clock
 from common.periodic import run_periodically
@@ -28,6 +31,13 @@ from record.set_aside import SetAside
 
 log = logging.getLogger(__name__)
 
+WORK = "judge"
+"""Name of the judge's work for `Recording.attempt`."""
+WRITE_BATCH = 500
+"""Maximum number of changes of alarms in one transaction.
+
+After a long time in which the database could not be written, a single transaction would exceed its time limit.
+"""
 POLL_S = 1.0
 """Time between two reads of the users' actions, in seconds.
 
@@ -41,7 +51,11 @@ Readings after that time may still be on their way to the database.
 
 
 class JudgeLoop:
-    """Runs the judge (evaluates alarm rules and writes alarms) while this process has the judge's lease."""
+    """Runs the judge (evaluates alarm rules and writes alarms) while this process has the judge's lease.
+
+    If alarms cannot be recorded, it continues to evaluate readings. `unrecorded` then notifies of the new alarms. It is
+    None if the settings have no targets.
+    """
 
     def __init__(
         self,
@@ -52,6 +66,8 @@ class JudgeLoop:
         clock: Clock,
         database_lead: Callable[[float], float | None],
         set_aside: SetAside,
+        recording: Recording,
+        unrecorded: UnrecordedAlarms | None,
     ) -> None:
         self.completed_at = time.monotonic()
         """Time of the last poll without an error, on the monotonic clock. Initially, the time when this was created.
@@ -59,6 +75,8 @@ class JudgeLoop:
         If another process is the judge, a poll only tries to acquire the judge's lease.
         """
         self._set_aside = set_aside
+        self._recording = recording
+        self._unrecorded = unrecorded
         self._input = judge_input
         self._store = store
         self._journal = journal
@@ -91,6 +109,10 @@ class JudgeLoop:
         if self._inbox.is_open:
             self._inbox.add_readings(readings, self._input.live.position())
             if self._inbox.is_full:
+                log.error(
+                    "too many readings wait for the judge; when the databases answer, a judge continues from the last "
+                    "snapshot of the alarm states"
+                )
                 self._leave()
 
     def ticked(self, answered: bool) -> None:
@@ -123,27 +145,23 @@ class JudgeLoop:
         Raise `Unavailable` if a database does not answer.
         """
         if self._judge_term is None and time.monotonic() - self._tried >= POLL_S:
-            self._tried = time.monotonic()
-            try:
-                await self._take_over()
-            except Unavailable:
-                await self._raise_database_outage()
-                raise
-            if self._judge_term is None:  # another process is the judge
-                self.completed_at = time.monotonic()
+            await self._try_to_take_over()
         judge_term = self._judge_term
         if judge_term is None:
             return
-        is_due = time.monotonic() - judge_term.synced_at >= POLL_S
-        if not judge_term.unwritten:  # a failed write must be repeated before further readings are evaluated
+        is_due = self._is_due(judge_term)
+        if not judge_term.is_full:
             self._check_clock(judge_term, is_due=is_due)
             await self._judge_inbox(judge_term)
             if is_due:
                 judge_term.judge_outages(self._lost_since, self._clock().timestamp())
-        if judge_term.unwritten or is_due:
-            judge_term.states.set_sensors(self._input.sensors())
-            await judge_term.judge_readings(judge_term.states.pop_recognised(), self._clock().timestamp())
-            await self._persist(judge_term)
+            if judge_term.unwritten or is_due:
+                judge_term.states.set_sensors(self._input.sensors())
+                await judge_term.judge_readings(judge_term.states.pop_recognised(), self._clock().timestamp())
+            if judge_term.is_full:
+                log.error("too many changes of alarms are not recorded; the evaluation of the alarm rules pauses")
+        if (judge_term.unwritten or is_due) and time.monotonic() >= judge_term.retry_at:
+            await self._persist_or_announce(judge_term)
             self.completed_at = time.monotonic()
         if self._judge_term is judge_term and not judge_term.unwritten:
             await self._save_snapshot_if_due(judge_term)
@@ -157,9 +175,20 @@ class JudgeLoop:
             self._leave()
             raise
 
+    async def _try_to_take_over(self) -> None:
+        self._tried = time.monotonic()
+        try:
+            await self._take_over()
+        except Unavailable:
+            await self._raise_database_outage()
+            raise
+        if self._judge_term is None:  # another process is the judge
+            self.completed_at = time.monotonic()
+
     async def _take_over(self) -> None:
         acquired = await self._store.acquire()
         if acquired is None:
+            self._hand_over()
             return
         try:
             judge_term = await self._takeover.take_over(acquired, self._start)
@@ -169,6 +198,12 @@ class JudgeLoop:
         if judge_term is not None:
             self._judge_term = judge_term
             log.info("this process now evaluates the alarm rules (%d sensors)", len(judge_term.states))
+
+    def _hand_over(self) -> None:
+        """Leave it to another process to record alarms and to notify of them."""
+        self._recording.forget(WORK)
+        if self._unrecorded is not None:
+            self._unrecorded.clear_unrecorded()
 
     def _leave(self) -> None:
         """Stop being the judge. The next poll tries to become the judge again."""
@@ -228,27 +263,60 @@ class JudgeLoop:
         if times:
             await judge_term.judge_time(times[-1])
 
+    def _is_due(self, judge_term: JudgeTerm) -> bool:
+        """Return whether the last values of open alarms must be written, and the users' actions must be read."""
+        now = time.monotonic()
+        return now - judge_term.synced_at >= POLL_S and now >= judge_term.retry_at
+
+    async def _persist_or_announce(self, judge_term: JudgeTerm) -> None:
+        """Write the unwritten changes of alarms. If this fails, let `unrecorded` notify of them."""
+        try:
+            await self._persist(judge_term)
+        except Unavailable:
+            judge_term.retry_at = time.monotonic() + POLL_S
+            if self._unrecorded is not None and self._judge_term is judge_term:
+                self._unrecorded.add_unrecorded(judge_term.pop_unannounced())
+            raise
+
     async def _persist(self, judge_term: JudgeTerm) -> None:
         """Write the unwritten changes of alarms in `judge_term`, and apply new actions of users to `judge_term`.
 
         Stop being the judge if another process has the lease.
         """
+        while await self._persist_batch(judge_term):
+            pass
+
+    async def _persist_batch(self, judge_term: JudgeTerm) -> bool:
+        """Write the first unwritten changes. Return whether there are more."""
         now = self._clock()
-        changes = list(judge_term.unwritten)
-        is_due = time.monotonic() - judge_term.synced_at >= POLL_S
+        judged = judge_term.unwritten[:WRITE_BATCH]
+        count = len(judged)
+        is_last = count == len(judge_term.unwritten)
+        is_due = is_last and self._is_due(judge_term)
         if is_due:
-            changes += [*judge_term.refreshed.values(), *judge_term.up_to_date_changes(now)]
-        judged = [judge_term.judged_change(change, now) for change in changes]
-        result = await self._store.write(judge_term, judged)
+            refreshed = [*judge_term.refreshed.values(), *judge_term.up_to_date_changes(now)]
+            judged += [judge_term.judged_change(change, now) for change in refreshed]
+        with self._recording.attempt(WORK):
+            result = await self._store.write(judge_term, judged)
         if result is None:
             log.info("another process now evaluates the alarm rules; this process stops")
             self._leave()
-            return
-        judge_term.unwritten.clear()
+            self._hand_over()
+            return False
+        judge_term.remove_written(count)
         if is_due:
             judge_term.refreshed.clear()
             judge_term.synced_at = time.monotonic()
         judge_term.remember_late(judged)
-        judge_term.apply(result)
+        judge_term.apply(result, now.timestamp())
+        self._settle(result.written.alarms, is_last=is_last)
         if result.written.alarms:
             await self._journal.push_new()
+        return not is_last
+
+    def _settle(self, alarms: Sequence[Alarm], *, is_last: bool) -> None:
+        """Stop notifying of these alarms from memory, because they are recorded now."""
+        if self._unrecorded is not None:
+            self._unrecorded.settle(alarms)
+            if is_last:
+                self._unrecorded.clear_unrecorded()

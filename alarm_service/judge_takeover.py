@@ -52,7 +52,7 @@ class JudgeTakeover:
         """
         judge_term = JudgeTerm(acquired.term, self._new_states(), acquired.cursor, self._input.live.position())
         head = await self._load_snapshot(judge_term, acquired)
-        judge_term.apply(await self._store.sync(judge_term))
+        judge_term.apply(await self._store.sync(judge_term), self._clock().timestamp())
         if head is None:
             await self._adopt(judge_term)
         # Query the newest readings first. If they were queried after the catch-up, one of them could be evaluated

@@ -7,7 +7,7 @@ import asyncio
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -16,11 +16,11 @@ from alarm_service.sensor_states import SensorStates
 from alarms import outages, wrong_clock
 from alarms.model import ACTIVE, NO_DATA, REFRESHED, Change, Episode
 from alarms.rules import Rule
-from ask.answers import EVERYWHERE, Id, Maintenance
+from ask.answers import EVERYWHERE, Alarm, Id, Maintenance
 from ask.readings import Reading
 from live.source import Position
 from record.episode_rows import Identity, JudgedChange, identity, to_datetime
-from record.episodes import ClosedByHand, WriteResult
+from record.episodes import ClosedByHand, WriteResult, unrecorded_alarm
 
 LATE_S = 180.0
 """Age above which the change of an alarm counts as late, in seconds.
@@ -31,6 +31,12 @@ NEVER_REOPENED = -math.inf
 """Value of `Limit.reopen` with which an alarm is never reopened."""
 BATCH = 500
 """Number of sensors or readings that are evaluated before other tasks of the event loop can run."""
+MOST_UNWRITTEN = 20_000
+"""Maximum number of unwritten changes of alarms, about 30 MB.
+
+While the database cannot be written, the judge continues to evaluate readings until it has found this number of
+changes. Further readings wait in the judge's queue.
+"""
 
 
 class SyncResult(NamedTuple):
@@ -69,7 +75,12 @@ class JudgeTerm:
     A version is 0 while nobody has saved any rules or maintenance.
     """
     maintenance: Sequence[Maintenance] = ()
-    unwritten: list[Change] = field(default_factory=list)
+    unwritten: list[JudgedChange] = field(default_factory=list)
+    """Changes of alarms that are not in the database yet, in the order in which they were found."""
+    announced: int = 0
+    """Number of changes at the start of `unwritten` of which targets are notified although they are not written."""
+    retry_at: float = 0.0
+    """Time before which a failed write is not repeated, on the monotonic clock."""
     refreshed: dict[Identity, Change] = field(default_factory=dict)
     """Unwritten changes that only update the last value of an open alarm episode.
 
@@ -92,7 +103,7 @@ class JudgeTerm:
     async def judge_readings(self, readings: Sequence[Reading], now: float) -> None:
         """Evaluate readings that have arrived by the time `now`. Yield to the event loop after each batch."""
         for start in range(0, len(readings), BATCH):
-            self.add_changes(self.states.judge_readings(readings[start : start + BATCH], now))
+            self.add_changes(self.states.judge_readings(readings[start : start + BATCH], now), now)
             await asyncio.sleep(0)
 
     async def judge_time(self, now: float) -> None:
@@ -102,7 +113,7 @@ class JudgeTerm:
         """
         keys = self.states.keys()
         for start in range(0, len(keys), BATCH):
-            self.add_changes(self.states.judge_time(keys[start : start + BATCH], now))
+            self.add_changes(self.states.judge_time(keys[start : start + BATCH], now), now)
             await asyncio.sleep(0)
 
     def judge_outages(self, lost_since: float | None, now: float) -> None:
@@ -120,7 +131,7 @@ class JudgeTerm:
             )
         for change in changes:
             self.outage_alarms[change.episode.store_house_id] = change.episode
-        self.add_changes(changes)
+        self.add_changes(changes, now)
 
     @property
     def is_clock_alarm_open(self) -> bool:
@@ -135,17 +146,18 @@ class JudgeTerm:
         was_open = self.is_clock_alarm_open
         for change in wrong_clock.clock_alarm(self.clock_alarm, error_s, wrong_for_s, now):
             self.clock_alarm = change.episode
-            self.add_changes([change])
+            self.add_changes([change], now)
         return self.is_clock_alarm_open and not was_open
 
-    def add_changes(self, changes: Iterable[Change]) -> None:
-        """Keep changes of alarms in memory until they are written to the database."""
+    def add_changes(self, changes: Iterable[Change], now: float) -> None:
+        """Keep changes of alarms, which were found at the time `now`, in memory until they are written."""
         for change in changes:
             if change.what == REFRESHED:
                 self.refreshed[identity(change.episode)] = change
             else:
                 self.refreshed.pop(identity(change.episode), None)  # the refreshed values are older than this change
-                self.unwritten.append(change)
+                # Convert the change now: a change that is written late because of the database is not late itself.
+                self.unwritten.append(self.judged_change(change, datetime.fromtimestamp(now, UTC)))
 
     def adopt(self, episodes: Iterable[Episode], late: Iterable[Episode]) -> None:
         """Add open alarm episodes from the database to memory. Otherwise these episodes would never end.
@@ -192,7 +204,7 @@ class JudgeTerm:
         """
         stamp = now.timestamp()
         # Skip episodes with an unwritten change, because that change is newer than the episode in `late`.
-        changed = {identity(change.episode) for change in self.unwritten} | self.refreshed.keys()
+        changed = {identity(judged.change.episode) for judged in self.unwritten} | self.refreshed.keys()
         return [
             Change(REFRESHED, stamp, episode)
             for key, episode in self.late.items()
@@ -211,7 +223,24 @@ class JudgeTerm:
             else:
                 self.late.pop(identity(episode), None)
 
-    def apply(self, result: SyncResult) -> None:
+    def remove_written(self, count: int) -> None:
+        """Remove the first `count` unwritten changes, because they have been written."""
+        del self.unwritten[:count]
+        self.announced = max(0, self.announced - count)
+
+    def pop_unannounced(self) -> list[Alarm]:
+        """Return the alarm after each unwritten change that this method has not returned before."""
+        changes, self.announced = self.unwritten[self.announced :], len(self.unwritten)
+        outages = {key for key, outage in self.outage_alarms.items() if outage.state == ACTIVE}
+        alarms = (unrecorded_alarm(judged, outages) for judged in changes)
+        return [alarm for alarm in alarms if alarm is not None]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many changes are unwritten that the judge must not evaluate further readings."""
+        return len(self.unwritten) >= MOST_UNWRITTEN
+
+    def apply(self, result: SyncResult, now: float) -> None:
         """Update this memory with the result of `JudgeStore.write` or `JudgeStore.sync`.
 
         The result contains episodes that users closed, episodes that were already open in the database, new rules and
@@ -219,7 +248,7 @@ class JudgeTerm:
         """
         # Apply the closed episodes of the write first, because they include changes that the others do not include.
         for closed in (*result.written.closed, *result.closed):
-            self.add_changes(self.states.close(closed))
+            self.add_changes(self.states.close(closed), now)
             self._keep_closed(closed.episode)
         for episode in result.written.already_open:
             self.states.adopt(episode)

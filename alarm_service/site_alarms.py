@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from alarm_service import site_alarm_changes
 from alarm_service.journal_follower import JournalFollower
+from alarm_service.recording import Recording
 from ask import Ask
 from ask.answers import Id
 from common.periodic import run_periodically
@@ -30,6 +31,8 @@ LEASE = "alarm journal"
 
 The process that holds the lease polls the site's own alarms, or evaluates Storewatch's alarm rules.
 """
+WORK = "site alarms"
+"""Name of this work for `Recording.attempt`."""
 LATE = timedelta(days=1)
 """Maximum time between a change of an alarm at the site and the commit of this change.
 
@@ -56,10 +59,12 @@ class SiteAlarms:
         holder: str,
         interval_s: float,
         set_aside: SetAside,
+        recording: Recording,
     ) -> None:
         self.completed_at = time.monotonic()
         """Time of the last poll without an error, on the monotonic clock. Initially, the time when this was created."""
         self._set_aside = set_aside
+        self._recording = recording
         self._ask = ask
         self._state = state
         self._journal = followed
@@ -98,7 +103,9 @@ class SiteAlarms:
         last_steps, self._last_steps = self._last_steps, None
         started = time.monotonic()
         held = await self._state.run(self._hold)
-        if held is not None:
+        if held is None:
+            self._recording.forget(WORK)
+        else:
             await self._record(held, None if held.term != self._term else last_steps)
         self.completed_at = time.monotonic()
         self._poll_s = self.completed_at - started
@@ -115,7 +122,8 @@ class SiteAlarms:
         for start in range(0, max(len(steps), 1), BATCH):
             batch = steps[start : start + BATCH]
             is_last = start + BATCH >= len(steps)
-            written = await self._state.run(partial(self._write, before=held, steps=batch, is_last=is_last))
+            with self._recording.attempt(WORK):
+                written = await self._state.run(partial(self._write, before=held, steps=batch, is_last=is_last))
             if written is None:
                 return
             last_steps = {**last_steps, **written}

@@ -39,6 +39,7 @@ from alarm_service.judge_input import JudgeInput
 from alarm_service.judge_loop import JudgeLoop
 from alarm_service.judge_store import JudgeStore
 from alarm_service.preview_pool import PreviewPool
+from alarm_service.recording import Recording
 from alarm_service.rule_actions import RuleActions
 from alarm_service.rules_in_force import RulesInForce
 from alarm_service.site_alarms import LEASE, SiteAlarms
@@ -150,7 +151,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             newest,
             manager.push,
             clock.now,
-            lambda: storehouse_feed.stale,
+            lambda: storehouse_feed.outages,
             directory.refresh_owners,
             push_guard,
         )
@@ -164,6 +165,11 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             await storehouse_feed.push_alarms(transitions)
             await overview_feed.add_transitions(transitions)
 
+        async def recording_changed(is_recording: bool) -> None:
+            await storehouse_feed.recording_changed(is_recording)
+            await overview_feed.push()
+
+        recording = Recording(records, LEASE, process_id, recording_changed)
         journal = JournalFollower(
             databases.journal,
             databases.state_questions,
@@ -171,7 +177,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             push_transitions,
             directory.refresh_owners,
         )
-        notifier = _notifier(settings, records, newest, process_id)
+        notifier = _notifier(settings, records, newest, process_id, recording)
         set_aside = SetAside()
         on_alarms = notifier.write_notices if notifier else _notify_nobody
         judge_loop = JudgeLoop(
@@ -182,9 +188,11 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             clock.now,
             database_clock.lead_s,
             set_aside,
+            recording,
+            notifier,
         )
         rollups = Rollups(databases.rollups, process_id) if databases.rollups else None
-        site_alarms = SiteAlarms(live_ask, records, journal, process_id, settings.poll_interval, set_aside)
+        site_alarms = SiteAlarms(live_ask, records, journal, process_id, settings.poll_interval, set_aside, recording)
         test_alarms = AlarmTestRunner(records, on_alarms, clock.now, LEASE, process_id)
         previews = PreviewPool(ask, actions, settings.sensor_database, clock.now, in_force)
         stack.push_async_callback(previews.close)
@@ -236,7 +244,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         revalidation = Revalidation(authenticator, connections, namespace.caller_changed, namespace.end)
         judge = judge_loop if settings.own_alarms.judge else None
         redis = manager if isinstance(manager, RedisManager | LibraryRedisManager) else None
-        health = Health(databases.live, poller, redis, judge, site_alarms if subjects.alarm else None)
+        health = Health(databases.live, poller, redis, judge, site_alarms if subjects.alarm else None, recording)
         metrics.collect_from(
             MetricSources(
                 clients,
@@ -269,6 +277,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             "directory": directory.run,
             "journal follower": journal.run,
             "site alarms": site_alarms.run,
+            "recording": recording.run,
             "judge": judge.run if judge else None,  # stops before the site alarms, which release their common lease
             "test alarms": test_alarms.run,
             "overview feed": overview_feed.run,
@@ -309,11 +318,15 @@ def configured_rules(settings: Settings, origin: Source) -> list[Rule]:
         raise UsageError(f"{origin.where('rules')}: {error}; see docs/settings.md") from None
 
 
-def _notifier(settings: Settings, state: Database, newest: Newest, process_id: str) -> Notifier | None:
+def _notifier(
+    settings: Settings, state: Database, newest: Newest, process_id: str, recording: Recording
+) -> Notifier | None:
     """Return the notifier, or None if the settings have no `notify` section."""
     if settings.notify is None:
         return None
-    return Notifier(settings.notify, state, newest, Sender(), clock.now, LEASE, process_id)
+    return Notifier(
+        settings.notify, state, newest, Sender(), clock.now, LEASE, process_id, lambda: recording.is_working
+    )
 
 
 def _notify_nobody(_connection: sa.Connection, _alarms: Sequence[Alarm]) -> None:

@@ -55,6 +55,8 @@ class Env(msgspec.Struct, frozen=True):
 class Envs(msgspec.Struct, frozen=True):
     """The newest reading of each sensor of a storehouse, at `time`. `stale` is true while the database does not answer.
 
+    `unrecorded` is true while the server cannot record alarms.
+
     `cursor` is the id of the last alarm transition (change of an alarm's state). `reset` is true if the server cannot
     send the transitions that the client missed. There are two possible reasons: the server does not know the cursor
     that the client sent, or the client missed more than 10,000 transitions. Otherwise `reset` is absent.
@@ -64,6 +66,7 @@ class Envs(msgspec.Struct, frozen=True):
     cursor: int
     time: datetime
     stale: bool
+    unrecorded: bool
     envs: list[Env]
     reset: bool | msgspec.UnsetType = msgspec.UNSET
 
@@ -335,11 +338,12 @@ class Overview(msgspec.Struct, frozen=True):
     """The state of organisations and their storehouses at `time`.
 
     An organisation contains all its storehouses that the user may see. `stale` is true while the database does not
-    answer.
+    answer. `unrecorded` is true while the server cannot record alarms.
     """
 
     time: datetime
     stale: bool
+    unrecorded: bool
     organisations: list[OverviewOrganisation]
 
 

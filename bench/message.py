@@ -47,7 +47,7 @@ def text() -> bytes:
     now = control.clock()
     newest.set_directory(STOREHOUSES, sensors, now)
     newest.add_readings([Reading(*sensor.key, MEASURED, VALUE) for sensor in sensors], datetime.now(UTC))
-    return msgspec.json.encode(Envs(1, 0, now, False, newest.envs(1, now)))
+    return msgspec.json.encode(Envs(1, 0, now, False, False, newest.envs(1, now)))
 
 
 def organisations() -> bytes:

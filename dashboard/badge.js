@@ -2,7 +2,7 @@
 
 import { effect } from "@preact/signals";
 import { openAlarms } from "./data/storehouses.js";
-import { outage } from "./data/outage.js";
+import { notCurrent } from "./data/outage.js";
 import { knownSeverity } from "./data/severity.js";
 import { activeAlarms, watchedStorehouse } from "./data/watched-storehouse.js";
 import { displayName, translate } from "./words/translate.js";
@@ -14,7 +14,7 @@ export function showBadge() {
     const count = Math.max(openAlarms.value.open, activeAlarms.value.length);
     const name = watchedStorehouse.value?.storehouse.store_house_name;
     const title = name ? `${displayName(name)} · Storewatch` : "Storewatch";
-    const lost = outage.value !== null && outage.value !== "connecting";
+    const lost = notCurrent.value;
     document.title = lost ? `${translate("notCurrent")} · ${title}` : count > 0 ? `(${count}) ${title}` : title;
     const worst = openAlarms.value.worst ?? activeAlarms.value[0]?.severity;
     icon.href = `/static/icons/${lost ? "lost" : worst ? knownSeverity(worst) : "good"}.svg`;

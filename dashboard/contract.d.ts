@@ -57,6 +57,8 @@ export interface Register {
 /**
  * The newest reading of each sensor of a storehouse, at `time`. `stale` is true while the database does not answer.
  *
+ * `unrecorded` is true while the server cannot record alarms.
+ *
  * `cursor` is the id of the last alarm transition (change of an alarm's state). `reset` is true if the server cannot
  * send the transitions that the client missed. There are two possible reasons: the server does not know the cursor
  * that the client sent, or the client missed more than 10,000 transitions. Otherwise `reset` is absent.
@@ -66,6 +68,7 @@ export interface Envs {
   cursor: number;
   time: string;
   stale: boolean;
+  unrecorded: boolean;
   envs: Env[];
   reset?: boolean;
 }
@@ -435,11 +438,12 @@ export interface Curve {
  * The state of organisations and their storehouses at `time`.
  *
  * An organisation contains all its storehouses that the user may see. `stale` is true while the database does not
- * answer.
+ * answer. `unrecorded` is true while the server cannot record alarms.
  */
 export interface Overview {
   time: string;
   stale: boolean;
+  unrecorded: boolean;
   organisations: OverviewOrganisation[];
 }
 

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 
 from db.condition import Condition
 from db.dialects import dialect_for
-from db.failures import OUTDATED_CONNECTION, OUTDATED_POOL, Failure
+from db.failures import CANNOT_WRITE, OUTDATED_CONNECTION, OUTDATED_POOL, Failure
 from db.limits import QUESTION_LIMITS, Limits
-from errors import Unavailable, UsageError
+from errors import NotRecorded, Unavailable, UsageError
 from settings import Database as DatabaseSettings
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class Database:
         self._condition = condition or Condition(repr(settings))
         self.answering = True
         """False while the database does not answer the heartbeat. `run` then raises `Unavailable` without waiting."""
+        self._writes = writes
         self._dialect = dialect_for(settings)
         self.engine = self._create_engine(workers, writes)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="database")
@@ -65,7 +66,8 @@ class Database:
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         """Call `work(connection)` in a worker thread and return its result.
 
-        Raise `Unavailable` if the database does not answer within `limits.answer` seconds.
+        Raise `Unavailable` if the database does not answer within `limits.answer` seconds. If `writes` is set and the
+        work was certainly not recorded, raise `NotRecorded`: the database cannot be reached, or refuses to write.
         """
         if not self.answering:
             raise Unavailable("the database does not answer")
@@ -81,14 +83,22 @@ class Database:
             raise Unavailable("the database does not answer in time") from None
 
     def _work(self, work: Callable[[sa.Connection], T]) -> T:
+        connected = False
         try:
             with self.engine.connect() as connection:
+                connected = True
                 self._dialect.limit_work(connection, self.limits.statement)
                 result = work(connection)
-        except DATABASE_ERRORS as error:
+        except (*DATABASE_ERRORS, sa.exc.DatabaseError) as error:
+            failure = self._dialect.failure(error.orig if isinstance(error, sa.exc.DBAPIError) else None)
+            is_refused = failure in CANNOT_WRITE
+            if not is_refused and not isinstance(error, DATABASE_ERRORS):
+                raise
             log.debug("query on %r failed: %s", self.settings, error)
-            original = error.orig if isinstance(error, sa.exc.DBAPIError) else None
-            self._condition.failed(self._purpose, self._dialect.failure(original), reason(error))
+            self._condition.failed(self._purpose, failure, reason(error))
+            if self._writes and (is_refused or not connected):
+                message = "the database cannot be written, so nothing was recorded; try again later"
+                raise NotRecorded(message, reason="not_recorded") from error
             raise Unavailable("the database does not answer") from error
         self._condition.answered()
         return result

@@ -23,7 +23,7 @@ from common.periodic import run_periodically
 from common.shared_run import SharedRun
 from errors import Unavailable
 from live.newest import Newest
-from live.storehouse_feed import Push, room
+from live.storehouse_feed import Outages, Push, room
 from live.storehouse_summary import is_raised, severity, spark_sensor, storehouse_summary
 from transport.recipients import Recipients
 
@@ -65,9 +65,9 @@ class OverviewQuestions(Protocol):
 class OverviewFeed:
     """Pushes a summary of each storehouse to the connections that watch the overview.
 
-    It keeps each summary in encoded form, and encodes it again only after a change. `is_lost` returns whether the
-    server has lost its connection to the sensor database. The feed awaits `refresh_owners` after it reads data about
-    storehouses and before it pushes the data.
+    It keeps each summary in encoded form, and encodes it again only after a change. `outages` returns whether the
+    server has lost its connection to the sensor database, and whether it cannot record alarms. The feed awaits
+    `refresh_owners` after it reads data about storehouses and before it pushes the data.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class OverviewFeed:
         newest: Newest,
         push: Push,
         clock: Clock,
-        is_lost: Callable[[], bool],
+        outages: Callable[[], Outages],
         refresh_owners: Callable[[], Awaitable[None]],
         guard: PushGuard,
     ) -> None:
@@ -85,9 +85,9 @@ class OverviewFeed:
         self._newest = newest
         self._send = push
         self._clock = clock
-        self._is_lost = is_lost
+        self._outages = outages
         self._guard = guard
-        self._was_lost = False
+        self._pushed_outages = Outages()
         # Not stored in python-socketio's session: a push needs all watchers with one visibility, not one connection.
         self._watchers: dict[str, Visibility] = {}
         self._groups: dict[Visibility, Group] = {}
@@ -271,8 +271,9 @@ class OverviewFeed:
             self._store_house_ids = dict(store_house_ids)
             existing = [store_house_id for of_one in store_house_ids.values() for store_house_id in of_one]
             self._summaries = {store_house_id: self._summaries[store_house_id] for store_house_id in existing}
-        if self._was_lost != self._is_lost():
-            self._was_lost = not self._was_lost
+        outages = self._outages()
+        if self._pushed_outages != outages:
+            self._pushed_outages = outages
             self._changed |= self._organisations.keys() | self._store_house_ids
 
     def _summary(self, storehouse: Storehouse) -> msgspec.Raw:
@@ -294,7 +295,8 @@ class OverviewFeed:
 
     def _message(self, org_ids: Iterable[Id], visibility: Visibility) -> answers.Overview:
         organisations = [self._organisation(org_id, visibility) for org_id in org_ids]
-        return answers.Overview(self._clock(), self._is_lost(), organisations)
+        outages = self._outages()
+        return answers.Overview(self._clock(), outages.stale, outages.unrecorded, organisations)
 
     def _organisation(self, org_id: Id, visibility: Visibility) -> OverviewOrganisation:
         """Return the part of an `overview` message about one organisation.

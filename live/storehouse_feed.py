@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -45,6 +45,13 @@ class Push(Protocol):
         """
 
 
+class Outages(NamedTuple):
+    """What does not work: `stale` and `unrecorded`, as in the messages `envs` and `overview`."""
+
+    stale: bool = False
+    unrecorded: bool = False
+
+
 class StorehouseFeed:
     """Pushes readings (`envs`) and alarms (`alarms`) to the connections that watch a storehouse.
 
@@ -59,6 +66,8 @@ class StorehouseFeed:
 
         In this case, the pushed values may be out of date.
         """
+        self.unrecorded = False
+        """Whether the server cannot record alarms."""
         self.cursor = 0
         """Id of the last alarm transition that was pushed."""
         self._newest = newest
@@ -70,6 +79,11 @@ class StorehouseFeed:
         self._changed: set[Id] = set()
         self._recipients_of: dict[Id, tuple[tuple[str, ...], Recipients]] = {}  # with the watchers
 
+    @property
+    def outages(self) -> Outages:
+        """What does not work now."""
+        return Outages(self.stale, self.unrecorded)
+
     def envs(self, store_house_id: Id, *, reset: bool = False) -> Envs:
         """Return the `envs` message of the storehouse.
 
@@ -79,7 +93,7 @@ class StorehouseFeed:
         now = self._clock()
         # Usually only one sensor has changed: the others are cached in encoded form.
         encoded: Any = self._newest.encoded(store_house_id, now)
-        return Envs(store_house_id, self.cursor, now, self.stale, encoded, reset or msgspec.UNSET)
+        return Envs(store_house_id, self.cursor, now, self.stale, self.unrecorded, encoded, reset or msgspec.UNSET)
 
     async def push_alarms(self, transitions: Sequence[Transition]) -> None:
         """Push changes of alarms, in order, to the connections that watch the storehouses of these alarms."""
@@ -139,6 +153,11 @@ class StorehouseFeed:
         if not self.stale:
             self._set_stale(True)
             await self._push_changed()
+
+    async def recording_changed(self, is_recording: bool) -> None:
+        """Tell every watching connection whether alarms are being recorded."""
+        self.unrecorded = not is_recording
+        await self.push(self._clients.watched())
 
     def _set_stale(self, stale: bool) -> None:
         self.stale = stale

@@ -22,6 +22,7 @@ from errors import Unavailable
 from live.newest import Newest
 from notify import text
 from notify.sender import Sender
+from notify.unrecorded import UnrecordedNotices
 from record import episodes, lease, notices
 from record.episode_rows import JudgedChange
 from record.notices import Message, PendingMessage
@@ -58,6 +59,9 @@ class Notifier:
 
     It sends only notices about alarms that Storewatch itself raised, and only while this process has the lease
     `lease_name`. `holder` is the name of this process.
+
+    While `is_recording` returns False, alarms cannot be recorded in the database. The notifier then sends the notices
+    that `add_unrecorded` has added.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Notifier:
         clock: Clock,
         lease_name: str,
         holder: str,
+        is_recording: Callable[[], bool] = lambda: True,
     ) -> None:
         self._notify = notify
         self._policy = escalation_policy(notify)
@@ -85,13 +90,37 @@ class Notifier:
         self._last_reminded: datetime | None = None
         self._last_deleted: datetime | None = None
         self._wake = asyncio.Event()
+        self._is_recording = is_recording
+        self._unrecorded = UnrecordedNotices(self._policy, self._wait, self._interval)
+        self._writing: dict[asyncio.Task[None], str] = {}
+        """Tasks that write to the database whether a message has arrived, with the name of the target.
+
+        Until the result is written, the database must not start another message to the target, because it might start
+        the same message again.
+        """
 
     def write_notices(self, connection: sa.Connection, alarms: Sequence[Alarm]) -> None:
         """Write the notices that are due because these alarms have changed.
 
         `connection` has the open transaction in which the alarms were changed.
         """
-        notices.add_for_changes(connection, alarms, self._policy, self._wait, self._clock())
+        notices.add_for_changes(connection, alarms, self._policy, self._wait, self._clock(), self._unrecorded.attempts)
+
+    def add_unrecorded(self, alarms: Sequence[Alarm]) -> None:
+        """Add notices about alarms that could not be recorded. Each element is an alarm after one transition."""
+        self._unrecorded.add(alarms, self._clock())
+
+    def settle(self, alarms: Sequence[Alarm]) -> None:
+        """Leave it to the database to notify of these alarms, because they are recorded now.
+
+        Notices that were already sent are recorded as sent.
+        """
+        for message in self._unrecorded.settle(alarms):
+            self._write_in_background(message, arrived=True)
+
+    def clear_unrecorded(self) -> None:
+        """Forget the notices about unrecorded alarms: all are recorded, or another process evaluates the rules."""
+        self._unrecorded.clear()
 
     async def run(self) -> None:
         """Poll until cancelled, then wait a short time for the messages that are being sent."""
@@ -109,23 +138,30 @@ class Notifier:
         Raise `Unavailable` if the database does not answer.
         """
         now = self._clock()
-        free = self._targets.keys() - self._sending.keys()
+        if not self._is_recording():
+            free = self._targets.keys() - self._sending.keys()
+            self._deliver_in_background(self._unrecorded.start_messages(free, now))
+        free = self._targets.keys() - self._sending.keys() - set(self._writing.values())
         reminding = self._last_reminded is None or now - self._last_reminded >= REMIND_INTERVAL
         messages = await self._state.run(
             lambda connection: self._start_messages(connection, now, free, reminding=reminding)
         )
         if reminding:
             self._last_reminded = now
-        for message in messages:
-            task = asyncio.create_task(self._deliver(message), name=f"notify {message.target}")
-            self._sending[message.target] = task
+        self._deliver_in_background(messages)
         if self._last_deleted is None or now - self._last_deleted >= DELETE_INTERVAL:
             await self._state.run(lambda connection: self._delete_old(connection, now))
             self._last_deleted = now
 
     async def wait_until_sent(self) -> None:
-        """Wait until every message that is being sent has arrived or failed."""
-        await asyncio.gather(*self._sending.values())
+        """Wait until every message that is being sent has arrived or failed, and the result is written."""
+        while self._sending or self._writing:
+            await asyncio.gather(*self._sending.values(), *self._writing)
+
+    def _deliver_in_background(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            task = asyncio.create_task(self._deliver(message), name=f"notify {message.target}")
+            self._sending[message.target] = task
 
     def _start_messages(
         self, connection: sa.Connection, now: datetime, free: Collection[str], *, reminding: bool
@@ -163,7 +199,8 @@ class Notifier:
     async def _deliver(self, message: Message) -> None:
         try:
             arrived = await self._send_or_log(message)
-            await self._run_until_written(lambda connection: self._write_result(connection, message, arrived))
+            if not message.unrecorded or self._finish_unrecorded(message, arrived):
+                self._write_in_background(message, arrived)
         except Exception:
             log.exception("cannot record whether a message to %s has arrived; it is sent again", message.target)
         finally:
@@ -176,6 +213,26 @@ class Notifier:
         except Exception:  # counts as a failed attempt, so that the next attempt waits
             log.exception("cannot send a message to %s; it is retried", message.target)
             return False
+
+    def _write_in_background(self, message: Message, arrived: bool) -> None:
+        task = asyncio.create_task(self._write_until_written(message, arrived), name=f"notified {message.target}")
+        self._writing[task] = message.target
+        task.add_done_callback(self._written)
+
+    def _written(self, task: asyncio.Task[None]) -> None:
+        del self._writing[task]
+        self._wake.set()
+
+    async def _write_until_written(self, message: Message, arrived: bool) -> None:
+        try:
+            await self._run_until_written(lambda connection: self._write_result(connection, message, arrived))
+        except Exception:
+            log.exception("cannot write whether a message to %s has arrived; it is retried", message.target)
+
+    def _finish_unrecorded(self, message: Message, arrived: bool) -> bool:
+        """Keep the result in memory. Return whether the database has the message too, and must get the result."""
+        now = self._clock()
+        return self._unrecorded.finish(message, arrived, now, now + backoff(message.tries))
 
     async def _send(self, message: Message) -> bool:
         target = self._targets[message.target]

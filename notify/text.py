@@ -41,6 +41,8 @@ def subject(message: Message, storehouse: Storehouse, units: Units, language: st
         line = phrases["single"].format(head=head, storehouse=name, where=where, alarm=alarm)
     else:
         line = phrases["several"].format(head=head, storehouse=name, count=len(items))
+    if message.unrecorded:
+        line = phrases["unrecorded_subject"].format(subject=line)
     return phrases["again"].format(subject=line) if message.tries > 1 else line
 
 
@@ -80,6 +82,8 @@ def _lines(message: Message, storehouse: Storehouse, units: Units, phrases: Mapp
         yield _line(item, storehouse, units, phrases)
     if len(items) > MOST_LINES:
         yield phrases["more"].format(count=len(items) - MOST_LINES)
+    if message.unrecorded:
+        yield phrases["unrecorded"]
     if message.tries > 1:
         yield phrases["before"]
 

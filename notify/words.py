@@ -13,6 +13,7 @@ _PHRASES: dict[str, dict[str, str]] = {
         "several": "[{head}] {storehouse}: {count} alarms",
         "over": "Cleared",
         "again": "{subject} (resent)",
+        "unrecorded_subject": "{subject} (not recorded)",
         "everywhere": "All storehouses",
         # text
         "header": "{storehouse} (time zone: {zone})",
@@ -26,6 +27,8 @@ _PHRASES: dict[str, dict[str, str]] = {
         "withdrawn": "False alarm: {where} {alarm}, since {since}. Late readings show that all was normal.",
         "more": "and {count} more",
         "before": "This message was sent before and may have reached you already.",
+        "unrecorded": "Not recorded: Storewatch cannot write to its database. The dashboard does not show these alarms "
+        "until it can.",
         # severities
         "info": "Info",
         "warning": "Warning",
@@ -58,6 +61,7 @@ _PHRASES: dict[str, dict[str, str]] = {
         "several": "【{head}】{storehouse}：{count} 条报警",
         "over": "已解除",
         "again": "{subject}（重发）",
+        "unrecorded_subject": "{subject}（未记录）",
         "everywhere": "所有仓库",
         "header": "{storehouse}（时区：{zone}）",
         "raised": "报警：{where}{alarm}，{since} 开始。级别：{severity}。",
@@ -70,6 +74,7 @@ _PHRASES: dict[str, dict[str, str]] = {
         "withdrawn": "误报：{where}{alarm}，{since} 开始。迟到的读数表明当时一切正常。",
         "more": "另有 {count} 条",
         "before": "本消息此前已发送过，您可能已经收到。",
+        "unrecorded": "未记录：Storewatch 无法写入数据库。恢复之前，监控页面不显示以上报警。",
         "info": "提示",
         "warning": "警告",
         "critical": "严重",

@@ -5,12 +5,13 @@ hold the journal's lease, or lock it with `record.lease.lock`. The ids in the jo
 commits.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 
 from alarms.model import DISMISSED, NO_DATA, Episode
@@ -146,6 +147,22 @@ def write(connection: sa.Connection, changes: Sequence[JudgedChange], now: datet
     numbered = zip((row["step"] for row in steps), result.alarms, strict=True)
     journal.add(connection, [Step(number, stepped) for number, stepped in numbered], now)
     return result
+
+
+def unrecorded_alarm(judged: JudgedChange, outages: Collection[Id]) -> Alarm | None:
+    """Return the alarm after a change that is not in the database.
+
+    `outages` contains the ids of the storehouses with an open outage alarm. The `alarm_id`, the acknowledgement and the
+    id of the cause are placeholders, because only the database knows them. Return None if the change dismisses or
+    withdraws the alarm.
+    """
+    episode = judged.change.episode
+    here = {EVERYWHERE, episode.store_house_id}
+    has_cause = episode.kind == NO_DATA and episode.key is not None and not here.isdisjoint(outages)
+    for row in new_steps(None, [judged]):
+        unrecorded = alarm(row | {"episode_id": 0, "cause": 0 if has_cause else None})
+        return msgspec.structs.replace(unrecorded, alarm_id=str(identity(episode)))
+    return None
 
 
 @dataclass(frozen=True)

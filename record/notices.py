@@ -5,13 +5,14 @@ transaction, which must hold the lock on the lease "alarm journal". While the tr
 process can write notices.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
+from alarms.model import RAISED, WORSENED
 from alarms.notices import (
     RECORD_ONLY,
     TIMED,
@@ -29,6 +30,8 @@ from db import tables
 
 BATCH = 1_000
 """Maximum number of alarms or notices in one statement."""
+Row = dict[str, Any]
+"""A row of the table `notice`, as a dict from column names to values."""
 
 
 class Item(NamedTuple):
@@ -46,7 +49,8 @@ class Message(NamedTuple):
 
     `tries` is the number of attempts to send the message, including the current attempt. If `tries` is above 1, an
     earlier attempt may have reached the target: the process may have been killed after it sent the message, or the
-    target's answer may have been lost.
+    target's answer may have been lost. `unrecorded` is true if the database contains neither the message nor its
+    alarms, because it cannot be written.
     """
 
     message_id: int
@@ -54,6 +58,32 @@ class Message(NamedTuple):
     store_house_id: Id
     items: tuple[Item, ...]
     tries: int
+    unrecorded: bool = False
+
+
+class Attempt(NamedTuple):
+    """The state of a notice that may have been sent before it was written to the database.
+
+    - `message_id`: the id of the message that contains the notice. It is negative, so it is no id of a notice.
+    - `tries`: the number of attempts to send the message.
+    - `since`: the time at which Storewatch began to wait for an acknowledgement.
+    - `due`: the time of the next attempt.
+    - `sent`: the time at which the message arrived, or None.
+    """
+
+    message_id: int
+    tries: int
+    since: datetime
+    due: datetime
+    sent: datetime | None
+
+    def values(self) -> Row:
+        """Return the values of the columns that describe the attempts."""
+        return {"message_id": self.message_id, "tries": self.tries, "due": self.due, "sent": self.sent}
+
+
+Attempts = Callable[[Sequence[Alarm]], Sequence[Mapping[str, Attempt]]]
+"""A function that returns the attempts to send the notices about each alarm, by the name of the target."""
 
 
 class PendingMessage(NamedTuple):
@@ -71,17 +101,30 @@ class PendingMessage(NamedTuple):
 
 
 def add_for_changes(
-    connection: sa.Connection, alarms: Sequence[Alarm], policy: EscalationPolicy, wait: timedelta, now: datetime
+    connection: sa.Connection,
+    alarms: Sequence[Alarm],
+    policy: EscalationPolicy,
+    wait: timedelta,
+    now: datetime,
+    attempts: Attempts | None = None,
 ) -> list[Notice]:
-    """Write and return the notices about changed alarms. `alarms` must be in the order of the changes."""
+    """Write and return the notices about changed alarms. `alarms` must be in the order of the changes.
+
+    `attempts` returns what is known of notices that may have been sent already.
+    """
     last = last_notices(connection, alarms)
-    notices = []
-    for alarm in alarms:
+    notices: list[Notice] = []
+    rows: list[Row] = []
+    for alarm, attempted in zip(alarms, attempts(alarms) if attempts else [{}] * len(alarms), strict=True):
         last_of_alarm = last.setdefault(alarm.alarm_id, {})
-        new = change_notices([Case(alarm, last_of_alarm)], policy, now)
-        last_of_alarm |= {notice.target: notice.content for notice in new}
-        notices += new
-    add(connection, notices, wait, now)
+        for notice in change_notices([Case(alarm, last_of_alarm)], policy, now):
+            attempt = attempted.get(notice.target) if notice.content.what in (RAISED, WORSENED) else None
+            if attempt is not None and notice.content.what == RAISED:
+                notice = notice._replace(content=notice.content._replace(since=attempt.since))
+            last_of_alarm[notice.target] = notice.content
+            notices.append(notice)
+            rows.append(_row(notice, wait, now) | (attempt.values() if attempt else {}))
+    _insert(connection, rows)
     return notices
 
 
@@ -123,25 +166,32 @@ def add(connection: sa.Connection, notices: Sequence[Notice], wait: timedelta, n
     A notice about a change becomes due after the time `wait`, so that one message can contain several notices. Raise
     SQLAlchemy's IntegrityError if one of the notices was already written.
     """
-    rows = [
-        {
-            "episode_id": _episode_id(alarm),
-            "target": target,
-            "number": content.number,
-            "store_house_key": key(alarm.store_house_id),
-            "what": content.what,
-            "severity": content.severity,
-            "limit": content.limit,
-            "alarm": msgspec.json.encode(alarm).decode(),
-            "since": content.since,
-            "written": now,
-            "due": now if content.what in TIMED else now + wait,
-            "sent": now if content.what == RECORD_ONLY else None,
-        }
-        for target, alarm, content in notices
-    ]
+    _insert(connection, [_row(notice, wait, now) for notice in notices])
+
+
+def _insert(connection: sa.Connection, rows: Sequence[Row]) -> None:
     if rows:
         connection.execute(sa.insert(tables.notice), rows)
+
+
+def _row(notice: Notice, wait: timedelta, now: datetime) -> Row:
+    target, alarm, content = notice
+    return {
+        "episode_id": _episode_id(alarm),
+        "target": target,
+        "number": content.number,
+        "store_house_key": key(alarm.store_house_id),
+        "what": content.what,
+        "severity": content.severity,
+        "limit": content.limit,
+        "alarm": msgspec.json.encode(alarm).decode(),
+        "since": content.since,
+        "written": now,
+        "due": now if content.what in TIMED else now + wait,
+        "message_id": None,
+        "tries": 0,
+        "sent": now if content.what == RECORD_ONLY else None,
+    }
 
 
 def _episode_id(alarm: Alarm) -> int:

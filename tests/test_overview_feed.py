@@ -20,6 +20,7 @@ from ask.sensors import Sensor
 from ask.visibility import EVERYTHING
 from live.newest import Newest
 from live.overview_feed import OverviewFeed
+from live.storehouse_feed import Outages
 from live.storehouse_summary import selected_envs, storehouse_summary
 from tests.support.clients import HANG, Client, connected
 from tests.support.serving_inside import serving_inside, until
@@ -104,6 +105,7 @@ class Hall:
 
     now: datetime = NOW
     lost: bool = False
+    unrecorded: bool = False
     pushed: list[tuple[Any, Hashable, list[str]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -114,7 +116,7 @@ class Hall:
             self.newest,
             self._push,
             lambda: self.now,
-            lambda: self.lost,
+            lambda: Outages(self.lost, self.unrecorded),
             self._refresh_owners,
             PushGuard(self.newest),
         )

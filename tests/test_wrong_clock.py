@@ -86,15 +86,15 @@ def test_an_alarm_closed_by_hand_is_raised_anew_when_it_returns() -> None:
     term = JudgeTerm(1, SensorStates([], defaults=False), 0, Position())
     for judge in (term.judge_clock, lambda error, _, now: term.judge_outages(error and now - HOUR, now)):
         judge(HOUR, AFTER_S, NOW)
-        raised = term.unwritten[-1].episode
+        raised = term.unwritten[-1].change.episode
         closed = ClosedByHand(raised, NOW, NOW + 1)
-        term.apply(SyncResult(WriteResult([], [], [], []), [closed], 0, (0, 0), None, None))
+        term.apply(SyncResult(WriteResult([], [], [], []), [closed], 0, (0, 0), None, None), NOW)
         judge(HOUR, AFTER_S, NOW + 2)
-        assert term.unwritten[-1].episode == raised
+        assert term.unwritten[-1].change.episode == raised
         judge(None, 0.0, NOW + 3)
         judge(HOUR, AFTER_S, NOW + 4)
-        assert [change.what for change in term.unwritten[-3:]] == ["raised", "cleared", "raised"]
-        assert term.unwritten[-1].episode.since != raised.since
+        assert [judged.change.what for judged in term.unwritten[-3:]] == ["raised", "cleared", "raised"]
+        assert term.unwritten[-1].change.episode.since != raised.since
 
 
 @dataclass

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import msgspec
 
 from alarm_service.judge_loop import JudgeLoop
+from alarm_service.recording import Recording
 from alarm_service.site_alarms import SiteAlarms
 from db.database import Database
 from live.poller import Poller
@@ -25,6 +26,7 @@ REASONS = {
     "redis": "Redis does not answer; messages between processes and from other programs are dropped",
     "judge": "the judge is behind, fails or cannot reach its tables; alarms are late",
     "site_alarms": "the site's own alarms cannot be read or recorded; they are late",
+    "recording": "alarms are not being recorded: the database `state` cannot be written; values are live",
 }
 
 
@@ -46,6 +48,8 @@ class Readiness(msgspec.Struct, frozen=True):
 
     Null if the site has no alarms of its own.
     """
+    recording: bool
+    """Whether alarms are being recorded in the `state` database, by this or another process."""
     reasons: list[str]
 
 
@@ -64,12 +68,14 @@ class Health:
         redis: RedisManager | LibraryRedisManager | None,
         judge_loop: JudgeLoop | None,
         site_alarms: SiteAlarms | None,
+        recording: Recording,
     ) -> None:
         self._database = database
         self._poller = poller
         self._redis = redis
         self._judge_loop = judge_loop
         self._site_alarms = site_alarms
+        self._recording = recording
 
     @property
     def poller_age_s(self) -> float:
@@ -81,6 +87,7 @@ class Health:
         parts = {
             "database": self._database.answering,
             "poller": self.poller_age_s <= self._poller.interval_s + POLLER_LATE_S,
+            "recording": self._recording.is_working,
         }
         if self._redis is not None:
             parts["redis"] = self._redis.is_redis_reachable
@@ -100,5 +107,6 @@ class Health:
             redis=parts.get("redis"),
             judge=parts.get("judge"),
             site_alarms=parts.get("site_alarms"),
+            recording=parts["recording"],
             reasons=[REASONS[part] for part, works in parts.items() if not works],
         )

@@ -13,8 +13,8 @@ const BATCH = 100; // milliseconds; all pushes within this time are shown togeth
 /** @type {import("@preact/signals").Signal<OverviewOrganisation[] | null>} null until the server has answered */
 const organisations = signal(null);
 
-/** Whether the server had lost its connection to the database when it sent the last `overview`. */
-export const overviewStale = signal(false);
+/** @type {import("@preact/signals").Signal<Overview | null>} */
+export const lastOverview = signal(null);
 
 /** All visible storehouses; null until the server has answered. */
 export const storehouses = computed(() => organisations.value?.flatMap(entriesOf) ?? null);
@@ -73,7 +73,7 @@ let timer;
 
 /** @param {Overview} overview */
 function addOverview(overview) {
-  overviewStale.value = overview.stale;
+  lastOverview.value = overview;
   if (!overview.stale) setClock(overview.time);
   for (const organisation of overview.organisations) pending.set(organisation.org_id, organisation);
   if (isWhole) showPending();

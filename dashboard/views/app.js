@@ -2,7 +2,7 @@
 
 import { html } from "htm/preact";
 import { useEffect } from "preact/hooks";
-import { outage } from "../data/outage.js";
+import { notCurrent, outage } from "../data/outage.js";
 import { lazy } from "../components/lazy.js";
 import { isWall, route } from "../route.js";
 import { languageTag, translate } from "../words/translate.js";
@@ -13,13 +13,12 @@ import { StorehousePage } from "./storehouse.js";
 const Wall = lazy(async () => (await import("./wall.js")).Wall);
 
 export function App() {
-  const current = outage.value === null || outage.value === "connecting";
   useEffect(() => {
     document.documentElement.lang = languageTag.value;
   }, [languageTag.value]);
   useEffect(() => {
-    document.body.classList.toggle("not-current", !current);
-  }, [current]);
+    document.body.classList.toggle("not-current", notCurrent.value);
+  }, [notCurrent.value]);
   if (isWall) return html`<${Banner} /><${Wall} />`;
   return html`
     <a class="skip" href="#main" onClick=${skip}>${translate("skip")}</a>
@@ -36,7 +35,7 @@ function Page() {
   return html`<p class="notice">${translate("unknownPage")} <a href="#/">${translate("toOverview")}</a></p>`;
 }
 
-/** Shows that the data is not current. The banner stays in view, so that nobody mistakes old data for current data. */
+/** Shows what does not work. The banner stays in view, so that nobody mistakes old data for current data. */
 export function Banner() {
   const why = outage.value;
   return html`<div id="banner" role="alert" data-outage=${why ?? "none"}>

@@ -21,6 +21,8 @@ export const EN = {
   outage_lost_advice: "The data shown is not current. Reconnecting…",
   outage_stale: "The server cannot reach its database.",
   outage_stale_advice: "The data shown is not current.",
+  outage_unrecorded: "Alarms are not being recorded.",
+  outage_unrecorded_advice: "The values shown are live.",
   notCurrent: "Not current",
 
   loading: "Loading…",
@@ -214,6 +216,7 @@ export const EN = {
   error_forbidden: "You may not do this.",
   error_rate_limited: "Too many requests. Try again in a moment.",
   error_unavailable: "The database does not answer. Try again later.",
+  error_not_recorded: "Nothing was recorded. Try again later.",
   error_conflict: "Someone else has saved changes since you opened this page.",
   error_internal: "Internal server error. The server's log has the details.",
   error_no_answer: "The server did not answer in time. Check whether your change was saved.",

@@ -22,6 +22,8 @@ export const ZH = {
   outage_lost_advice: "当前显示的不是最新数据，正在重新连接…",
   outage_stale: "服务器无法访问数据库。",
   outage_stale_advice: "当前显示的不是最新数据。",
+  outage_unrecorded: "报警未被记录。",
+  outage_unrecorded_advice: "当前显示的数值为实时数据。",
   notCurrent: "数据非最新",
 
   loading: "加载中…",
@@ -215,6 +217,7 @@ export const ZH = {
   error_forbidden: "您无权执行此操作。",
   error_rate_limited: "请求过于频繁，请稍后重试。",
   error_unavailable: "数据库没有响应，请稍后重试。",
+  error_not_recorded: "未作任何记录，请稍后重试。",
   error_conflict: "在您打开本页之后，其他人保存了修改。",
   error_internal: "服务器内部错误，详情见服务器日志。",
   error_no_answer: "服务器未及时应答，请检查修改是否已保存。",

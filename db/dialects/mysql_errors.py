@@ -59,6 +59,7 @@ FAILURES: Mapping[int, Failure] = {
     3955: Failure.DENIED,  # account blocked after wrong passwords, in MySQL
     4151: Failure.DENIED,  # account locked, in MariaDB
     # The database accepts no writes.
+    1036: Failure.READ_ONLY,  # the table is read-only
     1290: Failure.READ_ONLY,  # the server runs with the option read_only
     1792: Failure.READ_ONLY,  # the transaction is read-only
     1836: Failure.READ_ONLY,  # the server is in read-only mode

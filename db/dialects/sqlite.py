@@ -35,8 +35,8 @@ class Sqlite(Dialect):
     DAMAGED = "; restore the file from a copy, see docs/operating.md"
     FAILURES: Mapping[int, Failure] = {
         sqlite3.SQLITE_CANTOPEN: Failure.LOST,
-        sqlite3.SQLITE_CORRUPT: Failure.LOST,
-        sqlite3.SQLITE_NOTADB: Failure.LOST,
+        sqlite3.SQLITE_CORRUPT: Failure.STORAGE,
+        sqlite3.SQLITE_NOTADB: Failure.STORAGE,
         sqlite3.SQLITE_PERM: Failure.DENIED,
         sqlite3.SQLITE_AUTH: Failure.DENIED,
         sqlite3.SQLITE_READONLY: Failure.READ_ONLY,

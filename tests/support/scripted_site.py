@@ -76,9 +76,9 @@ class ScriptedSite:
         """Send an event to all browsers."""
         await self._socket.emit(event, payload)
 
-    async def push_overview(self, *storehouses: dict[str, Any], stale: bool = False) -> None:
+    async def push_overview(self, *storehouses: dict[str, Any], stale: bool = False, unrecorded: bool = False) -> None:
         """Send all browsers an overview with these storehouses in one organisation."""
-        await self.push("overview", overview(organisation(*storehouses), stale=stale))
+        await self.push("overview", overview(organisation(*storehouses), stale=stale, unrecorded=unrecorded))
 
     async def cut(self) -> None:
         """Close every connection, as a network failure does. Browsers reconnect by themselves."""
@@ -185,9 +185,16 @@ def env(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def envs(*those: dict[str, Any], stale: bool = False) -> dict[str, Any]:
+def envs(*those: dict[str, Any], stale: bool = False, unrecorded: bool = False) -> dict[str, Any]:
     """Return the `envs` payload of the storehouse with these items."""
-    return {"store_house_id": STOREHOUSE, "cursor": 7, "time": NOW, "stale": stale, "envs": those}
+    return {
+        "store_house_id": STOREHOUSE,
+        "cursor": 7,
+        "time": NOW,
+        "stale": stale,
+        "unrecorded": unrecorded,
+        "envs": those,
+    }
 
 
 def sensor(**changes: Any) -> dict[str, Any]:
@@ -240,9 +247,9 @@ def curve(*points: list[Any], **changes: Any) -> dict[str, Any]:
     return named | {"points": points} | changes
 
 
-def overview(*organisations: dict[str, Any], stale: bool = False) -> dict[str, Any]:
+def overview(*organisations: dict[str, Any], stale: bool = False, unrecorded: bool = False) -> dict[str, Any]:
     """Return an `overview` payload with these organisations."""
-    return {"time": NOW, "stale": stale, "organisations": organisations}
+    return {"time": NOW, "stale": stale, "unrecorded": unrecorded, "organisations": organisations}
 
 
 def organisation(*storehouses: dict[str, Any], name: str = "Owner", org_id: int = 1) -> dict[str, Any]:
