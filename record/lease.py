@@ -16,6 +16,8 @@ from db.dialects import dialect_of
 DURATION = timedelta(seconds=3.5)
 """Time without renewal after which a lease expires. A process that tries to acquire it each second takes over within
 5 s."""
+ABANDONED = timedelta(seconds=2)
+"""If a lease expired longer ago than this, no process could acquire it, because the database could not be written."""
 LONGEST = timedelta(minutes=1)
 """The maximum duration of any lease."""
 
@@ -38,7 +40,11 @@ class HeldLease:
 
 
 def acquire(connection: sa.Connection, name: str, holder: str, duration: timedelta = DURATION) -> HeldLease | None:
-    """Acquire or renew the lease. Return None while another process holds it."""
+    """Acquire or renew the lease. Return None while another process holds it.
+
+    After a time in which the database could not be written, give the last holder the time `duration` to renew the
+    lease. It has in memory what it could not write, and may already have notified people of it.
+    """
     lease = tables.lease
     now = dialect_of(connection).server_time(connection)
     row = _lock(connection, name, now)
@@ -47,6 +53,10 @@ def acquire(connection: sa.Connection, name: str, holder: str, duration: timedel
         return None
     term = row.term + (row.holder != holder)
     changed = sa.update(lease).where(lease.c.lease_name == name)
+    is_released = row.expires <= row.begun
+    if row.holder != holder and not is_released and row.expires + ABANDONED < now:
+        connection.execute(changed.values(expires=now + duration))
+        return None
     connection.execute(changed.values(holder=holder, expires=now + duration, term=term))
     return HeldLease(now, row.begun, row.done, term)
 
@@ -67,7 +77,10 @@ def set_done(connection: sa.Connection, name: str, until: datetime) -> None:
 
 
 def release(connection: sa.Connection, name: str, holder: str) -> None:
-    """Release the lease so that another process can acquire it immediately."""
+    """Release the lease so that another process can acquire it immediately.
+
+    The time `begun` as the end of the lease means that the lease is released.
+    """
     lease = tables.lease
     ours = sa.update(lease).where(lease.c.lease_name == name, lease.c.holder == holder)
     connection.execute(ours.values(expires=lease.c.begun))

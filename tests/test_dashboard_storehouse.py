@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
-from tests.support.browser import HANG_MS, PHONE, fits, in_browser, in_one_loop, visit
+from tests.support.browser import DESK, HANG_MS, PHONE, fits, in_browser, in_one_loop, visit
 from tests.support.cable import Cable
 from tests.support.clients import connected
 from tests.support.scripted_site import MARKUP, NOW, ScriptedSite, alarm, alarms, env, envs, sensor
@@ -229,6 +229,38 @@ async def test_a_banner_shows_that_the_database_does_not_answer(browser: Browser
         await expect(page.locator("#banner")).to_contain_text("database")
         await expect(page.locator(".tile")).to_have_count(1)
         await site.push("envs", envs(env()))
+        await expect(page.locator("#banner")).to_be_empty()
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en-US", "Alarms are not being recorded. The values shown are live, but new alarms do not appear."),
+        ("zh-CN", "报警未被记录。 数值为实时数据，但不显示新的报警。"),
+    ],
+)
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+async def test_a_banner_shows_that_alarms_are_not_recorded(
+    language: str, words: str, viewport: ViewportSize, browser: Browser, site: ScriptedSite
+) -> None:
+    async with visit(browser, site.storehouse_url, locale=language, viewport=viewport) as page:
+        await expect(page.locator(".tile")).to_have_count(1)
+        title = await page.title()
+        green = await page.locator(".tile .state").evaluate("e => getComputedStyle(e).color")
+        await site.push("envs", envs(env(), unrecorded=True))
+        await expect(page.locator("#banner")).to_have_text(words)
+        await expect(page.locator("#banner")).to_have_attribute("data-outage", "unrecorded")
+        assert await page.locator(".tile .state").evaluate("e => getComputedStyle(e).color") == green
+        assert await page.title() == title
+        assert await fits(page)
+        await site.push("envs", envs(env()))
+        await expect(page.locator("#banner")).to_be_empty()
+        await site.push_overview(unrecorded=True)
+        await expect(page.locator("#banner")).to_have_text(words)
+        await site.push("envs", envs(env(), stale=True, unrecorded=True))
+        await expect(page.locator("#banner")).to_have_attribute("data-outage", "stale")
+        await site.push("envs", envs(env()))
+        await site.push_overview()
         await expect(page.locator("#banner")).to_be_empty()
 
 

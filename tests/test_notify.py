@@ -11,8 +11,8 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from alarms.model import CLEARED, RAISED, Change, Episode, Limit
-from ask.answers import Alarm, Storehouse
+from alarms.model import CLEARED, RAISED, REOPENED, Change, Episode, Limit
+from ask.answers import Alarm, Id, Storehouse
 from ask.episodes import open_alarms
 from ask.sensors import Sensor
 from db import tables
@@ -45,6 +45,8 @@ class Scene:
     holder: str = "here"
     notifiers: list[Notifier] = field(default_factory=list)
     timeout_s: float = 30.0
+    recording: bool = True
+    """Whether the notifiers assume that alarms are being recorded."""
 
     def notifier(self, holder: str = "here") -> Notifier:
         newest = Newest()
@@ -55,18 +57,32 @@ class Scene:
         ]
         sensor = Sensor(ids["far"], ids["south"], "Far", "temperature", "°F", 60.0, (ids["far"], None))
         newest.set_directory(storehouses, [sensor], self.now)
-        return Notifier(self.notify, self.state, newest, Sender(self.timeout_s), lambda: self.now, LEASE, holder)
+        sender = Sender(self.timeout_s)
+        return Notifier(
+            self.notify, self.state, newest, sender, lambda: self.now, LEASE, holder, lambda: self.recording
+        )
 
     def change(self, notifier: Notifier, *changes: Change, test_alarm: bool = False) -> list[Alarm]:
         """Write alarm changes and the notices about them in one transaction, as the judge does."""
-        judged = [
-            JudgedChange(change, f"温度 {change.episode.key}", "temperature", is_test=test_alarm) for change in changes
-        ]
+        judged = [self.judged(change, test_alarm=test_alarm) for change in changes]
         with self.state.engine.begin() as connection:
             lease.lock(connection, LEASE)
             written = episodes.write(connection, judged, self.now)
             notifier.write_notices(connection, written.alarms)
             return written.alarms
+
+    def judged(self, change: Change, *, test_alarm: bool = False) -> JudgedChange:
+        return JudgedChange(change, f"温度 {change.episode.key}", "temperature", is_test=test_alarm)
+
+    def keep(self, notifier: Notifier, *changes: Change) -> None:
+        """Notify of alarm changes that cannot be written, as the judge does."""
+        alarms = [episodes.unrecorded_alarm(self.judged(change), ()) for change in changes]
+        notifier.add_unrecorded([alarm for alarm in alarms if alarm is not None])
+
+    def record(self, notifier: Notifier, *changes: Change) -> None:
+        """Write alarm changes that could not be written before, as the judge does."""
+        notifier.settle(self.change(notifier, *changes))
+        notifier.clear_unrecorded()
 
     def episode(self, number: int = 1, storehouse: str = "north", **other: Any) -> Episode:
         since = self.now.timestamp() - 60
@@ -151,6 +167,109 @@ def alarms_with_notices(scene: Scene) -> list[int]:
     """Return the ids of the alarms (episodes) that still have notices in the database."""
     with scene.state.engine.connect() as connection:
         return list(connection.scalars(sa.select(tables.notice.c.episode_id)))
+
+
+async def test_notices_sent_before_they_are_recorded_are_not_repeated(
+    scene: Scene, hooks: tuple[Webhook, Webhook]
+) -> None:
+    duty, boss = hooks
+    notifier = scene.notifier()
+    scene.recording = False
+    first, second = scene.episode(1), scene.episode(2)
+    again = Change(REOPENED, scene.now.timestamp(), first)
+    changes = scene.raised(first), scene.cleared(first), again, scene.raised(second)
+    scene.keep(notifier, *changes)
+    await scene.passes(notifier, 30)
+    assert [line.partition("：")[0] for line in duty.texts[0].splitlines()[1:]] == ["报警", "报警", "报警", "未记录"]
+    assert duty.titles[0].endswith("（未记录）")
+    scene.recording = True
+    scene.record(notifier, *changes)
+    await scene.passes(notifier, 120)
+    [_, cleared] = duty.texts
+    assert [line.partition("：")[0] for line in cleared.splitlines()[1:]] == ["报警已解除"]
+    assert boss.messages == []
+    await scene.passes(notifier, 600)
+    assert "重复通知" in duty.texts[2]
+
+
+async def test_a_message_in_flight_during_the_recovery_is_sent_once(
+    scene: Scene, hooks: tuple[Webhook, Webhook]
+) -> None:
+    duty, _ = hooks
+    notifier = scene.notifier()
+    scene.recording = False
+    change = scene.raised(scene.episode())
+    scene.keep(notifier, change)
+    scene.now += timedelta(seconds=5)
+    arrived, recorded = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def hold() -> None:
+        loop.call_soon_threadsafe(arrived.set)
+        recorded.wait(PATIENCE)
+
+    duty.on_message = hold
+    await notifier.poll()
+    await arrived.wait()
+    scene.recording = True
+    scene.record(notifier, change)
+    await notifier.poll()
+    recorded.set()
+    await notifier.wait_until_sent()
+    await scene.passes(notifier, 120)
+    assert len(duty.messages) == 1
+
+
+async def test_a_failed_unrecorded_message_is_retried_after_the_recovery(
+    scene: Scene, hooks: tuple[Webhook, Webhook]
+) -> None:
+    duty, _ = hooks
+    notifier = scene.notifier()
+    scene.recording = False
+    duty.fails = True
+    change = scene.raised(scene.episode())
+    scene.keep(notifier, change)
+    await scene.passes(notifier, 10)
+    assert duty.messages == []
+    assert duty.attempts > 1
+    scene.recording = True
+    scene.record(notifier, change)
+    duty.recover()
+    await scene.passes(notifier, 60)
+    assert len(duty.messages) == 1
+    assert duty.titles[0].endswith("（重发）")
+
+
+async def test_unrecorded_notices_follow_the_rules_for_recipients(scene: Scene, hooks: tuple[Webhook, Webhook]) -> None:
+    duty, boss = hooks
+    ids: list[Id] = [scene.site.ids["south"]]
+    scene.notify = Notify(
+        tiers=[
+            [Target(name="duty", url=duty.url, store_house_ids=ids), Target(name="boss", url=boss.url)],
+            [Target(name="late", url=duty.url)],
+        ]
+    )
+    notifier = scene.notifier()
+    scene.recording = False
+    muted = scene.judged(scene.raised(scene.episode(2)))._replace(muted=True)
+    alarm = episodes.unrecorded_alarm(muted, ())
+    assert alarm is not None
+    notifier.add_unrecorded([alarm])
+    scene.keep(notifier, scene.raised(scene.episode(1)))
+    await scene.passes(notifier, 60)
+    assert duty.messages == []
+    assert len(boss.messages) == 1
+    assert "(2, None)" not in boss.texts[0]
+
+
+async def test_nothing_is_sent_from_memory_while_alarms_are_recorded(
+    scene: Scene, hooks: tuple[Webhook, Webhook]
+) -> None:
+    duty, _ = hooks
+    notifier = scene.notifier()
+    scene.keep(notifier, scene.raised(scene.episode()))
+    await scene.passes(notifier, 60)
+    assert duty.messages == []
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ CONTRACT = {
     "internal",
 }
 """The error codes that clients rely on."""
-FOLDERS = ("access", "alarm_service", "alarms", "ask", "live", "record")
+FOLDERS = ("access", "alarm_service", "alarms", "ask", "db", "live", "record")
 SOURCES = [
     path.read_text(encoding="utf-8")
     for path in [ROOT / "server.py", *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))]
@@ -58,7 +58,8 @@ def test_every_reference_in_the_schema_document_resolves() -> None:
 def test_a_real_message_matches_its_schema() -> None:
     document = asyncapi.document()
     schema = document["components"]["messages"]["envs.push"]["payload"] | {"components": document["components"]}
-    message = '{"store_house_id": "a", "cursor": 3, "time": "2026-11-22T15:00:00Z", "stale": false, "envs": []}'
+    message = '{"store_house_id": "a", "cursor": 3, "time": "2026-11-22T15:00:00Z", "stale": false, '
+    message += '"unrecorded": false, "envs": []}'
     jsonschema.validate(msgspec.json.decode(message), schema)
     assert msgspec.json.decode(message, type=Envs).cursor == 3
     with pytest.raises(jsonschema.ValidationError):

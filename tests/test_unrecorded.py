@@ -3,9 +3,11 @@
 import asyncio
 import json
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,14 @@ import pytest
 import sqlalchemy as sa
 from tornado.httpclient import AsyncHTTPClient
 
-from alarm_service import recording
+from alarm_service import judge_loop, judge_term, recording
 from db import tables
 from tests.support.clients import Client, connected
+from tests.support.faults import FILE_LIMIT
 from tests.support.judged import kept, steps
 from tests.support.services.mariadb import USER, MariaDB
 from tests.support.services.private import HOST
+from tests.support.serving import Serve
 from tests.support.serving_inside import serving_inside, until
 from tests.support.sites import Site, site
 from tests.support.webhook import Webhook, webhook
@@ -156,7 +160,7 @@ async def test_new_breaches_are_notified_and_recorded_later(
     async with AsyncExitStack() as stack:
         built = stack.enter_context(site({"path": str(tmp_path / "site.db")}))
         state, spoil, mend = stack.enter_context(broken_state(how, tmp_path, own_mariadb))
-        owned = stack.enter_context(site(state))
+        alarms_site = stack.enter_context(site(state))
         server = await stack.enter_async_context(serving_inside(settings_of(built, state, hook)))
         client = await stack.enter_async_context(connected("python", server.url, ["websocket"]))
         await client.call("register", {"store_house_id": built.ids["north"]})
@@ -182,12 +186,114 @@ async def test_new_breaches_are_notified_and_recorded_later(
         await asyncio.to_thread(mend)
         await hears(client, unrecorded=False)
         assert levels(caplog) == ["ERROR", "WARNING"]
-        await until(lambda: sorted(steps(owned).values()) == [["raised"], ["raised", "worsened"]])
-        assert raised in [alarm.raised for alarm in kept(owned)]
+        await until(lambda: sorted(steps(alarms_site).values()) == [["raised"], ["raised", "worsened"]])
+        assert raised in [alarm.raised for alarm in kept(alarms_site)]
         built.add("temperature", 5.0)
         await until(lambda: told(hook)[3:] == ["Alarm cleared"])
         arrived = [("cleared", True), ("raised", True), ("raised", True), ("worsened", True)]
-        await until(lambda: notices(owned) == arrived)
+        await until(lambda: notices(alarms_site) == arrived)
+
+
+async def test_a_judge_with_too_much_in_memory_pauses_and_loses_nothing(
+    tmp_path: Path,
+    own_mariadb: MariaDB,
+    hook: Webhook,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(judge_term, "MOST_UNWRITTEN", 4)
+    monkeypatch.setattr(judge_loop, "WRITE_BATCH", 3)
+    async with AsyncExitStack() as stack:
+        built = stack.enter_context(site({"path": str(tmp_path / "site.db")}))
+        state, spoil, mend = stack.enter_context(broken_state("sqlite", tmp_path, own_mariadb))
+        alarms_site = stack.enter_context(site(state))
+        server = await stack.enter_async_context(serving_inside(settings_of(built, state, hook)))
+        built.add("temperature", 41.0)
+        await until(lambda: told(hook) == ["Alarm"])
+        spoil()
+        for value in (5.0, 42.0, 6.0, 43.0):
+            built.add("temperature", value)
+            await until(partial(server.seen.get, value))
+        await until(lambda: "the evaluation of the alarm rules pauses" in caplog.text)
+        built.add("temperature", 7.0)
+        await until(lambda: server.seen[7.0])
+        mend()
+        await until(lambda: len(steps(alarms_site)["sw-1"]) == 6)
+        assert steps(alarms_site) == {"sw-1": ["raised", *["cleared", "reopened"] * 2, "cleared"]}
+        assert caplog.text.count("pauses") == 1
+
+
+async def test_only_the_lease_holder_of_two_processes_notifies(
+    tmp_path: Path, own_mariadb: MariaDB, hook: Webhook, serve: Serve
+) -> None:
+    async with AsyncExitStack() as stack:
+        built = stack.enter_context(site({"path": str(tmp_path / "site.db")}))
+        state, spoil, mend = stack.enter_context(broken_state("read-only", tmp_path, own_mariadb))
+        alarms_site = stack.enter_context(site(state))
+        servers = [await stack.enter_async_context(serve(settings_of(built, state, hook))) for _ in range(2)]
+        clients = [
+            await stack.enter_async_context(connected("python", server.url, ["websocket"])) for server in servers
+        ]
+        for client in clients:
+            await client.call("register", {"store_house_id": built.ids["north"]})
+            await client.call("overview")
+        built.add("temperature", 41.0)
+        await until(lambda: told(hook) == ["Alarm"])
+        stack.callback(mend)
+        await asyncio.to_thread(spoil)
+        built.add("temperature", 51.0)
+        for server, client in zip(servers, clients, strict=True):
+            await hears(client, unrecorded=True)
+            assert (await readiness(server.url))[0] == 503
+        await until(lambda: len(told(hook)) > 1)
+        await asyncio.to_thread(mend)
+        for client in clients:
+            await hears(client, unrecorded=False)
+        built.add("temperature", 5.0)
+        await until(lambda: told(hook)[-1] == "Alarm cleared")
+        assert told(hook) == ["Alarm", "Alarm worsened (unrecorded)", "Alarm cleared"]
+        assert list(steps(alarms_site).values()) == [["raised", "worsened", "cleared"]]
+        logs = [server.log() for server in servers]
+        assert [log.count("alarms are not being recorded") for log in logs] == [1, 1]
+        assert [log.count("alarms are recorded again") for log in logs] == [1, 1]
+
+
+@pytest.mark.faults
+async def test_a_full_disk_of_sqlite_is_reported_and_survived(tmp_path: Path, hook: Webhook, serve: Serve) -> None:
+    path = str(tmp_path / "state.db")
+    async with AsyncExitStack() as stack:
+        built = stack.enter_context(site({"path": str(tmp_path / "site.db")}))
+        alarms_site = stack.enter_context(site({"path": path}))
+        server = await stack.enter_async_context(serve(settings_of(built, {"path": path}, hook)))
+        client = await stack.enter_async_context(connected("python", server.url, ["websocket"]))
+        await client.call("register", {"store_house_id": built.ids["north"]})
+        await client.call("overview")
+        built.add("temperature", 41.0)
+        await until(lambda: told(hook) == ["Alarm"])
+        with enlarged_log(path):
+            server.limit_files(FILE_LIMIT)
+            built.add("temperature", 51.0)
+            await hears(client, unrecorded=True)
+            await until(lambda: told(hook) == ["Alarm", "Alarm worsened (unrecorded)"])
+            await refuses(client, built.ids["north"])
+            server.limit_files()
+        await hears(client, unrecorded=False)
+        built.add("temperature", 5.0)
+        await until(lambda: told(hook)[2:] == ["Alarm cleared"])
+        assert list(steps(alarms_site).values()) == [["raised", "worsened", "cleared"]]
+        assert server.log().count(" ERROR ") == 1
+
+
+@contextmanager
+def enlarged_log(path: str) -> Iterator[None]:
+    """Make the write-ahead log of an SQLite file larger than `FILE_LIMIT` during the block."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as filling, closing(sqlite3.connect(path)) as reading:
+        # An open read transaction keeps SQLite from restarting the log.
+        reading.execute("BEGIN")
+        reading.execute("SELECT COUNT(*) FROM lease").fetchall()
+        filling.execute(f"CREATE TABLE filling AS SELECT zeroblob({2 * FILE_LIMIT}) AS bytes")
+        filling.execute("DROP TABLE filling")
+        yield
 
 
 async def refuses(client: Client, north: int) -> None:

@@ -1,4 +1,4 @@
-// What does not work.
+// What does not work, and whether it makes the data on the page out of date.
 
 import { computed } from "@preact/signals";
 import { available, connection, unresponsive } from "./socket.js";
@@ -9,9 +9,8 @@ import { envs } from "./watched-storehouse.js";
 export const outage = computed(() => {
   if (connection.value !== "connected") return connection.value;
   if (unresponsive.value) return "lost";
-  const pushed = [lastOverview.value, envs.value];
-  if (pushed.some((push) => push?.stale) || !available.value) return "stale";
-  return pushed.some((push) => push?.unrecorded) ? "unrecorded" : null;
+  if (lastOverview.value?.stale || envs.value?.stale || !available.value) return "stale";
+  return lastOverview.value?.unrecorded || envs.value?.unrecorded ? "unrecorded" : null;
 });
 
 /** Whether the data on the page is not current. */

@@ -22,7 +22,7 @@ export const EN = {
   outage_stale: "The server cannot reach its database.",
   outage_stale_advice: "The data shown is not current.",
   outage_unrecorded: "Alarms are not being recorded.",
-  outage_unrecorded_advice: "The values shown are live.",
+  outage_unrecorded_advice: "The values shown are live, but new alarms do not appear.",
   notCurrent: "Not current",
 
   loading: "Loading…",

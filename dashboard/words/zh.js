@@ -23,7 +23,7 @@ export const ZH = {
   outage_stale: "服务器无法访问数据库。",
   outage_stale_advice: "当前显示的不是最新数据。",
   outage_unrecorded: "报警未被记录。",
-  outage_unrecorded_advice: "当前显示的数值为实时数据。",
+  outage_unrecorded_advice: "数值为实时数据，但不显示新的报警。",
   notCurrent: "数据非最新",
 
   loading: "加载中…",
