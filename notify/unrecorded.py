@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from alarms.model import RAISED, REOPENED, WORSENED
+from alarms.model import CLEARED, RAISED, REOPENED, WORSENED
 from alarms.notices import Case, EscalationPolicy, Notice, NoticeContent, change_notices
 from ask.answers import Alarm, Id
 from record.notices import Attempt, Item, Message
@@ -49,6 +49,10 @@ class UnrecordedMessage:
         return Attempt(self.message_id, self.tries, self.since, self.due, self.sent)
 
 
+Step = dict[str, UnrecordedMessage]
+"""The messages about one transition of an alarm, by the name of the target."""
+
+
 class UnrecordedNotices:
     """The notices about alarms that are not in the database yet.
 
@@ -65,8 +69,10 @@ class UnrecordedNotices:
 
     def clear(self) -> None:
         """Forget all notices. The database contains them, or another process evaluates the alarm rules."""
-        self._steps: dict[StepKey, list[Mapping[str, UnrecordedMessage]]] = defaultdict(list)
+        self._steps: dict[StepKey, list[Step]] = defaultdict(list)
         """The messages about each unrecorded transition of an alarm, by target. Equal transitions are in order."""
+        self._ends: dict[Id, tuple[Alarm, Step]] = {}
+        """The last unrecorded end of each alarm that has not been reopened since."""
         self._messages: dict[int, UnrecordedMessage] = {}
         self._last_notices: dict[Id, dict[str, NoticeContent]] = defaultdict(dict)
         self._last_sent: dict[tuple[str, Id], datetime] = {}
@@ -77,8 +83,14 @@ class UnrecordedNotices:
             last = self._last_notices[alarm.alarm_id]
             notices = change_notices([Case(alarm, last)], self._policy, now)
             last |= {notice.target: notice.content for notice in notices}
-            if alarm.transition in NEW_BREACHES:
-                self._steps[_step_key(alarm)].append({notice.target: self._put(notice, now) for notice in notices})
+            step: Step = {}
+            self._steps[_step_key(alarm)].append(step)
+            if not alarm.is_open:
+                self._ends[alarm.alarm_id] = alarm, step
+            elif alarm.transition in NEW_BREACHES:
+                end = self._ends.pop(alarm.alarm_id, None)
+                for notice in notices:
+                    step[notice.target] = self._put(notice, end, now)
 
     def start_messages(self, free: Collection[str], now: datetime) -> list[Message]:
         """Return at most one due message for each target in `free`, and count the attempt to send it."""
@@ -108,7 +120,8 @@ class UnrecordedNotices:
     def attempts(self, alarms: Sequence[Alarm]) -> list[Mapping[str, Attempt]]:
         """Return the attempts to send the notices about each alarm, by target. May run in any thread."""
         return [
-            {target: message.attempt() for target, message in messages.items()}
+            # Copy the items, because the event loop may change the dict meanwhile.
+            {target: message.attempt() for target, message in list(messages.items())}
             for messages in self._messages_of(alarms)
         ]
 
@@ -130,8 +143,8 @@ class UnrecordedNotices:
             if message.sent is not None
         ]
 
-    def _messages_of(self, alarms: Iterable[Alarm]) -> list[Mapping[str, UnrecordedMessage]]:
-        messages: list[Mapping[str, UnrecordedMessage]] = []
+    def _messages_of(self, alarms: Iterable[Alarm]) -> list[Step]:
+        messages: list[Step] = []
         counts: Counter[StepKey] = Counter()
         for alarm in alarms:
             key = _step_key(alarm)
@@ -140,8 +153,12 @@ class UnrecordedNotices:
             counts[key] += 1
         return messages
 
-    def _put(self, notice: Notice, now: datetime) -> UnrecordedMessage:
-        """Add the notice to the next message about its storehouse to its target. Return the message."""
+    def _put(self, notice: Notice, end: tuple[Alarm, Step] | None, now: datetime) -> UnrecordedMessage:
+        """Add the notice to the next message about its storehouse to its target. Return the message.
+
+        If the alarm was reopened, `end` is its last end, and the message says so too. A target that heard of the end
+        only later, from the database, would assume that the alarm is over.
+        """
         target, alarm, content = notice
         # A target that was notified earlier gets a notice of the type `worsened` or `raised`, as the database decides
         # later. Here, the transition itself is the best description.
@@ -158,6 +175,10 @@ class UnrecordedNotices:
             self._last_id = min(self._last_id - 1, -round(now.timestamp() * 1000))
             message = UnrecordedMessage(self._last_id, target, alarm.store_house_id, now, now + self._wait)
             self._messages[message.message_id] = message
+        if end is not None:
+            ended, step = end
+            message.items.append(Item(CLEARED, ended))
+            step[target] = message
         message.items.append(Item(what, alarm))
         return message
 
