@@ -114,3 +114,10 @@ class Conflict(StorewatchError):
 
 class UsageError(Exception):
     """A setting or argument is wrong. The message is one line for the operator, and the process exits with status 2."""
+
+
+class Unreachable(UsageError):
+    """A database cannot be reached at the moment, although no setting is known to be wrong.
+
+    A command reports this like any other `UsageError`. The server keeps running and tries again.
+    """

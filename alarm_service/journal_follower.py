@@ -50,6 +50,7 @@ class JournalFollower:
     ) -> None:
         self.cursor = 0
         """Id of the last alarm transition that this process has pushed."""
+        self._is_started = False
         self._state = state
         self._questions = questions
         self._interval_s = interval_s
@@ -63,13 +64,19 @@ class JournalFollower:
     async def start(self) -> None:
         """Treat all transitions that are now in the alarm journal as already pushed."""
         self.cursor = self._floor = await self._state.run(journal.last)
+        self._is_started = True
 
     async def run(self) -> None:
         """Poll the alarm journal until cancelled."""
         await run_periodically(self.push_new, self._interval_s, log=log, purpose="push new alarm transitions")
 
     async def push_new(self) -> None:
-        """Push the new transitions in the alarm journal. Raise `Unavailable` if the database does not answer."""
+        """Push the new transitions in the alarm journal.
+
+        Raise `Unavailable` if the database does not answer, or if `start` has not been completed.
+        """
+        if not self._is_started:
+            raise Unavailable("the server has not read the alarm journal since its start")
         await self._push_new()
 
     async def _push_all(self) -> None:
@@ -105,8 +112,11 @@ class JournalFollower:
 
         `cursor` is the id of the last transition that the client has received. Return an empty list if all
         transitions after this id are in memory. Return None if the cursor is unknown, or if the query finds more than
-        `MOST_MISSED` transitions. Raise `Unavailable` if the database does not answer.
+        `MOST_MISSED` transitions. Every cursor is unknown before `start`. Raise `Unavailable` if the database does not
+        answer.
         """
+        if not self._is_started:
+            return None
         if cursor > self.cursor:
             await self.push_new()  # the client got its cursor from another process that had read further
         if cursor > self.cursor or cursor < 0:

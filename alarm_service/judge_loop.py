@@ -21,13 +21,16 @@ from alarm_service.judge_term import JudgeTerm
 from alarm_service.on_alarms import UnrecordedAlarms
 from alarm_service.recording import Recording
 from alarm_service.rules_in_force import RulesInForce
+from alarms import outages
+from alarms.model import Episode
 from ask.answers import Alarm
 from ask.readings import Key, Reading
 from common.clock import Clock
 from common.periodic import run_periodically
 from errors import Unavailable
 from live.source import Position
-from record.set_aside import SetAside
+from record.episode_rows import JudgedChange
+from record.episodes import unrecorded_alarm
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +68,6 @@ class JudgeLoop:
         in_force: RulesInForce,
         clock: Clock,
         database_lead: Callable[[float], float | None],
-        set_aside: SetAside,
         recording: Recording,
         unrecorded: UnrecordedAlarms | None,
     ) -> None:
@@ -74,7 +76,6 @@ class JudgeLoop:
 
         If another process is the judge, a poll only tries to acquire the judge's lease.
         """
-        self._set_aside = set_aside
         self._recording = recording
         self._unrecorded = unrecorded
         self._input = judge_input
@@ -87,15 +88,21 @@ class JudgeLoop:
             judge_input, self._inbox, store, in_force, clock, self._persist, self._set_aside_sensor
         )
         self._judge_term: JudgeTerm | None = None
-        self._start = Position()
-        """Position in the table of readings when this process started.
+        self.start: Position | None = None
+        """Position in the table of readings when this process started to read it, or None before that.
 
-        If there is no snapshot, the evaluation starts at this position.
+        If there is no snapshot, the evaluation starts at this position. While it is None, nothing is evaluated.
         """
         self._tried = -POLL_S
         """Time of the last attempt to acquire the judge's lease, on the monotonic clock."""
         self._lost_since: float | None = None
         """Time at which the sensor database stopped answering, or None while it answers."""
+        self._answers_since: float | None = None
+        """Time at which the last outage of the sensor database ended, or None if there has been no outage."""
+        self._has_answered = False
+        """Whether the sensor database has answered since this process started."""
+        self._announced_outage: Episode | None = None
+        """The outage of the sensor database since the start that could not be recorded, but was notified of."""
         self._woken = asyncio.Event()
 
     @property
@@ -125,16 +132,16 @@ class JudgeLoop:
         if not answered:
             self._lost_since = self._lost_since or now
         elif self._lost_since is not None:
-            self._lost_since = None
+            self._lost_since, self._answers_since = None, now
             if self._judge_term is not None:
                 self._judge_term.states.restart_no_data(now)  # sensors may have reported during the outage
         if answered:
+            self._has_answered = True
             self._inbox.add_time(now - LAG_S)
         self._woken.set()
 
     async def run(self) -> None:
         """Run the judge until cancelled."""
-        self._start = self._input.live.position()
         await run_periodically(
             self._poll_or_leave, POLL_S, log=log, purpose="evaluate alarm rules", wake=self._woken, wait_first=True
         )
@@ -190,17 +197,25 @@ class JudgeLoop:
         if acquired is None:
             self._hand_over()
             return
+        if self.start is None:
+            raise Unavailable("the server has not read the sensor database since its start")
         try:
-            judge_term = await self._takeover.take_over(acquired, self._start)
+            judge_term = await self._takeover.take_over(acquired, self.start)
         except BaseException:
             self._leave()
             raise
         if judge_term is not None:
+            if self._answers_since is not None:
+                judge_term.states.restart_no_data(self._answers_since)
+            if self._announced_outage is not None:
+                judge_term.add_past_outage(self._announced_outage, self._clock().timestamp())
+                self._announced_outage = None
             self._judge_term = judge_term
             log.info("this process now evaluates the alarm rules (%d sensors)", len(judge_term.states))
 
     def _hand_over(self) -> None:
         """Leave it to another process to record alarms and to notify of them."""
+        self._announced_outage = None
         self._recording.forget(WORK)
         if self._unrecorded is not None:
             self._unrecorded.clear_unrecorded()
@@ -216,8 +231,29 @@ class JudgeLoop:
         `poll` calls this method if a database did not answer during a takeover. A takeover needs the sensor database.
         Without this method, there might therefore be no process that raises the alarm.
         """
-        if self._lost_since is not None and await self._store.write_database_outage(lambda: self._lost_since):
+        if self._lost_since is None:
+            return
+        after_s = outages.DATABASE_OUTAGE_AFTER_S if self._has_answered else outages.START_OUTAGE_AFTER_S
+        try:
+            written = await self._store.write_database_outage(lambda: self._lost_since, after_s)
+        except Unavailable:
+            if not self._has_answered:
+                self._announce_outage(self._lost_since, after_s)
+            raise
+        if written:
             await self._journal.push_new()
+
+    def _announce_outage(self, since: float, after_s: float) -> None:
+        """Notify of the outage if neither database has answered since the start.
+
+        No process is the judge then, so each process that starts sends its own notice.
+        """
+        if self._unrecorded is None or self._announced_outage is not None:
+            return
+        for change in outages.database_outage(None, since, self._clock().timestamp(), after_s):
+            self._announced_outage = change.episode
+            alarm = unrecorded_alarm(JudgedChange(change, None, None), ())
+            self._unrecorded.add_unrecorded([] if alarm is None else [alarm])
 
     async def _save_snapshot_if_due(self, judge_term: JudgeTerm) -> None:
         if time.monotonic() < judge_term.snapshot_due:
@@ -229,11 +265,11 @@ class JudgeLoop:
             raise
         except Exception as error:
             # Alarms do not depend on the snapshot: without it, a takeover evaluates more readings.
-            self._set_aside.add("snapshot", "the judge", error)
+            self._store.set_aside.add("snapshot", "the judge", error)
             judge_term.snapshot_due = time.monotonic() + SNAPSHOT_S
 
     def _set_aside_sensor(self, key: Key, error: Exception) -> None:
-        self._set_aside.add("reading", key, error)
+        self._store.set_aside.add("reading", key, error)
 
     def _check_clock(self, judge_term: JudgeTerm, *, is_due: bool) -> None:
         """Compare the server's clock with other clocks, and raise or clear the alarm about a wrong clock.

@@ -71,7 +71,7 @@ class JudgeStore:
         self._clock = clock
         self._in_force = in_force
         self._on_alarms = on_alarms
-        self._set_aside = set_aside
+        self.set_aside = set_aside
 
     async def acquire(self) -> AcquiredLease | None:
         """Acquire the judge's lease. Return None if another process has the lease."""
@@ -92,13 +92,13 @@ class JudgeStore:
         """
         return await self._state.run(lambda connection: self._write(connection, judge_term, changes))
 
-    async def write_database_outage(self, lost_since: Callable[[], float | None]) -> bool:
+    async def write_database_outage(self, lost_since: Callable[[], float | None], after_s: float) -> bool:
         """Raise the outage alarm of the sensor database if it is due. Return whether an alarm was written.
 
         `lost_since` is called in the transaction. It returns the time at which the sensor database stopped answering,
-        or None if this database answers again.
+        or None if this database answers again. The alarm is due `after_s` seconds later.
         """
-        return await self._state.run(lambda connection: self._write_database_outage(connection, lost_since))
+        return await self._state.run(lambda connection: self._write_database_outage(connection, lost_since, after_s))
 
     async def open_episodes(self) -> tuple[list[Episode], list[Episode]]:
         """Return two lists: all open alarm episodes, and only the late ones.
@@ -166,14 +166,16 @@ class JudgeStore:
             return written
 
         def set_aside(judged: JudgedChange, error: Exception) -> None:
-            self._set_aside.add("alarm", subject_of_alarm(judged.change.episode), error)
+            self.set_aside.add("alarm", subject_of_alarm(judged.change.episode), error)
 
         nothing = WriteResult([], [], [], [])
         return reduce(
             lambda first, second: second.after(first), write_separately(connection, changes, write, set_aside), nothing
         )
 
-    def _write_database_outage(self, connection: sa.Connection, lost_since: Callable[[], float | None]) -> bool:
+    def _write_database_outage(
+        self, connection: sa.Connection, lost_since: Callable[[], float | None], after_s: float
+    ) -> bool:
         with connection.begin():
             held = lease.acquire(connection, LEASE, self._holder)
             if held is None:
@@ -182,7 +184,8 @@ class JudgeStore:
             opened = episodes.open_episodes(connection)
             last_outage = next((each for each in opened if (each.store_house_id, each.kind) == subject), None)
             since = lost_since()
-            changes = [] if since is None else outages.database_outage(last_outage, since, self._clock().timestamp())
+            now = self._clock().timestamp()
+            changes = [] if since is None else outages.database_outage(last_outage, since, now, after_s)
             judged = [JudgedChange(change, None, None) for change in changes]
             return bool(self._write_changes(connection, judged, held.now).alarms)
 

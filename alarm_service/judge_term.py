@@ -133,6 +133,15 @@ class JudgeTerm:
             self.outage_alarms[change.episode.store_house_id] = change.episode
         self.add_changes(changes, now)
 
+    def add_past_outage(self, outage: Episode, now: float) -> None:
+        """Raise the outage alarm of the sensor database, which was found before this process became the judge."""
+        last_outage = self.outage_alarms.get(EVERYWHERE)
+        raised = now if outage.raised is None else outage.raised
+        changes = outages.database_outage(last_outage, outage.since, raised, raised - outage.since)
+        for change in changes:
+            self.outage_alarms[EVERYWHERE] = change.episode
+        self.add_changes(changes, now)
+
     @property
     def is_clock_alarm_open(self) -> bool:
         """Whether the alarm about a wrong clock is open."""

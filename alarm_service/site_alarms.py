@@ -83,6 +83,11 @@ class SiteAlarms:
         A term is a number that increases when another process gets the lease.
         """
 
+    @property
+    def is_enabled(self) -> bool:
+        """Whether the site has alarms of its own. False while this is not known."""
+        return self._ask.has_site_alarms
+
     async def run(self) -> None:
         """Poll until cancelled. Then release the lease, so that another process can take over immediately."""
         try:

@@ -24,6 +24,11 @@ Two sensors may fail independently of each other, so two are not enough.
 """
 DATABASE_OUTAGE_AFTER_S = 180.0
 """If the sensor database does not answer for this time, in seconds, an outage alarm is raised."""
+START_OUTAGE_AFTER_S = 30.0
+"""The same time for a sensor database that has not answered since the start of the server, in seconds.
+
+It is shorter, because such an outage began before the start: how long ago is unknown.
+"""
 SEVERITY: Severity = "critical"
 
 
@@ -58,18 +63,22 @@ def storehouse_outage(
     return [raise_or_reopen(last_outage, outage)]
 
 
-def database_outage(last_outage: Episode | None, since: float | None, now: float) -> list[Change]:
+def database_outage(
+    last_outage: Episode | None, since: float | None, now: float, after_s: float | None = None
+) -> list[Change]:
     """Return the changes of the outage alarm of the sensor database.
 
     `since` is the time at which the database stopped answering, or None if the database answers. `last_outage` is the
-    last outage alarm, open or cleared.
+    last outage alarm, open or cleared. The alarm is raised `after_s` seconds after `since`, by default after
+    `DATABASE_OUTAGE_AFTER_S`.
     """
     if since is None:
         return clear(last_outage, now)
-    raised = since + DATABASE_OUTAGE_AFTER_S
+    after_s = DATABASE_OUTAGE_AFTER_S if after_s is None else after_s
+    raised = since + after_s
     if now < raised or (last_outage is not None and last_outage.state == ACTIVE):
         return []
-    limits = (Limit(DATABASE_OUTAGE_AFTER_S, SEVERITY),)
+    limits = (Limit(after_s, SEVERITY),)
     return [raise_or_reopen(last_outage, Episode(EVERYWHERE, None, NO_DATA, since, limits, 0, None, None, raised))]
 
 

@@ -1,4 +1,4 @@
-"""Prepares the databases at start-up, and opens one connection pool for each purpose."""
+"""Opens one connection pool for each purpose, and finds the subjects of the sensor database."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ParamSpec, Self, TypeVar
 
-import demo.history
+import sqlalchemy as sa
+
 from access import lane
 from ask.site_mapping import subjects_of
 from ask.subjects import Subjects
-from common import clock
 from db.condition import Condition
-from db.database import Database, reach
-from db.limits import CHART_LIMITS, HEARTBEAT_LIMITS, LEASE_LIMITS, QUESTION_LIMITS, Limits
-from db.migrate import migrate
+from db.database import Database, database_error
+from db.dialects import dialect_for
+from db.limits import CHART_LIMITS, HEARTBEAT_LIMITS, LEASE_LIMITS, PULSE_LIMITS, QUESTION_LIMITS, Limits
 from live.rollups import ROLLUP_LIMITS
-from notify import sender
 from settings import Database as DatabaseSettings
 from settings import Settings, Source
 
@@ -78,7 +77,10 @@ class Databases:
 
     @classmethod
     def open(cls, settings: Settings, stack: AsyncExitStack) -> Self:
-        """Open the connection pools. `stack` closes them when it exits."""
+        """Open the connection pools. `stack` closes them when it exits.
+
+        Except for the heartbeat's, they raise `Unavailable` until `set_prepared` is called.
+        """
         sensors, state = settings.sensor_database, settings.state_database
         sensor_condition = Condition(repr(sensors))
         state_condition = sensor_condition if state is sensors else Condition(repr(state))
@@ -88,6 +90,7 @@ class Databases:
         ) -> Database:
             condition = sensor_condition if which is sensors else state_condition
             database = Database(which, limits, workers, writes=writes, purpose=purpose, condition=condition)
+            database.prepared = limits is HEARTBEAT_LIMITS
             return stack.enter_context(closing(database))
 
         return cls(
@@ -103,27 +106,33 @@ class Databases:
             actions=pool(state, "the clients' actions", LEASE_LIMITS, 2, writes=True),
         )
 
+    def set_prepared(self, settings: DatabaseSettings) -> None:
+        """Let the pools of this database answer from now on."""
+        for pool in vars(self).values():
+            if isinstance(pool, Database) and pool.settings is settings:
+                pool.prepared = True
 
-def prepare(settings: Settings, origin: Source) -> None:
-    """Create or migrate Storewatch's own tables, and write the demo's history. Raise `UsageError` if this fails."""
-    if settings.notify is not None:
-        sender.prepare(settings.notify.targets, origin)
-    if settings.sensor_database.map is None:
-        migrate(settings.sensor_database)
-    if settings.state_database is not settings.sensor_database:
-        migrate(settings.state_database)
-    if settings.is_demo:
-        demo.history.prepare(settings.sensor_database, clock.now())
+
+def open_pulse(settings: DatabaseSettings, stack: AsyncExitStack) -> Database | None:
+    """Return a connection pool that shows soon whether a database can be reached. `stack` closes it when it exits.
+
+    Return None for a file of Storewatch's own, because such a file may not exist yet.
+    """
+    if not dialect_for(settings).is_remote and settings.map is None:
+        return None
+    return stack.enter_context(closing(Database(settings, PULSE_LIMITS, 1)))
 
 
 def find_subjects(database: Database, origin: Source) -> Subjects:
     """Return which table of the sensor database contains each subject, such as `storehouse` or `reading`.
 
-    Raise `UsageError` if the database does not answer or does not match the settings.
+    Raise `UsageError` if the database does not match the settings, and `Unreachable` if it does not answer.
     """
-    reach(database.settings)
-    with database.engine.connect() as connection:
-        return subjects_of(database.settings, origin, connection)
+    try:
+        with database.engine.connect() as connection:
+            return subjects_of(database.settings, origin, connection)
+    except sa.exc.DBAPIError as error:
+        raise database_error(f"cannot open {database.settings!r}", database.settings, error) from None
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -19,10 +19,8 @@ import tornado.routing
 import alarms.rules
 import dashboard.pages
 import demo.live
-import demo.rules
 import demo.site
 import globals
-import record.journal
 import web.endpoints
 import web.login
 from access.audit_writer import AuditWriter
@@ -46,8 +44,10 @@ from alarm_service.site_alarms import LEASE, SiteAlarms
 from alarms.rules import Rule
 from app import gc_tuning
 from app.background import background_task
-from app.databases import Databases, find_subjects, in_thread, prepare
+from app.databases import Databases, open_pulse
 from app.http import Listener, create_manager, serve_http
+from app.preparation import Preparation
+from app.start import Start
 from ask import Ask
 from ask.answers import Alarm
 from ask.journal import Transition
@@ -60,8 +60,10 @@ from live.heartbeat import Heartbeat
 from live.newest import Newest
 from live.overview_feed import OverviewFeed
 from live.owner_checked_source import OwnerCheckedSource
+from live.pending_source import PendingSource
 from live.poller import Poller
 from live.rollups import Rollups
+from live.site_snapshot import SiteSnapshot
 from live.source import create_source
 from live.storehouse_feed import StorehouseFeed
 from notify.notifier import Notifier
@@ -110,17 +112,16 @@ def _on_signals(callback: Callable[[], object]) -> None:
 async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterator[RunningServer]:
     """Build all parts of the server, run them while the `async with` block runs, and stop them in reverse order.
 
-    Raise `UsageError` if the server cannot start.
+    Before the block, prepare the databases. If one cannot be reached, continue its preparation during the block. Raise
+    `UsageError` if a setting is wrong.
     """
     async with AsyncExitStack() as stack:
         # Sockets and databases
         listener = Listener.open(settings, origin, port)
         stack.callback(listener.close)
-        await in_thread(prepare, settings, origin)
         databases = Databases.open(settings, stack)
         records, actions = databases.records, databases.actions
-        subjects = await in_thread(find_subjects, databases.slow, origin)
-        in_force = RulesInForce(await in_thread(configured_rules, settings, origin), settings.own_alarms.default_rules)
+        in_force = RulesInForce(configured_rules(settings, origin), settings.own_alarms.default_rules)
         process_id = uuid.uuid4().hex
 
         # Access and connections
@@ -135,10 +136,8 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         connections = Connections(sio, clients)
 
         # Readings and pushes
-        live_ask = Ask(databases.live, databases.slow, subjects, clock.now, databases.journal, metrics.time_query)
-        ask = Ask(
-            databases.questions, databases.charts, subjects, clock.now, databases.state_questions, metrics.time_query
-        )
+        live_ask = Ask(databases.live, databases.slow, None, clock.now, databases.journal, metrics.time_query)
+        ask = Ask(databases.questions, databases.charts, None, clock.now, databases.state_questions, metrics.time_query)
         newest = Newest()
         push_guard = PushGuard(newest)
         storehouse_feed = StorehouseFeed(newest, manager.push, clients, clock.now, push_guard, connections.caller)
@@ -155,7 +154,8 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             directory.refresh_owners,
             push_guard,
         )
-        readings = OwnerCheckedSource(create_source(live_ask, clock.now), directory.refresh_owners)
+        source = PendingSource(lambda: create_source(live_ask, clock.now))
+        readings = OwnerCheckedSource(source, directory.refresh_owners)
 
         # Alarms
         database_clock = DatabaseClock()
@@ -187,7 +187,6 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             in_force,
             clock.now,
             database_clock.lead_s,
-            set_aside,
             recording,
             notifier,
         )
@@ -211,6 +210,8 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         poller.subscribe(storehouse_feed.add_readings)
         poller.subscribe(directory.check_sensors)
         poller.subscribe(judge_loop.enqueue)
+        if rollups is not None:
+            poller.subscribe(rollups.consume)  # only new readings: the rollups read earlier ones from the database
 
         async def heartbeat_changed(answering: bool) -> None:
             if not answering:
@@ -244,7 +245,30 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
         revalidation = Revalidation(authenticator, connections, namespace.caller_changed, namespace.end)
         judge = judge_loop if settings.own_alarms.judge else None
         redis = manager if isinstance(manager, RedisManager | LibraryRedisManager) else None
-        health = Health(databases.live, poller, redis, judge, site_alarms if subjects.alarm else None, recording)
+        site_snapshot = (
+            None
+            if settings.state_database is settings.sensor_database
+            else SiteSnapshot(
+                records, newest, overview_feed, directory, clock.now, lambda: storehouse_feed.stale, process_id
+            )
+        )
+        start = Start(
+            settings,
+            origin,
+            databases,
+            [live_ask, ask],
+            in_force,
+            source,
+            directory,
+            poller,
+            judge_loop,
+            journal,
+            storehouse_feed,
+            overview_feed,
+            site_snapshot,
+            lambda which: open_pulse(which, stack),
+        )
+        health = Health(databases.live, poller, redis, judge, site_alarms, recording, lambda: start.problems)
         metrics.collect_from(
             MetricSources(
                 clients,
@@ -262,16 +286,10 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
 
         # Start
         policy_reload = PolicyReload(authenticator, origin.path, audit.enqueue_if_changed) if origin.path else None
-        await readings.start_at_end()
-        await directory.refresh()
-        await journal.start()
-        storehouse_feed.cursor = journal.cursor
-        open_steps = await databases.journal.run(record.journal.open_steps)
-        await overview_feed.load(step.alarm for step in open_steps.values())
-        if rollups is not None:
-            poller.subscribe(rollups.consume)  # only new readings: the rollups read earlier ones from the database
+        await start.attempt()
         jobs: dict[str, Callable[[], Coroutine[Any, Any, None]] | None] = {
             "audit writer": audit.run,  # stops last: every other part may still write an entry
+            "start": start.run,
             "heartbeat": heartbeat.run,
             "poller": poller.run,
             "directory": directory.run,
@@ -284,10 +302,11 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             "slow clients": manager.close_stuck_clients,
             "revalidation": revalidation.run,
             "rollups": rollups.run if rollups else None,
+            "site snapshot": site_snapshot.run if site_snapshot else None,
             "notifier": notifier.run if notifier else None,
             "redis": redis.listen if redis else None,
             "policy reload": policy_reload.run if policy_reload else None,
-            "demo": partial(demo.live.run, settings.sensor_database) if settings.is_demo else None,
+            "demo": partial(_run_demo, settings, start.sensors) if settings.is_demo else None,
         }
         for name, job in jobs.items():
             if job is not None:
@@ -306,16 +325,16 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
 
 
 def configured_rules(settings: Settings, origin: Source) -> list[Rule]:
-    """Return the alarm rules in the settings. If the demo runs without such rules, return the demo's built-in rules.
-
-    Raise `UsageError` if a rule is invalid.
-    """
-    if settings.is_demo and not settings.rules:
-        return demo.rules.rules(settings.sensor_database)
+    """Return the alarm rules in the settings. Raise `UsageError` if a rule is invalid."""
     try:
         return alarms.rules.parse(settings.rules)
     except ValueError as error:
         raise UsageError(f"{origin.where('rules')}: {error}; see docs/settings.md") from None
+
+
+async def _run_demo(settings: Settings, prepared: Preparation) -> None:
+    await prepared.done.wait()
+    await demo.live.run(settings.sensor_database)
 
 
 def _notifier(

@@ -39,23 +39,42 @@ class Ask:
     `database` is the sensor database. `patient` is the same database with longer time limits, for slow queries. `state`
     is the database with the alarms that Storewatch judges. `timed(name)` returns a context manager that measures the
     duration of the query `name`, such as "readings.newest".
+
+    `subjects` is None while the server has not reached the sensor database since its start. Until `subjects` is set,
+    all queries of the sensor database raise `Unavailable`.
     """
 
     def __init__(
         self,
         database: Database,
         patient: Database,
-        subjects: Subjects,
+        subjects: Subjects | None,
         clock: Clock,
         state: Database,
         timed: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        self.subjects = subjects
+        self._subjects = subjects
         self._state = state
         self._database = database
         self._patient = patient
         self._clock = clock
         self._timed = timed
+
+    @property
+    def subjects(self) -> Subjects:
+        """The subjects of the sensor database. Raise `Unavailable` if they are not known yet."""
+        if self._subjects is None:
+            raise Unavailable("the server has not reached the database since its start")
+        return self._subjects
+
+    @subjects.setter
+    def subjects(self, subjects: Subjects) -> None:
+        self._subjects = subjects
+
+    @property
+    def has_site_alarms(self) -> bool:
+        """Whether the sensor database contains alarms of the site's own system. False while this is not known."""
+        return self._subjects is not None and self._subjects.alarm is not None
 
     async def organisations(self) -> list[Organisation]:
         """Return all organisations."""

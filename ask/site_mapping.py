@@ -166,7 +166,7 @@ class _SubjectMapper:
         try:
             return self.connection.execute(statement)
         except sa.exc.DBAPIError as error:
-            if error.connection_invalidated:  # the connection is lost, so the error is not about the mapping
+            if error.connection_invalidated or self.dialect.is_unreachable(error):
                 raise
             raise MappingError(key, reason(error)) from None
 

@@ -19,7 +19,7 @@ from db.condition import Condition
 from db.dialects import dialect_for
 from db.failures import CANNOT_WRITE, OUTDATED_CONNECTION, OUTDATED_POOL, Failure
 from db.limits import QUESTION_LIMITS, Limits
-from errors import NotRecorded, Unavailable, UsageError
+from errors import NotRecorded, Unavailable, Unreachable, UsageError
 from settings import Database as DatabaseSettings
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ class Database:
         self.answering = True
         """False while the database does not answer the heartbeat. `run` then raises `Unavailable` without waiting."""
         self._writes = writes
+        self.prepared = True
+        """False from the start of the server until it has prepared the database. `run` then raises `Unavailable`."""
         self._dialect = dialect_for(settings)
         self.engine = self._create_engine(workers, writes)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="database")
@@ -69,7 +71,7 @@ class Database:
         Raise `Unavailable` if the database does not answer within `limits.answer` seconds. If `writes` is set and the
         work was certainly not recorded, raise `NotRecorded`: the database cannot be reached, or refuses to write.
         """
-        if not self.answering:
+        if not (self.answering and self.prepared):
             raise Unavailable("the database does not answer")
         loop = asyncio.get_running_loop()
         try:
@@ -171,8 +173,13 @@ def reach(settings: DatabaseSettings) -> None:
 
 
 def database_error(problem: str, settings: DatabaseSettings, error: sa.exc.DBAPIError) -> UsageError:
-    """Return the error for an operator, in one line: the problem, the database's own message, and what to do."""
-    return UsageError(f"database: {problem}: {reason(error)}{dialect_for(settings).advice(settings, error)}")
+    """Return the error for an operator: `Unreachable` if a retry may succeed, otherwise a plain `UsageError`.
+
+    The error has one line: the problem, such as "cannot open ...", the database's own message, and what to do.
+    """
+    dialect = dialect_for(settings)
+    kind = Unreachable if dialect.is_unreachable(error) else UsageError
+    return kind(f"database: {problem}: {reason(error)}{dialect.advice(settings, error)}")
 
 
 def reason(error: sa.exc.SQLAlchemyError) -> str:

@@ -20,6 +20,8 @@ class Failure(Enum):
     DATA = "data"
     """The database has rejected the data of the statement. The drivers report most of these errors as DataError or
     IntegrityError; this kind contains the others."""
+    BUSY = "busy"
+    """The database cannot execute the statement at the moment: another connection has a lock, or memory is short."""
     OTHER = "other"
     """Any other error. The connection is still usable."""
 

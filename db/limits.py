@@ -33,5 +33,7 @@ LEASE_LIMITS = Limits(idle_timeout_s=3)
 """Limits for transactions that hold a lease. A process that hangs in a transaction must not block other processes."""
 HEARTBEAT_LIMITS = Limits(connect=1.0, statement=0.8, read=1.0, answer=1.1)
 """Limits for the heartbeat: a query that must detect within 1.5 s that the database does not answer."""
+PULSE_LIMITS = Limits(connect=0.7, statement=0.7, read=0.7, answer=0.8)
+"""Limits for finding out, before the server opens its port, whether a database can be reached."""
 BATCH_LIMITS = Limits(connect=5.0, statement=600.0, read=630.0, answer=660.0)
 """Limits for imports, for migrations and for the creation of the demo. No client waits for their results."""

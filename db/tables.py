@@ -186,7 +186,7 @@ maintenance = _table(
 )
 
 # Snapshots of the judge's states, in parts. Part 0 marks the snapshot as complete. It contains the position of the last
-# reading.
+# reading. The key "site" has the last known state of the site instead.
 judge_snapshot = _table(
     "judge_snapshot",
     sa.Column("snapshot_key", sa.String(64), primary_key=True),

@@ -45,6 +45,8 @@ class Directory:
         self._newest = newest
         self._clock = clock
         self._changed = changed
+        self.is_read = False
+        """Whether the storehouses, the sensors and their newest readings have been read since the start."""
         self._refresh_soon = asyncio.Event()
         # Held while the owners are read and applied: the result of an older query must not overwrite a newer one.
         self._turn = asyncio.Lock()
@@ -62,7 +64,7 @@ class Directory:
 
     async def _read_directory(self) -> None:
         storehouses, sensors = await self._ask.directory()
-        is_new = any(not self._newest.knows(sensor.key) for sensor in sensors)
+        is_new = not self.is_read or any(not self._newest.knows(sensor.key) for sensor in sensors)
         readings = await self._ask.newest() if is_new else ()
         async with self._turn:
             owners = await self._owners()
@@ -70,6 +72,7 @@ class Directory:
             changed |= self._newest.add_readings(readings, self._clock())
             if owners is not None:
                 changed |= self._newest.set_owners(owners)
+            self.is_read = True
             await self._changed(changed)
 
     async def refresh_owners(self) -> None:

@@ -62,6 +62,10 @@ class Newest:
         """Return a number that increases with every change of the storehouse's displayed state."""
         return self._versions[store_house_id]
 
+    def reading(self, key: Key) -> Reading | None:
+        """Return the newest reading with this key, or None if there is none."""
+        return self._readings.get(key)
+
     def knows(self, key: Key) -> bool:
         """Return whether this is the key of a known sensor. Each reading contains the key of its sensor."""
         return key in self._of_key

@@ -118,15 +118,14 @@ class OverviewFeed:
         """Number of open alarms of each severity, not counting pending alarms."""
         return Counter(severity(alarm) for here in self._open.values() for alarm in here.values())
 
-    async def load(self, open_alarms: Iterable[Alarm]) -> None:
-        """Add these open alarms to the feed, and read the organisations from the database.
+    def load_alarms(self, open_alarms: Iterable[Alarm]) -> None:
+        """Add these open alarms to the feed.
 
         The caller must start to follow the alarm journal before it reads `open_alarms`. Otherwise the feed would miss
-        changes of alarms that are recorded after this read. Raise `Unavailable` if the database does not answer.
+        changes of alarms that are recorded after this read.
         """
         for alarm in open_alarms:
             self._add_alarm(alarm)
-        await self.refresh_organisations()
 
     async def refresh_organisations(self) -> None:
         """Read the organisations from the database.
@@ -138,11 +137,21 @@ class OverviewFeed:
 
     async def _read_organisations(self) -> None:
         try:
-            organisations = {organisation.org_id: organisation for organisation in await self._ask.organisations()}
+            organisations = await self._ask.organisations()
         except Unavailable:
             if not self._organisations:
                 raise
             return
+        self.set_organisations(organisations)
+
+    @property
+    def organisations(self) -> list[Organisation]:
+        """The known organisations."""
+        return list(self._organisations.values())
+
+    def set_organisations(self, current: Iterable[Organisation]) -> None:
+        """Replace the known organisations."""
+        organisations = {organisation.org_id: organisation for organisation in current}
         self._changed |= {
             org_id for org_id, organisation in organisations.items() if self._organisations.get(org_id) != organisation
         }

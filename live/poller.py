@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
+import sqlalchemy as sa
+
 from ask.readings import Reading
 from common.periodic import run_periodically
+from db.database import reason
 from errors import Unavailable
 from live.source import Source
 
@@ -55,6 +58,8 @@ class Poller:
         self._consumers: list[Consumer] = []
         self._woken = asyncio.Event()
         self._next_tick_at = 0.0
+        self.problem: str | None = None
+        """The database's error message if it refused the last query, otherwise None. It is logged once."""
 
     def subscribe(self, consumer: Consumer) -> None:
         """From now on, pass each new reading to `consumer` once."""
@@ -88,17 +93,25 @@ class Poller:
         try:
             while more:
                 readings, more = await self._read_new()
+                self.problem = None
                 self.answered_at = time.monotonic()
                 if readings:
                     self.new_readings_at = self.answered_at
                     await self._hand_out(readings)
-        except Unavailable:
+        except Unavailable as error:
+            if isinstance(error.__cause__, sa.exc.DBAPIError):
+                self._set_problem(reason(error.__cause__))
             return False
-        except Exception:
+        except Exception as error:
             # If the poller stopped here, the pages would show old values without any sign of a fault.
-            log.exception("the poller's query failed; the next tick repeats it")
+            self._set_problem(reason(error) if isinstance(error, sa.exc.DBAPIError) else repr(error), exc_info=True)
             return False
         return True
+
+    def _set_problem(self, problem: str, *, exc_info: bool = False) -> None:
+        if problem != self.problem:
+            log.warning("the poller's query failed; each tick repeats it: %s", problem, exc_info=exc_info)
+        self.problem = problem
 
     async def _read_new(self) -> tuple[list[Reading], bool]:
         """Query new readings. Return the readings, and whether another query may return more at once.

@@ -10,7 +10,7 @@ import msgspec
 
 from ask import Ask
 from ask.readings import Key, Reading, Row
-from common.clock import Clock
+from common.clock import AHEAD, Clock
 from live.id_tracker import IdTracker, Restarted
 from live.time_tracker import Span, TimeTracker
 
@@ -61,7 +61,7 @@ class Source(Protocol):
         """Return readings that were not delivered before, and whether another call may return more at once."""
 
 
-def create_source(ask: Ask, clock: Clock) -> Source:
+def create_source(ask: Ask, clock: Clock) -> "IdSource | TimeSource":
     """Return the source for the site's table of readings."""
     return IdSource(ask, clock) if ask.subjects.reading.grows else TimeSource(ask, clock)
 
@@ -80,16 +80,33 @@ class IdSource:
         self._last_id_before = -1
         self._latest_before: dict[Key, datetime] = {}
 
-    async def start_at_end(self) -> None:
+    async def start_at_end(self, since: datetime | None = None) -> None:
         """Treat all existing readings as already delivered.
 
-        Ids that are missing among the `RECENT_IDS` highest ids are queried again later.
+        Ids that are missing among the `RECENT_IDS` highest ids are queried again later. If `since` is given, the first
+        of these ids whose time is not before `since`, and all higher ids, do not count as delivered.
         """
         self._started_at = self._clock()
         highest = await self._ask.highest_row()
         lowest = max(0, highest - RECENT_IDS)
+        if since is not None:
+            highest = min(highest, await self._last_before(since, lowest))
         recent = await self._ask.row_ids(lowest, highest)
         self._id_tracker = IdTracker.start_at(highest, lowest, recent, self._patience_s, time.monotonic())
+
+    async def _last_before(self, since: datetime, lowest: int) -> int:
+        """Return the id before the first row, from the id `lowest` on, whose time is not before `since`.
+
+        A time in the future does not count: it comes from a sensor whose clock is wrong.
+        """
+        until = self._clock() + AHEAD
+        last = lowest - 1
+        while rows := await self._ask.rows_after(last + 1, [], MAX_ROWS):
+            for row in rows:
+                if row.time is not None and since <= row.time <= until:
+                    return last
+                last = row.reading_id if row.reading_id is not None else last
+        return last
 
     async def resume_at(self, position: Position) -> None:
         """Continue at a position in the table of readings.
@@ -156,17 +173,19 @@ class TimeSource:
         self._clock = clock
         self._queried_at = clock()
         self._time_tracker = self._track_from(self._queried_at)
+        self._kept: list[Reading] = []  # read by `start_at_end`, but not delivered yet
 
     def _track_from(self, time: datetime) -> TimeTracker:
         reading = self._ask.subjects.reading
         return TimeTracker(reading.late_window, time, reading.wall_span)
 
-    async def start_at_end(self) -> None:
-        """Treat all readings from the last late window as already delivered.
+    async def start_at_end(self, since: datetime | None = None) -> None:
+        """Treat all readings from the last late window as already delivered, except those from `since` on.
 
         The late window is the longest time between the time in a row and the commit of the row.
         """
-        await self.read_new()
+        existing, _ = await self.read_new()
+        self._kept = [] if since is None else [reading for reading in existing if reading.time >= since]
 
     async def resume_at(self, position: Position) -> None:
         """Continue one late window before the time of a position. Readings in this late window are delivered again.
@@ -184,7 +203,8 @@ class TimeSource:
         now = self._clock()
         rows = await self._all_rows(self._time_tracker.next_query(now))
         self._queried_at = now
-        return [reading for row in self._time_tracker.add_rows(rows, now) for reading in row.readings], False
+        kept, self._kept = self._kept, []
+        return kept + [reading for row in self._time_tracker.add_rows(rows, now) for reading in row.readings], False
 
     async def _all_rows(self, spans: Sequence[Span]) -> Sequence[Row]:
         """Return all rows in the time spans, each row once.

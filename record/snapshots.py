@@ -1,6 +1,8 @@
-"""Writes and reads snapshots of the judge's states. A snapshot is stored in several parts.
+"""Writes and reads snapshots of the judge's states, and of the last known state of the site.
 
-Part 0 is the head of a snapshot. It is written last and makes the snapshot valid. All other snapshots are then deleted.
+A snapshot is stored in several parts. Part 0 is the head of a snapshot of the judge. It is written last and makes the
+snapshot valid. All other snapshots of the judge are then deleted. The state of the site has the key `SITE_KEY` and no
+head: each of its parts, from 1 on, is replaced separately.
 """
 
 import sqlalchemy as sa
@@ -8,6 +10,7 @@ import sqlalchemy as sa
 from db import tables
 
 HEAD_PART = 0
+SITE_KEY = "site"
 
 
 def add(connection: sa.Connection, snapshot_key: str, part: int, content: bytes) -> None:
@@ -16,8 +19,9 @@ def add(connection: sa.Connection, snapshot_key: str, part: int, content: bytes)
 
 
 def finish(connection: sa.Connection, snapshot_key: str, head: bytes) -> None:
-    """Write the head of a snapshot, which makes this snapshot valid. Delete all other snapshots."""
-    connection.execute(sa.delete(tables.judge_snapshot).where(tables.judge_snapshot.c.snapshot_key != snapshot_key))
+    """Write the head of a snapshot, which makes this snapshot valid. Delete all other snapshots of the judge."""
+    others = tables.judge_snapshot.c.snapshot_key.not_in([snapshot_key, SITE_KEY])
+    connection.execute(sa.delete(tables.judge_snapshot).where(others))
     add(connection, snapshot_key, HEAD_PART, head)
 
 
@@ -36,3 +40,23 @@ def part(connection: sa.Connection, snapshot_key: str, number: int) -> bytes | N
     wanted = sa.select(snapshot.content).where(snapshot.snapshot_key == snapshot_key, snapshot.part == number)
     content: bytes | None = connection.scalar(wanted)
     return content
+
+
+def replace_site_part(connection: sa.Connection, number: int, content: bytes) -> None:
+    """Write a part of the last known state of the site. The first part has the number 1."""
+    snapshot = tables.judge_snapshot
+    connection.execute(sa.delete(snapshot).where(snapshot.c.snapshot_key == SITE_KEY, snapshot.c.part == number))
+    add(connection, SITE_KEY, number, content)
+
+
+def delete_site_parts_after(connection: sa.Connection, number: int) -> None:
+    """Delete the parts of the last known state of the site with higher numbers."""
+    snapshot = tables.judge_snapshot
+    connection.execute(sa.delete(snapshot).where(snapshot.c.snapshot_key == SITE_KEY, snapshot.c.part > number))
+
+
+def site_parts(connection: sa.Connection) -> list[bytes]:
+    """Return all parts of the last known state of the site."""
+    snapshot = tables.judge_snapshot.c
+    statement = sa.select(snapshot.content).where(snapshot.snapshot_key == SITE_KEY).order_by(snapshot.part)
+    return list(connection.scalars(statement))

@@ -28,15 +28,13 @@ from errors import Unavailable
 from live.rollups import Rollups
 from tests.support.clients import Client, Kind, connected
 from tests.support.services.mariadb import MariaDB
-from tests.support.services.process import DidNotStart
-from tests.support.serving import Serve, StorewatchServer
+from tests.support.serving import Serve
 from tests.support.serving_inside import serving_inside, until
 from tests.support.sites import Site, site
 
 ANSWERED_S = 3.0
 TOLD_S = 2.0
 RESUMED_S = 5.0
-REFUSED_S = 8.0  # includes the time that Python takes to start
 AWAY_S = 2.0  # long enough for the heartbeat to fail
 WATCHERS: tuple[Kind, ...] = ("python", "node4")
 
@@ -265,23 +263,6 @@ async def test_the_poller_delivers_each_reading_once_across_outages(
         await until(lambda: inside.seen.total() >= len(rows))
         await asyncio.sleep(0.5)  # some more polls, to detect duplicates
     assert inside.seen == Counter(value for (value,) in rows)
-
-
-@pytest.mark.parametrize("own_tables", [True, False], ids=["own tables", "site's tables"])
-async def test_starting_with_a_frozen_database_fails_with_one_line(
-    own_tables: bool, tmp_path: Path, own_mariadb: MariaDB, own_database: dict[str, Any], north: Site
-) -> None:
-    server = StorewatchServer(tmp_path, {"database": own_database | ({} if own_tables else {"map": {}})})
-    own_mariadb.freeze()
-    try:
-        async with asyncio.timeout(REFUSED_S):
-            with pytest.raises(DidNotStart) as ended:
-                await asyncio.to_thread(server.start)
-    finally:
-        own_mariadb.thaw()
-    assert ended.value.exit_code == 2
-    (line,) = ended.value.log.splitlines()
-    assert line.startswith("storewatch: database: cannot open mysql")
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ async def test_a_healthy_server_is_ready(our_site: Site, serve: Serve) -> None:
         alive = await fetch(f"{server.url}healthz")
     assert 0 <= answer.pop("poller_age_s") < HANG
     parts = {"database": True, "redis": None, "judge": True, "site_alarms": True, "recording": True}
-    assert answer == {"ready": True, **parts, "reasons": []}
+    assert answer == {"ready": True, "prepared": True, **parts, "reasons": []}
     assert (alive.code, alive.body) == (200, b"ok\n")
 
 
@@ -106,14 +106,17 @@ async def test_readiness_reports_an_outage_of_the_judges_tables(
 
 
 @pytest.mark.slow
-async def test_readiness_reports_a_poller_without_answers(our_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_readiness_reports_a_poller_without_answers(
+    our_site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """In this test, the table of readings is missing. The poller's queries therefore fail."""
     monkeypatch.setattr(health, "POLLER_LATE_S", 1.0)
     async with serving_inside(our_site.settings) as inside:
         our_site.execute("ALTER TABLE reading RENAME TO away")
         answer = await becomes(inside.url, 503, database=True)
         assert answer["poller_age_s"] > 1.0
-        assert answer["reasons"] == [health.REASONS["poller"]]
+        assert answer["reasons"] == [f"{health.REASONS['poller']}: no such table: reading"]
+        assert caplog.text.count("the poller's query failed") == 1
         our_site.execute("ALTER TABLE away RENAME TO reading")
         await becomes(inside.url, 200)
 

@@ -16,6 +16,7 @@ import socketio
 
 from settings import Redis as RedisSettings
 from tests.support.clients import TRANSPORTS, Client, connected
+from tests.support.services.process import DidNotStart
 from tests.support.services.redis import Redis
 from tests.support.serving import Serve, StorewatchServer
 from tests.support.serving_inside import SOON, serving_inside, until
@@ -253,8 +254,20 @@ async def test_a_server_started_without_redis_connects_to_it_later(north: Site, 
         late.cleanup()
 
 
-async def test_a_wrong_password_is_reported_without_its_value(north: Site, own_redis: Redis, serve: Serve) -> None:
-    settings = north.settings | {"redis": own_redis.settings() | {"password": "wr0ng"}}
-    async with serve(settings) as server:
-        await until(lambda: log_count(server, f"{LOST}: .*password") == 1)
-        assert "wr0ng" not in server.log()
+@pytest.mark.services
+async def test_a_wrong_password_is_reported_without_its_value(north: Site, serve: Serve) -> None:
+    late = Redis()
+    settings = north.settings | {"redis": late.settings() | {"password": "wr0ng"}}
+    try:
+        async with serve(settings) as server:
+            await until(lambda: log_count(server, LOST) == 1)
+            await asyncio.to_thread(late.start)
+            await until(lambda: log_count(server, f"{LOST}: .*password") == 1)
+            assert "wr0ng" not in server.log()
+        with pytest.raises(DidNotStart) as ended:
+            async with serve(settings):
+                pass
+        assert (ended.value.exit_code, "denies access" in ended.value.log) == (2, True)
+        assert "wr0ng" not in ended.value.log
+    finally:
+        late.cleanup()

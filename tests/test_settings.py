@@ -348,12 +348,10 @@ def database(mariadb: MariaDB, tmp_path: Path, mapped: str) -> Iterator[dict[str
         ("PASSWORD", "wrong", "Access denied for user"),
         ("USER", "stranger", "Access denied for user"),
         ("NAME", "nowhere", "denied for user"),
-        ("PORT", "1", "Can't connect to MySQL server on '127.0.0.1'"),
-        ("HOST", "no.such.invalid", "Can't connect to MySQL server on 'no.such.invalid'"),
     ],
 )
 @pytest.mark.parametrize("how", ["0", "--check"])
-def test_an_unavailable_database_is_reported_in_one_line(
+def test_wrong_database_settings_are_reported_in_one_line(
     how: str, key: str, value: str, message: str, database: dict[str, str], tmp_path: Path
 ) -> None:
     error_line = error_line_of(
@@ -362,6 +360,22 @@ def test_an_unavailable_database_is_reported_in_one_line(
     assert error_line.startswith("database: cannot ")
     assert message in error_line
     assert database["STOREWATCH_DATABASE__PASSWORD"] not in error_line
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("PORT", "1", "Can't connect to MySQL server on '127.0.0.1'"),
+        ("HOST", "no.such.invalid", "Can't connect to MySQL server on 'no.such.invalid'"),
+    ],
+)
+def test_the_check_reports_an_unreachable_database_in_one_line(
+    key: str, value: str, message: str, database: dict[str, str], tmp_path: Path
+) -> None:
+    environment = database | {f"STOREWATCH_DATABASE__{key}": value}
+    error_line = error_line_of(tmp_path, "--check", "--config", "settings.yaml", env=environment)
+    assert error_line.startswith("database: cannot ")
+    assert message in error_line
 
 
 @pytest.mark.slow

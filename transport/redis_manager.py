@@ -7,7 +7,7 @@ not use Redis.
 """
 
 import logging
-from asyncio import CancelledError, current_task, sleep
+from asyncio import CancelledError, current_task, sleep, timeout
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -15,9 +15,10 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
+from errors import UsageError
 from settings import Redis as RedisSettings
 from transport import fanout
 from transport.fanout import Fanout, LibraryManager
@@ -28,6 +29,10 @@ ANSWER_TIMEOUT_S = 2.0
 """Time limit in seconds for each answer of Redis. If no message arrives for this time, the listener sends a ping."""
 RETRY_S = 1.0
 """Seconds between two attempts to connect to Redis."""
+DENIED = (AuthenticationError, NoPermissionError)
+"""The errors with which Redis denies access."""
+CHECK_S = 1.0
+"""Time limit in seconds for the check of the password at the start. Clients wait for the port meanwhile."""
 
 
 class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
@@ -43,7 +48,8 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
         self._settings = settings
         self._redis: Redis | None = None
         """The Redis client, or None while Redis does not answer."""
-        self._was_reachable: bool | None = None
+        self._logged: str | None = None
+        """The state of Redis that was logged last: "reachable", "lost" or "denied"."""
 
     def initialize(self) -> None:
         """Do nothing. The library's method would start a listener at the first connection and never stop it."""
@@ -104,13 +110,14 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
 
     def _set_redis(self, redis: Redis | None, error: Exception | None = None) -> None:
         self._redis = redis
-        is_reachable = redis is not None
-        if is_reachable != self._was_reachable:
-            self._was_reachable = is_reachable
-            if is_reachable:
-                log.info("%r is reachable", self._settings)
-            else:
-                log.error("%r does not answer; messages to other processes are dropped: %s", self._settings, error)
+        state = "denied" if isinstance(error, DENIED) else "lost" if redis is None else "reachable"
+        if state == self._logged:
+            return
+        self._logged = state
+        if redis is not None:
+            log.info("%r is reachable", self._settings)
+        else:
+            log.error("%r does not answer; messages to other processes are dropped: %s", self._settings, error)
 
 
 def _is_cancelled() -> bool:
@@ -135,6 +142,17 @@ async def _connected(settings: RedisSettings) -> AsyncIterator[Redis]:
         # An error while closing must not replace a cancellation.
         with suppress(RedisError, OSError):
             await redis.aclose()
+
+
+async def check_password(settings: RedisSettings) -> None:
+    """Raise `UsageError` if Redis denies access. Do nothing if Redis cannot be reached."""
+    try:
+        async with timeout(CHECK_S), _connected(settings) as redis:
+            await redis.ping()
+    except DENIED as error:
+        raise UsageError(f"redis: {settings!r} denies access: {str(error).rstrip('.')}; check redis.password") from None
+    except (RedisError, OSError):
+        log.debug("cannot reach %r at the start", settings)
 
 
 class _LocalFanout(Fanout):

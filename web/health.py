@@ -1,7 +1,7 @@
 """Reports whether each enabled part of this process works. This needs no database queries."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -34,6 +34,8 @@ class Readiness(msgspec.Struct, frozen=True):
     """The answer of /readyz. A part that the settings disable is null. `reasons` has one text for each failed part."""
 
     ready: bool
+    prepared: bool
+    """Whether the server has reached and prepared its databases since its start."""
     database: bool
     poller_age_s: float
     """Seconds since the database last answered the poller."""
@@ -56,9 +58,10 @@ class Readiness(msgspec.Struct, frozen=True):
 class Health:
     """Reports whether each part works.
 
-    `redis`, `judge_loop` and `site_alarms` are None if the settings disable these parts.
+    `redis` and `judge_loop` are None if the settings disable these parts.
 
-    The heartbeat, a periodic query, keeps `database.answering` up to date.
+    The heartbeat, a periodic query, keeps `database.answering` up to date. `unprepared` returns, for each database that
+    the server has not prepared since its start, the reason as one sentence.
     """
 
     def __init__(
@@ -67,8 +70,9 @@ class Health:
         poller: Poller,
         redis: RedisManager | LibraryRedisManager | None,
         judge_loop: JudgeLoop | None,
-        site_alarms: SiteAlarms | None,
+        site_alarms: SiteAlarms,
         recording: Recording,
+        unprepared: Callable[[], list[str]],
     ) -> None:
         self._database = database
         self._poller = poller
@@ -76,6 +80,7 @@ class Health:
         self._judge_loop = judge_loop
         self._site_alarms = site_alarms
         self._recording = recording
+        self._unprepared = unprepared
 
     @property
     def poller_age_s(self) -> float:
@@ -85,6 +90,7 @@ class Health:
     def parts(self) -> Mapping[str, bool]:
         """Return whether each enabled part works, keyed by the name of the part."""
         parts = {
+            "prepared": not self._unprepared(),
             "database": self._database.answering,
             "poller": self.poller_age_s <= self._poller.interval_s + POLLER_LATE_S,
             "recording": self._recording.is_working,
@@ -93,7 +99,7 @@ class Health:
             parts["redis"] = self._redis.is_redis_reachable
         if self._judge_loop is not None:
             parts["judge"] = time.monotonic() - self._judge_loop.completed_at <= ALARMS_LATE_S
-        if self._site_alarms is not None:
+        if self._site_alarms.is_enabled:
             parts["site_alarms"] = time.monotonic() - self._site_alarms.completed_at <= ALARMS_LATE_S
         return parts
 
@@ -102,11 +108,19 @@ class Health:
         parts = self.parts()
         return Readiness(
             ready=all(parts.values()),
+            prepared=parts["prepared"],
             database=parts["database"],
             poller_age_s=round(self.poller_age_s, 3),
             redis=parts.get("redis"),
             judge=parts.get("judge"),
             site_alarms=parts.get("site_alarms"),
             recording=parts["recording"],
-            reasons=[REASONS[part] for part, works in parts.items() if not works],
+            reasons=[
+                *self._unprepared(),
+                *(self._reason(part) for part, works in parts.items() if not works and part in REASONS),
+            ],
         )
+
+    def _reason(self, part: str) -> str:
+        problem = self._poller.problem if part == "poller" else None
+        return f"{REASONS[part]}: {problem}" if problem else REASONS[part]

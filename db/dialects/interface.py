@@ -37,6 +37,9 @@ class Dialect(ABC):
     packs_readings: ClassVar[bool] = False
     """Whether `packed_readings` is implemented and is faster than fetching one row per reading."""
 
+    unreachable: ClassVar[frozenset[Failure]]
+    """The kinds of errors after which the start of the server is tried again. After others, a setting is wrong."""
+
     # Connections.
 
     @abstractmethod
@@ -66,7 +69,7 @@ class Dialect(ABC):
     def lock_migrations(self, connection: sa.Connection, settings: DatabaseSettings) -> None:
         """Wait for the lock that lets one process at a time run migrations. Keep it until the connection is closed.
 
-        Each database has its own lock. Raise `UsageError` if another process keeps the lock for too long.
+        Each database has its own lock. Raise `Unreachable` if another process keeps the lock for too long.
         """
 
     @abstractmethod
@@ -104,6 +107,13 @@ class Dialect(ABC):
         Return False for errors of the database, the connection or the statement itself.
         """
         return isinstance(error, sa.exc.DataError | sa.exc.IntegrityError) or self.failure(error.orig) is Failure.DATA
+
+    def is_unreachable(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether the database cannot be reached or cannot work at the moment, so that a retry may succeed.
+
+        Return False if a setting is wrong: for example, the database denies access, or a table does not exist.
+        """
+        return self.failure(error.orig) in self.unreachable
 
     @abstractmethod
     def server_time(self, connection: sa.Connection) -> datetime:

@@ -15,8 +15,10 @@ from db.dialects.mysql_errors import FAILURES
 from db.failures import Failure
 from db.limits import Limits
 from db.plausible import plausible
-from errors import UsageError
+from errors import Unreachable
 from settings import Database as DatabaseSettings
+
+INCOMPLETE_PACKET = (pymysql.err.OperationalError, pymysql.err.InternalError)
 
 
 class MySql(Dialect):
@@ -28,6 +30,7 @@ class MySql(Dialect):
     placeholder = "%s"
     ping = "SELECT 1"
     packs_readings = True
+    unreachable = frozenset({Failure.LOST, Failure.TIME_LIMIT, Failure.STORAGE, Failure.READ_ONLY, Failure.BUSY})
 
     LOCK_WAIT_S = 60
     """Maximum time to wait until another process has finished its migrations."""
@@ -101,11 +104,11 @@ class MySql(Dialect):
             return
         holder = connection.scalar(sa.select(sa.func.is_used_lock(name)))
         if holder is None:
-            raise UsageError(f"database: {settings!r} did not give the lock for migrations; start again")
-        raise UsageError(
+            raise Unreachable(f"database: {settings!r} did not give the lock for migrations; start again")
+        raise Unreachable(
             f"database: another process is creating or upgrading Storewatch's own tables in {settings!r} and has not "
             f"finished after {self.LOCK_WAIT_S} s; its connection to the database has the id {holder}; "
-            "wait until it has finished, then start again"
+            "wait until it has finished"
         )
 
     def lock_name(self, database: str) -> str:
@@ -133,7 +136,10 @@ class MySql(Dialect):
         if isinstance(error, pymysql.err.InterfaceError):  # the driver has already closed the connection
             return Failure.LOST
         code = error.args[0] if error is not None and error.args else None
-        return FAILURES.get(code, Failure.OTHER) if isinstance(code, int) else Failure.OTHER
+        if isinstance(code, int) and code != 0:
+            return FAILURES.get(code, Failure.OTHER)
+        # PyMySQL raises such errors without a code, or with the code 0, if the server's packets end too early.
+        return Failure.LOST if isinstance(error, INCOMPLETE_PACKET) else Failure.OTHER
 
     def server_time(self, connection: sa.Connection) -> datetime:
         """Return the server's UTC_TIMESTAMP, to the millisecond."""

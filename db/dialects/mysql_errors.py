@@ -7,6 +7,7 @@ from db.failures import Failure
 FAILURES: Mapping[int, Failure] = {
     # The connection has ended, or cannot be opened.
     1040: Failure.LOST,  # too many connections
+    1041: Failure.LOST,  # out of memory
     1042: Failure.LOST,  # the server cannot look up the host name
     1043: Failure.LOST,  # bad handshake
     1046: Failure.LOST,  # no database selected: it was dropped, and perhaps created again
@@ -14,6 +15,9 @@ FAILURES: Mapping[int, Failure] = {
     1053: Failure.LOST,  # shutdown in progress
     1077: Failure.LOST,  # normal shutdown
     1079: Failure.LOST,  # shutdown complete
+    1080: Failure.LOST,  # forced close of the connection
+    1129: Failure.LOST,  # host blocked after many errors
+    1135: Failure.LOST,  # cannot create a thread
     1152: Failure.LOST,  # aborted connection
     1153: Failure.LOST,  # packet too large; the server closes the connection
     1155: Failure.LOST,  # error of fcntl()
@@ -25,6 +29,7 @@ FAILURES: Mapping[int, Failure] = {
     1161: Failure.LOST,  # write time-out
     1184: Failure.LOST,  # new connection aborted
     1203: Failure.LOST,  # too many connections of this account
+    1226: Failure.LOST,  # resource limit of the account exceeded
     1927: Failure.LOST,  # killed, in MariaDB
     2002: Failure.LOST,  # cannot connect through the socket
     2003: Failure.LOST,  # cannot connect
@@ -39,15 +44,14 @@ FAILURES: Mapping[int, Failure] = {
     2055: Failure.LOST,  # connection lost
     3169: Failure.LOST,  # killed, in MySQL
     4031: Failure.LOST,  # closed because it was idle for too long
+    9001: Failure.LOST,  # ProxySQL has no server for the query
     # The account may not do this.
     1044: Failure.DENIED,  # no access to the database
     1045: Failure.DENIED,  # wrong password
     1049: Failure.DENIED,  # no such database
-    1129: Failure.DENIED,  # host blocked after many errors
     1130: Failure.DENIED,  # host not allowed
     1142: Failure.DENIED,  # no privilege for the table
     1143: Failure.DENIED,  # no privilege for the column
-    1226: Failure.DENIED,  # resource limit of the account exceeded
     1227: Failure.DENIED,  # a global privilege is missing
     1251: Failure.DENIED,  # authentication method not supported
     1275: Failure.DENIED,  # the password has an old format
@@ -71,6 +75,12 @@ FAILURES: Mapping[int, Failure] = {
     1026: Failure.STORAGE,  # error while writing a file
     1030: Failure.STORAGE,  # error of the storage engine, such as "No space left on device"
     1114: Failure.STORAGE,  # table full
+    # The server cannot execute the statement at the moment.
+    1037: Failure.BUSY,  # out of memory
+    1038: Failure.BUSY,  # out of memory for sorting
+    1205: Failure.BUSY,  # lock wait time-out
+    1213: Failure.BUSY,  # deadlock
+    1317: Failure.BUSY,  # statement interrupted
     # The server has rejected data. PyMySQL raises OperationalError for some of these errors.
     1264: Failure.DATA,  # number out of range of the column
     1292: Failure.DATA,  # incorrect value

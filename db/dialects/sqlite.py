@@ -25,6 +25,7 @@ class Sqlite(Dialect):
 
     name = "sqlite"
     is_remote = False
+    unreachable = frozenset({Failure.BUSY, Failure.TIME_LIMIT})
     declares_types = False
     placeholder = "?"
     # SQLite answers a plain SELECT 1 without reading the file, even if the file is locked or deleted.
@@ -43,6 +44,9 @@ class Sqlite(Dialect):
         sqlite3.SQLITE_FULL: Failure.STORAGE,
         sqlite3.SQLITE_IOERR: Failure.STORAGE,
         sqlite3.SQLITE_INTERRUPT: Failure.TIME_LIMIT,
+        sqlite3.SQLITE_BUSY: Failure.BUSY,
+        sqlite3.SQLITE_LOCKED: Failure.BUSY,
+        sqlite3.SQLITE_PROTOCOL: Failure.BUSY,
     }
     """The kinds of errors by SQLite's primary error code. All other codes are of the kind `OTHER`."""
 
