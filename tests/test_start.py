@@ -194,7 +194,7 @@ async def test_a_database_that_is_away_at_the_start_is_notified(
         async with away(mariadb_database) as (database, cable), serving_inside({"database": database} | told) as inside:
             await until(lambda: len(hook.messages) == 1)
             assert "database" in hook.texts[0]
-            assert ("not recorded" in hook.texts[0]) is not is_recorded
+            assert ("Not recorded" in hook.texts[0]) is (not is_recorded)
             cable.mend()
             await until(lambda: len(hook.messages) == 2)
             await waits_until(lambda problems: not problems, inside.url)
