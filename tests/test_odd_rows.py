@@ -117,7 +117,8 @@ async def check_odd_rows(
             await watch(client)
             odd_rows = OddRows(seed)
             site.insert(odd_rows.rows(count))
-            site.insert({"reading": [(ODD, time, value) for _, time, value in odd_rows.rows(100)["reading"]]})
+            readings = [(ODD, time, value) for _, time, value in odd_rows.rows(100)["reading"]]
+            site.insert({"reading": [*readings, (ODD, site.now(), "\ud800")]})
             await breach(site, client, "first")
             site.add_alarm("theirs")
             await alarm_of(client, alarm_id="theirs")
