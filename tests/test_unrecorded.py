@@ -1,4 +1,7 @@
-"""If alarms cannot be recorded, the server says so, notifies of new breaches from memory, and records them later."""
+"""If alarms cannot be recorded, the server says so, notifies of new breaches from memory, and records them later.
+
+`-m faults` runs the test with more causes.
+"""
 
 import asyncio
 import json
@@ -147,7 +150,16 @@ def told(hook: Webhook) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("how", ["sqlite", "read-only", "revoked", "full", "lost"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "sqlite",
+        "full",
+        "lost",
+        pytest.param("read-only", marks=pytest.mark.faults),
+        pytest.param("revoked", marks=pytest.mark.faults),
+    ],
+)
 async def test_new_breaches_are_notified_and_recorded_later(
     how: str,
     tmp_path: Path,

@@ -23,6 +23,7 @@ from access.connection import Connection, Connections
 from access.revalidation import Revalidation
 from alarm_service.alarm_tests import AlarmTestRunner
 from alarm_service.journal_follower import JournalFollower
+from alarm_service.recording import Recording
 from alarm_service.site_alarms import SiteAlarms
 from ask.answers import EVERYWHERE, Alarm, Id
 from ask.journal import Transition
@@ -114,7 +115,7 @@ async def test_a_hidden_id_is_answered_like_a_missing_id(built: Site, monkeypatc
     built.raise_alarm(
         "temperature", datetime.now(UTC), store_house_id=built.ids["other"], sensor_id=built.ids["hidden"]
     )
-    for part in (SiteAlarms, AuditWriter, AlarmTestRunner, Heartbeat, JournalFollower, Poller, Rollups):
+    for part in (SiteAlarms, AuditWriter, AlarmTestRunner, Heartbeat, JournalFollower, Poller, Recording, Rollups):
         monkeypatch.setattr(part, "run", lambda _: wait_forever())  # so that only the client's events send statements
     quiet = built.settings | {"alarms": {"judge": False}}
     hidden: dict[str, list[Any]] = {"org_id": [built.ids["idle"]], "alarm_id": [alarm_id, 1]}
