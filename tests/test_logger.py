@@ -112,8 +112,11 @@ async def test_a_record_of_a_worker_thread_names_its_connection(serve: Serve, tm
                 assert (await client.call("orgs"))["error"]["code"] == "unavailable"
             (sid,) = re.findall(r" server: (\S+) connected from", server.log())
             lines = server.log().splitlines()
-    (lost,) = (line for line in lines if "no such table: organisation" in line)
+    lost, cause = (line for line in lines if "no such table: organisation" in line)
     assert re.search(rf" DEBUG db.database: {sid} query on sqlite .*\\n\[SQL: SELECT .*\\nFROM ", lost)
+    assert re.search(
+        rf" WARNING db.condition: {sid} cannot use the database sqlite .* for the clients' questions: ", cause
+    )
     assert all(LINE.match(line) for line in lines)
 
 
