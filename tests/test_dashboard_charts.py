@@ -50,6 +50,17 @@ async def test_an_alarm_in_a_chart_links_to_its_page(browser: Browser, site: Scr
         await expect(page.locator(".episode h2")).to_contain_text("High")
 
 
+async def test_a_chart_shows_its_place_in_the_queue(browser: Browser, site: ScriptedSite) -> None:
+    site.curves = [curve(*minutes(*range(30)))]
+    site.errors["queryEnvs"] = {"code": "unavailable", "message": "not answered yet"}  # the page asks again
+    async with visit(browser, f"{site.storehouse_url}/charts") as page:
+        await expect(page.locator(".panels .notice")).to_have_text("Loading…")
+        await site.push("ask_waiting", {"event": "queryEnvs", "position": 3})
+        await expect(page.locator(".panels .notice")).to_have_text("Waiting: place 3")
+        del site.errors["queryEnvs"]
+        await expect(page.locator(".chart canvas")).to_be_visible()
+
+
 async def test_the_cursor_shows_mean_and_range_of_each_sensor(browser: Browser, site: ScriptedSite) -> None:
     site.envs = [env(), env(sensor_id=6, metric="humidity", unit="%")]
     site.curves = [curve(*minutes(*range(31))), curve(*minutes(*range(31)), sensor_id=6, metric="humidity", unit="%")]
