@@ -9,7 +9,7 @@ import socket
 import time
 import weakref
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,17 @@ from typing import Any
 import pytest
 import socketio
 from engineio.packet import Packet as EnginePacket
+from tornado.iostream import IOStream
 
 import transport
+from tests.support import marks
 from tests.support.bare_server import CLOSE, HANG, TEXT, UPGRADE, Answer, Bare, bare, frame
 from tests.support.serving_inside import until
-from transport import library_internals
+from transport import http_server, library_internals
 from transport.deadlines import Deadlines
 from transport.handler import Handler
 from transport.http_server import MAX_PAGE_BODY_BYTES
+from transport.sessions import Session
 
 BOTH_SERVERS = pytest.mark.parametrize("fast_accept", [False, True], ids=["application", "fast accept"])
 POLLING, WEBSOCKET = "EIO=4&transport=polling", "EIO=4&transport=websocket"
@@ -912,8 +915,23 @@ async def test_a_session_can_post_more_after_a_page_body() -> None:
         assert (await raw.ask("POST", session.query, f'42["message","{"x" * MAX_PAGE_BODY_BYTES}"]')).status == 200
 
 
-async def test_closing_an_idle_connection_is_not_a_rejection() -> None:
+async def test_an_idle_connection_stays_open_for_the_next_request() -> None:
     async with bare(fast_accept=True, request_timeout_s=0.1) as server:
+        raw = await server.connect()
+        assert (await raw.ask("OPTIONS", POLLING)).status == 200
+        later = await server.connect()
+        assert await later.is_closed()  # it has exceeded the time limit for a request
+        assert (await raw.ask("OPTIONS", POLLING)).status == 200
+
+
+def test_an_idle_connection_outlives_the_interval_of_pings() -> None:
+    # A client that uses long polling sends nothing else than its answer to each ping.
+    ping_interval = transport.AsyncServer(async_mode="tornado").eio.ping_interval
+    assert 2 * ping_interval < http_server.KEEP_ALIVE_S
+
+
+async def test_closing_an_idle_connection_is_not_a_rejection() -> None:
+    async with bare(fast_accept=True, request_timeout_s=0.1, keep_alive_s=0.1) as server:
         raw, gone = await server.connect(), await server.connect()
         assert (await raw.ask("OPTIONS", POLLING)).status == 200
         gone.close()
@@ -1104,6 +1122,43 @@ async def test_a_closed_connection_is_freed_without_garbage_collection(packet: s
             gc.enable()
 
 
+async def reset_a_websocket(server: Bare) -> None:
+    raw = await server.joined()
+    raw.reset()
+
+
+async def cut_a_post(server: Bare) -> None:
+    session, raw = await server.open(), await server.connect()
+    await raw.send(f"POST /socket.io/?{session.query} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n4".encode())
+    await until(lambda: server.sio.eio.sockets[session.sid].posting, HANG)
+    raw.close()
+    await session.post("1")
+
+
+async def send_a_large_head(server: Bare) -> None:
+    raw = await server.connect()
+    await raw.send(b"GET /" + b"x" * 100_000)
+    assert await raw.is_closed()
+
+
+@pytest.mark.parametrize("fail", [reset_a_websocket, cut_a_post, send_a_large_head])
+async def test_a_failed_connection_is_freed_without_garbage_collection(fail: Callable[[Bare], Awaitable[None]]) -> None:
+    """The error that ended a connection must not keep the connection's buffers in memory."""
+
+    def left() -> int:
+        return sum(type(thing) in (IOStream, Session) for thing in gc.get_objects())
+
+    async with bare(fast_accept=True) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            before = left()
+            await fail(server)
+            await until(lambda: left() == before, HANG)
+        finally:
+            gc.enable()
+
+
 async def test_a_disconnect_during_the_connect_handler_leaves_nothing() -> None:
     entered, leave = asyncio.Event(), asyncio.Event()
 
@@ -1131,7 +1186,7 @@ async def test_a_failing_disconnect_handler_still_removes_the_client(server: Bar
     assert not list(server.sio.manager.get_participants("/", None))
 
 
-@pytest.mark.parametrize("within_s", [HANG, pytest.param(1.0, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("within_s", [HANG, pytest.param(1.0, marks=marks.TIMED_FAULTS)])
 async def test_compression_bombs_and_oversized_posts_cost_no_memory(within_s: float) -> None:
     async with bare(max_http_buffer_size=65_536) as server:
         await server.ask("GET", POLLING)

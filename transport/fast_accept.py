@@ -10,8 +10,9 @@ import logging
 import re
 import socket
 from collections import Counter
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
+from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine
 from tornado.iostream import IOStream
@@ -40,6 +41,9 @@ class Admission(Protocol):
 
     def websocket_handler(self, connection: Any, line: RequestStartLine, headers: HTTPHeaders) -> Handler | None:
         """Return a handler for the request if it is a websocket request that the server accepts, otherwise None."""
+
+    def stop_time_limit(self, stream: IOStream) -> None:
+        """Remove the deadline of a connection, if any."""
 
     async def upgrade(self, handler: Handler, connection: Any) -> Any:
         """Upgrade a connection to a websocket. Return the websocket protocol, or None if the client is rejected."""
@@ -72,6 +76,13 @@ class FastAcceptServer(HTTPServer):
     def hand_to_tornado(self, connection: socket.socket, address: Any) -> None:
         """Let Tornado read the requests of a connection."""
         super()._handle_connection(connection, address)
+
+    def on_close(self, server_conn: object) -> None:
+        """Forget a connection that has ended. Tornado calls this method."""
+        stream = cast(HTTP1ServerConnection, server_conn).stream
+        self.admission.stop_time_limit(stream)
+        stream.error = None  # see `Handler.receive`
+        super().on_close(server_conn)
 
     def stop(self) -> None:
         """Stop accepting connections and close those that have sent nothing yet."""

@@ -119,6 +119,12 @@ class Handler(RequestChecks, WebSocketHandler):
         """
         super().on_connection_close()
         tornado.web.RequestHandler.on_connection_close(self)
+        body = self.request._body_future
+        error = None if body.cancelled() else body.exception()
+        if error is not None:
+            # `_execute` receives this exception before the call. Then the exception's traceback leads back to this
+            # handler, and would keep the handler and its session in memory until the next garbage collection.
+            asyncio.get_running_loop().call_soon(error.with_traceback, None)
 
     def _reject(self, rejection: Rejection) -> None:
         self.engine.rejections[rejection.reason] += 1
@@ -289,6 +295,9 @@ class Handler(RequestChecks, WebSocketHandler):
             log.exception("cannot handle a message of a websocket; the websocket is closed")
         finally:
             protocol._abort()
+            # The traceback of the error that closed the stream leads back to the stream and to a buffer of 64 KiB. A
+            # flood of reset connections would fill the memory with such cycles before the next garbage collection.
+            protocol.stream.error = None
             self.on_ws_connection_close(protocol.close_code, protocol.close_reason)
 
     # This is a separate method because local variables of `receive` would keep a message alive until the next one.

@@ -10,7 +10,7 @@ from typing import Any
 
 import tornado.web
 from tornado import httputil
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 
 from transport.deadlines import Deadlines
 from transport.fast_accept import FastAcceptServer
@@ -20,6 +20,14 @@ from transport.requests import SLOW, UNAUTHORIZED, Request, is_upgrade
 
 REQUEST_TIMEOUT_S = 10.0
 """Time limit in seconds for receiving the headers of an HTTP request. The same limit applies again to its body."""
+
+KEEP_ALIVE_S = 75.0
+"""Time limit in seconds for the next request on a connection that has already served a request.
+
+It must be longer than the ping interval. Otherwise the server closes the connection at the moment at which a client
+that uses long polling answers a ping on it, and the client loses its Socket.IO connection. It is also longer than 60 s,
+for which many proxies keep an idle connection, so that the proxy closes the connection first.
+"""
 
 MAX_PAGE_BODY_BYTES = 65_536
 """Maximum size of the body of a page request, in bytes. Tornado buffers the body even of clients without a login."""
@@ -44,13 +52,16 @@ class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
         handler: type[Any],
         trusted_proxies: Collection[str] = (),
         request_timeout_s: float = REQUEST_TIMEOUT_S,
+        keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
         self.application = application
         self.path = path
-        self.request_deadlines: Deadlines[Any] = Deadlines(
-            request_timeout_s, lambda connection, _: self._close_slow(connection)
+        self.request_deadlines: Deadlines[IOStream] = Deadlines(
+            request_timeout_s, lambda stream, _: self._close_slow(stream)
         )
         """Deadlines by which connections must complete a request. Headers and body have separate deadlines."""
+        self._keep_alive_deadlines: Deadlines[IOStream] = Deadlines(keep_alive_s, lambda stream, _: stream.close())
+        """Deadlines for the headers of the next request on connections that have already served a request."""
         self.websocket_prefix = f"GET {path}?".encode()
         """The first bytes of every websocket request."""
         self._prefix = f"{path}?"
@@ -94,17 +105,24 @@ class ConnectionDelegate(httputil.HTTPServerConnectionDelegate):
         stream.close()
         return None
 
-    def _close_slow(self, connection: Any) -> None:
-        if not (connection.stream.closed() or getattr(connection.context, "is_idle", False)):
+    def stop_time_limit(self, stream: IOStream) -> None:
+        """Remove the deadline of a connection that has received the headers or the body, or that has ended."""
+        self.request_deadlines.discard(stream)
+        self._keep_alive_deadlines.discard(stream)
+
+    def _close_slow(self, stream: IOStream) -> None:
+        if not stream.closed():
             self.rejections[SLOW] += 1
-        connection.close()
+        stream.close()
 
     def start_request(self, server_conn: object, request_conn: Any) -> httputil.HTTPMessageDelegate:
         """Start the time limit for the headers of a request, and return the delegate that receives the request.
 
-        Tornado calls this method.
+        Tornado calls this method for the first request of a connection, and after the response to each request.
         """
-        self.request_deadlines.add(request_conn)
+        is_kept_alive = getattr(request_conn.context, "is_kept_alive", False)
+        deadlines = self._keep_alive_deadlines if is_kept_alive else self.request_deadlines
+        deadlines.add(request_conn.stream)
         request_conn._parse_headers = parse_headers
         return _RequestDelegate(self, server_conn, request_conn)
 
@@ -114,14 +132,15 @@ class _RequestDelegate(httputil.HTTPMessageDelegate):
         self._connection_delegate = connection_delegate
         self._server_connection = server_connection
         self._connection = connection
+        self._stream: IOStream = connection.stream  # the connection forgets its stream when it becomes a websocket
         self._application_delegate: httputil.HTTPMessageDelegate | None = None
 
     def headers_received(
         self, start_line: httputil.RequestStartLine | httputil.ResponseStartLine, headers: httputil.HTTPHeaders
     ) -> Awaitable[None] | None:
         connection_delegate = self._connection_delegate
-        connection_delegate.request_deadlines.discard(self._connection)
-        self._connection.context.is_idle = False
+        connection_delegate.stop_time_limit(self._stream)
+        self._connection.context.is_kept_alive = True
         if isinstance(start_line, httputil.RequestStartLine):
             handler = connection_delegate.websocket_handler(self._connection, start_line, headers)
             if handler is not None:
@@ -130,7 +149,7 @@ class _RequestDelegate(httputil.HTTPMessageDelegate):
                 self._connection.set_max_body_size(MAX_PAGE_BODY_BYTES)
         if connection_delegate.trusted_proxies:
             identify_client(self._connection.context, headers, connection_delegate.trusted_proxies)
-        connection_delegate.request_deadlines.add(self._connection)
+        connection_delegate.request_deadlines.add(self._stream)
         self._application_delegate = connection_delegate.application.start_request(
             self._server_connection, self._connection
         )
@@ -146,13 +165,12 @@ class _RequestDelegate(httputil.HTTPMessageDelegate):
         return self._application_delegate.data_received(chunk) if self._application_delegate is not None else None
 
     def finish(self) -> None:
-        self._connection_delegate.request_deadlines.discard(self._connection)
-        self._connection.context.is_idle = True  # closing an idle keep-alive connection does not count as a rejection
+        self._connection_delegate.stop_time_limit(self._stream)
         if self._application_delegate is not None:
             self._application_delegate.finish()
 
     def on_connection_close(self) -> None:
-        self._connection_delegate.request_deadlines.discard(self._connection)
+        self._connection_delegate.stop_time_limit(self._stream)
         if self._application_delegate is not None:
             self._application_delegate.on_connection_close()
 

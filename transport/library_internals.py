@@ -17,6 +17,7 @@ from tornado import httpserver
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import IOStream
 from tornado.tcpserver import TCPServer
+from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 PrivateNames = Mapping[Callable[..., Any], set[str]]
@@ -39,6 +40,7 @@ HARDENED_SERVER: PrivateNames = {
     socketio.AsyncServer._handle_eio_connect: {"environ"},
     socketio.AsyncServer._handle_connect: {"pre_connect", "_send_packet", "namespace_handlers", "namespaces"},
     socketio.AsyncServer._handle_disconnect: {"sid_from_eio_sid", "is_connected", "_trigger_event"},
+    RequestHandler.on_connection_close: {"_body_future"},
     WebSocketProtocol13._accept_connection: {"stream"},
     WebSocketProtocol13._receive_frame_loop: {"client_terminated", "close_code", "close_reason"},
     WebSocketProtocol13._receive_frame: {"_handle_message", "_abort", "_websocket_mask"},

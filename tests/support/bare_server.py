@@ -15,6 +15,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
 import tornado.httpserver
@@ -253,6 +254,11 @@ class Raw:
         """Close the TCP connection without sending a websocket close frame."""
         self._writer.close()
 
+    def reset(self) -> None:
+        """Abort the TCP connection: the server's next read fails."""
+        self._writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
 
 @asynccontextmanager
 async def bare(
@@ -267,7 +273,9 @@ async def bare(
     """
     limits = {name: options.pop(name) for name in ("per_address",) if name in options}
     send_timeout_s = options.pop("send_timeout_s", None)
-    delegate_options = {name: options.pop(name) for name in ("trusted_proxies", "request_timeout_s") if name in options}
+    delegate_options = {
+        name: options.pop(name) for name in ("trusted_proxies", "request_timeout_s", "keep_alive_s") if name in options
+    }
     times = {"ping_interval": QUIET, "ping_timeout": QUIET, "connect_timeout": QUIET}
     sio = transport.AsyncServer(async_mode="tornado", namespaces=list(NAMESPACES), **(times | options))
     sio.eio.closing_sessions.timeout_s = SOON

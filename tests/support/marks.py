@@ -7,6 +7,10 @@ from tests.support.services import private
 SERVICE_FIXTURES = frozenset({"browser", "mariadb", "own_mariadb", "own_redis"})
 
 
+TIMED_FAULTS = [pytest.mark.faults, pytest.mark.serial]
+"""The marks of a test in `make faults` that checks times, and therefore needs the machine for itself."""
+
+
 def mark_services(items: list[pytest.Item]) -> None:
     """Add the mark `services` to every test that gets MariaDB, Redis or the browser from a fixture.
 
