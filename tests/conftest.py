@@ -14,6 +14,7 @@ from playwright.async_api import Browser
 from tests.support import marks, planted
 from tests.support.browser import chromium
 from tests.support.coldstore import FOLDER
+from tests.support.fault_results import RecordResult, recorder
 from tests.support.scripted_site import ScriptedSite
 from tests.support.services.mariadb import MariaDB
 from tests.support.serving import Serve, StorewatchServer, served, server_in
@@ -86,6 +87,12 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
             print(f"\n{text}")
 
     return say
+
+
+@pytest.fixture
+def record_result(record_property: Callable[[str, Any], None], say: Callable[[str], None]) -> RecordResult:
+    """A function that records figures for docs/faults.md: `record_result("judge killed", kills=100, alarms=840)`."""
+    return recorder(record_property, say)
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support import fault_page
 from tests.support.clients import TRANSPORTS, Client, PythonClient
+from tests.support.fault_results import Machine, Results, Soak, read_results
 from tests.support.services.mariadb import MariaDB
 from tests.support.services.redis import Redis
 from tests.support.serving_inside import until
@@ -202,24 +204,35 @@ async def settled(server: WatchedServer, before: Sample, patience_s: float = 60.
     return left
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return a text that shows ten samples of the server's resources as a table, and the growth of these resources."""
-    lines = [
-        "    s | browsers so far | clients | tasks | files |   MB",
-        "----: | --------------: | ------: | ----: | ----: | ---:",
-    ]
-    for row in rows[9 :: len(rows) // 10] if len(rows) >= 20 else rows:
-        sample = row.sample
-        lines.append(
-            f"{row.seconds:5.0f} | {row.came:15} | {sample.clients:7} | {sample.tasks:5} | {sample.fds:5} | "
-            f"{sample.rss / 1e6:4.0f}"
-        )
-    grown = ", ".join(f"{name} {share:.3f}" for name, share in growth(rows).items())
-    return "\n".join([*lines, f"median of the last fifth divided by median of the second fifth: {grown}"])
+def results(rows: Sequence[Row], life: Life, before: Sample, left: Sample) -> Soak:
+    """Return the results for docs/faults.md, with ten samples of the server's resources."""
+    some = rows[9 :: len(rows) // 10] if len(rows) >= 20 else rows
+    grown = growth(rows)
+    return Soak(
+        Machine.this(),
+        [
+            [row.seconds, row.came, row.sample.clients, row.sample.tasks, row.sample.fds, row.sample.rss / 1e6]
+            for row in some
+        ],
+        {
+            "connections": life.came,
+            "lost": life.cut,
+            "transitions": life.alarms,
+            "memory_growth": grown["rss"] - 1,
+            "files_growth": grown["fds"] - 1,
+            "tasks_growth": grown["tasks"] - 1,
+            "tasks_before": before.tasks,
+            "tasks_after": left.tasks,
+            "files_before": before.fds,
+            "files_after": left.fds,
+            "mb_before": before.rss / 1e6,
+            "mb_after": left.rss / 1e6,
+        },
+    )
 
 
 async def soak(seconds: float, directory: Path) -> bool:
-    """Run the test and print its results.
+    """Run the test and print its results. If a test of full length passes, write the results to docs/faults.md.
 
     Return True if the test passes. The test passes if no resource keeps growing. In addition, no tasks or files may be
     left after the last client has disconnected.
@@ -231,18 +244,17 @@ async def soak(seconds: float, directory: Path) -> bool:
             async with living(life, BROWSERS):
                 rows = await watch(server, life, seconds, SAMPLES)
             left = await settled(server, before)
-    print(table(rows))
-    print(
-        f"{life.came} connections, {life.cut} of them lost; {life.readings} readings; "
-        f"{life.alarms} transitions received"
-    )
-    for when, sample in (("before the first connection", before), ("after the last disconnection", left)):
-        print(f"{when}: {sample.clients} clients, {sample.tasks} tasks, {sample.fds} files, {sample.rss / 1e6:.0f} MB")
+    measured = results(rows, life, before, left)
+    print(fault_page.soak_tables(measured))
     grown = {name: share for name, share in growth(rows).items() if share > LEVEL[name]}
     is_left = left.tasks > before.tasks or left.fds > before.fds + POOLED
     print(f"still growing: {', '.join(grown)}" if grown else "nothing keeps growing")
     print("tasks or files are left" if is_left else "no tasks or files are left")
-    return not grown and not is_left
+    passed = not grown and not is_left
+    if passed and seconds >= SECONDS:
+        stored = read_results()
+        fault_page.write(Results(stored.machine, stored.figures, measured))
+    return passed
 
 
 def main() -> int:

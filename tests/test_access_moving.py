@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from tests.support.clients import TRANSPORTS
 from tests.support.credentials import access, token
+from tests.support.fault_results import RecordResult
 from tests.support.moving import RULES, Resident, Town
 from tests.support.serving import Serve
 from tests.support.sites import Site, site
@@ -20,22 +20,22 @@ PAUSE_S = 0.02
 
 @pytest.mark.slow
 async def test_moving_storehouses_leak_nothing_to_other_organisations(
-    serve: Serve, tmp_path: Path, say: Callable[[str], None]
+    serve: Serve, tmp_path: Path, record_result: RecordResult
 ) -> None:
     with site({"path": str(tmp_path / "site.db")}) as built:
-        await moving(built, serve, say, {"path": built.database.settings.path}, clients=12, moves=60)
+        await moving(built, serve, record_result, {"path": built.database.settings.path}, clients=12, moves=60)
 
 
 @pytest.mark.parametrize("moves", [30, pytest.param(400, marks=pytest.mark.faults)])
 async def test_moving_storehouses_leak_nothing_to_200_clients(
-    moves: int, serve: Serve, mariadb_database: dict[str, Any], say: Callable[[str], None]
+    moves: int, serve: Serve, mariadb_database: dict[str, Any], record_result: RecordResult
 ) -> None:
     with site(mariadb_database) as built:
-        await moving(built, serve, say, mariadb_database, clients=200, moves=moves)
+        await moving(built, serve, record_result, mariadb_database, clients=200, moves=moves)
 
 
 async def moving(
-    built: Site, serve: Serve, say: Callable[[str], None], database: dict[str, Any], *, clients: int, moves: int
+    built: Site, serve: Serve, record_result: RecordResult, database: dict[str, Any], *, clients: int, moves: int
 ) -> None:
     town = Town(built, 8)
     settings = {
@@ -58,7 +58,7 @@ async def moving(
         await asyncio.gather(*lives)
     looked: Counter[str] = sum((resident.looked for resident in residents), Counter())
     refused: Counter[str] = sum((resident.refused for resident in residents), Counter())
-    say(f"{clients} clients, {moves} moves. Messages received: {dict(looked)}. Requests refused: {dict(refused)}.")
+    record_result("storehouses move", clients=clients, moves=moves, checked=looked.total())
     assert [leak for resident in residents for leak in resident.leaks] == []
     # If the clients had not received these messages, the check for leaks would prove nothing.
     assert {"envs", "alarms", "overview", "queryEnvs", "queryAlarms", "storehouses"} <= set(looked)

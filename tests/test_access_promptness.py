@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
+from tests.support import marks
 from tests.support.clients import TRANSPORTS, Client, PythonClient
 from tests.support.credentials import access, log_in, token, user
+from tests.support.fault_results import RecordResult
 from tests.support.serving import Serve, with_defaults
 from tests.support.serving_inside import until
 from tests.support.signed_in import SignedIn
@@ -22,7 +23,7 @@ EACH = 50
 PAUSE_S = 0.1
 LASTS_S = 30.0  # lifetime of a token: long enough for every client to connect
 
-pytestmark = pytest.mark.faults
+pytestmark = marks.TIMED_FAULTS
 
 
 class Watcher:
@@ -80,7 +81,7 @@ async def write(built: Site) -> None:
 
 
 async def test_200_watchers_learn_of_access_changes_within_five_seconds(
-    serve: Serve, tmp_path: Path, say: Callable[[str], None]
+    serve: Serve, tmp_path: Path, record_result: RecordResult
 ) -> None:
     where = {"path": str(tmp_path / "site.db")}
     settings: dict[str, Any] = {"host": "127.0.0.1", "database": where, "poll_interval": 0.1, "max_per_address": 1000}
@@ -108,7 +109,7 @@ async def test_200_watchers_learn_of_access_changes_within_five_seconds(
             shown = [watcher.shown_since for watcher in (*removed, *moved, *revoked, *expired)]
             writing.cancel()
             await asyncio.wait([writing])
-    say(f"last event after a change of the settings: {changed_s:.1f} s; after the end of a token: {expired_s:.1f} s")
+    record_result("permissions change", clients=len(shown), changed_s=changed_s, expired_s=expired_s)
     assert max(changed_s, expired_s) < PROMISED_S
     assert set(shown) == {0}
     assert {watcher.client.last("ended")["code"] for watcher in (*removed, *revoked)} == {"revoked"}

@@ -11,7 +11,7 @@ from tests.support.documents import KEY_AND_DEFAULT
 from tests.support.serving import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = ("settings", "access", "alarms", "notifications", "dashboard", "operating", "protocol")
+PAGES = ("settings", "access", "alarms", "notifications", "dashboard", "operating", "protocol", "faults")
 """The pages that exist in both languages: docs/NAME.md and docs/zh/NAME.md."""
 DOCUMENTS = (
     "README.md",

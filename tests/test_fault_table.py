@@ -3,19 +3,23 @@
 `-m faults` runs the full form of the tests, which also checks times.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
 from db import tables
+from tests.support import marks
 from tests.support.cable import Cable
 from tests.support.clients import Kind
-from tests.support.fault_table import RULES, Fault, Row, Stage, Writer, suffer, table
+from tests.support.fault_page import FaultRow, fault_table
+from tests.support.fault_results import RecordResult
+from tests.support.fault_table import RULES, Fault, Stage, Writer, suffer
 from tests.support.faults import FILE, MARIADB, PROCESSES, REDIS, make_room, mariadb_failed_over, redis_failed_over
 from tests.support.followers import Follower, followers
 from tests.support.services.mariadb import MariaDB
@@ -27,6 +31,7 @@ from tests.test_several_processes import CONNECTIONS, beside, together
 
 TOLD_S, CURRENT_S = 2.0, 5.0
 Server = TypeVar("Server", MariaDB, Redis)
+SufferAll = Callable[["Form", Stage, Sequence[Fault]], Awaitable[None]]
 
 
 class Form(NamedTuple):
@@ -82,7 +87,7 @@ FULL = Form(
     poll_interval=1.0,
 )
 forms = pytest.mark.parametrize(
-    "form", [pytest.param(SHORT, id="short"), pytest.param(FULL, id="full", marks=pytest.mark.faults)]
+    "form", [pytest.param(SHORT, id="short"), pytest.param(FULL, id="full", marks=marks.TIMED_FAULTS)]
 )
 
 
@@ -145,31 +150,38 @@ def test_every_fault_of_the_short_form_exists() -> None:
     assert {fault.name for fault in [*MARIADB, *REDIS, *PROCESSES, *FILE]} >= SHORT.only
 
 
-async def suffer_all(form: Form, on: Stage, faults: Sequence[Fault], say: Callable[[str], None]) -> None:
-    """Run the faults one after another. Print the results as a table and check them."""
-    rows: list[Row] = []
-    try:
-        for fault in faults:
-            rows.append(await suffer(on, fault))  # noqa: PERF401 - keeps the rows if a later fault raises an error
-    finally:
-        say(f"{len(on.watchers)} browsers watch\n{table(rows)}")
-    assert [row for row in rows if not row.is_whole] == []
-    if form.is_timed:
-        assert [row for row in rows if (row.told_s or 0) > TOLD_S or row.current_s > CURRENT_S or row.needless] == []
+@pytest.fixture
+def suffer_all(say: Callable[[str], None], record_result: RecordResult) -> SufferAll:
+    """A function that runs faults one after another. It prints the results as a table, records and checks them."""
+
+    async def suffer_all(form: Form, on: Stage, faults: Sequence[Fault]) -> None:
+        rows: dict[str, FaultRow] = {}
+        try:
+            for fault in faults:
+                rows[fault.name] = await suffer(on, fault)
+                record_result(fault.name, **msgspec.structs.asdict(rows[fault.name]))
+        finally:
+            say(f"{len(on.watchers)} browsers watch\n{fault_table(rows)}")
+        assert [name for name, row in rows.items() if not row.is_whole] == []
+        if form.is_timed:
+            slow = [row for row in rows.values() if (row.told_s or 0) > TOLD_S or row.current_s > CURRENT_S]
+            assert [*slow, *(row for row in rows.values() if row.needless)] == []
+
+    return suffer_all
 
 
 @forms
 async def test_mariadb_redis_and_process_faults_lose_or_double_nothing(
-    form: Form, tmp_path: Path, own_mariadb: MariaDB, own_redis: Redis, north: Site, say: Callable[[str], None]
+    form: Form, tmp_path: Path, own_mariadb: MariaDB, own_redis: Redis, north: Site, suffer_all: SufferAll
 ) -> None:
     where = {"database": own_mariadb.settings("site"), "redis": own_redis.settings()}
     async with stage(form, tmp_path, north, where, own_mariadb, own_redis) as on:
-        await suffer_all(form, on, form.chosen([*MARIADB, *REDIS, *PROCESSES]), say)
+        await suffer_all(form, on, form.chosen([*MARIADB, *REDIS, *PROCESSES]))
 
 
 @forms
 async def test_failover_of_mariadb_and_redis_loses_or_doubles_nothing(
-    form: Form, tmp_path: Path, own_mariadb: MariaDB, own_redis: Redis, north: Site, say: Callable[[str], None]
+    form: Form, tmp_path: Path, own_mariadb: MariaDB, own_redis: Redis, north: Site, suffer_all: SufferAll
 ) -> None:
     to_mariadb, to_redis = Cable(own_mariadb.port), Cable(own_redis.port)
     with not_started(MariaDB()) as other_mariadb, not_started(Redis()) as other_redis:
@@ -180,7 +192,7 @@ async def test_failover_of_mariadb_and_redis_loses_or_doubles_nothing(
             }
             async with stage(form, tmp_path, north, where, own_mariadb, own_redis) as on:
                 faults = [mariadb_failed_over(to_mariadb, other_mariadb), redis_failed_over(to_redis, other_redis)]
-                await suffer_all(form, on, faults, say)
+                await suffer_all(form, on, faults)
                 on.built.database.close()
 
 
@@ -196,7 +208,7 @@ def not_started(server: Server) -> Iterator[Server]:
 @pytest.mark.slow
 @forms
 async def test_sqlite_and_clock_faults_lose_or_double_nothing(
-    form: Form, tmp_path: Path, say: Callable[[str], None]
+    form: Form, tmp_path: Path, suffer_all: SufferAll
 ) -> None:
     where = {"path": str(tmp_path / "site.db")}
     with site(where) as north, Writer(where, north) as writer:
@@ -208,4 +220,4 @@ async def test_sqlite_and_clock_faults_lose_or_double_nothing(
             async with beside(*(watcher.run() for watcher in watchers)):
                 await together(watchers)
                 on = Stage([server], north, writer, watchers, form.away_s, form.lock_s)
-                await suffer_all(form, on, form.chosen(FILE), say)
+                await suffer_all(form, on, form.chosen(FILE))

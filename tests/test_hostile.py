@@ -9,7 +9,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.clients import Client, connected
+from tests.support.fault_results import RecordResult
 from tests.support.serving import ROOT, Serve, StorewatchServer
 from tests.support.serving_inside import until
 from tests.support.sites import Site, site
@@ -138,7 +139,7 @@ def sockets(server: StorewatchServer) -> int:
     "size", [pytest.param(SHORT, id="short"), pytest.param(FULL, id="full", marks=pytest.mark.faults)]
 )
 async def test_hostile_inputs_delay_no_client_and_leak_nothing(
-    size: Size, built: Site, serve: Serve, say: Callable[[str], None]
+    size: Size, built: Site, serve: Serve, record_result: RecordResult
 ) -> None:
     async with serve(built.settings) as server:
         await attack(server, min(size.inputs, 20_000), 1e9)  # warm-up: the first use allocates memory that stays in use
@@ -152,8 +153,16 @@ async def test_hostile_inputs_delay_no_client_and_leak_nothing(
             after = memory_mb(server)
             await asyncio.sleep(size.calm_s)
             calm_s = max(calm_s, await p99_s(honest))  # allows for other load on the machine
-    say(f"{sent}: {sum(sent.values())} in {lasted_s:.0f} s; memory {memory:.1f} MB, then {after:.1f} MB")
-    say(f"honest clients waited {calm_s * 1000:.1f} ms, and {attacked_s * 1000:.1f} ms meanwhile (p99)")
+    record_result(
+        "hostile inputs",
+        inputs=sum(sent.values()),
+        seconds=lasted_s,
+        honest=size.honest,
+        calm_ms=calm_s * 1000,
+        attacked_ms=attacked_s * 1000,
+        before_mb=memory,
+        after_mb=after,
+    )
     assert sum(sent.values()) >= size.inputs
     assert after <= 1.1 * memory
     assert not size.timed or attacked_s < 2 * calm_s
@@ -185,7 +194,7 @@ class Crowd(NamedTuple):
     ],
 )
 async def test_idle_attackers_are_closed_without_delaying_other_clients(
-    crowd: Crowd, built: Site, serve: Serve, say: Callable[[str], None]
+    crowd: Crowd, built: Site, serve: Serve, record_result: RecordResult
 ) -> None:
     async with serve(built.settings) as server, working(server, built, crowd.honest, 1.0) as honest:
         await asyncio.sleep(crowd.calm_s)
@@ -194,7 +203,14 @@ async def test_idle_attackers_are_closed_without_delaying_other_clients(
         attacked_s = await p99_s(honest)
         await asyncio.sleep(crowd.calm_s)
         calm_s = max(calm_s, await p99_s(honest))  # allows for other load on the machine
-    say(f"{4 * crowd.of_each} stayed {fewest:.1f} to {most:.1f} s")
-    say(f"honest clients waited {calm_s * 1000:.1f} ms, and {attacked_s * 1000:.1f} ms meanwhile (p99)")
+    record_result(
+        "idle attackers",
+        attackers=4 * crowd.of_each,
+        honest=crowd.honest,
+        fewest_s=fewest,
+        most_s=most,
+        calm_ms=calm_s * 1000,
+        attacked_ms=attacked_s * 1000,
+    )
     assert most < crowd.within_s
     assert not crowd.timed or attacked_s < 2 * calm_s

@@ -2,12 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from tests.support.fault_results import RecordResult
 from tests.support.judged import RULES, Course, is_done, kept, outcome, some, steps, without
 from tests.support.kills import LONG_S, PACE_S, PERSON, Size, acknowledge, in_both_sizes, killing, recovered
 from tests.support.services.mariadb import MariaDB
@@ -29,7 +30,7 @@ def sites(mariadb: MariaDB) -> Iterator[list[Site]]:
 
 @in_both_sizes
 async def test_random_kills_change_no_alarm_and_no_acknowledgement(
-    size: Size, sites: list[Site], serve: Serve, say: Callable[[str], None]
+    size: Size, sites: list[Site], serve: Serve, record_result: RecordResult
 ) -> None:
     course = Course(size.steps, seed=7)
     undisturbed, disturbed = sites
@@ -41,7 +42,7 @@ async def test_random_kills_change_no_alarm_and_no_acknowledgement(
         await play(course, disturbed, server, PACE_S)
         await killed
         await recovered(disturbed, undisturbed)
-    say(f"killed {size.kills} times: {len(outcome(disturbed))} of {len(outcome(undisturbed))} alarms")
+    record_result("judge killed", kills=size.kills, alarms=len(outcome(disturbed)), expected=len(outcome(undisturbed)))
     assert outcome(disturbed) == outcome(undisturbed)
     assert without(outcome(undisturbed)) == course.episodes()
     assert any(episode.acknowledged_by == PERSON for episode in outcome(disturbed))

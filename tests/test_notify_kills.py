@@ -5,7 +5,7 @@ A message that is sent again is marked as repeated.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 import record.sites
 from db import tables
+from tests.support.fault_results import RecordResult
 from tests.support.judged import outcome
 from tests.support.kills import LONG_S, PACE_S, PERSON, Size, acknowledge, in_both_sizes, killing, recovered
 from tests.support.serving import Serve, StorewatchServer
@@ -41,7 +42,7 @@ def sites(tmp_path: Path) -> Iterator[list[Site]]:
 @pytest.mark.slow
 @in_both_sizes
 async def test_random_kills_lose_no_notice_and_repeated_messages_are_marked(
-    size: Size, sites: list[Site], serve: Serve, say: Callable[[str], None]
+    size: Size, sites: list[Site], serve: Serve, record_result: RecordResult
 ) -> None:
     names = [f"S{number}" for number in range(size.steps // 5)]
     began = datetime.now(UTC).replace(microsecond=0) - len(names) * APART
@@ -54,10 +55,8 @@ async def test_random_kills_lose_no_notice_and_repeated_messages_are_marked(
             await killed
             await recovered(disturbed, undisturbed)
             await until(lambda: unsent(disturbed) == 0, LONG_S)
-    say(
-        f"killed {size.kills} times: {len(told(hook))} of {len(told(quiet))} lines told,"
-        f" messages begun again: {repeats(disturbed)}"
-    )
+    arrived, expected = len(told(hook)), len(told(quiet))
+    record_result("sender killed", kills=size.kills, notices=arrived, expected=expected, repeats=repeats(disturbed))
     assert outcome(disturbed) == outcome(undisturbed)
     assert sum(episode.acknowledged_by == PERSON for episode in outcome(disturbed)) == len(names[::SEEN])
     assert written(disturbed) == written(undisturbed)

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +22,7 @@ from ask.journal import Transition
 from db import tables
 from record import lease
 from tests.support.clients import TRANSPORTS, Kind
+from tests.support.fault_results import RecordResult
 from tests.support.followers import Follower, followers
 from tests.support.services.nginx import Nginx
 from tests.support.services.redis import Redis
@@ -163,7 +164,7 @@ def check_stages_differ(transitions: Sequence[Transition]) -> None:
     "size", [pytest.param(SHORT, id="short"), pytest.param(FULL, id="full", marks=pytest.mark.faults)]
 )
 async def test_every_browser_gets_each_transition_once_despite_faults(
-    size: Size, north: Site, serve: Serve, say: Callable[[str], None]
+    size: Size, north: Site, serve: Serve, record_result: RecordResult
 ) -> None:
     with Redis() as redis:
         settings = north.settings | {"redis": redis.settings()}
@@ -179,7 +180,7 @@ async def test_every_browser_gets_each_transition_once_despite_faults(
                     await changes.end()
                     await check_all_delivered(north, changes.raised, watchers)
         times = sum(watcher.times for watcher in watchers)
-        say(f"{len(watchers)} browsers connected {times} times and got each transition of {changes.raised} alarms once")
+        record_result("processes and Redis restart", browsers=len(watchers), connections=times, alarms=changes.raised)
         assert all(watcher.times > 1 for watcher in watchers)
 
 

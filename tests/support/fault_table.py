@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from threading import Event, Thread
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import msgspec
 import sqlalchemy as sa
@@ -28,6 +28,7 @@ from ask.sensors import Sensor
 from db import tables
 from db.database import Database
 from db.limits import Limits
+from tests.support.fault_page import FaultRow
 from tests.support.followers import Follower
 from tests.support.judged import kept
 from tests.support.services.mariadb import MariaDB
@@ -154,67 +155,7 @@ class Fault:
     """
 
 
-class Row(NamedTuple):
-    """The result of one fault, as a row of the table of results."""
-
-    fault: str
-    readings: int
-    """Number of readings committed from the end of the previous fault to the end of this fault."""
-    lost: int
-    """Number of committed readings that the poller did not hand out."""
-    doubled: int
-    """Number of times that the poller handed out a reading that it had already handed out."""
-    transitions: int
-    """Number of alarm transitions from the end of the previous fault to the end of this fault."""
-    told_lost: int
-    """Number of alarm transitions that a client did not receive, summed over all clients."""
-    told_doubled: int
-    """Number of alarm transitions that a client received twice, summed over all clients."""
-    told_s: float | None
-    current_s: float
-    needless: int
-    """Number of clients that saw stale data or lost the connection during a fault that should affect no client."""
-
-    def cells(self) -> list[str]:
-        """Return the cells of the row in the table of results."""
-        told = (
-            f"{self.told_s:.1f}"
-            if self.told_s is not None
-            else f"needlessly: {self.needless}"
-            if self.needless
-            else "-"
-        )
-        counts = [self.readings, self.readings - self.lost, self.lost, self.doubled]
-        counts += [self.transitions, self.told_lost, self.told_doubled]
-        return [self.fault, *map(str, counts), told, f"{self.current_s:.1f}"]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every reading and every alarm transition arrived exactly once."""
-        return self.lost == self.doubled == self.told_lost == self.told_doubled == 0
-
-
-HEAD = [
-    "fault",
-    "readings",
-    "arrived",
-    "lost",
-    "doubled",
-    "transitions",
-    "lost",
-    "doubled",
-    "reported after (s)",
-    "up to date after (s)",
-]
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Return the rows as a Markdown table."""
-    lines = [HEAD, ["---", *["---:"] * (len(HEAD) - 1)], *(row.cells() for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-async def suffer(stage: Stage, fault: Fault) -> Row:
+async def suffer(stage: Stage, fault: Fault) -> FaultRow:
     """Run a fault. Compare the data that clients received with the database. Return the result."""
     mark = stage.writer.last
     stage.writer.write()
@@ -323,7 +264,7 @@ class Seen:
         return max(0.0, max(times) - begun)
 
 
-async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: float, needless: int) -> Row:
+async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: float, needless: int) -> FaultRow:
     """Wait until all committed readings and alarm transitions have arrived.
 
     Return a row for the table of results. It contains the number of readings, the number of transitions, and how many
@@ -351,8 +292,7 @@ async def compare(stage: Stage, fault: Fault, told_s: float | None, current_s: f
     journalled = [_counted(all_) for all_ in wanted]
     steps, stage.steps = len(transitions) - stage.steps, len(transitions)
     stage.read = max((row.reading_id for row in rows), default=0)
-    return Row(
-        fault.name,
+    return FaultRow(
         values.total(),
         (values - seen).total(),
         sum(seen[value] - 1 for value in values if seen[value] > 1),
