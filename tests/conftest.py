@@ -90,9 +90,9 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def record_result(record_property: Callable[[str, Any], None], say: Callable[[str], None]) -> RecordResult:
+def record_result(request: pytest.FixtureRequest, say: Callable[[str], None]) -> RecordResult:
     """A function that records figures for docs/faults.md: `record_result("judge killed", kills=100, alarms=840)`."""
-    return recorder(record_property, say)
+    return recorder(request.node.user_properties, say)
 
 
 @pytest.fixture

@@ -14,10 +14,11 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh")
 FAILOVERS = ["MariaDB failed over", "Redis failed over"]
 TWO_TESTS = """
 import pytest
+from tests.support.fault_results import recorder
 
 @pytest.mark.faults
-def test_something(record_property):
-    record_property("judge killed", '{"kills": 100}')
+def test_something(request):
+    recorder(request.node.user_properties, print)("judge killed", kills=100, alarms=8, expected=8)
 
 @pytest.mark.faults
 def test_something_else():
@@ -75,9 +76,8 @@ def test_each_fault_has_a_row() -> None:
 @pytest.mark.parametrize(("outcome", "passed"), [("pass", True), ("assert False", False), ("pytest.skip()", False)])
 def test_only_a_run_without_failed_or_skipped_tests_passes(outcome: str, passed: bool, tmp_path: Path) -> None:
     (tmp_path / "test_two.py").write_text(TWO_TESTS.replace("OUTCOME", outcome))
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = faults")
-    report = run_tests("faults", "-c", str(tmp_path / "pytest.ini"), str(tmp_path / "test_two.py"), "-p", "no:xdist")
-    assert report == Report(passed, [("judge killed", {"kills": 100})])
+    report = run_tests("faults", str(tmp_path / "test_two.py"), "--rootdir", str(tmp_path), "-p", "no:cacheprovider")
+    assert report == Report(passed, [("judge killed", {"kills": 100, "alarms": 8, "expected": 8})])
 
 
 def test_a_complete_run_has_figures_for_each_row() -> None:

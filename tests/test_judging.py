@@ -26,6 +26,7 @@ from ask.readings import Reading
 from db import tables
 from db.limits import Limits
 from record import episode_actions, lease
+from tests.support import marks
 from tests.support.clients import Client, connected
 from tests.support.judged import RULES, Course, holder, is_done, kept, outcome, steps, without
 from tests.support.serving import Serve
@@ -100,7 +101,7 @@ async def judges(built: Site, other_than: str = "") -> str:
     ("frozen_s", "steps_of_readings"),
     [  # both times are longer than the lease plus the time of a takeover
         pytest.param(6.0, 100, id="short"),
-        pytest.param(10.0, 150, id="full", marks=pytest.mark.faults),
+        pytest.param(10.0, 150, id="full", marks=marks.TIMED_FAULTS),
     ],
 )
 async def test_a_frozen_and_resumed_judge_loses_or_doubles_nothing(

@@ -36,10 +36,12 @@ async def test_random_kills_change_no_alarm_and_no_acknowledgement(
     undisturbed, disturbed = sites
     for built in sites:
         course.add_sensors(built)
-    async with serve(undisturbed.settings) as server:
-        await play(course, undisturbed, server, 0)
-    async with serve(disturbed.settings) as server, killing(disturbed, server, size.kills) as killed:
-        await play(course, disturbed, server, PACE_S)
+    async with (
+        serve(undisturbed.settings) as quiet,
+        serve(disturbed.settings) as server,
+        killing(disturbed, server, size.kills) as killed,
+    ):
+        await asyncio.gather(play(course, undisturbed, quiet, 0), play(course, disturbed, server, PACE_S))
         await killed
         await recovered(disturbed, undisturbed)
     record_result("judge killed", kills=size.kills, alarms=len(outcome(disturbed)), expected=len(outcome(undisturbed)))

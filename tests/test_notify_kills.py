@@ -48,10 +48,12 @@ async def test_random_kills_lose_no_notice_and_repeated_messages_are_marked(
     began = datetime.now(UTC).replace(microsecond=0) - len(names) * APART
     undisturbed, disturbed = sites
     with webhook() as quiet, webhook() as hook:
-        async with serve(settings(undisturbed, quiet)) as server:
-            await play(names, began, undisturbed, server)
-        async with serve(settings(disturbed, hook)) as server, killing(disturbed, server, size.kills) as killed:
-            await play(names, began, disturbed, server)
+        async with (
+            serve(settings(undisturbed, quiet)) as first,
+            serve(settings(disturbed, hook)) as server,
+            killing(disturbed, server, size.kills) as killed,
+        ):
+            await asyncio.gather(play(names, began, undisturbed, first), play(names, began, disturbed, server))
             await killed
             await recovered(disturbed, undisturbed)
             await until(lambda: unsent(disturbed) == 0, LONG_S)

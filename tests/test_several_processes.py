@@ -21,6 +21,7 @@ from ask.answers import Alarm
 from ask.journal import Transition
 from db import tables
 from record import lease
+from tests.support import marks
 from tests.support.clients import TRANSPORTS, Kind
 from tests.support.fault_results import RecordResult
 from tests.support.followers import Follower, followers
@@ -218,7 +219,7 @@ async def test_an_unanswered_request_does_not_block_other_clients(north: Site, s
 )
 @pytest.mark.parametrize(
     "frozen_s",  # longer than the lease plus the time of a takeover
-    [pytest.param(6.0, id="short"), pytest.param(10.0, id="full", marks=pytest.mark.faults)],
+    [pytest.param(6.0, id="short"), pytest.param(10.0, id="full", marks=marks.TIMED_FAULTS)],
 )
 async def test_another_process_replaces_a_frozen_journal_writer(
     frozen_s: float, others_killed: bool, north: Site, serve: Serve

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Literal, Protocol, Self
 
 import msgspec
 
@@ -123,8 +123,10 @@ class RecordResult(Protocol):
     def __call__(self, name: str, /, **figures: Figure) -> None: ...
 
 
-def recorder(record_property: Callable[[str, Any], None], say: Callable[[str], None]) -> RecordResult:
-    """Return a function that records the figures of the row `name` in pytest's report, and prints the row.
+def recorder(properties: list[tuple[str, object]], say: Callable[[str], None]) -> RecordResult:
+    """Return a function that adds the figures of the row `name` to a test's `properties`, and prints the row.
+
+    pytest writes the properties into its JUnit report.
 
     The function fails if `fault_words.yaml` has no such row, or if a text of the row needs another figure.
     """
@@ -135,6 +137,6 @@ def recorder(record_property: Callable[[str, Any], None], say: Callable[[str], N
             texts = words.tests[name].result
             _, line = (texts[language].format_map(figures) for language in ("zh", "en"))
             say(f"{name}: {line}")
-        record_property(name, msgspec.json.encode(figures).decode())
+        properties.append((name, msgspec.json.encode(figures).decode()))
 
     return record_result
