@@ -1,6 +1,7 @@
 """Opens one connection pool for each purpose, and finds the subjects of the sensor database."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing
@@ -116,11 +117,13 @@ class Databases:
 def open_pulse(settings: DatabaseSettings, stack: AsyncExitStack) -> Database | None:
     """Return a connection pool that shows soon whether a database can be reached. `stack` closes it when it exits.
 
-    Return None for a file of Storewatch's own, because such a file may not exist yet.
+    Return None for a file of Storewatch's own, because such a file may not exist yet. The caller reports the errors, so
+    the log need not contain them.
     """
     if not dialect_for(settings).is_remote and settings.map is None:
         return None
-    return stack.enter_context(closing(Database(settings, PULSE_LIMITS, 1)))
+    unreported = Condition(repr(settings), level=logging.DEBUG)
+    return stack.enter_context(closing(Database(settings, PULSE_LIMITS, 1, purpose="the start", condition=unreported)))
 
 
 def find_subjects(database: Database, origin: Source) -> Subjects:

@@ -20,12 +20,15 @@ class Condition:
     """The condition of one database. All its connection pools report to the same object, from any thread.
 
     It logs the cause of an outage once, not for each query. It also knows which connections are outdated. `name` is the
-    name of the database in the log, without a password.
+    name of the database in the log, without a password. `level` is the level of the causes in the log.
     """
 
-    def __init__(self, name: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, name: str, monotonic: Callable[[], float] = time.monotonic, *, level: int = logging.WARNING
+    ) -> None:
         self._name = name
         self._monotonic = monotonic
+        self._level = level
         self._lock = threading.Lock()
         self._logged: set[Failure] = set()
         """The kinds of errors that have been logged during this outage. Empty if there is no outage."""
@@ -46,7 +49,7 @@ class Condition:
             is_new = failure not in self._logged
             self._logged.add(failure)
         if is_new:
-            log.warning("cannot use the database %s for %s: %s", self._name, purpose, cause)
+            log.log(self._level, "cannot use the database %s for %s: %s", self._name, purpose, cause)
 
     def answered(self) -> None:
         """Record that a query succeeded. End the outage if no query has failed for `QUIET_S` seconds."""
@@ -57,7 +60,7 @@ class Condition:
             if is_over:
                 self._logged.clear()
         if is_over:
-            log.info("the database %s works again", self._name)
+            log.log(min(self._level, logging.INFO), "the database %s works again", self._name)
 
     def renew(self, opened_at: float) -> None:
         """Mark all connections that are open now as outdated, because a connection opened at `opened_at` is outdated.

@@ -160,8 +160,8 @@ class UnrecordedNotices:
         only later, from the database, would assume that the alarm is over.
         """
         target, alarm, content = notice
-        # A target that was notified earlier gets a notice of the type `worsened` or `raised`, as the database decides
-        # later. Here, the transition itself is the best description.
+        # A target that was notified earlier gets a notice of another type, as the database decides later. Here, the
+        # transition itself is the best description.
         what = WORSENED if alarm.transition == WORSENED else content.what
         message = next(
             (

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from alarms.model import CLEARED, RAISED, WORSENED
+from alarms.model import CLEARED, RAISED, REOPENED, WORSENED
 from alarms.notices import (
     RECORD_ONLY,
     TIMED,
@@ -118,8 +118,9 @@ def add_for_changes(
     for alarm, attempted in zip(alarms, attempts(alarms) if attempts else [{}] * len(alarms), strict=True):
         last_of_alarm = last.setdefault(alarm.alarm_id, {})
         for notice in change_notices([Case(alarm, last_of_alarm)], policy, now):
-            attempt = attempted.get(notice.target) if notice.content.what in (RAISED, WORSENED, CLEARED) else None
-            if attempt is not None and notice.content.what == RAISED:
+            what = notice.content.what
+            attempt = attempted.get(notice.target) if what in (RAISED, WORSENED, REOPENED, CLEARED) else None
+            if attempt is not None and what in (RAISED, REOPENED):
                 notice = notice._replace(content=notice.content._replace(since=attempt.since))
             last_of_alarm[notice.target] = notice.content
             notices.append(notice)

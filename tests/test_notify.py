@@ -182,7 +182,7 @@ async def test_notices_sent_before_they_are_recorded_are_not_repeated(
     await scene.passes(notifier, 30)
     assert [line.partition("：")[0] for line in duty.texts[0].splitlines()[1:]] == [
         "报警",
-        "报警",
+        "报警再次触发",
         "报警",
         "报警已解除",
         "未记录",
