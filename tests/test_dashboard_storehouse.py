@@ -235,7 +235,7 @@ async def test_a_banner_shows_that_the_database_does_not_answer(browser: Browser
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en-US", "Alarms are not being recorded. The values shown are live, but new alarms do not appear."),
+        ("en-US", "Alarms are not being recorded. Values are live, but new alarms do not appear."),
         ("zh-CN", "报警未被记录。 数值为实时数据，但不显示新的报警。"),
     ],
 )

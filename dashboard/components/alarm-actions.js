@@ -3,7 +3,7 @@
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
 import { Question } from "./form.js";
-import { acknowledge, close } from "../data/alarm-actions.js";
+import { acknowledge, close } from "../data/watched-storehouse.js";
 import { isOpen } from "../data/alarm-state.js";
 import { connection, offers, probe } from "../data/socket.js";
 import { may } from "../data/user.js";

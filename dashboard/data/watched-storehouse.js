@@ -2,9 +2,10 @@
 
 import { computed, effect, signal, untracked } from "@preact/signals";
 import { isActive } from "./alarm-state.js";
-import { Refused, ask, connection, onPush } from "./socket.js";
+import { Refused, ask, connection, onPush, request } from "./socket.js";
 import { findStorehouse } from "./storehouses.js";
 import { now, setClock } from "./time.js";
+import { personName } from "./user.js";
 
 /** @import { Alarm, Alarms, Env, Envs, Id } from "../contract.js" */
 
@@ -75,9 +76,27 @@ export function watchStorehouse(id) {
   watchedId.value = id;
 }
 
-/** @param {Alarm} alarm from an answer, which is newer than any push */
-export function addAlarm(alarm) {
-  alarmsById.value = withAlarms(alarmsById.peek(), [alarm]);
+/**
+ * Acknowledge an alarm. Throw `Refused` if the server refuses.
+ * @param {Alarm} alarm
+ * @param {string} comment
+ */
+export async function acknowledge(alarm, comment) {
+  addAnswer(await request("ackAlarm", { alarm_id: alarm.alarm_id, comment, by: personName.value }));
+}
+
+/**
+ * Close an alarm by hand. Throw `Refused` if the server refuses.
+ * @param {Alarm} alarm
+ * @param {string} reason
+ */
+export async function close(alarm, reason) {
+  addAnswer(await request("closeAlarm", { alarm_id: alarm.alarm_id, reason, by: personName.value }));
+}
+
+/** @param {Alarm | null} alarm from an answer, which is newer than any push */
+function addAnswer(alarm) {
+  if (alarm && "alarm_id" in alarm) alarmsById.value = withAlarms(alarmsById.peek(), [alarm]);
 }
 
 /** @param {Id | null} store_house_id */
