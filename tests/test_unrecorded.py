@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -83,7 +84,7 @@ def broken_state(how: str, directory: Path, mariadb: MariaDB) -> Iterator[tuple[
         with sqlite_switch(path) as (spoil, mend):
             yield {"path": path}, spoil, mend
         return
-    name = f"state_{how}"
+    name = f"state_{uuid.uuid4().hex}"
     mariadb.create_database(name)
 
     def revoke() -> None:
