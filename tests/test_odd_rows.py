@@ -107,6 +107,9 @@ async def check_odd_rows(
     """Insert odd rows while the server runs and before it restarts. Each time, check the alarms of the good sensors."""
     site, state = tables
     site.insert(good_rows([*SENSORS, ODD]))
+    # In an SQLite table without rows, the server cannot see that the ids are texts.
+    site.add_reading(ODD, 5)
+    site.add_alarm("earlier", sensor_id=ODD, cleared=site.now())
     notify = {
         "group_wait": "1s",
         "group_interval": "1s",
@@ -151,6 +154,10 @@ async def check_answers(client: Client) -> None:
             answer = await client.call(event, question)
             is_hidden = store_house_id != "good" and not answer["ok"] and answer["error"]["code"] == "not_found"
             assert answer["ok"] or is_hidden, (event, here, answer)
+            if (event, store_house_id) == ("queryEnvs", "good"):
+                curves = {curve["sensor_id"]: curve["points"] for curve in answer["data"]["sensors"]}
+                assert curves["first"]
+                assert curves[ODD]
 
 
 LONG = "仓" * 600
