@@ -70,7 +70,9 @@ def _migrate(engine: sa.Engine, settings: DatabaseSettings, target: str | None) 
         version = _version(connection, settings, versions)
         if version == target:
             return
-        if version is not None:
+        if version is None:
+            _check_names(connection)
+        else:
             dialect.copy_storage(settings, version)
         config.attributes["connection"] = connection
         command.upgrade(config, target)
@@ -79,14 +81,8 @@ def _migrate(engine: sa.Engine, settings: DatabaseSettings, target: str | None) 
 def _version(connection: sa.Connection, settings: DatabaseSettings, versions: ScriptDirectory) -> str | None:
     """Return the version of Storewatch's own tables, or None before the first migration is complete.
 
-    Raise `UsageError` if the version is unknown. Raise `NotOurTable` if the database contains tables with the names of
-    Storewatch's own tables, but no version.
+    Raise `UsageError` if the version is unknown.
     """
-    inspector = sa.inspect(connection)
-    if not inspector.has_table(VERSION_TABLE):
-        for name in sorted({*inspector.get_table_names(), *inspector.get_view_names()} & {*tables.metadata.tables}):
-            raise NotOurTable(name)
-        return None
     version = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
     try:
         if version is not None:
@@ -96,3 +92,16 @@ def _version(connection: sa.Connection, settings: DatabaseSettings, versions: Sc
             f"database: {settings!r} was created by a newer version of Storewatch ({error}); update this installation"
         ) from None
     return version
+
+
+def _check_names(connection: sa.Connection) -> None:
+    """Raise `NotOurTable` if the database contains a table with the name of one of Storewatch's own tables.
+
+    A migration first creates the table of the version. If this table exists, the other tables may be those of an
+    interrupted migration, and the migration's steps check them. Call this function only while holding the lock.
+    """
+    inspector = sa.inspect(connection)
+    names = {*inspector.get_table_names(), *inspector.get_view_names()}
+    if VERSION_TABLE not in names:
+        for name in sorted(names & {*tables.metadata.tables}):
+            raise NotOurTable(name)
