@@ -24,6 +24,7 @@ from db.migrate import MIGRATIONS, VERSION_TABLE, migrate
 from errors import UsageError
 from tests.support import preforked
 from tests.support.command import run
+from tests.support.fault_results import RecordResult
 from tests.support.migrations import (
     before_changes,
     execute,
@@ -40,6 +41,8 @@ from tests.support.serving_inside import until
 
 VERSIONS = sorted(file.name[:4] for file in (MIGRATIONS / "versions").glob("*.py"))
 OLDEST, NEWEST = VERSIONS[0], VERSIONS[-1]
+KILLS = 50
+"""Number of times that each migration is killed."""
 KILLED = -signal.SIGKILL
 
 DATA = (
@@ -208,21 +211,29 @@ async def test_a_server_stopped_during_a_change_of_the_schema_starts_again(
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("target", VERSIONS)
-def test_a_migration_killed_at_50_random_moments_continues(
-    target: str, mariadb: MariaDB, new_database: NewDatabase, say: Callable[[str], None]
+def test_migrations_killed_at_random_moments_continue(
+    mariadb: MariaDB, new_database: NewDatabase, record_result: RecordResult
 ) -> None:
+    unfinished = sum(kill_migration(version, mariadb, new_database) for version in VERSIONS)
+    record_result("migrations killed", migrations=len(VERSIONS), kills=KILLS, unfinished=unfinished)
+
+
+def kill_migration(target: str, mariadb: MariaDB, new_database: NewDatabase) -> int:
+    """Kill the migration to this version `KILLS` times at random moments. Check that it continues each time.
+
+    Return how many kills left a part of the schema.
+    """
     undisturbed, moments, kills, unfinished = before_version(target, new_database("mariadb")), random.Random(1), 0, 0
     duration_s = kill_after(undisturbed, target, None)
     expected = schema(undisturbed), content(undisturbed)
-    while kills < 50:
+    while kills < KILLS:
         killed = before_version(target, new_database("mariadb"))
         kills += kill_after(killed, target, moments.uniform(0, duration_s)) != 0
         unfinished += schema(killed) != expected[0]
         assert migrate_in_process(killed, target) == 0
         assert (schema(killed), content(killed)) == expected
         mariadb.execute(f"DROP DATABASE {killed['name']}")
-    say(f"migration {target}: killed {kills} times, {unfinished} times with a part of the schema; all continued")
+    return unfinished
 
 
 def before_version(version: str, database: dict[str, Any]) -> dict[str, Any]:

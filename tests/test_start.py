@@ -24,8 +24,10 @@ from alarms import outages
 from app.preparation import RETRY_S
 from db.dialects import DIALECTS
 from live import site_snapshot
+from tests.support import marks
 from tests.support.cable import Cable
 from tests.support.clients import Client, connected
+from tests.support.fault_results import RecordResult
 from tests.support.services.mariadb import MariaDB
 from tests.support.services.private import HOST, free_port
 from tests.support.services.process import DidNotStart
@@ -383,11 +385,10 @@ def stopped_mariadb() -> Iterator[MariaDB]:
             yield server
 
 
-@pytest.mark.faults
 @pytest.mark.services
-@pytest.mark.parametrize("kind", ["refused", "silent"])
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=marks.TIMED_FAULTS) for kind in ("refused", "silent")])
 async def test_a_database_away_for_a_minute_is_told_and_returns(
-    kind: str, stopped_mariadb: MariaDB, tmp_path: Path, say: Callable[[str], None]
+    kind: str, stopped_mariadb: MariaDB, tmp_path: Path, record_result: RecordResult
 ) -> None:
     """The silent server is a MariaDB that is frozen."""
     if kind == "silent":
@@ -413,9 +414,7 @@ async def test_a_database_away_for_a_minute_is_told_and_returns(
             await current(client, 1)
             current_s = time.monotonic() - arrived
             await waits_until(lambda problems: not problems, server.url)
-    say(
-        f"{kind}: page after {page_s:.1f} s, told after {notified_s:.1f} s, current {current_s:.1f} s after the arrival"
-    )
+    record_result(f"database {kind} at the start", page_s=page_s, notified_s=notified_s, current_s=current_s)
     assert page_s <= PAGE_S
     assert current_s <= CURRENT_S
 
