@@ -110,7 +110,7 @@ class Databases:
     def set_prepared(self, settings: DatabaseSettings) -> None:
         """Let the pools of this database answer from now on."""
         for pool in vars(self).values():
-            if isinstance(pool, Database) and pool.settings is settings:
+            if isinstance(pool, Database) and pool.settings == settings:
                 pool.prepared = True
 
 

@@ -110,6 +110,8 @@ class Preparation:
         except Unavailable as error:
             if isinstance(error.__cause__, sa.exc.DBAPIError):
                 raise self._converted(error.__cause__) from None
+            if error.reason == "too_many_rows":
+                raise UsageError(error.message) from None  # a retry finds as many rows
             raise
         except sa.exc.DBAPIError as error:
             raise self._converted(error) from None
