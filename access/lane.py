@@ -15,7 +15,7 @@ from errors import RateLimited, Unavailable
 
 T = TypeVar("T")
 Tell = Callable[[str, str, int], Awaitable[None]]
-"""A function that tells a connection (sid) the position of its question, which is named by its event."""
+"""A function that tells a client the position of its question. The arguments are sid, event and position."""
 
 PLACES = 3
 """Maximum number of long questions that run at once in this process. The pool `charts` has as many connections."""
@@ -45,7 +45,7 @@ class Lane:
         """Wait for a place, and return the result of `work`.
 
         Raise `RateLimited` if too many questions of the user wait already. Raise `Unavailable` if the connection ends
-        or loses permissions while the question waits.
+        or its permissions change while the question waits.
         """
         try:
             ticket = self._queue.enter(caller.user.name or caller.address, event)

@@ -14,9 +14,10 @@ from live.newest import Newest
 from live.source import Position, Source
 
 MOST_WAITING = 500_000
-"""Maximum number of readings in the judge's queue. The queue grows while the judge cannot write to the database.
+"""Maximum number of readings in the judge's queue.
 
-If more readings arrive, the judge drops its state and the queue, and later continues from its last snapshot.
+The queue grows during a takeover, and while the judge has `judge_term.MOST_UNWRITTEN` unwritten changes of alarms. If
+more readings arrive, the judge drops its state and the queue, and later continues from its last snapshot.
 """
 
 

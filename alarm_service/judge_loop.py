@@ -102,7 +102,7 @@ class JudgeLoop:
         self._has_answered = False
         """Whether the sensor database has answered since this process started."""
         self._announced_outage: Episode | None = None
-        """The outage of the sensor database since the start that could not be recorded, but was notified of."""
+        """The outage of the sensor database since the start, if targets were notified of it before it was recorded."""
         self._woken = asyncio.Event()
 
     @property
@@ -214,7 +214,7 @@ class JudgeLoop:
             log.info("this process now evaluates the alarm rules (%d sensors)", len(judge_term.states))
 
     def _hand_over(self) -> None:
-        """Leave it to another process to record alarms and to notify of them."""
+        """Stop recording and announcing alarms, because another process does so."""
         self._announced_outage = None
         self._recording.forget(WORK)
         if self._unrecorded is not None:
@@ -246,7 +246,7 @@ class JudgeLoop:
     def _announce_outage(self, since: float, after_s: float) -> None:
         """Notify of the outage if neither database has answered since the start.
 
-        No process is the judge then, so each process that starts sends its own notice.
+        Without the database `state`, the processes cannot agree on a judge, so each of them sends its own notice.
         """
         if self._unrecorded is None or self._announced_outage is not None:
             return

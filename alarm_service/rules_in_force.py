@@ -17,8 +17,8 @@ class RulesInForce:
     """Reads the alarm rules in force: the rules saved last, or `configured` if nobody has saved any.
 
     `configured` contains the rules of the settings. In the demo, it contains the demo's rules, which the server sets
-    when it has reached the database. If `defaults` is true, a limit that no rule sets gets its default
-    value, if there is one.
+    when it has reached the database. If `defaults` is true, a limit that no rule sets gets its default value, if there
+    is one.
     """
 
     configured: Sequence[Rule]

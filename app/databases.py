@@ -48,7 +48,7 @@ class Databases:
     """
     slow: Database
     """Pool of the sensor database for queries of the server itself that may be slow: the newest readings, the directory
-    of storehouses and sensors, and the site's own alarms. Each of them has a connection."""
+    of storehouses and sensors, and the site's own alarms. There is one connection for each of these."""
     questions: Database
     """Pool of the sensor database for the short questions of clients."""
     charts: Database
@@ -63,7 +63,8 @@ class Databases:
     records: Database
     """Pool of the database with Storewatch's own tables, for the writes of the server itself.
 
-    The judge, the recorder of the site's alarms, the notifier and the audit writer use it, with and without a lease.
+    The judge, the recorder of the site's alarms, the notifier, the audit writer, the test alarms, the site snapshot and
+    `Recording` use it.
     """
     state_questions: Database
     """Pool of the database with Storewatch's own tables, for reading what clients ask for."""

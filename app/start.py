@@ -62,8 +62,8 @@ class Start:
     """All preparations."""
     _begun: datetime = field(default_factory=clock.now)
     _since: datetime | None = None
-    """If it is set, existing readings with a time from `_since` on count as new. It is set if the sensor database was
-    away at the start: readings may arrive in it before the server has reached it."""
+    """If it is set, existing readings with a time from `_since` on count as new. It is set if the sensor database could
+    not be reached at the start, because readings may be committed before the server reaches it."""
 
     def __post_init__(self) -> None:
         sensors, state = self.settings.sensor_database, self.settings.state_database

@@ -16,9 +16,11 @@ RESERVED = {
     "store_house_id": re.compile(r"\\*\*"),
     "alarm_id": re.compile(r"\\*sw-[0-9]+"),
 }
-"""Ids of each id column that have a meaning of their own in Storewatch, possibly after backslashes. `*` is the id of an
-alarm about all storehouses (`EVERYWHERE`), and Storewatch's own alarms have ids such as `sw-5`. If a site uses such an
-id, Storewatch adds a backslash to the id."""
+"""For each id column, the ids that have a meaning of their own in Storewatch, after any number of backslashes.
+
+`*` is the storehouse id of an alarm about all storehouses (`EVERYWHERE`), and Storewatch's own alarms have ids such as
+`sw-5`. If a site uses such an id, Storewatch adds a backslash to the id.
+"""
 
 
 def identity(value: Any, column: str = "") -> Id:

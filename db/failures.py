@@ -9,8 +9,8 @@ class Failure(Enum):
     LOST = "lost"
     """The connection has ended, or the database cannot be reached. The driver or the server may have closed it."""
     DENIED = "denied"
-    """The account may not do this. Its password has expired or changed, or it lacks a privilege. It also cannot use a
-    database that does not exist."""
+    """The account may not do this. Its password has expired or changed, or it lacks a privilege. This kind also
+    includes the error that the database does not exist."""
     READ_ONLY = "read_only"
     """The database accepts no writes, such as a former primary after a failover."""
     STORAGE = "storage"
@@ -27,10 +27,16 @@ class Failure(Enum):
 
 
 CANNOT_WRITE = frozenset({Failure.DENIED, Failure.READ_ONLY, Failure.STORAGE})
-"""The database answers, but does not accept what is written."""
+"""The kinds of errors after which the database answers, but accepts no writes."""
 OUTDATED_CONNECTION = frozenset({Failure.DENIED, Failure.READ_ONLY, Failure.STORAGE})
-"""A new connection may work although this connection does not. A connection keeps the state of the account and of the
-server from the time when it was opened. For example, it stays with the former primary after a failover."""
+"""The kinds of errors after which a new connection may work although this connection does not.
+
+A connection keeps the state of the account and of the server from the time when it was opened. For example, it stays
+with the former primary after a failover.
+"""
 OUTDATED_POOL = frozenset({Failure.DENIED, Failure.READ_ONLY})
-"""All connections that were opened before the error are outdated too, even those that do not report an error. For
-example, a former primary still answers queries, but its data may be old."""
+"""The kinds of errors after which all connections that were opened before the error are outdated.
+
+This includes connections that report no error. For example, a former primary still answers queries, but its data may be
+old.
+"""

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from db.dialects import dialect_of
 
 KNOWN_FOR_S = 10.0
-"""Time for which a reading of the database's clock is used, in seconds."""
+"""Time for which the last known time of the database's clock is used, in seconds."""
 
 
 class DatabaseClock:

@@ -1,4 +1,4 @@
-"""Saves the last known state of the site in the database `state`, and loads it while the sensor database is away.
+"""Saves the last known state of the site in the database `state`, and loads it if the sensor database is unreachable.
 
 Without it, a server that starts without its sensor database could show nothing. The snapshot contains the names of all
 storehouses and sensors, and the newest readings. One process at a time saves it, in parts.

@@ -111,9 +111,9 @@ class Notifier:
         self._unrecorded.add(alarms, self._clock())
 
     def settle(self, alarms: Sequence[Alarm]) -> None:
-        """Leave it to the database to notify of these alarms, because they are recorded now.
+        """Stop notifying of these alarms from memory, because they are recorded now.
 
-        Notices that were already sent are recorded as sent.
+        Record the notices that were already sent as sent.
         """
         for message in self._unrecorded.settle(alarms):
             self._write_in_background(message, arrived=True)

@@ -1,4 +1,4 @@
-"""Keeps the notices about new breaches in memory while the database cannot be written.
+"""Keeps the notices about new, worsened and reopened alarms in memory while the database cannot be written.
 
 A notice is a notification about one alarm to one target (a recipient). When the database can be written again, the
 alarms and notices are written to it. The rows of the notices then say which of them were already sent.

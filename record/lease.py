@@ -17,7 +17,7 @@ DURATION = timedelta(seconds=3.5)
 """Time without renewal after which a lease expires. A process that tries to acquire it each second takes over within
 5 s."""
 ABANDONED = timedelta(seconds=2)
-"""If a lease expired longer ago than this, no process could acquire it, because the database could not be written."""
+"""If a lease expired longer ago than this, the database was not writable: otherwise, a process would have got it."""
 LONGEST = timedelta(minutes=1)
 """The maximum duration of any lease."""
 

@@ -1,4 +1,4 @@
-"""The server starts while a database or Redis is away, and recovers by itself. Wrong settings end it at the start."""
+"""The server starts without a database or Redis, and recovers by itself. Wrong settings end it at the start."""
 
 import asyncio
 import json

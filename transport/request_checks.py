@@ -71,7 +71,8 @@ class RequestChecks:
         if not cls.engine.allow_upgrades if websocket else session.upgraded:
             return BAD_REQUEST
         if websocket and cls.engine.stopping:
-            return STOPPING  # python-socketio's client continues with polling, but an upgrade that is cut ends it
+            # python-socketio's client continues to poll after a refused upgrade, but ends after an interrupted one.
+            return STOPPING
         if request.method not in (("GET",) if websocket or session.closing else ("GET", "POST")):
             return BAD_REQUEST
         return None

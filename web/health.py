@@ -26,7 +26,7 @@ REASONS = {
     "redis": "Redis does not answer; messages between processes and from other programs are dropped",
     "judge": "the judge is behind, fails or cannot reach its tables; alarms are late",
     "site_alarms": "the site's own alarms cannot be read or recorded; they are late",
-    "recording": "alarms are not being recorded: the database `state` cannot be written; values are live",
+    "recording": "alarms are not being recorded in the database `state`; the log contains the reason",
 }
 
 

@@ -60,8 +60,7 @@ class MetricSources(NamedTuple):
     """The objects from which each scrape by Prometheus reads the current values.
 
     `rejected_requests` has a count for each reason, `audit_counts` for each action in the audit trail, and `set_aside`
-    for each kind of data.
-    `judge_loop` is None if Storewatch evaluates no alarm rules.
+    for each kind of data. `judge_loop` is None if Storewatch evaluates no alarm rules.
     """
 
     clients: Sized

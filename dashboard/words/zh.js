@@ -241,7 +241,7 @@ export const ZH = {
   error_start_in_future: "开始时间必须早于当前时间。",
   error_time_out_of_range: "时间超出允许范围。",
   error_too_many_alarms: "报警超过 {most} 条，请缩短时间范围。",
-  error_too_many_waiting: "排队的图表和预览过多，请稍后重试。",
+  error_too_many_waiting: "排队的曲线和预览过多，请稍后重试。",
   error_too_many_readings: "预览所需的读数超过 {most} 条，无法预览。",
   error_too_many_readings_per_hour: "某一小时内读数过多，无法预览。",
   error_too_many_rows: "结果超过 {most} 行。",

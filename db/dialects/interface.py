@@ -38,7 +38,7 @@ class Dialect(ABC):
     """Whether `packed_readings` is implemented and is faster than fetching one row per reading."""
 
     unreachable: ClassVar[frozenset[Failure]]
-    """The kinds of errors after which the start of the server is tried again. After others, a setting is wrong."""
+    """The kinds of errors after which the server tries to reach the database again. Others mean a wrong setting."""
 
     # Connections.
 
@@ -74,7 +74,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def copy_storage(self, settings: DatabaseSettings, version: str) -> None:
-        """Copy the database before its tables are upgraded from `version`, if a copy is a file next to the database.
+        """Copy the database before its tables are upgraded from `version`, if the database is a file.
 
         Raise `UsageError` if the copy cannot be written.
         """
