@@ -103,7 +103,7 @@ class Databases:
             charts=pool(sensors, "charts", CHART_LIMITS, lane.PLACES),
             rollups=pool(sensors, "rollups", ROLLUP_LIMITS, 1, writes=True) if sensors.map is None else None,
             journal=pool(state, "the alarm journal", QUESTION_LIMITS, 1),
-            records=pool(state, "alarms and notices", LEASE_LIMITS, 3, writes=True),
+            records=pool(state, "alarms and notices", LEASE_LIMITS, 4, writes=True),
             state_questions=pool(state, "the clients' questions", QUESTION_LIMITS, 2),
             actions=pool(state, "the clients' actions", LEASE_LIMITS, 2, writes=True),
         )

@@ -40,6 +40,7 @@ class Preparation:
         """Set when all steps have succeeded."""
         self.problem: str | None = f"{name} is being prepared"
         """The reason why the database is not prepared, or None when it is prepared."""
+        self._cause = self.problem
         self._name = name
         self._settings = settings
         self._pulse = pulse
@@ -65,12 +66,18 @@ class Preparation:
         try:
             await self._run_steps()
         except Unreachable as error:
-            self.problem = f"the server waits for {self._name}: {error}"
+            self._set_problem(f"the server waits for {self._name}", str(error))
         except Unavailable as error:
-            self.problem = f"the server waits for {self._name}: {error.message}"
+            self._set_problem(f"the server waits for {self._name}", error.message)
         else:
             self.problem = None
+            if self._pulse is not None:
+                self._pulse.engine.dispose()
             self.done.set()
+
+    def _set_problem(self, problem: str, cause: str) -> None:
+        # Anybody may read the reasons in /readyz, so they do not contain the cause, which names accounts and hosts.
+        self.problem, self._cause = f"{problem}; its log contains the cause", f"{problem}: {cause}"
 
     async def run(self) -> None:
         """Attempt the preparation until it is done, and log each new problem once. A wrong setting does not end it."""
@@ -81,23 +88,23 @@ class Preparation:
                 self._running.cancel()
 
     async def _repeat(self) -> None:
-        logged: set[str | None] = {None}
+        logged: set[str] = set()
         while not self.done.is_set():
+            defect: Exception | None = None
             try:
                 await self.attempt()
             except UsageError as error:
-                self.problem = f"the server cannot use {self._name}: {error}"
+                self._set_problem(f"the server cannot use {self._name}", str(error))
             except Exception as error:
-                self.problem = f"the server cannot prepare {self._name} ({type(error).__name__}); see its log"
-                if self.problem not in logged:
-                    log.exception("cannot prepare %s", self._name)
-            if self.problem not in logged:
-                log.error("%s; it tries again", self.problem)
-                logged.add(self.problem)
+                self._set_problem(f"the server cannot prepare {self._name}", repr(error))
+                defect = error
             if self.done.is_set():
                 log.info("the server has reached %s", self._name)
-            else:
-                await asyncio.sleep(RETRY_S)
+                return
+            if self._cause not in logged:
+                log.error("%s; it tries again", self._cause, exc_info=defect)
+                logged.add(self._cause)
+            await asyncio.sleep(RETRY_S)
 
     async def _run_steps(self) -> None:
         """Run the remaining steps. Raise `Unreachable`, `Unavailable` or `UsageError` for an error of the database."""
@@ -110,8 +117,6 @@ class Preparation:
         except Unavailable as error:
             if isinstance(error.__cause__, sa.exc.DBAPIError):
                 raise self._converted(error.__cause__) from None
-            if error.reason == "too_many_rows":
-                raise UsageError(error.message) from None  # a retry finds as many rows
             raise
         except sa.exc.DBAPIError as error:
             raise self._converted(error) from None

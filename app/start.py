@@ -1,11 +1,10 @@
 """The steps that prepare the databases and the parts of the server that depend on them."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import demo.history
 import demo.rules
@@ -86,11 +85,9 @@ class Start:
 
     async def attempt(self) -> None:
         """Attempt each preparation once, before clients can connect. Raise `UsageError` if a setting is wrong."""
-        checks: list[Coroutine[Any, Any, None]] = []
-        if self.settings.redis is not None:
-            checks.append(check_password(self.settings.redis))
         if self.settings.notify is not None:
-            checks.append(in_thread(sender.prepare, self.settings.notify.targets, self.origin))
+            await in_thread(sender.prepare, self.settings.notify.targets, self.origin)
+        checks = [] if self.settings.redis is None else [check_password(self.settings.redis)]
         await attempt_all([*(preparation.attempt() for preparation in self.preparations), *checks])
         if not self.sensors.done.is_set():
             self._since = self._begun - clock.AHEAD

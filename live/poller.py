@@ -58,7 +58,7 @@ class Poller:
         self._consumers: list[Consumer] = []
         self._woken = asyncio.Event()
         self._next_tick_at = 0.0
-        self.problem: str | None = None
+        self._problem: str | None = None
         """The database's error message if it refused the last query, otherwise None. It is logged once."""
 
     def subscribe(self, consumer: Consumer) -> None:
@@ -93,7 +93,7 @@ class Poller:
         try:
             while more:
                 readings, more = await self._read_new()
-                self.problem = None
+                self._problem = None
                 self.answered_at = time.monotonic()
                 if readings:
                     self.new_readings_at = self.answered_at
@@ -109,9 +109,9 @@ class Poller:
         return True
 
     def _set_problem(self, problem: str, *, exc_info: bool = False) -> None:
-        if problem != self.problem:
+        if problem != self._problem:
             log.warning("the poller's query failed; each tick repeats it: %s", problem, exc_info=exc_info)
-        self.problem = problem
+        self._problem = problem
 
     async def _read_new(self) -> tuple[list[Reading], bool]:
         """Query new readings. Return the readings, and whether another query may return more at once.

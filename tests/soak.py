@@ -33,7 +33,7 @@ BROWSERS = 60
 STAYS_S = (0.5, 15.0)
 PAUSE_S = 0.5
 """Seconds between two readings of the same sensor."""
-POOLED = 16
+POOLED = 29
 """Maximum number of the server's database connections. The server opens each connection when it first needs it."""
 LEVEL = {"rss": 1.05, "fds": 1.1, "tasks": 1.1}
 """Highest permitted growth of each of the server's resources.

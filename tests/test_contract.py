@@ -92,8 +92,8 @@ async def test_a_client_can_query_register_and_receive_pushes(client: Client, no
     assert await ask(client, "storehouses", ids["idle"]) == []
 
     envs = await ask(client, "register", {"store_house_id": str(ids["north"])}, emitted_as="envs")
-    assert list(envs) == ["store_house_id", "cursor", "time", "stale", "envs"]
-    assert (envs["store_house_id"], envs["stale"]) == (ids["north"], False)
+    assert list(envs) == ["store_house_id", "cursor", "time", "stale", "unrecorded", "envs"]
+    assert (envs["store_house_id"], envs["stale"], envs["unrecorded"]) == (ids["north"], False, False)
     temperature, door = envs["envs"]
     assert {"sensor_id", "sensor_name", "metric", "unit", "value", "time", "quality"} == set(temperature)
     assert (temperature["sensor_name"], temperature["unit"], temperature["quality"]) == ("温度 1", "°C", "good")

@@ -115,7 +115,7 @@ async def test_readiness_reports_a_poller_without_answers(
         our_site.execute("ALTER TABLE reading RENAME TO away")
         answer = await becomes(inside.url, 503, database=True)
         assert answer["poller_age_s"] > 1.0
-        assert answer["reasons"] == [f"{health.REASONS['poller']}: no such table: reading"]
+        assert answer["reasons"] == [health.REASONS["poller"]]
         assert caplog.text.count("the poller's query failed") == 1
         our_site.execute("ALTER TABLE away RENAME TO reading")
         await becomes(inside.url, 200)

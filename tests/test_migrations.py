@@ -315,7 +315,7 @@ def test_each_database_has_its_own_migration_lock() -> None:
     assert max(map(len, locks)) <= 64
 
 
-def test_a_busy_migration_lock_ends_the_start_with_one_line(
+def test_a_busy_migration_lock_is_reported_in_one_line(
     mariadb: MariaDB, new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MySql, "LOCK_WAIT_S", 0)

@@ -117,10 +117,6 @@ class Health:
             recording=parts["recording"],
             reasons=[
                 *self._unprepared(),
-                *(self._reason(part) for part, works in parts.items() if not works and part in REASONS),
+                *(REASONS[part] for part, works in parts.items() if not works and part in REASONS),
             ],
         )
-
-    def _reason(self, part: str) -> str:
-        problem = self._poller.problem if part == "poller" else None
-        return f"{REASONS[part]}: {problem}" if problem else REASONS[part]

@@ -104,7 +104,7 @@ class MySql(Dialect):
             return
         holder = connection.scalar(sa.select(sa.func.is_used_lock(name)))
         if holder is None:
-            raise Unreachable(f"database: {settings!r} did not give the lock for migrations; start again")
+            raise Unreachable(f"database: {settings!r} did not give the lock for migrations; try again")
         raise Unreachable(
             f"database: another process is creating or upgrading Storewatch's own tables in {settings!r} and has not "
             f"finished after {self.LOCK_WAIT_S} s; its connection to the database has the id {holder}; "
