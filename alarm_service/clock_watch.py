@@ -25,6 +25,8 @@ class ClockWatch:
     ) -> None:
         self.error_s: float | None = None
         """Time in seconds by which the server's clock seems to be behind. Negative: ahead. None: the clock is right."""
+        self.has_recent_readings = False
+        """Whether any sensor has reported recently."""
         self._database_lead = database_lead
         self._monotonic = monotonic
         self._last_readings: dict[Key, tuple[float, float]] = {}  # time of the reading, time of its arrival
@@ -57,6 +59,7 @@ class ClockWatch:
             for key, (stamp, arrived) in self._last_readings.items()
             if (sensor := sensor_of(key)) and current - arrived <= max(RECENT_S, INTERVALS * (sensor.interval_s or 0.0))
         ]
+        self.has_recent_readings = bool(leads)
         self.error_s = clock_error(leads, self._database_lead(now), is_open=is_open)
         if before is None:
             self._wrong_since = current

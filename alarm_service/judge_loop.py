@@ -27,7 +27,7 @@ from ask.answers import Alarm
 from ask.readings import Key, Reading
 from common.clock import Clock
 from common.periodic import run_periodically
-from errors import Unavailable
+from errors import NotRecorded, Unavailable
 from live.source import Position
 from record.episode_rows import JudgedChange
 from record.episodes import unrecorded_alarm
@@ -51,6 +51,10 @@ LAG_S = 1.0
 
 Readings after that time may still be on their way to the database.
 """
+
+RESERVED_S = 5.0
+"""If another process has had the judge's lease for this time, it evaluates the alarm rules. Before, the lease may be
+reserved for a process that has ended."""
 
 
 class JudgeLoop:
@@ -85,7 +89,7 @@ class JudgeLoop:
         self._clock_watch = ClockWatch(database_lead)
         self._inbox = JudgeInbox()
         self._takeover = JudgeTakeover(
-            judge_input, self._inbox, store, in_force, clock, self._persist, self._set_aside_sensor
+            judge_input, self._inbox, store, in_force, clock, self._persist_if_possible, self._set_aside_sensor
         )
         self._judge_term: JudgeTerm | None = None
         self.start: Position | None = None
@@ -101,6 +105,11 @@ class JudgeLoop:
         """Time at which the last outage of the sensor database ended, or None if there has been no outage."""
         self._has_answered = False
         """Whether the sensor database has answered since this process started."""
+        self.is_database_lost = False
+        """Whether the sensor database does not answer the heartbeat."""
+        self._refused_since: float | None = None
+        """Time since which other processes have had the judge's lease, on the monotonic clock; None while this process
+        has it."""
         self._announced_outage: Episode | None = None
         """The outage of the sensor database since the start, if targets were notified of it before it was recorded."""
         self._woken = asyncio.Event()
@@ -195,8 +204,12 @@ class JudgeLoop:
     async def _take_over(self) -> None:
         acquired = await self._store.acquire()
         if acquired is None:
-            self._hand_over()
+            # At first, the lease may be reserved for a holder that has ended, see `lease.acquire`.
+            self._refused_since = self._refused_since or time.monotonic()
+            if time.monotonic() - self._refused_since >= RESERVED_S:
+                self._hand_over()
             return
+        self._refused_since = None
         if self.start is None:
             raise Unavailable("the server has not read the sensor database since its start")
         try:
@@ -207,16 +220,12 @@ class JudgeLoop:
         if judge_term is not None:
             if self._answers_since is not None:
                 judge_term.states.restart_no_data(self._answers_since)
-            if self._announced_outage is not None:
-                judge_term.add_past_outage(self._announced_outage, self._clock().timestamp())
-                self._announced_outage = None
             self._judge_term = judge_term
             log.info("this process now evaluates the alarm rules (%d sensors)", len(judge_term.states))
 
     def _hand_over(self) -> None:
         """Stop recording and announcing alarms, because another process does so."""
         self._announced_outage = None
-        self._recording.forget(WORK)
         if self._unrecorded is not None:
             self._unrecorded.clear_unrecorded()
 
@@ -224,6 +233,7 @@ class JudgeLoop:
         """Stop being the judge. The next poll tries to become the judge again."""
         self._judge_term = None
         self._inbox.close()
+        self._recording.forget(WORK)
 
     async def _raise_database_outage(self) -> None:
         """Raise the outage alarm if the sensor database does not answer.
@@ -233,14 +243,17 @@ class JudgeLoop:
         """
         if self._lost_since is None:
             return
-        after_s = outages.DATABASE_OUTAGE_AFTER_S if self._has_answered else outages.START_OUTAGE_AFTER_S
+        is_away_since_start = self.is_database_lost and not self._has_answered
+        after_s = outages.START_OUTAGE_AFTER_S if is_away_since_start else outages.DATABASE_OUTAGE_AFTER_S
         try:
             written = await self._store.write_database_outage(lambda: self._lost_since, after_s)
         except Unavailable:
-            if not self._has_answered:
+            if is_away_since_start:
                 self._announce_outage(self._lost_since, after_s)
             raise
         if written:
+            self._announced_outage = None
+            self._settle(written, is_last=True)
             await self._journal.push_new()
 
     def _announce_outage(self, since: float, after_s: float) -> None:
@@ -274,13 +287,14 @@ class JudgeLoop:
     def _check_clock(self, judge_term: JudgeTerm, *, is_due: bool) -> None:
         """Compare the server's clock with other clocks, and raise or clear the alarm about a wrong clock.
 
-        While the clock is wrong, the server cannot use the readings, so no sensor counts as a sensor without data.
+        While the clock is wrong, the server cannot use new readings, so no sensor counts as a sensor without
+        data.
         """
         now = self._clock().timestamp()
         watch = self._clock_watch
         if is_due or watch.differs_from_database(now):
             watch.check(judge_term.states.sensor, now, is_open=judge_term.is_clock_alarm_open)
-        if watch.error_s is not None:
+        if watch.error_s is not None and watch.has_recent_readings:
             judge_term.states.restart_no_data(now)
         if is_due and judge_term.judge_clock(watch.error_s, watch.wrong_for_s, now):
             log.error(
@@ -319,8 +333,18 @@ class JudgeLoop:
 
         Stop being the judge if another process has the lease.
         """
+        if self._announced_outage is not None:
+            judge_term.add_past_outage(self._announced_outage, self._clock().timestamp())
         while await self._persist_batch(judge_term):
             pass
+        self._announced_outage = None
+
+    async def _persist_if_possible(self, judge_term: JudgeTerm) -> None:
+        """Do the same as `_persist`. If the database cannot be written, leave the changes to the next poll."""
+        try:
+            await self._persist(judge_term)
+        except NotRecorded:
+            log.debug("the changes found in the takeover are not recorded yet")
 
     async def _persist_batch(self, judge_term: JudgeTerm) -> bool:
         """Write the first unwritten changes. Return whether there are more."""

@@ -92,8 +92,8 @@ class JudgeStore:
         """
         return await self._state.run(lambda connection: self._write(connection, judge_term, changes))
 
-    async def write_database_outage(self, lost_since: Callable[[], float | None], after_s: float) -> bool:
-        """Raise the outage alarm of the sensor database if it is due. Return whether an alarm was written.
+    async def write_database_outage(self, lost_since: Callable[[], float | None], after_s: float) -> list[Alarm]:
+        """Raise the outage alarm of the sensor database if it is due. Return the alarms that were written.
 
         `lost_since` is called in the transaction. It returns the time at which the sensor database stopped answering,
         or None if this database answers again. The alarm is due `after_s` seconds later.
@@ -175,11 +175,11 @@ class JudgeStore:
 
     def _write_database_outage(
         self, connection: sa.Connection, lost_since: Callable[[], float | None], after_s: float
-    ) -> bool:
+    ) -> list[Alarm]:
         with connection.begin():
             held = lease.acquire(connection, LEASE, self._holder)
             if held is None:
-                return False
+                return []
             subject = (EVERYWHERE, NO_DATA)
             opened = episodes.open_episodes(connection)
             last_outage = next((each for each in opened if (each.store_house_id, each.kind) == subject), None)
@@ -187,7 +187,7 @@ class JudgeStore:
             now = self._clock().timestamp()
             changes = [] if since is None else outages.database_outage(last_outage, since, now, after_s)
             judged = [JudgedChange(change, None, None) for change in changes]
-            return bool(self._write_changes(connection, judged, held.now).alarms)
+            return self._write_changes(connection, judged, held.now).alarms
 
     def _sync(self, connection: sa.Connection, judge_term: JudgeTerm) -> SyncResult:
         cursor = ask.journal.last(connection)

@@ -134,13 +134,13 @@ class JudgeTerm:
         self.add_changes(changes, now)
 
     def add_past_outage(self, outage: Episode, now: float) -> None:
-        """Raise the outage alarm of the sensor database, which was found before this process became the judge."""
+        """Raise the outage alarm of the sensor database, which was announced before this process became the judge."""
         last_outage = self.outage_alarms.get(EVERYWHERE)
         raised = now if outage.raised is None else outage.raised
-        changes = outages.database_outage(last_outage, outage.since, raised, raised - outage.since)
-        for change in changes:
+        for change in outages.database_outage(last_outage, outage.since, raised, outage.limits[0].limit):
             self.outage_alarms[EVERYWHERE] = change.episode
-        self.add_changes(changes, now)
+            self.unwritten.insert(0, self.judged_change(change, datetime.fromtimestamp(now, UTC)))
+            self.announced += 1
 
     @property
     def is_clock_alarm_open(self) -> bool:

@@ -17,6 +17,7 @@ from ask import Ask
 from ask.answers import Id
 from common.periodic import run_periodically
 from db.database import Database
+from errors import Unavailable
 from live import leases
 from record import journal, lease
 from record.journal import Step
@@ -122,7 +123,11 @@ class SiteAlarms:
         """
         if last_steps is None:
             last_steps = await self._state.run(_open_steps)
-        alarms = await self._ask.recent_alarms(held.done - LATE)
+        try:
+            alarms = await self._ask.recent_alarms(held.done - LATE)
+        except Unavailable:
+            self._recording.forget(WORK)  # nothing is known about the database `state`
+            raise
         steps = await asyncio.to_thread(site_alarm_changes.next_steps, last_steps, alarms, held.begun, held.now)
         for start in range(0, max(len(steps), 1), BATCH):
             batch = steps[start : start + BATCH]

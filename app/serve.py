@@ -214,6 +214,7 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
             poller.subscribe(rollups.consume)  # only new readings: the rollups read earlier ones from the database
 
         async def heartbeat_changed(answering: bool) -> None:
+            judge_loop.is_database_lost = not answering
             if not answering:
                 judge_loop.ticked(False)
                 await database_lost()

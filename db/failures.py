@@ -9,8 +9,9 @@ class Failure(Enum):
     LOST = "lost"
     """The connection has ended, or the database cannot be reached. The driver or the server may have closed it."""
     DENIED = "denied"
-    """The account may not do this. Its password has expired or changed, or it lacks a privilege. This kind also
-    includes the error that the database does not exist."""
+    """The account may not use the database. Its password has expired or changed, or the database does not exist."""
+    NO_PRIVILEGE = "no_privilege"
+    """The account lacks a privilege for this statement. Other statements may succeed."""
     READ_ONLY = "read_only"
     """The database accepts no writes, such as a former primary after a failover."""
     STORAGE = "storage"
@@ -26,9 +27,9 @@ class Failure(Enum):
     """Any other error. The connection is still usable."""
 
 
-CANNOT_WRITE = frozenset({Failure.DENIED, Failure.READ_ONLY, Failure.STORAGE})
+CANNOT_WRITE = frozenset({Failure.DENIED, Failure.NO_PRIVILEGE, Failure.READ_ONLY, Failure.STORAGE})
 """The kinds of errors after which the database answers, but accepts no writes."""
-OUTDATED_CONNECTION = frozenset({Failure.DENIED, Failure.READ_ONLY, Failure.STORAGE})
+OUTDATED_CONNECTION = frozenset({Failure.DENIED, Failure.NO_PRIVILEGE, Failure.READ_ONLY, Failure.STORAGE})
 """The kinds of errors after which a new connection may work although this connection does not.
 
 A connection keeps the state of the account and of the server from the time when it was opened. For example, it stays

@@ -39,8 +39,7 @@ def migrate(settings: DatabaseSettings, target: str | None = None) -> None:
     reach(settings)  # fails within seconds; the migration itself would wait 10 minutes for a hanging database
     database = Database(settings, BATCH_LIMITS, 1, writes=True)
     try:
-        with _one_at_a_time:
-            _migrate(database.engine, settings, target)
+        _migrate(database.engine, settings, target)
     except NotOurTable as error:
         raise UsageError(
             f"database: {settings!r} contains a table {error} that Storewatch did not create; use another database "
@@ -75,7 +74,8 @@ def _migrate(engine: sa.Engine, settings: DatabaseSettings, target: str | None) 
         else:
             dialect.copy_storage(settings, version)
         config.attributes["connection"] = connection
-        command.upgrade(config, target)
+        with _one_at_a_time:
+            command.upgrade(config, target)
 
 
 def _version(connection: sa.Connection, settings: DatabaseSettings, versions: ScriptDirectory) -> str | None:

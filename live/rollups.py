@@ -149,7 +149,7 @@ class Rollups:
                 # In a stricter isolation level, INSERT ... SELECT would lock the readings and use a snapshot that is
                 # older than the lease.
                 dialect_of(connection).read_committed(connection)
-                held = lease.acquire(connection, LEASE, self._holder, LEASE_DURATION)
+                held = lease.acquire(connection, LEASE, self._holder, LEASE_DURATION, waits=False)
                 return None if held is None else (held.term, work(connection))
 
         return await self._database.run(acquire)

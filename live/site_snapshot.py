@@ -125,7 +125,7 @@ class SiteSnapshot:
 
     def _write(self, connection: sa.Connection, number: int, content: bytes) -> bool:
         with connection.begin():
-            if lease.acquire(connection, LEASE, self._holder, LEASE_DURATION) is None:
+            if lease.acquire(connection, LEASE, self._holder, LEASE_DURATION, waits=False) is None:
                 return False
             snapshots.replace_site_part(connection, number, zlib.compress(content, 1))
             return True

@@ -41,11 +41,14 @@ class UnrecordedMessage:
     items: list[Item] = field(default_factory=list)
     tries: int = 0
     sent: datetime | None = None
+    written_sent: datetime | None = None
+    """The value of `sent` that was last written to the database."""
     is_recorded: bool = False
     """Whether the database contains a notice of this message. The database then decides about further attempts."""
 
     def attempt(self) -> Attempt:
-        """Return what the database must know of the message."""
+        """Return what the database must know of the message. The caller writes it to the database."""
+        self.written_sent = self.sent
         return Attempt(self.message_id, self.tries, self.since, self.due, self.sent)
 
 
@@ -126,10 +129,9 @@ class UnrecordedNotices:
         ]
 
     def settle(self, alarms: Sequence[Alarm]) -> list[Message]:
-        """Mark the notices about these alarms as recorded. Return the messages that have arrived.
+        """Mark the notices about these alarms as recorded.
 
-        Such a message may have arrived after its notices were written. The caller must write to the database that it
-        has arrived.
+        Return the messages that arrived after `attempts` was called. The caller must write this to the database.
         """
         touched = {message.message_id: message for of_step in self._messages_of(alarms) for message in of_step.values()}
         for alarm in alarms:
@@ -140,7 +142,7 @@ class UnrecordedNotices:
         return [
             Message(message.message_id, message.target, message.store_house_id, (), message.tries)
             for message in touched.values()
-            if message.sent is not None
+            if message.sent != message.written_sent
         ]
 
     def _messages_of(self, alarms: Iterable[Alarm]) -> list[Step]:

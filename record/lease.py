@@ -39,11 +39,14 @@ class HeldLease:
     done the work in the meantime, and this process may have outdated data about the work in memory."""
 
 
-def acquire(connection: sa.Connection, name: str, holder: str, duration: timedelta = DURATION) -> HeldLease | None:
+def acquire(
+    connection: sa.Connection, name: str, holder: str, duration: timedelta = DURATION, *, waits: bool = True
+) -> HeldLease | None:
     """Acquire or renew the lease. Return None while another process holds it.
 
     After a time in which the database could not be written, give the last holder the time `duration` to renew the
-    lease. It has in memory what it could not write, and may already have notified people of it.
+    lease, unless `waits` is false. The last holder has in memory what it could not write, and may already have notified
+    people of it.
     """
     lease = tables.lease
     now = dialect_of(connection).server_time(connection)
@@ -54,7 +57,7 @@ def acquire(connection: sa.Connection, name: str, holder: str, duration: timedel
     term = row.term + (row.holder != holder)
     changed = sa.update(lease).where(lease.c.lease_name == name)
     is_released = row.expires <= row.begun
-    if row.holder != holder and not is_released and row.expires + ABANDONED < now:
+    if waits and row.holder != holder and not is_released and row.expires + ABANDONED < now:
         connection.execute(changed.values(expires=now + duration))
         return None
     connection.execute(changed.values(holder=holder, expires=now + duration, term=term))

@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from alarm_service import recording
 from alarm_service.recording import LIMIT_S, Recording
+from db import tables
 from db.database import Database
 from db.limits import LEASE_LIMITS
 from errors import Unavailable
+from record import lease
 from tests.support.sites import site
 
 
@@ -92,3 +96,18 @@ async def test_another_process_clears_the_failure_of_the_last_judge(state: Datab
     await second.watch()  # it gets the lease first
     await pass_time(elapsed, 10.0, second, first)
     assert told == []
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_an_abandoned_lease_is_reserved_only_if_its_holder_has_unrecorded_work(waits: bool, state: Database) -> None:
+    def acquire(holder: str) -> lease.HeldLease | None:
+        with state.engine.begin() as connection:
+            return lease.acquire(connection, "work", holder, waits=waits)
+
+    held = acquire("ended")
+    assert held is not None
+    an_hour_ago = held.now - timedelta(hours=1)
+    with state.engine.begin() as connection:
+        earlier = {"begun": an_hour_ago - timedelta(hours=1), "expires": an_hour_ago}
+        connection.execute(sa.update(tables.lease).where(tables.lease.c.lease_name == "work").values(earlier))
+    assert (acquire("next") is None) is waits

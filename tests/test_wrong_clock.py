@@ -142,6 +142,14 @@ def test_setting_the_clock_changes_the_result_at_once() -> None:
     assert watch.error == -HOUR
 
 
+def test_silent_sensors_are_not_excused_by_the_database_clock() -> None:
+    watch = Watch(behind=HOUR, database=True)
+    watch.reports(1, 2)
+    assert (watch.error, watch.watch.has_recent_readings) == (HOUR, True)
+    watch.seconds += 301
+    assert (watch.error, watch.watch.has_recent_readings) == (HOUR, False)
+
+
 def test_only_sensors_that_reported_recently_count() -> None:
     watch = Watch()
     watch.reports(3)

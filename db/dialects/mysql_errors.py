@@ -50,12 +50,12 @@ FAILURES: Mapping[int, Failure] = {
     1045: Failure.DENIED,  # wrong password
     1049: Failure.DENIED,  # no such database
     1130: Failure.DENIED,  # host not allowed
-    1142: Failure.DENIED,  # no privilege for the table
-    1143: Failure.DENIED,  # no privilege for the column
-    1227: Failure.DENIED,  # a global privilege is missing
+    1142: Failure.NO_PRIVILEGE,  # no privilege for the table
+    1143: Failure.NO_PRIVILEGE,  # no privilege for the column
+    1227: Failure.NO_PRIVILEGE,  # a global privilege is missing
     1251: Failure.DENIED,  # authentication method not supported
     1275: Failure.DENIED,  # the password has an old format
-    1370: Failure.DENIED,  # no privilege for the routine
+    1370: Failure.NO_PRIVILEGE,  # no privilege for the routine
     1698: Failure.DENIED,  # no password given
     1820: Failure.DENIED,  # the password has expired; the connection must change it
     1862: Failure.DENIED,  # the password has expired
