@@ -214,8 +214,10 @@ class JudgeLoop:
             raise Unavailable("the server has not read the sensor database since its start")
         try:
             judge_term = await self._takeover.take_over(acquired, self.start)
-        except BaseException:
+        except BaseException as error:
             self._leave()
+            if isinstance(error, Unavailable):
+                self._recording.forget(WORK)  # the takeover also needs the sensor database
             raise
         if judge_term is not None:
             if self._answers_since is not None:
@@ -233,7 +235,6 @@ class JudgeLoop:
         """Stop being the judge. The next poll tries to become the judge again."""
         self._judge_term = None
         self._inbox.close()
-        self._recording.forget(WORK)
 
     async def _raise_database_outage(self) -> None:
         """Raise the outage alarm if the sensor database does not answer.

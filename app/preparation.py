@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ The port stays closed during a usual start, so that no client sees a server that
 must not keep it closed.
 """
 
+NUMBER = re.compile(r"\d+")
 Step = Callable[[], Awaitable[object]]
 
 
@@ -101,9 +103,10 @@ class Preparation:
             if self.done.is_set():
                 log.info("the server has reached %s", self._name)
                 return
-            if self._cause not in logged:
+            kind = NUMBER.sub("", self._cause)  # numbers, such as ids of connections, differ between attempts
+            if kind not in logged:
                 log.error("%s; it tries again", self._cause, exc_info=defect)
-                logged.add(self._cause)
+                logged.add(kind)
             await asyncio.sleep(RETRY_S)
 
     async def _run_steps(self) -> None:

@@ -18,7 +18,7 @@ from ask import Ask
 from common import clock
 from db.database import Database
 from db.migrate import migrate
-from errors import Unavailable
+from errors import Unavailable, Unreachable, UsageError
 from live.directory import Directory
 from live.overview_feed import OverviewFeed
 from live.pending_source import PendingSource
@@ -102,6 +102,14 @@ class Start:
                 tasks.create_task(preparation.run())
 
     async def _prepare_sensors(self) -> None:
+        try:
+            await self._prepare_tables()
+        except Unreachable as error:
+            if self.settings.is_demo:  # its file is local, so waiting does not help
+                raise UsageError(str(error)) from None
+            raise
+
+    async def _prepare_tables(self) -> None:
         sensors = self.settings.sensor_database
         if sensors.map is None:
             await in_thread(migrate, sensors)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from ask.answers import Id
-from common.texts import shortened
+from common.texts import plain, shortened
 
 LONGEST_ID = 1_000
 """Maximum number of characters of an id. A longer id is shortened (see `common.texts.shortened`). Storewatch then shows
@@ -32,13 +32,13 @@ def identity(value: Any, column: str = "") -> Id:
         value = int(value)
     if isinstance(value, int) and value in BIGINT:
         return value
-    text = shortened(str(value), LONGEST_ID)
+    text = shortened(plain(value), LONGEST_ID)
     return f"\\{text}" if _is_reserved(text, column) else text
 
 
 def metric_key(value: Any) -> str | None:
     """Convert the metric of a reading or sensor to the metric in a sensor's key, or return None for null."""
-    return None if value is None else shortened(str(value), LONGEST_ID)
+    return None if value is None else shortened(plain(value), LONGEST_ID)
 
 
 def stored_id(wanted: Id, column: str, *, is_text: bool) -> Id | None:

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from common.metric_registry import GREATEST
-from common.texts import truncated
+from common.texts import plain, truncated
 from errors import Unavailable
 
 
@@ -29,7 +29,7 @@ def number(value: Any) -> float | None:
 
 def text(value: Any) -> str | None:
     """Return a database value as a text for people, or None for null. Truncate a long text."""
-    return None if value is None else truncated(str(value))
+    return None if value is None else truncated(plain(value))
 
 
 def flag(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """Texts that are too long: truncates them for display, or replaces them with a shorter text that is just as unique."""
 
 import hashlib
+from typing import Any
 
 LONGEST_TEXT = 255
 """Maximum number of characters of a name, metric, unit or other text that people read. It is the width of the columns
@@ -23,3 +24,8 @@ def shortened(text: str, longest: int) -> str:
         return text
     digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:DIGEST_CHARACTERS]
     return f"{text[: longest - DIGEST_CHARACTERS - 1]}~{digest}"
+
+
+def plain(value: Any) -> str:
+    """Return a database value as a text. Decode the bytes of a binary column; bytes that are not UTF-8 are escaped."""
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)

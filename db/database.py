@@ -102,6 +102,12 @@ class Database:
                 message = "the database cannot be written, so nothing was recorded; try again later"
                 raise NotRecorded(message, reason="not_recorded") from error
             raise Unavailable("the database does not answer") from error
+        except Exception as error:
+            if connected:
+                raise
+            # PyMySQL raises errors such as struct.error if a server's greeting is invalid.
+            self._condition.failed(self._purpose, Failure.LOST, f"invalid answer of the server: {error!r}")
+            raise Unavailable("the database does not answer") from error
         self._condition.answered()
         return result
 

@@ -14,6 +14,10 @@ class Failure(Enum):
     """The account lacks a privilege for this statement. Other statements may succeed."""
     READ_ONLY = "read_only"
     """The database accepts no writes, such as a former primary after a failover."""
+    NO_TABLE = "no_table"
+    """A table, view or column of the statement does not exist. Somebody has removed it while the server is running."""
+    DAMAGED = "damaged"
+    """The file of the database is damaged, or is no database."""
     STORAGE = "storage"
     """The database cannot store data. Its disk is full, or it cannot read or write a file."""
     TIME_LIMIT = "time_limit"
@@ -27,9 +31,20 @@ class Failure(Enum):
     """Any other error. The connection is still usable."""
 
 
-CANNOT_WRITE = frozenset({Failure.DENIED, Failure.NO_PRIVILEGE, Failure.READ_ONLY, Failure.STORAGE})
+CANNOT_WRITE = frozenset(
+    {
+        Failure.DENIED,
+        Failure.NO_PRIVILEGE,
+        Failure.READ_ONLY,
+        Failure.NO_TABLE,
+        Failure.DAMAGED,
+        Failure.STORAGE,
+    }
+)
 """The kinds of errors after which the database answers, but accepts no writes."""
-OUTDATED_CONNECTION = frozenset({Failure.DENIED, Failure.NO_PRIVILEGE, Failure.READ_ONLY, Failure.STORAGE})
+OUTDATED_CONNECTION = frozenset(
+    {Failure.DENIED, Failure.NO_PRIVILEGE, Failure.READ_ONLY, Failure.DAMAGED, Failure.STORAGE}
+)
 """The kinds of errors after which a new connection may work although this connection does not.
 
 A connection keeps the state of the account and of the server from the time when it was opened. For example, it stays

@@ -26,6 +26,9 @@ UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
 Units = Mapping[tuple[Id | None, str | None], str]
 """The unit of a sensor's values, by the id and the metric of the sensor."""
 
+OUTDATED = (*TIMED, CLEARED)
+"""The kinds of items that a later item about the same alarm makes out of date."""
+
 
 def subject(message: Message, storehouse: Storehouse, units: Units, language: str) -> str:
     """Return the subject line of a message, in this language."""
@@ -58,12 +61,12 @@ def worst(message: Message) -> str | None:
 
 
 def newest(items: Sequence[Item]) -> list[Item]:
-    """Return the items of a message, without reminders and escalations that are out of date.
+    """Return the items of a message, without those that are out of date.
 
-    A reminder or an escalation is out of date if a later item is about the same alarm.
+    A reminder, an escalation and the end of an alarm are out of date if a later item is about the same alarm.
     """
     last = {item.alarm.alarm_id: index for index, item in enumerate(items)}
-    return [item for index, item in enumerate(items) if item.what not in TIMED or last[item.alarm.alarm_id] == index]
+    return [item for index, item in enumerate(items) if item.what not in OUTDATED or last[item.alarm.alarm_id] == index]
 
 
 def clean(name: str) -> str:

@@ -138,7 +138,7 @@ async def test_programs_without_an_event_loop_get_new_connections_too(own_mariad
     ("path", "statements", "failure"),
     [
         ("missing/site.db", ["SELECT 1"], Failure.LOST),
-        ("text.db", ["SELECT 1 FROM sqlite_master"], Failure.STORAGE),
+        ("text.db", ["SELECT 1 FROM sqlite_master"], Failure.DAMAGED),
         ("site.db", ["PRAGMA query_only = 1", "CREATE TABLE t (a)"], Failure.READ_ONLY),
         ("site.db", ["PRAGMA max_page_count = 1", "CREATE TABLE t (a)"], Failure.STORAGE),
         ("site.db", ["SELECT * FROM missing"], Failure.OTHER),

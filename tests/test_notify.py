@@ -184,7 +184,6 @@ async def test_notices_sent_before_they_are_recorded_are_not_repeated(
         "报警",
         "报警再次触发",
         "报警",
-        "报警已解除",
         "未记录",
     ]
     assert duty.titles[0].endswith("（未记录）")

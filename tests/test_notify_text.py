@@ -141,6 +141,11 @@ def test_a_reminder_before_a_newer_notice_is_omitted() -> None:
     assert [line.partition(":")[0] for line in lines[1:]] == ["Alarm", "Alarm cleared"]
 
 
+def test_the_end_of_an_alarm_that_was_reopened_is_omitted() -> None:
+    _, lines = both(message(("raised", ALARM), ("cleared", CLEARED), ("reopened", ALARM)))
+    assert [line.partition(":")[0] for line in lines[1:]] == ["Alarm", "Alarm reopened"]
+
+
 def test_a_repeated_message_is_marked() -> None:
     subject, lines = both(message(("raised", ALARM), tries=2))
     assert subject.endswith(" (resent)")

@@ -5,7 +5,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -271,3 +271,20 @@ async def test_a_wrong_password_is_reported_without_its_value(north: Site, serve
         assert "wr0ng" not in ended.value.log
     finally:
         late.cleanup()
+
+
+async def test_a_lost_cancellation_does_not_keep_the_listener_running() -> None:
+    manager = redis_manager.create_manager(RedisSettings(port=1), 1, 1.0)
+
+    async def lose_a_cancellation() -> None:
+        with suppress(asyncio.CancelledError):  # as redis-py does
+            await asyncio.sleep(SOON)
+        async for _ in manager._listen():
+            raise AssertionError
+
+    listener = asyncio.create_task(lose_a_cancellation())
+    await asyncio.sleep(0)
+    listener.cancel()
+    async with asyncio.timeout(SOON):
+        with pytest.raises(asyncio.CancelledError):
+            await listener

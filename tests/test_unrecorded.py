@@ -108,6 +108,10 @@ def broken_state(how: str, directory: Path, mariadb: MariaDB) -> Iterator[tuple[
             lambda: mariadb.execute(f"CREATE TRIGGER full {full}", database=name),
             lambda: mariadb.execute("DROP TRIGGER full", database=name),
         ),
+        "no table": (
+            lambda: mariadb.execute("RENAME TABLE alarm_journal TO away", database=name),
+            lambda: mariadb.execute("RENAME TABLE away TO alarm_journal", database=name),
+        ),
         "lost": (mariadb.stop, mariadb.start),
     }
     yield mariadb.settings(name), *ways[how]
@@ -158,6 +162,7 @@ def told(hook: Webhook) -> list[str]:
         "full",
         "lost",
         pytest.param("read-only", marks=pytest.mark.faults),
+        pytest.param("no table", marks=pytest.mark.faults),
         pytest.param("revoked", marks=pytest.mark.faults),
     ],
 )
@@ -192,7 +197,7 @@ async def test_new_breaches_are_notified_and_recorded_later(
         code, answer = await readiness(server.url)
         assert (code, answer["recording"], answer["database"]) == (503, False, True)
         assert health.REASONS["recording"] in answer["reasons"]
-        if how != "full":  # then only the table of alarms is full
+        if how not in ("full", "no table"):  # then only the table of alarms cannot be written
             await refuses(client, built.ids["north"])
         assert levels(caplog) == ["ERROR"]
 

@@ -73,6 +73,7 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
 
     async def _listen(self) -> AsyncIterator[bytes]:
         while True:
+            _check_cancelled()
             try:
                 async for message in self._messages():
                     yield message
@@ -86,10 +87,7 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
             await channel.subscribe(self.channel)
             is_pinged = False
             while True:
-                # redis-py sends with asyncio.wait_for, which can lose a cancellation in Python 3.11. Without this check
-                # the server would then never stop.
-                if _is_cancelled():
-                    raise CancelledError
+                _check_cancelled()
                 try:
                     message = await channel.get_message(timeout=ANSWER_TIMEOUT_S)
                 except ResponseError:
@@ -120,9 +118,15 @@ class _RedisBroadcast(AsyncPubSubManager):  # type: ignore[misc]
             log.error("%r does not answer; messages to other processes are dropped: %s", self._settings, error)
 
 
-def _is_cancelled() -> bool:
+def _check_cancelled() -> None:
+    """Raise `CancelledError` if the task is being cancelled.
+
+    redis-py sends and connects with asyncio.wait_for, which can lose a cancellation in Python 3.11. Without this check,
+    the server would then never stop.
+    """
     task = current_task()
-    return task is not None and task.cancelling() > 0
+    if task is not None and task.cancelling() > 0:
+        raise CancelledError
 
 
 @asynccontextmanager

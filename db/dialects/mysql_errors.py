@@ -69,6 +69,13 @@ FAILURES: Mapping[int, Failure] = {
     1836: Failure.READ_ONLY,  # the server is in read-only mode
     1874: Failure.READ_ONLY,  # InnoDB is in read-only mode
     3101: Failure.READ_ONLY,  # a replication group rolled back: this node is not its primary
+    # Somebody has removed a table, a view or a column.
+    1033: Failure.NO_TABLE,  # the table's definition is damaged
+    1051: Failure.NO_TABLE,  # unknown table
+    1054: Failure.NO_TABLE,  # unknown column
+    1146: Failure.NO_TABLE,  # no such table
+    1356: Failure.NO_TABLE,  # invalid view
+    1932: Failure.NO_TABLE,  # the table does not exist in the storage engine
     # The database cannot store data.
     3: Failure.STORAGE,  # error while writing a file
     1021: Failure.STORAGE,  # disk full

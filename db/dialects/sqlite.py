@@ -25,7 +25,7 @@ class Sqlite(Dialect):
 
     name = "sqlite"
     is_remote = False
-    unreachable = frozenset({Failure.BUSY, Failure.TIME_LIMIT})
+    unreachable = frozenset({Failure.BUSY, Failure.TIME_LIMIT, Failure.STORAGE, Failure.READ_ONLY})
     declares_types = False
     placeholder = "?"
     # SQLite answers a plain SELECT 1 without reading the file, even if the file is locked or deleted.
@@ -36,19 +36,20 @@ class Sqlite(Dialect):
     DAMAGED = "; restore the file from a copy, see docs/operating.md"
     FAILURES: Mapping[int, Failure] = {
         sqlite3.SQLITE_CANTOPEN: Failure.LOST,
-        sqlite3.SQLITE_CORRUPT: Failure.STORAGE,
-        sqlite3.SQLITE_NOTADB: Failure.STORAGE,
+        sqlite3.SQLITE_CORRUPT: Failure.DAMAGED,
+        sqlite3.SQLITE_NOTADB: Failure.DAMAGED,
         sqlite3.SQLITE_PERM: Failure.DENIED,
         sqlite3.SQLITE_AUTH: Failure.DENIED,
         sqlite3.SQLITE_READONLY: Failure.READ_ONLY,
         sqlite3.SQLITE_FULL: Failure.STORAGE,
         sqlite3.SQLITE_IOERR: Failure.STORAGE,
+        sqlite3.SQLITE_IOERR_READ: Failure.DAMAGED,  # for example, a folder
         sqlite3.SQLITE_INTERRUPT: Failure.TIME_LIMIT,
         sqlite3.SQLITE_BUSY: Failure.BUSY,
         sqlite3.SQLITE_LOCKED: Failure.BUSY,
         sqlite3.SQLITE_PROTOCOL: Failure.BUSY,
     }
-    """The kinds of errors by SQLite's primary error code. All other codes are of the kind `OTHER`."""
+    """The kinds of errors by SQLite's error code or primary error code. All other codes are of the kind `OTHER`."""
 
     def address(self, settings: DatabaseSettings, limits: Limits) -> tuple[sa.URL, dict[str, Any]]:
         """Return the URL of the file. A site's own file is opened read-only."""
@@ -145,7 +146,9 @@ class Sqlite(Dialect):
         """Return the kind of the error, by its code. `limit_work` interrupts statements after their time limit."""
         code = getattr(error, "sqlite_errorcode", None)
         # An extended code, such as SQLITE_READONLY_DBMOVED, contains the code in its lowest byte.
-        return Failure.OTHER if code is None else self.FAILURES.get(code & 0xFF, Failure.OTHER)
+        if code is None:
+            return Failure.OTHER
+        return self.FAILURES.get(code) or self.FAILURES.get(code & 0xFF, Failure.OTHER)
 
     def server_time(self, connection: sa.Connection) -> datetime:
         """Return the time of this process. All processes that use the file are on one machine and share its clock."""
