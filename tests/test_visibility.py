@@ -30,7 +30,9 @@ from ask.journal import Transition
 from ask.readings import Reading
 from errors import Unavailable
 from globals import Clients
+from live.directory import Directory
 from live.heartbeat import Heartbeat
+from live.overview_feed import OverviewFeed
 from live.owner_checked_source import OwnerCheckedSource
 from live.poller import Poller
 from live.rollups import Rollups
@@ -43,6 +45,19 @@ from tests.support.signed_in import RULES, read, restricted, settings_of
 from tests.support.sites import Site, site
 from transport.rate_limit import RateLimit, TokenBucket
 
+PARTS = (
+    SiteAlarms,
+    AuditWriter,
+    AlarmTestRunner,
+    Directory,
+    Heartbeat,
+    JournalFollower,
+    OverviewFeed,
+    Poller,
+    Recording,
+    Rollups,
+)
+"""The parts that send statements of their own."""
 HIDDEN_SENSOR = "Sensor of others"
 
 
@@ -115,7 +130,7 @@ async def test_a_hidden_id_is_answered_like_a_missing_id(built: Site, monkeypatc
     built.raise_alarm(
         "temperature", datetime.now(UTC), store_house_id=built.ids["other"], sensor_id=built.ids["hidden"]
     )
-    for part in (SiteAlarms, AuditWriter, AlarmTestRunner, Heartbeat, JournalFollower, Poller, Recording, Rollups):
+    for part in PARTS:
         monkeypatch.setattr(part, "run", lambda _: wait_forever())  # so that only the client's events send statements
     quiet = built.settings | {"alarms": {"judge": False}}
     hidden: dict[str, list[Any]] = {"org_id": [built.ids["idle"]], "alarm_id": [alarm_id, 1]}
