@@ -14,17 +14,16 @@ from typing import Any, NamedTuple
 import aiohttp
 import msgspec
 import pytest
-import sqlalchemy as sa
 
 from ask import journal
 from ask.answers import Alarm
 from ask.journal import Transition
-from db import tables
 from record import lease
 from tests.support import marks
 from tests.support.clients import TRANSPORTS, Kind
 from tests.support.fault_results import RecordResult
 from tests.support.followers import Follower, followers
+from tests.support.judged import holder
 from tests.support.services.nginx import Nginx
 from tests.support.services.redis import Redis
 from tests.support.serving import Serve, StorewatchServer
@@ -112,12 +111,6 @@ def journal_transitions(built: Site) -> list[Transition]:
     """Return all alarm transitions in the alarm journal."""
     with built.database.engine.connect() as connection:
         return journal.after(connection, 0, 1_000_000)
-
-
-def holder(built: Site) -> str:
-    """Return the name of the process that holds the lease and therefore writes the alarm journal."""
-    with built.database.engine.connect() as connection:
-        return str(connection.scalar(sa.select(tables.lease.c.holder)))
 
 
 def last_states(transitions: Sequence[Transition]) -> dict[Any, Alarm]:

@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 import record.sites
+from alarm_service.site_alarms import LEASE
 from alarms import rules
 from alarms.model import Reading
 from alarms.replay import replay
@@ -194,4 +195,5 @@ def holder(built: Site) -> str:
     Return an empty text if no process has held the lease yet.
     """
     with built.database.engine.connect() as connection:
-        return str(connection.scalar(sa.select(tables.lease.c.holder)) or "")
+        journal = tables.lease.c.lease_name == LEASE  # the table also contains other leases, in no particular order
+        return str(connection.scalar(sa.select(tables.lease.c.holder).where(journal)) or "")
