@@ -53,8 +53,7 @@ class Account:
 
     def kill_connections(self) -> None:
         """Kill all connections of the account."""
-        for (number,) in self.execute("SELECT id FROM information_schema.processlist WHERE user = %s", self.name):
-            self.execute(f"KILL {number}")
+        self.execute(f"KILL USER {self.name}@'{HOST}'")
 
 
 @pytest.fixture(scope="module")

@@ -82,12 +82,15 @@ def test_each_json_record_is_one_object_on_its_own_line() -> None:
 
 
 async def test_a_record_names_its_connection(serve: Serve, mariadb_database: dict[str, Any]) -> None:
-    """The record contains a traceback, because MySQL's error for a missing table counts as a defect of the server."""
+    """The record contains a traceback, because an error about data counts as a defect of the server."""
+    defect = "SIGNAL SQLSTATE '22003' SET MYSQL_ERRNO = 1264, MESSAGE_TEXT = 'no number fits'"
     with site(mariadb_database) as built:
         settings = {"database": mariadb_database, "log_level": "DEBUG", "log_format": "json"}
         async with serve(settings, traceback_allowed=True) as server:
             async with connected("python", server.url) as client, connected("python", server.url) as other_client:
                 built.execute("ALTER TABLE organisation RENAME TO away")
+                built.execute(f"CREATE FUNCTION fail() RETURNS INT BEGIN {defect}; RETURN 1; END")
+                built.execute("CREATE VIEW organisation AS SELECT fail() AS org_id, 'North' AS org_name")
                 assert (await other_client.call("orgs"))["error"]["code"] == "internal"
                 assert (await client.call("unregister"))["ok"]
             await server.terminate()
@@ -96,7 +99,7 @@ async def test_a_record_names_its_connection(serve: Serve, mariadb_database: dic
     assert len(set(came)) == 2
     (failed,) = (record for record in logged_records if record["message"] == "orgs failed")
     assert (failed["connection"], failed["level"], failed["logger"]) == (came[1], "ERROR", "server")
-    assert "doesn't exist" in failed["trace"]
+    assert "no number fits" in failed["trace"]
     went = [record["connection"] for record in logged_records if record["message"].startswith("disconnected")]
     assert sorted(went) == sorted(came)
     (stopping,) = (record for record in logged_records if record["message"] == "stopping")
