@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from alarms.model import CLEARED, RAISED, REOPENED, WORSENED
+from alarms.model import RAISED, REOPENED, WORSENED
 from alarms.notices import Case, EscalationPolicy, Notice, NoticeContent, change_notices
 from ask.answers import Alarm, Id
 from record.notices import Attempt, Item, Message
@@ -74,8 +74,8 @@ class UnrecordedNotices:
         """Forget all notices. The database contains them, or another process evaluates the alarm rules."""
         self._steps: dict[StepKey, list[Step]] = defaultdict(list)
         """The messages about each unrecorded transition of an alarm, by target. Equal transitions are in order."""
-        self._ends: dict[Id, tuple[Alarm, Step]] = {}
-        """The last unrecorded end of each alarm that has not been reopened since."""
+        self._ends: dict[Id, Step] = {}
+        """The messages about the last unrecorded end of each alarm that has not been reopened since."""
         self._messages: dict[int, UnrecordedMessage] = {}
         self._last_notices: dict[Id, dict[str, NoticeContent]] = defaultdict(dict)
         self._last_sent: dict[tuple[str, Id], datetime] = {}
@@ -89,7 +89,7 @@ class UnrecordedNotices:
             step: Step = {}
             self._steps[_step_key(alarm)].append(step)
             if not alarm.is_open:
-                self._ends[alarm.alarm_id] = alarm, step
+                self._ends[alarm.alarm_id] = step
             elif alarm.transition in NEW_BREACHES:
                 end = self._ends.pop(alarm.alarm_id, None)
                 for notice in notices:
@@ -155,11 +155,12 @@ class UnrecordedNotices:
             counts[key] += 1
         return messages
 
-    def _put(self, notice: Notice, end: tuple[Alarm, Step] | None, now: datetime) -> UnrecordedMessage:
+    def _put(self, notice: Notice, end: Step | None, now: datetime) -> UnrecordedMessage:
         """Add the notice to the next message about its storehouse to its target. Return the message.
 
-        If the alarm was reopened, `end` is its last end, and the message says so too. A target that heard of the end
-        only later, from the database, would assume that the alarm is over.
+        If the alarm was reopened, `end` contains the messages about its last end. The message about the reopening also
+        counts as a message about this end. Otherwise the target would hear of the end later, from the database, and
+        assume that the alarm is over.
         """
         target, alarm, content = notice
         # A target that was notified earlier gets a notice of another type, as the database decides later. Here, the
@@ -178,9 +179,7 @@ class UnrecordedNotices:
             message = UnrecordedMessage(self._last_id, target, alarm.store_house_id, now, now + self._wait)
             self._messages[message.message_id] = message
         if end is not None:
-            ended, step = end
-            message.items.append(Item(CLEARED, ended))
-            step[target] = message
+            end[target] = message
         message.items.append(Item(what, alarm))
         return message
 
