@@ -103,8 +103,6 @@ class JudgeLoop:
         """Time at which the sensor database stopped answering, or None while it answers."""
         self._answers_since: float | None = None
         """Time at which the last outage of the sensor database ended, or None if there has been no outage."""
-        self._has_answered = False
-        """Whether the sensor database has answered since this process started."""
         self.is_database_lost = False
         """Whether the sensor database does not answer the heartbeat."""
         self._refused_since: float | None = None
@@ -145,7 +143,6 @@ class JudgeLoop:
             if self._judge_term is not None:
                 self._judge_term.states.restart_no_data(now)  # sensors may have reported during the outage
         if answered:
-            self._has_answered = True
             self._inbox.add_time(now - LAG_S)
         self._woken.set()
 
@@ -244,7 +241,7 @@ class JudgeLoop:
         """
         if self._lost_since is None:
             return
-        is_away_since_start = self.is_database_lost and not self._has_answered
+        is_away_since_start = self.is_database_lost and self.start is None
         after_s = outages.START_OUTAGE_AFTER_S if is_away_since_start else outages.DATABASE_OUTAGE_AFTER_S
         try:
             written = await self._store.write_database_outage(lambda: self._lost_since, after_s)
