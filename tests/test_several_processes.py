@@ -95,16 +95,12 @@ CLEARED = "state = 'cleared', cleared = UTC_TIMESTAMP(3)"
 
 @asynccontextmanager
 async def beside(*works: Any) -> AsyncIterator[None]:
-    """Run these coroutines in the background during a block. Raise an error if one of them fails."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
+    """Run these coroutines in the background during a block. If one of them fails, end the block with its error."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in works]
         yield
         for task in tasks:
-            assert not task.done() or task.exception() is None, task
-    finally:
-        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def journal_transitions(built: Site) -> list[Transition]:

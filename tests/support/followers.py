@@ -13,6 +13,7 @@ from typing import Any
 from tests.support.clients import TRANSPORTS, Client, ConnectRefused, Kind, new
 
 ANSWER_S = 3.0  # seconds to wait for an answer; if the server cannot answer, it refuses within this time
+CONNECT_S = 10.0  # seconds to connect; if the connection ends meanwhile, python-socketio's client does not notice it
 PAUSE_S = 0.2  # seconds between two attempts to connect or register
 
 
@@ -63,7 +64,8 @@ class Follower:
             client = self._client = new(self._kind, reconnection=self._kind != "python")
             try:
                 with suppress(ConnectRefused, TimeoutError):
-                    await client.connect(self._url, self._transports, query=self._query)
+                    async with asyncio.timeout(CONNECT_S):
+                        await client.connect(self._url, self._transports, query=self._query)
                     await self._watch(client)
             finally:
                 self.watching = False
