@@ -198,6 +198,9 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
 
         # The poller and the actions after each tick
         async def ticked(answered: bool) -> None:
+            # A poll may begin before an outage and end after it. The heartbeat decides when the outage ends, because
+            # until then the server refuses clients' questions.
+            answered = answered and not judge_loop.is_database_lost
             judge_loop.ticked(answered)
             await storehouse_feed.ticked(answered)
             await overview_feed.push()
@@ -215,11 +218,11 @@ async def serving(settings: Settings, origin: Source, port: int) -> AsyncIterato
 
         async def heartbeat_changed(answering: bool) -> None:
             judge_loop.is_database_lost = not answering
-            if not answering:
+            if answering:
+                poller.wake()
+            else:
                 judge_loop.ticked(False)
                 await database_lost()
-            # Poll at once, even after a loss: a tick that was answered just before may have marked the data as good.
-            poller.wake()
 
         heartbeat = Heartbeat(databases.heartbeat, databases.watched, heartbeat_changed, database_clock)
 

@@ -25,6 +25,7 @@ from db import tables
 from db.database import Database
 from db.limits import QUESTION_LIMITS
 from errors import Unavailable
+from live.heartbeat import Heartbeat
 from live.rollups import Rollups
 from tests.support.clients import Client, Kind, connected
 from tests.support.services.mariadb import MariaDB
@@ -263,6 +264,33 @@ async def test_the_poller_delivers_each_reading_once_across_outages(
         await until(lambda: inside.seen.total() >= len(rows))
         await asyncio.sleep(0.5)  # some more polls, to detect duplicates
     assert inside.seen == Counter(value for (value,) in rows)
+
+
+async def test_a_poll_of_before_an_outage_does_not_hide_it(
+    own_database: dict[str, Any], north: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, handed_out, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    answers.set()
+
+    async def is_answering(_: Heartbeat) -> bool:
+        return answers.is_set()
+
+    async def hold(_: object) -> None:
+        handed_out.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(Heartbeat, "_is_answering", is_answering)
+    async with serving_inside({"database": own_database}) as inside, AsyncExitStack() as running:
+        (watcher, _) = await watch(running, inside.url, north)
+        inside.server.poller.subscribe(hold)
+        north.add("temperature", 21.0)
+        await handed_out.wait()
+        answers.clear()
+        await watcher.shows(is_stale, RESUMED_S)
+        go_on.set()
+        answers.set()
+        await watcher.shows(has(21.0), RESUMED_S)
+        assert await watcher.code("orgs") is None
 
 
 @pytest.mark.slow
