@@ -60,7 +60,8 @@ def take_over(connection: sa.Connection) -> tuple[int, set[Bucket]]:
         reached = _move(connection, -1)
     start = bucket_start(dialect_of(connection).seconds_since_1970(reading.time), NARROWEST_S)
     recent = reading.reading_id.between(reached - RECENT_IDS, reached)
-    rows = connection.execute(sa.select(reading.sensor_id, start).where(recent, *_can_be_rolled_up(start)).distinct())
+    buckets = sa.select(reading.sensor_id, start).where(recent, start.is_not(None), *_can_be_rolled_up()).distinct()
+    rows = connection.execute(buckets)
     return highest, {(int(sensor_id), int(second)) for sensor_id, second in rows}
 
 
@@ -78,7 +79,7 @@ def add_next(connection: sa.Connection, until: int) -> int:
         return max(reached, until)
     for bucket_s in ROLLED_UP_S:
         new = _of_readings(connection, bucket_s).where(reading.reading_id > reached, reading.reading_id <= last)
-        _upsert(connection, new, _added)
+        _upsert(connection, new.where(*_can_be_rolled_up()), _added)
     return _move(connection, int(last))
 
 
@@ -91,6 +92,8 @@ def recompute(connection: sa.Connection, buckets: Iterable[Bucket]) -> None:
     wanted = list(buckets)
     reached = position(connection)
     for start, end, sensor_ids in _by_start(wanted, NARROWEST_S):
+        # There must be no other limits of the time: SQLite would use only the first ones to search its index, and read
+        # all readings of the sensors. In a year of readings, one statement then takes 270 ms instead of 0.3 ms.
         rows = _of_readings(connection, NARROWEST_S).where(
             reading.sensor_id.in_(sensor_ids),
             reading.time >= datetime.fromtimestamp(start, UTC),
@@ -130,7 +133,7 @@ def _of_readings(connection: sa.Connection, bucket_s: int) -> sa.Select[Any]:
     aggregates = [sa.func.min(value), sa.func.max(value), sa.func.sum(value), sa.func.count(value)]
     return (
         sa.select(sa.literal(bucket_s), reading.sensor_id, start, *aggregates)
-        .where(*_can_be_rolled_up(start))
+        .where(start.is_not(None))  # in SQLite, a column can contain a text that is no time
         .group_by(reading.sensor_id, start)
         .having(sa.func.count(value) > 0)
     )
@@ -141,10 +144,9 @@ def can_be_rolled_up(time: datetime) -> bool:
     return EARLIEST <= time < LATEST
 
 
-def _can_be_rolled_up(start: sa.ColumnElement[int]) -> list[sa.ColumnElement[bool]]:
-    # In SQLite, a column can contain a text that is no time. Then `start` is null.
+def _can_be_rolled_up() -> list[sa.ColumnElement[bool]]:
     time = tables.reading.c.time
-    return [time >= EARLIEST, time < LATEST, start.is_not(None)]
+    return [time >= EARLIEST, time < LATEST]
 
 
 def _of_rollups(bucket_s: int) -> sa.Select[Any]:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,6 +134,20 @@ async def test_every_width_matches_the_readings_without_faults(table: Table) -> 
     await table.update_twice()
     assert table.is_correct()
     assert table.rolled_up(HOUR_S)[1, int(START.timestamp())][:2] == (-3.5, 2.5)
+
+
+async def test_one_late_reading_does_not_make_sqlite_read_all_readings(tmp_path: Path) -> None:
+    steps: list[None] = []
+    with site({"path": str(tmp_path / "own.db")}) as built:
+        table = Table(built)
+        await table.commit(*(row(i, 5 * i, 1.0) for i in range(100, 2100)))
+        await table.update_twice()
+        with built.database.engine.begin() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.set_progress_handler(lambda: steps.append(None), 1000)
+            rollups.recompute(connection, [(1, int(START.timestamp()) + 1000 * 300)])
+            driver.set_progress_handler(None, 0)
+    assert len(steps) < 10  # each is 1,000 steps of SQLite's virtual machine; a reading takes dozens
 
 
 async def test_queries_include_readings_not_rolled_up_yet(table: Table) -> None:
