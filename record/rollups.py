@@ -92,8 +92,8 @@ def recompute(connection: sa.Connection, buckets: Iterable[Bucket]) -> None:
     wanted = list(buckets)
     reached = position(connection)
     for start, end, sensor_ids in _by_start(wanted, NARROWEST_S):
-        # There must be no other limits of the time: SQLite would use only the first ones to search its index, and read
-        # all readings of the sensors. In a year of readings, one statement then takes 270 ms instead of 0.3 ms.
+        # Do not add other limits on the time. SQLite uses only the first ones to search its index, and would read all
+        # readings of the sensors: with a year of readings, one statement would take 270 ms instead of 0.3 ms.
         rows = _of_readings(connection, NARROWEST_S).where(
             reading.sensor_id.in_(sensor_ids),
             reading.time >= datetime.fromtimestamp(start, UTC),

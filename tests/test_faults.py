@@ -266,7 +266,7 @@ async def test_the_poller_delivers_each_reading_once_across_outages(
     assert inside.seen == Counter(value for (value,) in rows)
 
 
-async def test_a_poll_of_before_an_outage_does_not_hide_it(
+async def test_a_poll_from_before_an_outage_does_not_end_it(
     own_database: dict[str, Any], north: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers, handed_out, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()

@@ -13,7 +13,7 @@ from typing import Any
 from tests.support.clients import TRANSPORTS, Client, ConnectRefused, Kind, new
 
 ANSWER_S = 3.0  # seconds to wait for an answer; if the server cannot answer, it refuses within this time
-CONNECT_S = 10.0  # seconds to connect; if the connection ends meanwhile, python-socketio's client does not notice it
+CONNECT_S = 10.0  # seconds to connect; python-socketio's client does not notice if the connection ends meanwhile
 PAUSE_S = 0.2  # seconds between two attempts to connect or register
 
 
