@@ -142,7 +142,7 @@ def snapshot_isolation(mariadb: MariaDB) -> Iterator[None]:
 
 
 async def test_two_busy_processes_keep_one_chain(north: Site, serve: Serve, request: pytest.FixtureRequest) -> None:
-    pause = 0.1  # SQLite has no queue for writers: a writer without a pause would lock out all others
+    pause = 0.3  # SQLite has no queue for writers: a writer without a pause would lock out all others
     if north.settings["database"].get("kind") == "mysql":
         request.getfixturevalue("snapshot_isolation")
         pause = 0.001
@@ -220,8 +220,11 @@ async def test_access_decisions_are_audited_with_the_authenticated_user(north: S
     ]
 
 
-async def test_repeated_rate_limit_closures_are_audited_as_a_count(north: Site, serve: Serve) -> None:
-    async with serve(north.settings | {"rate_burst": 1, "rate_limit": 0.1}) as server:
+async def test_repeated_rate_limit_closures_are_audited_as_a_count(
+    north: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_writer, "STOPPING_S", 60.0)
+    async with serving_inside(north.settings | {"rate_burst": 1, "rate_limit": 0.1}) as server:
         for _ in range(5):
             async with connected("python", server.url) as client:
                 for _ in range(3):

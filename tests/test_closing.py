@@ -130,7 +130,7 @@ async def test_an_answer_that_takes_too_long_does_not_delay_the_stop(server: Bar
 
 
 async def test_a_polling_client_that_misses_its_pings_gets_no_close_packet() -> None:
-    async with bare(ping_interval=0.02, ping_timeout=0.02) as server:
+    async with bare(ping_interval=0.02, ping_timeout=1.0) as server:
         session = await server.open()
         assert (await session.get()).body == "2"
         assert (await session.get()).status == 400  # it waits until the session has timed out

@@ -108,6 +108,7 @@ async def test_a_chart_draws_past_limits_at_their_times(browser: Browser, site: 
     span = "?from=2026-01-31T10:00:00Z&to=2026-01-31T10:30:00Z"
     async with visit(browser, f"{site.storehouse_url}/charts{span}") as page:
         await expect(page.locator(".chart-foot")).to_be_visible()
+        await expect(page.locator(".chart canvas")).to_be_visible()  # the plot is drawn in the next frame
         assert site.asked_last("querySensors")["since"] == "2026-01-31T10:00:00.000Z"
         before, after = await page.evaluate(HEIGHTS, "warning")
         assert before > after > 0  # the limit is 6 and later 8, and a higher limit has a smaller y coordinate
@@ -156,6 +157,7 @@ async def test_a_chart_pans_zooms_and_returns_to_live(browser: Browser, site: Sc
         assert box
         y = box["y"] + box["height"] / 2
         await page.mouse.move(box["x"] + box["width"] / 4, y)
+        await expect(page.locator(".cursor-time").first).to_contain_text("18:10")  # the plot shows the new span
         await page.mouse.down()
         await page.mouse.move(box["x"] + box["width"] * 3 / 4, y, steps=5)
         await page.mouse.up()

@@ -84,6 +84,7 @@ async def chart(browser: Browser, server: StorewatchServer, start: datetime, end
         await page.goto(f"{server.url}#/storehouse/1/charts?{urlencode(options)}")
         await expect(page.locator(".legend li")).to_have_count(SENSORS)
         await expect(page.locator(".chart-foot")).to_be_visible()
+        await expect(page.locator(".chart canvas").first).to_be_visible()  # the plot is drawn in the next frame
         yield page
 
 

@@ -63,6 +63,7 @@ async def test_an_export_has_the_names_of_the_page(
     browser: Browser, demo_server: StorewatchServer, tmp_path: Path
 ) -> None:
     async with visit(browser, f"{demo_server.url}#/storehouse/1/charts", locale="zh-CN") as page:
+        await expect(page.locator("h1")).to_have_text(CHINESE_NAMES[FREEZER])
         async with page.expect_download() as download:
             await page.get_by_role("button", name="导出 CSV").click()
         path = tmp_path / "readings.csv"

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from db import tables
+from db.limits import Limits
 from tests.support.clients import Client, connected
 from tests.support.credentials import user
 from tests.support.services.mariadb import MariaDB
@@ -22,6 +23,7 @@ from tests.support.sites import Site, site
 
 USERS = [user("greedy"), user("other"), user("third")]
 SOON_S = 20.0
+PATIENT = Limits(connect=SOON_S, statement=SOON_S, read=SOON_S, answer=SOON_S)
 QUESTIONS = 5
 """Number of connections for the short questions of clients."""
 
@@ -77,6 +79,8 @@ def held(mariadb: MariaDB, built: Site, table: sa.Table = tables.rollup) -> Iter
 
 @asynccontextmanager
 async def running(built: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Restricted]:
+    monkeypatch.setattr("live.poller.LATE_S", SOON_S)  # a machine that pauses must not look like a lost database
+    monkeypatch.setattr("app.databases.HEARTBEAT_LIMITS", PATIENT)
     async with restricted(built.settings, USERS, monkeypatch) as server:
         yield server
 

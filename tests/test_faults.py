@@ -30,7 +30,7 @@ from live.rollups import Rollups
 from tests.support.clients import Client, Kind, connected
 from tests.support.services.mariadb import MariaDB
 from tests.support.serving import Serve
-from tests.support.serving_inside import serving_inside, until
+from tests.support.serving_inside import SOON, serving_inside, until
 from tests.support.sites import Site, site
 
 ANSWERED_S = 3.0
@@ -286,14 +286,14 @@ async def test_a_poll_from_before_an_outage_does_not_end_it(
         north.add("temperature", 21.0)
         await handed_out.wait()
         answers.clear()
-        await watcher.shows(is_stale, RESUMED_S)
+        await watcher.shows(is_stale, SOON)
         go_on.set()
         answers.set()
-        await watcher.shows(has(21.0), RESUMED_S)
+        await watcher.shows(has(21.0), SOON)
         assert await watcher.code("orgs") is None
 
 
-@pytest.mark.slow
+@pytest.mark.serial  # it checks times
 async def test_a_locked_sqlite_file_of_the_site_is_an_outage(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "site.db"
     with site({"path": str(path)}) as north:

@@ -13,7 +13,7 @@ from tests.support.services.mariadb import MariaDB
 from tests.support.services.nginx import Nginx
 from tests.support.services.redis import Redis
 from tests.support.serving import Serve
-from tests.support.serving_inside import serving_inside
+from tests.support.serving_inside import serving_inside, until
 from tests.support.sites import Site, site
 from web import health
 
@@ -113,6 +113,7 @@ async def test_readiness_reports_a_poller_without_answers(
     monkeypatch.setattr(health, "POLLER_LATE_S", 1.0)
     async with serving_inside(our_site.settings) as inside:
         our_site.execute("ALTER TABLE reading RENAME TO away")
+        await until(lambda: "the poller's query failed" in caplog.text)
         answer = await becomes(inside.url, 503, database=True)
         assert answer["poller_age_s"] > 1.0
         assert answer["reasons"] == [health.REASONS["poller"]]

@@ -98,14 +98,14 @@ async def judges(built: Site, other_than: str = "") -> str:
 
 
 @pytest.mark.parametrize(
-    ("frozen_s", "steps_of_readings"),
-    [  # both times are longer than the lease plus the time of a takeover
-        pytest.param(6.0, 100, id="short"),
-        pytest.param(10.0, 150, id="full", marks=marks.TIMED_FAULTS),
+    ("frozen_s", "taken_over_s", "steps_of_readings"),
+    [  # `frozen_s` is longer than the lease plus the time of a takeover
+        pytest.param(6.0, LONG_S, 100, id="short"),
+        pytest.param(10.0, TAKEN_OVER_S, 150, id="full", marks=marks.TIMED_FAULTS),
     ],
 )
 async def test_a_frozen_and_resumed_judge_loses_or_doubles_nothing(
-    frozen_s: float, steps_of_readings: int, north: Site, serve: Serve
+    frozen_s: float, taken_over_s: float, steps_of_readings: int, north: Site, serve: Serve
 ) -> None:
     course = Course(steps_of_readings, seed=3)
     course.add_sensors(north)
@@ -119,7 +119,7 @@ async def test_a_frozen_and_resumed_judge_loses_or_doubles_nothing(
             if step == 40:
                 first.freeze()
                 until_thawed = asyncio.create_task(asyncio.sleep(frozen_s))
-                await until(lambda: holder(north) != judge_loop, TAKEN_OVER_S)
+                await until(lambda: holder(north) != judge_loop, taken_over_s)
         await until_thawed
         first.thaw()
         await until(lambda: is_done(north), LONG_S)
@@ -411,8 +411,8 @@ async def test_a_storehouse_outage_is_the_cause_of_its_sensors_alarms(north: Sit
             north.ids[name] = sensor_id
     async with serve(north.settings | {"rules": [{"no_data": 3}]}):
         await judges(north)
-        for name in names:
-            north.add(name, 4.0)
+        added = now()
+        north.add_all([(north.ids[name], added, 4.0) for name in names])  # so that all fall silent at the same time
         await until(lambda: len(alarms_of_south(north)) == 6, LONG_S)
         cause = next(alarm for alarm in alarms_of_south(north) if alarm.sensor_id is None)
         await until(lambda: sum(alarm.cause == cause.alarm_id for alarm in alarms_of_south(north)) == 5, LONG_S)

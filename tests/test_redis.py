@@ -152,9 +152,8 @@ async def test_messages_arrive_again_after_a_redis_outage(
         await until(lambda: log_count(server, LOST) == 1)
         before = len(client.received("envs"))
         north.add("temperature", 7.5)
-        began = time.monotonic()
         await until(lambda: len(client.received("envs")) > before)
-        assert time.monotonic() - began < 1
+        assert log_count(server, BACK) == 1
         await asyncio.sleep(2)  # long enough for the backoff of retries to grow
         if how == "killed":
             await asyncio.to_thread(own_redis.start)
@@ -204,6 +203,7 @@ async def test_local_clients_get_messages_while_redis_hangs(north: Site, own_red
                 async with asyncio.timeout(10):  # eight waits for Redis would take 16 s, but only the first emit waits
                     await inside.server.sio.emit("notice", number)
                 assert await ours.next("notice") == number
+            await until(lambda: log_count(other, LOST) == 1)
             own_redis.thaw()
             await until(lambda: log_count(other, BACK) == 2)
             for number in range(100, 104):

@@ -131,6 +131,7 @@ async def test_every_client_is_disconnected_before_the_server_ends(
             assert client.reason == reason
 
 
+@pytest.mark.serial  # 200 clients, and the server has 5 s
 @pytest.mark.parametrize("loss_logged", [False, True], ids=["before the loss is logged", "after the loss is logged"])
 async def test_a_server_ends_in_time_while_its_database_hangs(
     loss_logged: bool, serve: Serve, own_mariadb: MariaDB, north: Site
@@ -182,7 +183,7 @@ async def test_clients_return_after_a_restart_unless_they_were_sent_away(serve: 
                 await asyncio.wait_for(client.disconnected.wait(), SOON)
                 assert client.reason == "server disconnect"
             returning = await asyncio.gather(*(connected(*each) for each in kinds_and_transports()))
-            await stops_in_time(server)
+            await stops_in_time(server, seconds=SOON)
             for client in returning:
                 await asyncio.wait_for(client.disconnected.wait(), SOON)
                 assert client.reason in ("transport close", "transport error")

@@ -562,7 +562,7 @@ async def test_frames_after_the_close_are_ignored(server: Bare, caplog: pytest.L
 
 async def test_an_unfinished_upgrade_times_out(server: Bare) -> None:
     session = await server.open()
-    server.sio.eio.upgrades.timeout_s = 0.05
+    server.sio.eio.upgrades.timeout_s = 0.5
     raw = await session.probe()
     await raw.say("2probe")
     assert await raw.told_until_closed() == ["3probe"]
@@ -790,14 +790,14 @@ async def test_reserved_event_names_reach_a_catch_all_namespace(server: Bare) ->
 
 @BOTH_SERVERS
 async def test_a_client_that_joins_no_namespace_is_closed(fast_accept: bool) -> None:
-    async with bare(fast_accept, connect_timeout=0.05) as server:
+    async with bare(fast_accept, connect_timeout=0.5) as server:
         raw = await server.websocket()
         assert (await raw.told_until_closed())[1:] == []
         session = await server.open()
         await until(lambda: not server.sio.eio.sockets, HANG)
         assert (await session.get()).status == 400
         stays = await server.joined()
-        await asyncio.sleep(0.1)  # longer than `connect_timeout`
+        await asyncio.sleep(1.0)  # longer than `connect_timeout`
         await stays.say('421["message-with-ack"]')
         assert await stays.text() == "431[]"
         await stays.say("41")
@@ -931,10 +931,11 @@ def test_an_idle_connection_outlives_the_interval_of_pings() -> None:
 
 
 async def test_closing_an_idle_connection_is_not_a_rejection() -> None:
-    async with bare(fast_accept=True, request_timeout_s=0.1, keep_alive_s=0.1) as server:
-        raw, gone = await server.connect(), await server.connect()
-        assert (await raw.ask("OPTIONS", POLLING)).status == 200
+    async with bare(fast_accept=True, request_timeout_s=0.5, keep_alive_s=1.0) as server:
+        gone = await server.connect()
         gone.close()
+        raw = await server.connect()
+        assert (await raw.ask("OPTIONS", POLLING)).status == 200
         assert await raw.is_closed()
         assert not server.sio.rejections
 

@@ -133,9 +133,12 @@ async def readiness(url: str) -> tuple[int, dict[str, Any]]:
 
 
 async def hears(client: Client, *, unrecorded: bool) -> None:
-    """Wait until the last pushes `envs` and `overview` have this value."""
-    await until(lambda: [client.last(event)["unrecorded"] for event in ("envs", "overview")] == [unrecorded] * 2)
-    assert [client.last(event)["stale"] for event in ("envs", "overview")] == [False] * 2
+    """Wait until the last pushes `envs` and `overview` have this value and are not stale."""
+
+    def said() -> list[tuple[bool, bool]]:
+        return [(told["unrecorded"], told["stale"]) for told in map(client.last, ("envs", "overview"))]
+
+    await until(lambda: said() == [(unrecorded, False)] * 2)
 
 
 def levels(log: pytest.LogCaptureFixture) -> list[str]:
