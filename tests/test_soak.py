@@ -26,5 +26,5 @@ async def test_disconnected_browsers_leave_no_tasks_or_files(tmp_path: Path) -> 
             left = await settled(server, before)
     assert life.cut
     assert life.alarms
-    assert left.tasks == before.tasks
+    assert left.tasks <= before.tasks
     assert left.fds <= before.fds + POOLED
