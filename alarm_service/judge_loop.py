@@ -29,7 +29,7 @@ from common.clock import Clock
 from common.periodic import run_periodically
 from errors import NotRecorded, Unavailable
 from live.source import Position
-from record.episode_rows import JudgedChange
+from record.episode_rows import JudgedChange, identity
 from record.episodes import unrecorded_alarm
 
 log = logging.getLogger(__name__)
@@ -177,6 +177,8 @@ class JudgeLoop:
             await self._persist_or_announce(judge_term)
             self.completed_at = time.monotonic()
         if self._judge_term is judge_term and not judge_term.unwritten:
+            if is_due and not judge_term.is_reconciled:
+                await self._reconcile(judge_term)
             await self._save_snapshot_if_due(judge_term)
 
     async def _poll_or_leave(self) -> None:
@@ -265,6 +267,10 @@ class JudgeLoop:
             self._announced_outage = change.episode
             alarm = unrecorded_alarm(JudgedChange(change, None, None), ())
             self._unrecorded.add_unrecorded([] if alarm is None else [alarm])
+
+    async def _reconcile(self, judge_term: JudgeTerm) -> None:
+        identities = [identity(episode) for episode in judge_term.states.last_episodes()]
+        judge_term.reconcile(await self._store.written_episodes(identities), self._clock().timestamp())
 
     async def _save_snapshot_if_due(self, judge_term: JudgeTerm) -> None:
         if time.monotonic() < judge_term.snapshot_due:

@@ -24,8 +24,8 @@ from ask.answers import EVERYWHERE, Alarm, Id
 from common.clock import Clock
 from db.database import Database
 from record import episodes, lease, snapshots
-from record.episode_rows import JudgedChange
-from record.episodes import WriteResult
+from record.episode_rows import Identity, JudgedChange
+from record.episodes import WriteResult, WrittenEpisode
 from record.set_aside import SetAside, write_separately
 
 log = logging.getLogger(__name__)
@@ -99,6 +99,10 @@ class JudgeStore:
         or None if this database answers again. The alarm is due `after_s` seconds later.
         """
         return await self._state.run(lambda connection: self._write_database_outage(connection, lost_since, after_s))
+
+    async def written_episodes(self, identities: Sequence[Identity]) -> dict[Identity, WrittenEpisode]:
+        """Return those of the given episodes that are in the database, except those that users closed by hand."""
+        return await self._state.run(partial(episodes.written_episodes, identities=identities))
 
     async def open_episodes(self) -> tuple[list[Episode], list[Episode]]:
         """Return two lists: all open alarm episodes, and only the late ones.

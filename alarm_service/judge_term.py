@@ -5,22 +5,23 @@ The judge is the component that evaluates alarm rules. A term lasts until anothe
 
 import asyncio
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
 
-from alarm_service.sensor_states import SensorStates
+from alarm_service.sensor_states import AHEAD_S, SensorStates
 from alarms import outages, wrong_clock
+from alarms.late_readings import changes_between
 from alarms.model import ACTIVE, NO_DATA, REFRESHED, Change, Episode
 from alarms.rules import Rule
 from ask.answers import EVERYWHERE, Alarm, Id, Maintenance
 from ask.readings import Reading
 from live.source import Position
 from record.episode_rows import Identity, JudgedChange, identity, to_datetime
-from record.episodes import ClosedByHand, WriteResult, unrecorded_alarm
+from record.episodes import ClosedByHand, WriteResult, WrittenEpisode, unrecorded_alarm
 
 LATE_S = 180.0
 """Age above which the change of an alarm counts as late, in seconds.
@@ -97,6 +98,10 @@ class JudgeTerm:
     """Open alarm episodes whose last change was written late."""
     synced_at: float = 0.0
     """Time of the last write that included the changes in `refreshed`, on the monotonic clock."""
+    judged_until: float | None = None
+    """Time up to which the delays of all sensors have been evaluated in this term, or None if they have not been."""
+    is_reconciled: bool = False
+    """Whether the alarms in the database have been compared with the sensor states in this term. See `reconcile`."""
     snapshot_due: float = 0.0
     """Time at which the next snapshot is due, on the monotonic clock."""
 
@@ -115,6 +120,26 @@ class JudgeTerm:
         for start in range(0, len(keys), BATCH):
             self.add_changes(self.states.judge_time(keys[start : start + BATCH], now), now)
             await asyncio.sleep(0)
+        self.judged_until = now
+
+    def reconcile(self, written: Mapping[Identity, WrittenEpisode], now: float) -> None:
+        """Find the changes that turn the episodes in the database into the episodes in the sensor states.
+
+        The previous judge may have changed an alarm because time passed, and ended before a late reading showed that
+        this was wrong. This judge evaluates both in the order of their times, and finds no change. Without this method,
+        such an alarm would stay open although its value is normal, or would stay cleared although its value is not.
+        """
+        until = self.judged_until
+        if until is None or self.unwritten:
+            return
+        # The previous judge's clock may be ahead, so that it has evaluated delays that are not over yet. Then try again
+        # soon. If its clock was far ahead, do not wait for the time of its changes.
+        self.is_reconciled = not any(until < each.judged <= until + AHEAD_S for each in written.values())
+        for episode in self.states.last_episodes():
+            before = written.get(identity(episode))
+            if before is not None and before.judged <= until:
+                changes = changes_between(before.episode, episode, now)
+                self.add_changes((change for change in changes if change.what != REFRESHED), now)
 
     def judge_outages(self, lost_since: float | None, now: float) -> None:
         """Raise or clear the outage alarms of the storehouses and of the sensor database.

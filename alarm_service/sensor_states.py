@@ -163,6 +163,16 @@ class SensorStates:
                 due.append(key)
         return list(chain.from_iterable(self._judge(key, now) for key in due))
 
+    def last_episodes(self) -> list[Episode]:
+        """Return the last alarm episode of each kind of each sensor, as far as the states contain it.
+
+        The episode may be pending, open or cleared.
+        """
+        kind_states = chain.from_iterable(
+            (*state.evaluation.kind_states.values(), state.no_data) for state in self._states.values()
+        )
+        return [each.episode for each in kind_states if each is not None and each.episode is not None]
+
     def keys(self) -> list[Key]:
         """Return the keys of all evaluated sensors."""
         return list(self._states)

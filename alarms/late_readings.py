@@ -80,7 +80,7 @@ def differences(before: Mapping[KindAndStart, Episode], after: Outcome, time: fl
         if new is None or (old.raised is not None and new.raised is None):
             gone.append(Change(DISMISSED if old.raised is None else WITHDRAWN, time, old))
         if new is not None and new != old:
-            changes += _changes_between(old, new, time)
+            changes += changes_between(old, new, time)
     for identity, episode in after.episodes.items():
         if identity in before:
             continue
@@ -92,10 +92,10 @@ def differences(before: Mapping[KindAndStart, Episode], after: Outcome, time: fl
     return gone + sorted(changes, key=lambda change: change.time)
 
 
-def _changes_between(old: Episode, new: Episode, time: float) -> Iterator[Change]:
+def changes_between(old: Episode, new: Episode, time: float) -> Iterator[Change]:
     """Yield the changes of an episode that turn its state `old` into its state `new`.
 
-    `old` is the state that was reported before.
+    `old` is the state that was reported before. `time` is the time of the changes whose own time is unknown.
     """
     if new.raised is None:
         yield Change(REFRESHED, time, new) if old.raised is None else Change(PENDING, new.since, new)

@@ -55,6 +55,13 @@ class ClosedByHand(NamedTuple):
     time: float
 
 
+class WrittenEpisode(NamedTuple):
+    """An episode (an alarm) in the database. `judged` is the time of its last change, in seconds since 1970."""
+
+    episode: Episode
+    judged: float
+
+
 class WriteResult(NamedTuple):
     """The changes that `write` has written, and the episodes (alarms) that it could not change or insert."""
 
@@ -82,6 +89,16 @@ def open_episodes(connection: sa.Connection, *, late: bool = False) -> list[Epis
     """Return all open episodes (alarms). If `late` is true, return only the episodes that are marked as late."""
     conditions = [tables.episode.c.late] if late else []
     return [to_episode(row) for row in select_rows(connection, tables.episode.c.is_open, *conditions)]
+
+
+def written_episodes(connection: sa.Connection, identities: Sequence[Identity]) -> dict[Identity, WrittenEpisode]:
+    """Return those of the given episodes (alarms) that are in the database, except those that users closed by hand."""
+    rows = _rows_by_identity(connection, identities)
+    return {
+        which: WrittenEpisode(to_episode(row), row["judged"].timestamp())
+        for which, row in rows.items()
+        if row["reason"] is None
+    }
 
 
 def closed_by_hand(connection: sa.Connection, episode_ids: Sequence[int]) -> list[ClosedByHand]:

@@ -4,6 +4,7 @@ If another process becomes the judge, it continues where the previous judge stop
 """
 
 import asyncio
+import math
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -19,13 +20,19 @@ import sqlalchemy as sa
 import ask.episodes
 import record.readings
 import record.sites
+from alarm_service.judge_term import JudgeTerm
+from alarm_service.sensor_states import SensorStates
 from alarm_service.site_alarms import LEASE
+from alarms.model import Episode
 from ask import Ask
 from ask.answers import Alarm
 from ask.readings import Reading
 from db import tables
 from db.limits import Limits
+from live.source import Position
 from record import episode_actions, lease
+from record.episode_rows import identity
+from record.episodes import WrittenEpisode
 from tests.support import marks
 from tests.support.clients import Client, connected
 from tests.support.judged import RULES, Course, holder, is_done, kept, outcome, steps, without
@@ -389,6 +396,61 @@ async def test_a_violation_during_closing_by_hand_is_a_new_alarm(number: int, bu
             built.add("temperature", 9.5, again := now())
         await become(built, [["raised", "closed"], ["raised"]])
         assert [alarm.since for alarm in kept(built)] == [alarm.since, again]
+
+
+@pytest.mark.parametrize(
+    ("before", "changed", "missed", "wanted"),
+    [
+        pytest.param(
+            [(1, 60), (0, 56), (0, 53)], (1, 50), (0, 49), ["raised", "cleared", "reopened", "cleared"], id="ends"
+        ),
+        pytest.param([(1, 60), (1, 57)], (0, 50), (1, 49), ["raised", "cleared", "reopened"], id="continues"),
+    ],
+)
+async def test_a_reading_missed_by_the_last_judge_corrects_its_alarm(
+    before: list[tuple[int, int]],
+    changed: tuple[int, int],
+    missed: tuple[int, int],
+    wanted: list[str],
+    built: Site,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the last snapshot, the passing of time changes an alarm. A late reading then shows that this was wrong.
+
+    This reading arrives while no server runs. The readings are pairs of the value and the age in minutes.
+    """
+
+    def add(*readings: tuple[int, int]) -> None:
+        sensor_id = built.ids["door"]
+        built.add_all([(sensor_id, start - timedelta(minutes=minutes), float(value)) for value, minutes in readings])
+
+    async def has_had(count: int) -> None:
+        await until(lambda: [told for told in transitions(built) if told[-count:] == wanted[:count]], LONG_S)
+
+    start = now()
+    limit = {"limit": 1, "delay": "2m", "clear_delay": "2m"}
+    settings = built.settings | {"rules": [{"scope": {"metric": "door"}, "switch": limit}]}
+    async with serving_inside(settings):
+        first = await snapshot_taken(built)
+    add(*before)
+    monkeypatch.setattr("alarm_service.judge_snapshots.SNAPSHOT_S", math.inf)  # one snapshot after the takeover
+    async with serving_inside(settings):
+        await snapshot_taken(built, first)
+        await has_had(len(wanted) - 2)
+        add(changed)
+        await has_had(len(wanted) - 1)
+    add(missed)
+    async with serving_inside(settings):
+        await has_had(len(wanted))
+
+
+@pytest.mark.parametrize(("ahead_s", "is_reconciled"), [(0.0, True), (1.0, False), (3600.0, True)])
+def test_a_judge_waits_for_the_clock_of_the_last_judge(ahead_s: float, is_reconciled: bool) -> None:
+    term = JudgeTerm(1, SensorStates([], defaults=False), 0, Position())
+    term.judged_until = 1000.0
+    episode = Episode(1, (1, None), "switch", 900.0, (), 0, 1.0, 1.0)
+    term.reconcile({identity(episode): WrittenEpisode(episode, 1000.0 + ahead_s)}, 1001.0)
+    assert term.is_reconciled is is_reconciled
 
 
 def close_and_add(built: Site, alarm: Alarm, readings: Sequence[tuple[float, datetime]]) -> None:

@@ -71,20 +71,26 @@ class AlarmChanges:
         self.raised = 0
         self._site = built
 
-    async def run(self) -> None:
-        """Change alarms until cancelled. Each alarm is cleared only after the next alarm was raised."""
-        while True:
-            self.raised += 1  # count before the commit, because the task may be cancelled during the commit
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Change alarms during the block, then clear all open alarms."""
+        over = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._repeat(over))
+            yield
+            over.set()  # do not cancel the task: its thread would raise an alarm after the others are cleared
+        await asyncio.to_thread(self._site.execute, f"UPDATE alarm SET {CLEARED} WHERE cleared IS NULL")
+
+    async def _repeat(self, over: asyncio.Event) -> None:
+        """Change alarms until `over` is set. Each alarm is cleared only after the next alarm was raised."""
+        while not over.is_set():
             await asyncio.to_thread(self._site.raise_alarm, "temperature", datetime.now(UTC))
+            self.raised += 1
             await asyncio.sleep(CHANGE_INTERVAL_S)
             await self._change("acknowledged = 1", self.raised - 1)
             await asyncio.sleep(CHANGE_INTERVAL_S)
             await self._change(CLEARED, self.raised - 2)
             await asyncio.sleep(CHANGE_INTERVAL_S)
-
-    async def end(self) -> None:
-        """Clear all open alarms."""
-        await asyncio.to_thread(self._site.execute, f"UPDATE alarm SET {CLEARED} WHERE cleared IS NULL")
 
     async def _change(self, change: str, alarm_id: int) -> None:
         await asyncio.to_thread(self._site.execute, f"UPDATE alarm SET {change} WHERE alarm_id = {alarm_id}")
@@ -164,10 +170,9 @@ async def test_every_browser_gets_each_transition_once_despite_faults(
                 async with beside(*(watcher.run() for watcher in watchers)):
                     await together(watchers)
                     changes = AlarmChanges(north)
-                    async with beside(changes.run()):
+                    async with changes.running():
                         for _ in range(size.rounds):
                             await cause_faults([first, other], redis, watchers)
-                    await changes.end()
                     await check_all_delivered(north, changes.raised, watchers)
         times = sum(watcher.times for watcher in watchers)
         record_result("processes and Redis restart", browsers=len(watchers), connections=times, alarms=changes.raised)
@@ -220,7 +225,7 @@ async def test_another_process_replaces_a_frozen_journal_writer(
         changes = AlarmChanges(north)
         async with beside(*(watcher.run() for watcher in watchers)):
             await together(watchers)
-            async with beside(changes.run()):
+            async with changes.running():
                 await until(lambda: all(watcher.told for watcher in watchers))
                 writing = holder(north)
                 first.freeze()
@@ -235,5 +240,4 @@ async def test_another_process_replaces_a_frozen_journal_writer(
                     await asyncio.sleep(lease.DURATION.total_seconds())
                 first.thaw()
                 await until(lambda: len(watchers[0].told) > count + 3)
-            await changes.end()
             await check_all_delivered(north, changes.raised, watchers)
