@@ -15,6 +15,7 @@ import redis.asyncio as aioredis
 import socketio
 
 from settings import Redis as RedisSettings
+from tests.support import marks
 from tests.support.clients import TRANSPORTS, Client, connected
 from tests.support.services.process import DidNotStart
 from tests.support.services.redis import Redis
@@ -138,8 +139,11 @@ async def test_events_and_pushes_send_nothing_through_redis(
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
+@pytest.mark.parametrize(
+    "pushed_s", [pytest.param(SOON, id="short"), pytest.param(1.0, id="full", marks=marks.TIMED_FAULTS)]
+)
 async def test_messages_arrive_again_after_a_redis_outage(
-    how: str, pair: list[StorewatchServer], own_redis: Redis, north: Site
+    how: str, pushed_s: float, pair: list[StorewatchServer], own_redis: Redis, north: Site
 ) -> None:
     server = pair[0]
     async with connected("python", server.url) as client:
@@ -152,7 +156,7 @@ async def test_messages_arrive_again_after_a_redis_outage(
         await until(lambda: log_count(server, LOST) == 1)
         before = len(client.received("envs"))
         north.add("temperature", 7.5)
-        await until(lambda: len(client.received("envs")) > before)
+        await until(lambda: len(client.received("envs")) > before, pushed_s)
         assert log_count(server, BACK) == 1
         await asyncio.sleep(2)  # long enough for the backoff of retries to grow
         if how == "killed":
